@@ -1,0 +1,1 @@
+"""Neural Echos, reproduced."""

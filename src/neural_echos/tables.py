@@ -1,0 +1,199 @@
+"""The tables that pass between rooms: one schema each, written to Parquet and checked on reading.
+
+`docs/data.md` is the data dictionary of these schemas; a test holds it against this file.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from neural_echos.errors import EchosError
+from neural_echos.files import atomic_path
+
+_VERSION = 1
+_KEY = b"neural_echos.schema"
+
+
+def _schema(**columns: pa.DataType) -> pa.Schema:
+    return pa.schema(list(columns.items()))
+
+
+_KERNEL = {
+    "model": pa.string(),
+    "kind": pa.string(),
+    "layer": pa.string(),
+    "layer_index": pa.int32(),
+    "depth": pa.float64(),
+    "kernel_height": pa.int16(),
+    "kernel_width": pa.int16(),
+}
+_RUN = {"dataset": pa.string(), "architecture": pa.string(), "initialisation": pa.string(), "seed": pa.int64()}
+_TAPS = pa.list_(pa.float32())
+
+SCHEMAS: dict[str, pa.Schema] = {
+    "bank": _schema(
+        **_KERNEL,
+        channel=pa.int32(),
+        input_channel=pa.int32(),
+        stride=pa.int16(),
+        dilation=pa.int16(),
+        taps=_TAPS,
+    ),
+    "clusters": _schema(
+        row=pa.int64(),
+        **_KERNEL,
+        clustering=pa.string(),
+        cluster=pa.int16(),
+        name=pa.string(),
+        distance=pa.float64(),
+    ),
+    "centroids": _schema(
+        model=pa.string(),
+        kind=pa.string(),
+        kernel_height=pa.int16(),
+        kernel_width=pa.int16(),
+        clustering=pa.string(),
+        cluster=pa.int16(),
+        name=pa.string(),
+        count=pa.int64(),
+        similarity=pa.float64(),
+        gamma=pa.float64(),
+        taps=_TAPS,
+    ),
+    "fits": _schema(
+        row=pa.int64(),
+        **_KERNEL,
+        pattern=pa.string(),
+        sign=pa.int8(),
+        gamma=pa.float64(),
+        r=pa.float64(),
+        sigma_x=pa.float64(),
+        sigma_y=pa.float64(),
+        orientation=pa.float64(),
+        offset_x=pa.float64(),
+        offset_y=pa.float64(),
+        amplitude=pa.float64(),
+        residual=pa.float64(),
+        cosine=pa.float64(),
+        null_cosine=pa.float64(),
+    ),
+    "history": _schema(
+        **_RUN,
+        epoch=pa.int32(),
+        learning_rate=pa.float64(),
+        train_loss=pa.float64(),
+        loss=pa.float64(),
+        top1=pa.float64(),
+        top5=pa.float64(),
+    ),
+    "runs": _schema(
+        **_RUN,
+        kernel_size=pa.int16(),
+        parameters=pa.int64(),
+        epochs=pa.int32(),
+        train_images=pa.int64(),
+        test_images=pa.int64(),
+        loss=pa.float64(),
+        top1=pa.float64(),
+        top5=pa.float64(),
+    ),
+    "comparisons": _schema(
+        dataset=pa.string(),
+        architecture=pa.string(),
+        kernel_size=pa.int16(),
+        initialisation=pa.string(),
+        baseline=pa.string(),
+        seeds=pa.int32(),
+        top1=pa.float64(),
+        baseline_top1=pa.float64(),
+        difference=pa.float64(),
+        low=pa.float64(),
+        high=pa.float64(),
+    ),
+    "structure": _schema(
+        model=pa.string(),
+        kind=pa.string(),
+        role=pa.string(),
+        trained_on=pa.string(),
+        kernel_size=pa.int16(),
+        kernels=pa.int64(),
+        layers=pa.int32(),
+        threshold=pa.float64(),
+        share=pa.float64(),
+        low=pa.float64(),
+        high=pa.float64(),
+        mean_cosine=pa.float64(),
+        null_mean_cosine=pa.float64(),
+        excitatory_share=pa.float64(),
+        inhibitory_share=pa.float64(),
+        other_share=pa.float64(),
+    ),
+    "verdicts": _schema(
+        claim=pa.string(),
+        paper=pa.string(),
+        statement=pa.string(),
+        measured=pa.string(),
+        value=pa.float64(),
+        low=pa.float64(),
+        high=pa.float64(),
+        scale=pa.string(),
+        verdict=pa.string(),
+        reason=pa.string(),
+        artifact=pa.string(),
+    ),
+}
+
+
+def write_table(path: str | Path, table: pa.Table, name: str) -> None:
+    """Write `table` as Parquet under the schema `name`, atomically and with the same bytes for the same rows."""
+    schema = SCHEMAS[name].with_metadata({_KEY: f"{name}/{_VERSION}".encode()})
+    table = table.select(schema.names).cast(schema)
+    with atomic_path(path) as temporary:
+        pq.write_table(table, temporary, compression="zstd")
+
+
+def read_table(path: str | Path, name: str, columns: Sequence[str] | None = None) -> pa.Table:
+    """Read a Parquet table and check that it has the schema `name`, of this version.
+
+    Raises
+    ------
+    EchosError
+        The file is missing, cut short, not Parquet, or of another schema or version.
+    """
+    try:
+        schema = pq.read_schema(path)
+        kind = (schema.metadata or {}).get(_KEY, b"no neural_echos schema").decode(errors="replace")
+        if kind != f"{name}/{_VERSION}" or schema.names != SCHEMAS[name].names:
+            raise EchosError(f"{path}: expected a table of schema {name}/{_VERSION}, found {kind}; make it again")
+        return pq.read_table(path, columns=list(columns) if columns else None)
+    except FileNotFoundError:
+        raise EchosError(f"{path}: expected a {name} table, found no file; run the rule that makes it first") from None
+    except (pa.ArrowException, OSError) as error:
+        found = str(error).splitlines()[0]
+        raise EchosError(f"{path}: expected a {name} table in Parquet, found {found}; delete it and run again") from None
+
+
+def kernels_of(table: pa.Table, height: int, width: int) -> tuple[np.ndarray, np.ndarray]:
+    """Take the kernels of one size out of a bank (or centroid) table.
+
+    Returns
+    -------
+    rows : ndarray of int64, shape (n,)
+        Their row numbers in `table`.
+    kernels : ndarray of float32, shape (n, height, width)
+        Their taps.
+    """
+    chosen = pc.and_(pc.equal(table["kernel_height"], height), pc.equal(table["kernel_width"], width))
+    rows = np.flatnonzero(chosen.to_numpy(zero_copy_only=False))
+    taps = table["taps"].take(pa.array(rows)).combine_chunks()
+    return rows, taps.flatten().to_numpy(zero_copy_only=False).reshape(-1, height, width)
+
+
+def kernel_sizes(table: pa.Table) -> list[tuple[int, int]]:
+    """List the (height, width) that occur in a bank, smallest first."""
+    pairs = table.select(["kernel_height", "kernel_width"]).group_by(["kernel_height", "kernel_width"]).aggregate([])
+    return sorted(zip(pairs["kernel_height"].to_pylist(), pairs["kernel_width"].to_pylist(), strict=True))
