@@ -1,0 +1,74 @@
+"""Architectures: every model of timm by its name, and the ones that timm lacks, registered on import.
+
+To add one, write its entry point in a module of this package under timm's `register_model`.
+"""
+
+import inspect
+import re
+import sys
+import traceback
+from collections.abc import Mapping
+from typing import Any
+
+import timm
+from timm.models import model_entrypoint
+from torch import nn
+
+from neural_echos.architectures import hornet, small
+from neural_echos.errors import EchosError, nearest
+
+__all__ = ["create", "hornet", "small"]
+
+_RESERVED = ("num_classes", "in_chans", "pretrained")
+
+
+def create(model: str, *, num_classes: int, in_chans: int, kwargs: Mapping[str, Any] | None = None) -> nn.Module:
+    """Build a model with fresh weights, drawn from torch's global generator as timm draws them.
+
+    Parameters
+    ----------
+    model : str
+        A name that `timm.create_model` knows, ours among them ("convmixer_small", "hornet_tiny_7x7", …).
+    num_classes, in_chans : int
+        Classes of the head; channels of an image.
+    kwargs : mapping of str to Any, optional
+        Keywords of the architecture: widths, depths, `kernel_size`, `drop_path_rate`, ….
+
+    Raises
+    ------
+    EchosError
+        The name or a keyword is unknown, or the architecture refuses a value.
+    """
+    kwargs = dict(kwargs or {})
+    if not timm.is_model(model):
+        raise EchosError(
+            f"architecture: expected a model that timm or neural_echos.architectures registers, found {model!r}"
+            f"{nearest(model, timm.list_models())}; list them with timm.list_models()"
+        )
+    if taken := [name for name in _RESERVED if name in kwargs]:
+        raise EchosError(f"{model}: expected keywords of the architecture, found {taken[0]!r}; take it out of kwargs")
+    try:
+        return timm.create_model(model, num_classes=num_classes, in_chans=in_chans, **kwargs)
+    except (TypeError, ValueError, AssertionError, RuntimeError, IndexError) as error:
+        raise EchosError(_explain(model, kwargs, error)) from error
+
+
+def _explain(model: str, kwargs: dict[str, Any], error: Exception) -> str:
+    """Say which keyword a builder refused and the nearest that it takes, or else why the model could not be built."""
+    found = re.search(r"(\w+)[\w.]*\(\) got an unexpected keyword argument '(\w+)'", str(error))
+    if not found:
+        why = str(error).splitlines()[0] if str(error) else type(error).__name__
+        return f"{model}: expected keywords that it can be built with, found {kwargs} ({why}); correct them"
+    known = _keywords(model, found[1], error)
+    hint = nearest(found[2], known) or f"; it takes {', '.join(sorted(known))}"
+    return f"{model}: expected keywords of the architecture, found {found[2]!r}{hint}; correct the name or take it out"
+
+
+def _keywords(model: str, builder: str, error: Exception) -> set[str]:
+    """Keywords of the builder that refused one and of the functions of the model's module that led to it."""
+    module = sys.modules[model_entrypoint(model).__module__]
+    names = set(inspect.signature(getattr(module, builder)).parameters) if hasattr(module, builder) else set()
+    for frame, _ in traceback.walk_tb(error.__traceback__):
+        if frame.f_globals.get("__name__") == module.__name__:
+            names.update(inspect.getargs(frame.f_code).args)
+    return names - {*_RESERVED, "kwargs", "device", "dtype"}

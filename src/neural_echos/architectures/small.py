@@ -1,0 +1,142 @@
+"""Small members of the paper's four families, for images of 32×32 or 16×16, and one control without depthwise kernels.
+
+All are timm's own classes (HorNet: ours) at other widths, depths and strides, and initialise as those do. A kernel that
+is wider than its map leaves its outer taps untrained, so the few stages here keep the maps as large as the kernels:
+8×8 and 4×4 of a 32×32 image cut into 4×4 patches. For 16×16 images take `patch_size=2`, and for MobileNetV2 one
+stride of 1 more.
+
+Papers: Trockman and Kolter, "Patches Are All You Need?", TMLR 2023 (ConvMixer); Liu et al., "A ConvNet for the 2020s",
+CVPR 2022 (ConvNeXt); Sandler et al., "MobileNetV2", CVPR 2018; Rao et al., "HorNet", NeurIPS 2022.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+from timm.models import build_model_with_cfg, generate_default_cfgs, register_model
+from timm.models.convmixer import ConvMixer
+from timm.models.convnext import ConvNeXt
+from timm.models.efficientnet import EfficientNet, decode_arch_def
+from torch import nn
+
+from neural_echos.architectures.hornet import HorNet
+from neural_echos.errors import EchosError
+
+__all__: list[str] = []
+
+
+def _convmixer_regular(dim: int, depth: int, kernel_size: int, patch_size: int, **kwargs: Any) -> ConvMixer:
+    """Build timm's ConvMixer with every depthwise convolution replaced by a regular one of the same kernel size."""
+    model = ConvMixer(dim, depth, kernel_size, patch_size, **kwargs)
+    for block in model.blocks:
+        block[0].fn[0] = nn.Conv2d(dim, dim, kernel_size, padding="same")
+    return model
+
+
+def _convnext(depths: Sequence[int], dims: Sequence[int], kernel_size: int, **kwargs: Any) -> ConvNeXt:
+    """Build timm's ConvNeXt, which has four stages, with the first `len(depths)` of them."""
+    stages, absent = len(depths), 4 - len(depths)
+    if not 1 <= stages <= 4 or len(dims) != stages:
+        raise EchosError(
+            f"convnext_small_images: expected 1 to 4 depths and as many dims, found depths {list(depths)} and "
+            f"dims {list(dims)}; give both one number per stage"
+        )
+    model = ConvNeXt(
+        depths=(*depths, *[0] * absent), dims=(*dims, *dims[-1:] * absent), kernel_sizes=kernel_size, **kwargs
+    )
+    model.stages, model.feature_info = model.stages[:stages], model.feature_info[:stages]
+    return model
+
+
+def _mobilenetv2(
+    depths: Sequence[int],
+    dims: Sequence[int],
+    strides: Sequence[int],
+    expansion: int,
+    kernel_size: int,
+    stem_stride: int,
+    **kwargs: Any,
+) -> EfficientNet:
+    """Build MobileNetV2: a 3×3 stem, a stage without expansion, then stages of inverted residuals.
+
+    The published network at 32×32: `depths` 1, 2, 3, 4, 3, 3, 1; `dims` 16, 24, 32, 64, 96, 160, 320; `expansion` 6;
+    `stem_size` 32; `num_features` 1280.
+    """
+    if not len(depths) == len(dims) == len(strides):
+        raise EchosError(
+            f"mobilenetv2_small_images: expected as many depths, dims and strides, found {len(depths)}, {len(dims)} "
+            f"and {len(strides)}; give each one number per stage"
+        )
+    stages = [
+        [f"{'ir' if index else 'ds'}_r{depth}_k{kernel_size}_s{stride}_e{expansion if index else 1}_c{dim}"]
+        for index, (depth, dim, stride) in enumerate(zip(depths, dims, strides, strict=True))
+    ]
+    model = EfficientNet(decode_arch_def(stages), act_layer=nn.ReLU6, round_chs_fn=int, **kwargs)
+    model.conv_stem.stride = (stem_stride, stem_stride)
+    return model
+
+
+def _cfg(first_conv: str, classifier: str) -> dict[str, Any]:
+    return {
+        "num_classes": 10,
+        "input_size": (3, 32, 32),
+        "mean": (0.5, 0.5, 0.5),
+        "std": (0.25, 0.25, 0.25),
+        "first_conv": first_conv,
+        "classifier": classifier,
+    }
+
+
+default_cfgs = generate_default_cfgs(
+    {
+        "convmixer_small.untrained": _cfg("stem.0", "head"),
+        "convmixer_regular.untrained": _cfg("stem.0", "head"),
+        "convnext_small_images.untrained": _cfg("stem.0", "head.fc"),
+        "mobilenetv2_small_images.untrained": _cfg("conv_stem", "classifier"),
+        "hornet_small_images.untrained": _cfg("downsample_layers.0.0", "head"),
+    }
+)
+
+
+@register_model
+def convmixer_small(pretrained: bool = False, **kwargs: Any) -> ConvMixer:
+    """ConvMixer-64/4; the published CIFAR-10 network is dim 256, depth 8, kernel_size 5, patch_size 2."""
+    kwargs = {"dim": 64, "depth": 4, "kernel_size": 9, "patch_size": 4, **kwargs}
+    return build_model_with_cfg(ConvMixer, "convmixer_small", pretrained, **kwargs)
+
+
+@register_model
+def convmixer_regular(pretrained: bool = False, **kwargs: Any) -> ConvMixer:
+    """ConvMixer whose spatial convolutions are regular ones: the control of claim NE1."""
+    kwargs = {"dim": 16, "depth": 4, "kernel_size": 9, "patch_size": 4, **kwargs}
+    return build_model_with_cfg(_convmixer_regular, "convmixer_regular", pretrained, **kwargs)
+
+
+@register_model
+def convnext_small_images(pretrained: bool = False, **kwargs: Any) -> ConvNeXt:
+    """ConvNeXt of one to four stages."""
+    kwargs = {"depths": (2, 2), "dims": (32, 64), "kernel_size": 7, "patch_size": 4, **kwargs}
+    return build_model_with_cfg(_convnext, "convnext_small_images", pretrained, **kwargs)
+
+
+@register_model
+def mobilenetv2_small_images(pretrained: bool = False, **kwargs: Any) -> EfficientNet:
+    """MobileNetV2 with strides for small images: maps of 16×16, 8×8 and 4×4 of a 32×32 image."""
+    kwargs = {
+        "depths": (1, 2, 2),
+        "dims": (16, 24, 48),
+        "strides": (1, 2, 2),
+        "expansion": 4,
+        "kernel_size": 3,
+        "stem_size": 16,
+        "stem_stride": 2,
+        "num_features": 128,
+        **kwargs,
+    }
+    return build_model_with_cfg(_mobilenetv2, "mobilenetv2_small_images", pretrained, **kwargs)
+
+
+@register_model
+def hornet_small_images(pretrained: bool = False, **kwargs: Any) -> HorNet:
+    """HorNet 7×7 of one to four stages."""
+    kwargs = {"depths": (2, 2), "base_dim": 32, "kernel_size": 7, "patch_size": 4, **kwargs}
+    return build_model_with_cfg(HorNet, "hornet_small_images", pretrained, **kwargs)

@@ -1,0 +1,41 @@
+"""Artifacts: the figures and tables, each a function from tables to an `Artifact` that saves itself.
+
+The notebooks in `workflow/notebooks` read, call one of these functions, and show and tell the result.
+"""
+
+from neural_echos.artifacts.base import FORMATS, Artifact, read
+from neural_echos.artifacts.figures import (
+    accuracy_by_initialisation,
+    cluster_shares_by_depth,
+    clusters_with_averages,
+    dog_kernels_by_ratio,
+    dog_profile,
+    gain_by_kernel_size,
+    kernel_samples,
+    kernels_before_and_after,
+    kernels_beside_dogs,
+    regular_kernels_as_control,
+    training_curves,
+)
+from neural_echos.artifacts.summaries import ablation_table, accuracy_table, structure_table, verdict_table
+
+__all__ = [
+    "FORMATS",
+    "Artifact",
+    "ablation_table",
+    "accuracy_by_initialisation",
+    "accuracy_table",
+    "cluster_shares_by_depth",
+    "clusters_with_averages",
+    "dog_kernels_by_ratio",
+    "dog_profile",
+    "gain_by_kernel_size",
+    "kernel_samples",
+    "kernels_before_and_after",
+    "kernels_beside_dogs",
+    "read",
+    "regular_kernels_as_control",
+    "structure_table",
+    "training_curves",
+    "verdict_table",
+]

@@ -1,0 +1,191 @@
+"""What every artifact has: a look, the tables it is made from, the files it becomes, and a sentence that says what it shows."""
+
+import html
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.image import AxesImage
+
+from neural_echos.errors import EchosError
+from neural_echos.files import atomic_path, provenance, write_json, write_text
+from neural_echos.tables import SCHEMAS, read_table
+
+FORMATS: dict[str, tuple[str, ...]] = {"figure": ("pdf", "png", "svg"), "table": ("csv", "md", "tex", "html")}
+
+# Okabe and Ito's palette, which survives the common kinds of colour blindness; one colour a name, everywhere.
+COLOURS = {
+    "default": "#000000",
+    "kaiming": "#E69F00",
+    "dog": "#0072B2",
+    "excitatory": "#D55E00",
+    "inhibitory": "#0072B2",
+    "other": "#999999",
+    "trained": "#0072B2",
+    "untrained": "#999999",
+    "regular": "#E69F00",
+}
+MARKERS = {"default": "o", "kaiming": "s", "dog": "^"}
+KERNEL_COLOURS = "RdBu_r"
+
+_STYLE = {
+    "font.size": 8,
+    "axes.titlesize": 8,
+    "axes.labelsize": 8,
+    "legend.fontsize": 7,
+    "xtick.labelsize": 7,
+    "ytick.labelsize": 7,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "figure.constrained_layout.use": True,
+    "figure.dpi": 100,
+    "savefig.dpi": 200,
+    "svg.hashsalt": "neural-echos",
+    "svg.fonttype": "path",
+    "pdf.fonttype": 42,
+}
+_UNDATED: dict[str, dict[str, Any]] = {
+    "pdf": {"CreationDate": None, "ModDate": None},
+    "svg": {"Date": None},
+    "png": {"Software": None},
+}
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """A figure, or a table of finished cells, with a sentence or two, computed from its numbers, that say what it shows."""
+
+    content: Figure | pd.DataFrame
+    says: str
+
+    @property
+    def kind(self) -> str:
+        """Which of the two it is: "figure" or "table"."""
+        return "figure" if isinstance(self.content, Figure) else "table"
+
+    def save(self, stem: str | Path, inputs: Mapping[str, Any]) -> None:
+        """Write every format beside `stem`, and `stem.json`, which says what made them; `inputs` as given to `read`."""
+        stem = Path(stem)
+        for suffix in FORMATS[self.kind]:
+            path = stem.with_name(f"{stem.name}.{suffix}")
+            if isinstance(self.content, Figure):
+                with atomic_path(path) as temporary, mpl.rc_context(_STYLE):
+                    self.content.savefig(temporary, format=suffix, metadata=_UNDATED[suffix])
+            else:
+                write_text(path, _table_as(suffix, self.content, stem.name, self.says))
+        files = {str(path): path for paths in inputs.values() for path in _listed(paths)}
+        command = ["snakemake", f"{stem}.{FORMATS[self.kind][0]}"]
+        write_json(stem.with_name(f"{stem.name}.json"), provenance(files, says=self.says, command=command))
+
+
+def _table_as(suffix: str, table: pd.DataFrame, title: str, says: str) -> str:
+    if suffix == "csv":
+        return table.to_csv(index=False, lineterminator="\n")
+    if suffix == "md":
+        return table.to_markdown(index=False, disable_numparse=True) + "\n"
+    if suffix == "tex":
+        latex = table.to_latex(index=False, escape=True)
+        for character, command in _LATEX.items():
+            latex = latex.replace(character, command)
+        return latex
+    return _PAGE.format(title=title, table=table.to_html(index=False, border=0), says=html.escape(says))
+
+
+_LATEX = {"−": "$-$", "±": r"$\pm$", "γ": r"$\gamma$", "×": r"$\times$", "≥": r"$\geq$", "–": "--", "σ": r"$\sigma$"}
+_PAGE = """<!doctype html>
+<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>{title}</title>
+<style>
+body {{ font: 14px/1.4 system-ui, sans-serif; margin: 1rem; color: #111; background: #fff; }}
+table {{ border-collapse: collapse; }} th, td {{ padding: .3rem .6rem; text-align: left; vertical-align: top; }}
+thead th {{ border-bottom: 2px solid #111; }} tbody tr {{ border-bottom: 1px solid #ddd; }}
+</style></head><body>
+{table}
+<p>{says}</p>
+</body></html>
+"""
+
+
+def read(inputs: Mapping[str, str | Sequence[str]]) -> dict[str, Any]:
+    """Read an artifact's input tables.
+
+    Parameters
+    ----------
+    inputs : mapping
+        From a schema's name to the path or paths of its tables.
+
+    Returns
+    -------
+    dict
+        "bank" as a mapping from model to pyarrow Table; every other table as one DataFrame, files in the given order.
+    """
+    tables: dict[str, Any] = {}
+    for name, paths in inputs.items():
+        if name not in SCHEMAS:
+            raise EchosError(f"artifact inputs: expected tables among {sorted(SCHEMAS)}, found {name!r}; correct artifacts.yaml")
+        parts = [read_table(path, name) for path in _listed(paths)]
+        if name == "bank":
+            tables[name] = {part["model"][0].as_py(): part for part in parts}
+        else:
+            frames = [part.to_pandas() for part in parts]
+            tables[name] = pd.concat(frames, ignore_index=True) if frames else SCHEMAS[name].empty_table().to_pandas()
+    return tables
+
+
+def canvas(rows: int, columns: int, size: tuple[float, float], **options: Any) -> tuple[Figure, np.ndarray]:
+    """Make a figure of `size` inches in the one style of all figures, and its axes, shape (rows, columns)."""
+    os.environ.setdefault("SOURCE_DATE_EPOCH", "0")
+    with mpl.rc_context(_STYLE):
+        figure = Figure(figsize=size, layout="constrained")
+        axes = figure.subplots(rows, columns, squeeze=False, **options)
+    return figure, axes
+
+
+def draw_kernels(axes: Axes, kernels: np.ndarray, columns: int) -> AxesImage:
+    """Draw kernels as a mosaic, each scaled by its own largest |tap|, red positive, blue negative, white zero.
+
+    Parameters
+    ----------
+    kernels : ndarray, shape (n, k, k)
+    columns : int
+        Kernels per row of the mosaic.
+    """
+    n, height, width = kernels.shape
+    rows = -(-n // columns)
+    mosaic = np.full((rows * (height + 1) - 1, columns * (width + 1) - 1), np.nan)
+    largest = np.abs(kernels).max(axis=(1, 2), keepdims=True)
+    for index, kernel in enumerate(kernels / np.where(largest > 0, largest, 1.0)):
+        top, left = (index // columns) * (height + 1), (index % columns) * (width + 1)
+        mosaic[top : top + height, left : left + width] = kernel
+    axes.set_axis_off()
+    return axes.imshow(mosaic, cmap=KERNEL_COLOURS, vmin=-1.0, vmax=1.0, interpolation="nearest")
+
+
+def colour_bar(figure: Figure, image: AxesImage, axes: Any) -> None:
+    """Explain the kernels' colours once per figure."""
+    bar = figure.colorbar(image, ax=axes, shrink=0.5, aspect=25, pad=0.01)
+    bar.set_ticks([-1, 0, 1], labels=["−max", "0", "+max"])
+    bar.outline.set_visible(False)
+
+
+def percent(value: float, digits: int = 1) -> str:
+    """Format a share as a percentage; "–" for a missing one."""
+    return "–" if value is None or not np.isfinite(value) else f"{100 * value:.{digits}f} %".replace("-", "−")
+
+
+def points(value: float, low: float, high: float) -> str:
+    """Format a difference of shares as percentage points with its interval."""
+    if not np.isfinite(value):
+        return "–"
+    interval = f" [{100 * low:+.1f}, {100 * high:+.1f}]" if np.isfinite(low) and np.isfinite(high) else " [one seed]"
+    return f"{100 * value:+.1f}{interval}".replace("-", "−")
+
+
+def _listed(paths: str | Path | Sequence[str | Path]) -> list[str | Path]:
+    return [paths] if isinstance(paths, str | Path) else list(paths)

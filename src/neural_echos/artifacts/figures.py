@@ -1,0 +1,349 @@
+"""The figures of Neural Echos, in the paper's order; captions stand in config/artifacts.yaml.
+
+Every function takes the tables that `read` returns and declared options, and returns an `Artifact`. Kernels are drawn raw,
+each scaled by its own largest tap, so that a channel's scale cannot hide its shape.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from neural_echos import receptive_fields
+from neural_echos.artifacts.base import COLOURS, MARKERS, Artifact, canvas, colour_bar, draw_kernels, percent, points
+from neural_echos.errors import EchosError
+from neural_echos.evaluation import mean_interval, paired
+from neural_echos.tables import kernel_sizes, kernels_of
+
+Tables = dict[str, Any]
+_CENTRES = ("other", "inhibitory", "excitatory")
+
+
+def kernels_beside_dogs(
+    tables: Tables, *, models: Sequence[str], size: int, gammas: Sequence[float], kernels: int = 24
+) -> Artifact:
+    """Figure 1: trained kernels that look most like a Difference of Gaussians, beside that family."""
+    fits = tables["fits"]
+    fits = fits[fits.model.isin(models) & (fits.kernel_height == size) & (fits.kind == "depthwise")]
+    figure, axes = canvas(1, 4, (7.2, 2.6), gridspec_kw={"width_ratios": [1, 1, 0.5, 0.5]})
+    for axis, sign, name in zip(axes[0], (-1, 1), ("inhibitory", "excitatory"), strict=False):
+        best = fits[fits.sign == sign].nlargest(kernels, "cosine")
+        shown = np.concatenate([_taps(tables["bank"][model], rows.row) for model, rows in best.groupby("model", sort=False)])
+        image = draw_kernels(axis, shown, 6)
+        axis.set_title(f"(a) trained, {name}")
+    for axis, sign, name in zip(axes[0][2:], (-1, 1), ("inhibitory", "excitatory"), strict=True):
+        draw_kernels(axis, receptive_fields.dog(size, np.asarray(gammas), sign), 2)
+        axis.set_title(f"(b) DoG, {name}")
+    colour_bar(figure, image, axes)
+    close = percent((fits.cosine > 0.9).mean())
+    return Artifact(
+        figure,
+        f"Of {len(fits)} depthwise {size}×{size} kernels, {close} have a cosine above .9 with their best Difference of Gaussians; "
+        f"the {kernels} best of each sign are shown beside the family at γ = {', '.join(f'{g:g}' for g in gammas)}.",
+    )
+
+
+def dog_profile(tables: Tables, *, size: int, gamma: float) -> Artifact:
+    """Figure 2: the Difference of Gaussians as a narrow Gaussian minus a wide one, along a line through the centre."""
+    figure, axes = canvas(1, 2, (7.2, 2.4), sharey=True)
+    profile = receptive_fields.gaussian_pair_profile(size, gamma)
+    for axis, sign, name in zip(axes[0], (1, -1), ("excitatory", "inhibitory"), strict=True):
+        centre, surround = sign * profile.centre, sign * profile.surround
+        axis.axhline(0, color="#bbbbbb", linewidth=0.8)
+        axis.plot(profile.distance, centre, "--", color=COLOURS["excitatory"], label="centre Gaussian")
+        axis.plot(profile.distance, surround, ":", color=COLOURS["inhibitory"], label="surround Gaussian")
+        axis.plot(profile.distance, centre + surround, color="black", label="their sum, the DoG")
+        axis.set(title=f"{name} centre", xlabel="distance from the centre (taps)")
+    axes[0][0].set_ylabel("weight")
+    axes[0][1].legend(frameon=False)
+    parameters = receptive_fields.dog_parameters(size, gamma)
+    return Artifact(
+        figure,
+        f"Size {size}, γ = {gamma:g}: r = {float(parameters.r):.3f} taps, σ = {float(parameters.sigma):.3f} taps, "
+        f"A_c = {float(parameters.a_centre):.4f}, A_s = {float(parameters.a_surround):.4f}.",
+    )
+
+
+def dog_kernels_by_ratio(tables: Tables, *, size: int, gammas: Sequence[float]) -> Artifact:
+    """Figure 3: Difference-of-Gaussians kernels of one size over ratios, inhibitory above excitatory."""
+    figure, axes = canvas(2, len(gammas), (7.2, 2.2))
+    for row, sign in zip(axes, (-1, 1), strict=True):
+        for axis, gamma in zip(row, gammas, strict=True):
+            image = draw_kernels(axis, receptive_fields.dog(size, gamma, sign)[None], 1)
+    for axis, gamma in zip(axes[0], gammas, strict=True):
+        axis.set_title(f"γ = {gamma:g}")
+    for axis, name in zip(axes[:, 0], ("inhibitory", "excitatory"), strict=True):
+        axis.text(-0.15, 0.5, name, rotation=90, ha="center", va="center", transform=axis.transAxes)
+    colour_bar(figure, image, axes)
+    return Artifact(figure, f"Size {size}: the centre widens with γ, from a single tap at γ = {gammas[0]:g}.")
+
+
+def kernel_samples(tables: Tables, *, models: Sequence[str], seed: int, kernels: int = 40) -> Artifact:
+    """Figure 4: random depthwise kernels of several models and sizes."""
+    panels = _panels(tables["bank"], models)
+    columns = min(4, len(panels))
+    rows = -(-len(panels) // columns)
+    figure, axes = canvas(rows, columns, (7.2, 1.7 * rows + 0.2))
+    image = None
+    for axis in axes.flat[len(panels) :]:
+        axis.set_axis_off()
+    for axis, (model, size) in zip(axes.flat, panels, strict=False):
+        drawn = _sample(_depthwise(tables["bank"][model], size), kernels, seed)
+        image = draw_kernels(axis, drawn, 8)
+        axis.set_title(f"{model}, {size}×{size}")
+    colour_bar(figure, image, axes)
+    total = sum(bank.num_rows for model, bank in tables["bank"].items() if model in models)
+    return Artifact(figure, f"{kernels} kernels drawn at random (seed {seed}) from each of {len(panels)} sets, out of {total} kernels.")
+
+
+def clusters_with_averages(tables: Tables, *, models: Sequence[str], seed: int, kernels: int = 25) -> Artifact:
+    """Figure 5: random kernels of each k-means cluster (top) and the cluster's average (bottom), one pair of rows a bank.
+
+    Each kernel is shown as clustered, with its mean subtracted. Columns are sorted as in the paper: the rest on the left,
+    inhibitory in the middle, excitatory on the right.
+    """
+    panels = [panel for panel in _panels(tables["bank"], models) if len(_clusters(tables, *panel))]
+    if not panels:
+        raise EchosError("figure 5: expected at least one clustered bank, found none; add models that have depthwise kernels")
+    most = max(len(_clusters(tables, *panel)) for panel in panels)
+    figure, axes = canvas(2 * len(panels), most, (1.9 * most + 1.0, 2.9 * len(panels)), height_ratios=[2, 1] * len(panels))
+    rng = np.random.default_rng(seed)
+    for axis in axes.flat:
+        axis.set_axis_off()
+    for index, (model, size) in enumerate(panels):
+        centroids = _clusters(tables, model, size)
+        members = tables["clusters"]
+        members = members[(members.model == model) & (members.clustering != "free")]
+        for column, centroid in enumerate(centroids.itertuples()):
+            rows = members[(members.cluster == centroid.cluster) & (members.kernel_height == size) & (members.kind == "depthwise")].row
+            chosen = rng.choice(rows.to_numpy(), min(kernels, len(rows)), replace=False)
+            taps = _taps(tables["bank"][model], np.sort(chosen))
+            top, bottom = axes[2 * index, column], axes[2 * index + 1, column]
+            image = draw_kernels(top, taps - taps.mean(axis=(1, 2), keepdims=True), 5)
+            top.set_title(f"{centroid.name}, {percent(centroid.count / centroids['count'].sum(), 0)}")
+            draw_kernels(bottom, np.asarray(centroid.taps).reshape(1, size, size), 1)
+            if column == 0:
+                top.text(-0.1, 0.5, f"{model}\n{size}×{size}", rotation=90, ha="center", va="center", transform=top.transAxes)
+    colour_bar(figure, image, axes)
+    shares = _shares_by_name(tables, panels)
+    return Artifact(
+        figure,
+        f"Over {len(panels)} banks and sizes, on average {percent(shares['excitatory'])} of the kernels are in clusters whose "
+        f"average is an excitatory centre, {percent(shares['inhibitory'])} an inhibitory one, {percent(shares['other'])} neither.",
+    )
+
+
+def regular_kernels_as_control(tables: Tables, *, seed: int, quantile: float = 0.95, kernels: int = 24) -> Artifact:
+    """Trained depthwise kernels against untrained ones and regular ones: samples, and the share that is structured."""
+    structure = _labelled(tables["structure"])
+    groups = [name for name in ("trained", "untrained", "regular") if (structure.group == name).any()]
+    figure, axes = canvas(1, 2, (7.2, 0.6 + 0.24 * len(structure) + 1.2), width_ratios=[1, 1.5])
+    axes[0, 0].set_axis_off()
+    mosaics = axes[0, 0].get_subplotspec().subgridspec(len(groups), 1)
+    for index, group in enumerate(groups):
+        axis = figure.add_subplot(mosaics[index])
+        row = structure[structure.group == group].sort_values("kernel_size").iloc[-1]
+        image = draw_kernels(axis, _sample(_of_kind(tables["bank"][row.model], row.kernel_size, row.kind), kernels, seed), 8)
+        axis.set_title(f"{group}: {row.model}, {row.kernel_size}×{row.kernel_size}")
+    axis = axes[0, 1]
+    ordered = structure.sort_values(["kernel_size", "group", "model"], ascending=[True, True, False], ignore_index=True)
+    for position, row in enumerate(ordered.itertuples()):
+        colour = COLOURS[row.group]
+        axis.plot([row.low, row.high], [position, position], color=colour, linewidth=1.5)
+        axis.plot(row.share, position, "o" if row.group == "trained" else "s" if row.group == "regular" else "x", color=colour)
+    axis.axvline(1 - quantile, color="black", linestyle=":", linewidth=1)
+    axis.set_yticks(range(len(ordered)), [f"{row.model} {row.kernel_size}×{row.kernel_size}" for row in ordered.itertuples()])
+    axis.set(xlim=(0, 1), xlabel="structured share (95 % interval over layers); dotted: no structure")
+    for group, marker in (("trained", "o"), ("regular", "s"), ("untrained", "x")):
+        if group in groups:
+            axis.plot([], [], marker, color=COLOURS[group], label="trained depthwise" if group == "trained" else group)
+    axis.legend(frameon=False, loc="lower right")
+    colour_bar(figure, image, axes[0, 0])
+    shares = structure.groupby("group").share.median()
+    told = ", ".join(f"{name} {percent(shares[name])}" for name in groups)
+    return Artifact(figure, f"Median structured share: {told}; kernels without structure have {percent(1 - quantile, 0)}.")
+
+
+def cluster_shares_by_depth(tables: Tables, *, models: Sequence[str]) -> Artifact:
+    """Share of excitatory, inhibitory and other clusters in each layer, by depth and model."""
+    clusters = tables["clusters"]
+    clusters = clusters[(clusters.clustering != "free") & (clusters.kind == "depthwise") & clusters.model.isin(models)]
+    present = [model for model in models if (clusters.model == model).any()]
+    columns = min(4, len(present))
+    rows = -(-len(present) // columns)
+    figure, axes = canvas(rows, columns, (7.2, 1.9 * rows + 0.3), sharey=True)
+    for axis in axes.flat[len(present) :]:
+        axis.set_axis_off()
+    for axis, model in zip(axes.flat, present, strict=False):
+        counts = clusters[clusters.model == model].groupby(["layer_index", "name"]).size().unstack(fill_value=0)
+        shares = counts.div(counts.sum(axis=1), axis=0)
+        bottom = np.zeros(len(shares))
+        for name, hatch in (("excitatory", ""), ("inhibitory", "//"), ("other", "")):
+            heights = shares[name].to_numpy() if name in shares else np.zeros(len(shares))
+            axis.bar(shares.index, heights, 0.9, bottom=bottom, color=COLOURS[name], hatch=hatch, edgecolor="white", label=name)
+            bottom += heights
+        axis.set(title=model, xlabel="depthwise layer", ylim=(0, 1))
+        axis.xaxis.get_major_locator().set_params(integer=True)
+    for axis in axes[:, 0]:
+        axis.set_ylabel("share of kernels")
+    figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=3, frameon=False)
+    centred = clusters.assign(centred=clusters.name != "other").groupby(["model", "layer_index"]).centred.mean()
+    return Artifact(
+        figure,
+        f"Per layer, the share of kernels in centre clusters runs from {percent(centred.min())} to {percent(centred.max())} "
+        f"(median {percent(centred.median())}) over {len(centred)} layers of {len(present)} models.",
+    )
+
+
+def kernels_before_and_after(tables: Tables, *, pairs: Sequence[dict[str, str]], kernels: int = 32, seed: int = 0) -> Artifact:
+    """The same kernels before and after training; `pairs` name the banks: {label, before, after}."""
+    figure, axes = canvas(2, len(pairs), (1.8 * len(pairs) + 0.6, 3.0))
+    moved = []
+    for column, pair in enumerate(pairs):
+        before, after = tables["bank"][pair["before"]], tables["bank"][pair["after"]]
+        size = max(height for height, _ in kernel_sizes(before))
+        first, last = _depthwise(before, size), _depthwise(after, size)
+        chosen = np.sort(np.random.default_rng(seed).choice(len(first), min(kernels, len(first)), replace=False))
+        image = draw_kernels(axes[0, column], first[chosen], 6)
+        draw_kernels(axes[1, column], last[chosen], 6)
+        axes[0, column].set_title(pair["label"])
+        moved.append(f"{pair['label']} {_mean_cosine(first, last):.2f}")
+    for axis, name in zip(axes[:, 0], ("before", "after"), strict=True):
+        axis.text(-0.1, 0.5, name, rotation=90, ha="center", va="center", transform=axis.transAxes)
+    colour_bar(figure, image, axes)
+    return Artifact(figure, f"Mean cosine of a kernel with itself, before against after training: {'; '.join(moved)}.")
+
+
+def training_curves(tables: Tables, *, dataset: str, architectures: Sequence[str], initialisations: Sequence[str]) -> Artifact:
+    """Test accuracy by epoch for each initialisation: mean over seeds, and the range of the seeds."""
+    history = tables["history"]
+    figure, axes = canvas(1, len(architectures), (7.2, 2.3), sharey=True)
+    for axis, architecture in zip(axes[0], architectures, strict=True):
+        for name in initialisations:
+            cell = history[
+                (history.dataset == dataset) & (history.architecture == architecture) & (history.initialisation == name)
+            ]
+            by_epoch = cell.groupby("epoch").top1.agg(["mean", "min", "max"])
+            axis.plot(by_epoch.index, 100 * by_epoch["mean"], color=COLOURS[name], marker=MARKERS[name], markersize=3, label=name)
+            axis.fill_between(by_epoch.index, 100 * by_epoch["min"], 100 * by_epoch["max"], color=COLOURS[name], alpha=0.15, lw=0)
+        axis.set(title=architecture, xlabel="epoch")
+        axis.xaxis.get_major_locator().set_params(integer=True)
+    axes[0, 0].set_ylabel("test top-1 (%)")
+    axes[0, -1].legend(frameon=False)
+    seeds = history[history.dataset == dataset].seed.nunique()
+    first = history[(history.dataset == dataset) & (history.epoch == 1) & history.architecture.isin(architectures)]
+    early = first.groupby("initialisation").top1.mean()
+    told = ", ".join(f"{name} {percent(early[name])}" for name in initialisations)
+    return Artifact(figure, f"{dataset}, {seeds} seeds, bands from least to most. After one epoch, mean over architectures: {told}.")
+
+
+def gain_by_kernel_size(
+    tables: Tables, *, dataset: str, architectures: Sequence[str], initialisation: str, baselines: Sequence[str]
+) -> Artifact:
+    """The paired gain of an initialisation over each baseline, against the kernel size of one architecture."""
+    figure, axes = canvas(1, len(baselines), (3.4 * len(baselines), 2.5), sharey=True)
+    told = []
+    for axis, baseline in zip(axes[0], baselines, strict=True):
+        pairs = paired(tables["runs"], initialisation, baseline)
+        pairs = pairs[(pairs.dataset == dataset) & pairs.architecture.isin(architectures)]
+        axis.axhline(0, color="#bbbbbb", linewidth=0.8)
+        axis.plot(pairs.kernel_size, 100 * pairs.difference, "o", color=COLOURS["other"], markersize=4, label="one seed")
+        cells = [(size, *mean_interval(cell.difference.to_numpy())) for size, cell in pairs.groupby("kernel_size")]
+        sizes, mean, low, high = map(np.asarray, zip(*cells, strict=True))
+        bars = 100 * np.vstack([mean - low, high - mean])
+        axis.errorbar(sizes, 100 * mean, bars, fmt=MARKERS["dog"], color=COLOURS["dog"], capsize=3, label="mean, 95 % interval")
+        axis.set(title=f"{initialisation} − {baseline}", xlabel="kernel size", xticks=sizes)
+        slopes = [np.polyfit(one.kernel_size, 100 * one.difference, 1)[0] for _, one in pairs.groupby("seed")]
+        slope, low_slope, high_slope = mean_interval(slopes)
+        told.append(f"over {baseline} {slope:+.2f} [{low_slope:+.2f}, {high_slope:+.2f}]".replace("-", "−"))
+    axes[0, 0].set_ylabel("difference in top-1 (points)")
+    axes[0, -1].legend(frameon=False)
+    return Artifact(figure, f"Slope of the gain of {initialisation} with kernel size on {dataset}, points per tap of side: {'; '.join(told)}.")
+
+
+def accuracy_by_initialisation(
+    tables: Tables, *, dataset: str, architectures: Sequence[str], initialisations: Sequence[str]
+) -> Artifact:
+    """Final test accuracy on one data set: every seed, and the mean, per architecture and initialisation."""
+    runs = tables["runs"]
+    runs = runs[(runs.dataset == dataset) & runs.architecture.isin(architectures)]
+    figure, axes = canvas(1, 1, (5.0, 2.6))
+    axis = axes[0, 0]
+    width = 0.8 / len(initialisations)
+    for place, name in enumerate(initialisations):
+        for position, architecture in enumerate(architectures):
+            top1 = 100 * runs[(runs.architecture == architecture) & (runs.initialisation == name)].top1
+            x = position + (place - (len(initialisations) - 1) / 2) * width
+            axis.plot(np.full(len(top1), x), top1, MARKERS[name], color=COLOURS[name], markersize=4, fillstyle="none")
+            axis.plot([x - width / 3, x + width / 3], [top1.mean()] * 2, color=COLOURS[name], linewidth=2)
+        axis.plot([], [], MARKERS[name], color=COLOURS[name], label=name, fillstyle="none")
+    axis.set_xticks(range(len(architectures)), architectures)
+    axis.set_ylabel(f"test top-1 on {dataset} (%)")
+    axis.legend(frameon=False, loc="center left", bbox_to_anchor=(1.0, 0.5))
+    pairs = paired(runs, initialisations[-1], initialisations[0])
+    gains = mean_interval(pairs.groupby("seed").difference.mean().to_numpy())
+    return Artifact(
+        figure,
+        f"{initialisations[-1]} − {initialisations[0]} on {dataset}, mean over {len(architectures)} architectures: "
+        f"{points(*gains)} points (95 % interval over {pairs.seed.nunique()} seeds).",
+    )
+
+
+def _panels(banks: dict[str, pa.Table], models: Sequence[str]) -> list[tuple[str, int]]:
+    """List the (model, size) pairs that have depthwise kernels of a drawable, odd and square size."""
+    found = []
+    for model in models:
+        depthwise = banks[model].filter(pc.equal(banks[model]["kind"], "depthwise"))
+        found += [(model, height) for height, width in kernel_sizes(depthwise) if height == width and height % 2]
+    return found
+
+
+def _depthwise(bank: pa.Table, size: int) -> np.ndarray:
+    return _of_kind(bank, size, "depthwise")
+
+
+def _of_kind(bank: pa.Table, size: int, kind: str) -> np.ndarray:
+    return kernels_of(bank.filter(pc.equal(bank["kind"], kind)), size, size)[1]
+
+
+def _taps(bank: pa.Table, rows: "pd.Series | np.ndarray") -> np.ndarray:
+    """Take kernels of one size by their row numbers, in that order; shape (n, k, k)."""
+    part = bank.take(pa.array(np.asarray(rows)))
+    return kernels_of(part, part["kernel_height"][0].as_py(), part["kernel_width"][0].as_py())[1]
+
+
+def _sample(kernels: np.ndarray, n: int, seed: int) -> np.ndarray:
+    chosen = np.random.default_rng(seed).choice(len(kernels), min(n, len(kernels)), replace=False)
+    return kernels[np.sort(chosen)]
+
+
+def _clusters(tables: Tables, model: str, size: int) -> pd.DataFrame:
+    """Centroids of one bank and size for the declared k, sorted as Figure 5 shows them."""
+    table = tables["centroids"]
+    mine = table[(table.model == model) & (table.kind == "depthwise") & (table.kernel_height == size) & (table.clustering != "free")]
+    order = mine.name.map(_CENTRES.index)
+    return mine.assign(order=order).sort_values(["order", "cluster"])
+
+
+def _shares_by_name(tables: Tables, panels: Sequence[tuple[str, int]]) -> dict[str, float]:
+    shares = []
+    for panel in panels:
+        counts = _clusters(tables, *panel).groupby("name")["count"].sum()
+        shares.append((counts / counts.sum()).reindex(_CENTRES, fill_value=0.0))
+    return pd.concat(shares, axis=1).mean(axis=1).to_dict()
+
+
+def _labelled(structure: pd.DataFrame) -> pd.DataFrame:
+    """Group banks: trained depthwise, untrained (of either kind), trained regular."""
+    group = np.where(structure.role == "untrained", "untrained", np.where(structure.kind == "regular", "regular", "trained"))
+    return structure.assign(group=group)
+
+
+def _mean_cosine(first: np.ndarray, last: np.ndarray) -> float:
+    flat, other = (kernels.reshape(len(kernels), -1).astype(np.float64) for kernels in (first, last))
+    norms = np.linalg.norm(flat, axis=1) * np.linalg.norm(other, axis=1)
+    return float(((flat * other).sum(axis=1) / np.where(norms > 0, norms, 1.0)).mean())
+

@@ -1,0 +1,275 @@
+"""The configuration is a contract: YAML read strictly, checked against a JSON schema, completed with its defaults.
+
+The schemas (Draft 2020-12, in YAML) describe every key, give its default and refuse all others. Whatever is wrong is
+told in one sentence: file and line, dotted key, what was expected, what was found.
+"""
+
+import copy
+import math
+from collections.abc import Hashable, Iterator, Sequence
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from neural_echos.errors import EchosError, nearest
+
+Mistake = Any  # a jsonschema ValidationError, imported only where it is needed
+
+_TYPES = {
+    "integer": "a whole number",
+    "number": "a finite number",
+    "string": "text",
+    "boolean": "true or false",
+    "array": "a list",
+    "object": "a mapping",
+    "null": "null",
+}
+_LIMITS = {
+    "minimum": "a number of at least {}",
+    "exclusiveMinimum": "a number above {}",
+    "maximum": "a number of at most {}",
+    "exclusiveMaximum": "a number below {}",
+    "multipleOf": "a multiple of {}",
+    "pattern": "text of the form {}",
+    "minLength": "text of at least {} characters",
+    "maxLength": "text of at most {} characters",
+    "minItems": "a list of at least {}",
+    "maxItems": "a list of at most {}",
+    "minProperties": "a mapping of at least {} keys",
+    "maxProperties": "a mapping of at most {} keys",
+    "uniqueItems": "a list without repetition",
+    "const": "{!r}",
+}
+
+
+class _StrictLoader(yaml.SafeLoader):
+    """YAML's safe loader, which also refuses a mapping that holds one key twice."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
+        seen: set[str] = set()
+        for key, _ in node.value:
+            if key.tag != "tag:yaml.org,2002:merge" and key.value in seen:
+                problem = f"the key {key.value!r} twice"
+                raise yaml.constructor.ConstructorError(problem=problem, problem_mark=key.start_mark)
+            if isinstance(key, yaml.ScalarNode):
+                seen.add(key.value)
+        return super().construct_mapping(node, deep=deep)
+
+
+def read_yaml(path: str | Path) -> dict[str, Any]:
+    """Read a YAML file that holds one mapping; an empty file is an empty mapping.
+
+    Raises
+    ------
+    EchosError
+        The file is missing, not UTF-8, broken YAML, holds a key twice, or is not a mapping.
+    """
+    try:
+        value = yaml.load(Path(path).read_text(encoding="utf-8"), Loader=_StrictLoader)
+    except OSError as error:
+        raise EchosError(f"{path}: expected a YAML file, found {error.strerror}; check the path") from None
+    except UnicodeDecodeError:
+        raise EchosError(f"{path}: expected YAML in UTF-8, found other bytes; save it as UTF-8") from None
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f"{path}:{mark.line + 1}" if mark else str(path)
+        found = getattr(error, "problem", None) or str(error).splitlines()[0]
+        raise EchosError(f"{where}: expected valid YAML, found {found}; correct that line") from None
+    if value is None:
+        return {}
+    if not isinstance(value, dict):
+        raise EchosError(f"{path}: expected a mapping (key: value), found {_show(value)}; write it as keys and values")
+    return value
+
+
+def load_schema(path: str | Path) -> dict[str, Any]:
+    """Read a JSON schema written in YAML and check that it is one (Draft 2020-12)."""
+    from jsonschema import Draft202012Validator
+    from jsonschema.exceptions import SchemaError
+
+    schema = read_yaml(path)
+    try:
+        Draft202012Validator.check_schema(schema)
+    except SchemaError as error:
+        keys = [str(key) for key in error.path]
+        where = _locate([Path(path)], keys) or str(path)
+        raise EchosError(f"{where}: expected a JSON schema, found {error.message}; correct the schema") from None
+    return schema
+
+
+def check(document: dict[str, Any], schema: dict[str, Any], *, files: Sequence[str | Path] = ()) -> dict[str, Any]:
+    """Check a document against a schema and return a copy completed with the schema's defaults.
+
+    Defaults are filled in under `properties`, `additionalProperties`, `items`, `allOf` and local `$ref`, at every
+    depth; the alternatives of `anyOf`, `oneOf` and `if` are checked, never filled in. A whole number must be written as
+    one (5, not 5.0), and a number must be finite.
+
+    Parameters
+    ----------
+    document : dict
+        What the files say together. It is not changed.
+    schema : dict
+        JSON schema, Draft 2020-12.
+    files : sequence of path
+        The YAML files that `document` came from, to name the line of a mistake; the last one that holds a key wins.
+
+    Raises
+    ------
+    EchosError
+        The first thing that is wrong; an unknown key comes before a wrong value.
+    """
+    paths = [Path(file) for file in files]
+    _require_text_keys(document, [], paths)
+    completed: dict[str, Any] = _fill(copy.deepcopy(document), schema, schema)
+    mistakes = sorted(_validator()(schema).iter_errors(completed), key=_rank)
+    if mistakes:
+        raise EchosError(_sentence(mistakes[0], paths))
+    return completed
+
+
+@lru_cache(maxsize=1)
+def _validator() -> Any:
+    from jsonschema import Draft202012Validator, validators
+
+    def whole(_: Any, value: Any) -> bool:
+        return isinstance(value, int) and not isinstance(value, bool)
+
+    def finite(checker: Any, value: Any) -> bool:
+        return whole(checker, value) or (isinstance(value, float) and math.isfinite(value))
+
+    types = Draft202012Validator.TYPE_CHECKER.redefine_many({"integer": whole, "number": finite})
+    return validators.extend(Draft202012Validator, type_checker=types)
+
+
+def _require_text_keys(value: Any, keys: list[str], files: list[Path]) -> None:
+    for key, item in value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ():
+        if isinstance(value, dict) and not isinstance(key, str):
+            where = _locate(files, keys) or "configuration"
+            raise EchosError(f"{where}: expected text as the keys of {_dotted(keys)}, found {key!r}; put it in quotes")
+        _require_text_keys(item, [*keys, str(key)], files)
+
+
+def _resolve(schema: Any, root: dict[str, Any]) -> dict[str, Any]:
+    """Follow a local `$ref`; keywords beside it (a default, a description) stay."""
+    while isinstance(schema, dict) and str(schema.get("$ref", "")).startswith("#"):
+        target: Any = root
+        for part in schema["$ref"].removeprefix("#").strip("/").split("/"):
+            target = target[part] if part else target
+        schema = {**target, **{key: item for key, item in schema.items() if key != "$ref"}}
+    return schema if isinstance(schema, dict) else {}
+
+
+def _fill(value: Any, schema: Any, root: dict[str, Any]) -> Any:
+    schema = _resolve(schema, root)
+    for part in schema.get("allOf", ()):
+        value = _fill(value, part, root)
+    if isinstance(value, list):
+        return [_fill(item, schema.get("items"), root) for item in value]
+    if not isinstance(value, dict):
+        return value
+    properties = {key: _resolve(part, root) for key, part in schema.get("properties", {}).items()}
+    missing = {key: copy.deepcopy(part["default"]) for key, part in properties.items() if "default" in part}
+    rest = schema.get("additionalProperties")
+    return {key: _fill(item, properties.get(key, rest), root) for key, item in {**missing, **value}.items()}
+
+
+def _rank(error: Mistake) -> tuple[bool, list[str]]:
+    return not _unknown_keys(error), [str(key) for key in error.absolute_path]
+
+
+def _unknown_keys(error: Mistake) -> list[str]:
+    """Return the keys that the schema does not know, where that is what the error says."""
+    if error.validator == "additionalProperties":
+        known = error.schema.get("properties", {})
+        return [key for key in error.instance if key not in known]
+    return [error.instance] if "propertyNames" in error.absolute_schema_path else []
+
+
+def _sentence(error: Mistake, files: list[Path]) -> str:
+    keys = [str(key) for key in error.absolute_path]
+    unknown = _unknown_keys(error)
+    if unknown and error.validator == "additionalProperties":
+        known = list(error.schema.get("properties", {}))
+        guess = nearest(unknown[0], known) or f" (known: {', '.join(known)})"
+        where = _locate(files, [*keys, unknown[0]]) or "configuration"
+        found = f"the unknown key {_dotted([*keys, unknown[0]])}{guess}"
+        return f"{where}: expected a key of {_dotted(keys)}, found {found}; correct it or take it out"
+    if unknown:
+        where = _locate(files, [*keys, unknown[0]]) or "configuration"
+        found = _dotted([*keys, unknown[0]])
+        return f"{where}: expected as the name of a key {_expected(error)}, found {found}; rename it"
+    where = _locate(files, keys) or "configuration"
+    if error.validator == "required":
+        absent = next(key for key in error.validator_value if key not in error.instance)
+        about = _about(error.schema.get("properties", {}).get(absent, {}))
+        return f"{where}: expected the key {_dotted([*keys, absent])}{about}, found none; add it"
+    found = f"{_show(error.instance)}{_guess(error)}"
+    return f"{where}: {_dotted(keys)}: expected {_expected(error)}{_about(error.schema)}, found {found}; correct it"
+
+
+def _expected(error: Mistake) -> str:
+    """Say what one failed keyword of the schema asks for."""
+    rule, value = str(error.validator), error.validator_value
+    if rule == "type":
+        return " or ".join(_TYPES[name] for name in ([value] if isinstance(value, str) else value))
+    if rule == "enum":
+        return "one of " + ", ".join(_show(item) for item in value)
+    if rule in ("anyOf", "oneOf") and error.context:
+        return " or ".join(dict.fromkeys(_expected(part) for part in error.context))
+    return _LIMITS[rule].format(value) if rule in _LIMITS else f"that the rule {rule!r} of the schema holds"
+
+
+def _guess(error: Mistake) -> str:
+    """Offer the nearest allowed text, or explain a number that YAML reads as text."""
+    if not isinstance(error.instance, str):
+        return ""
+    if error.validator == "enum":
+        return nearest(error.instance, [item for item in error.validator_value if isinstance(item, str)])
+    try:
+        number = float(error.instance)
+    except ValueError:
+        return ""
+    return f" (YAML reads this as text; write {number!r})" if error.validator == "type" else ""
+
+
+def _about(schema: Any) -> str:
+    text = schema.get("description", "") if isinstance(schema, dict) else ""
+    return f" ({' '.join(text.split()).rstrip('.')})" if text else ""
+
+
+def _show(value: Any) -> str:
+    text = "true" if value is True else "false" if value is False else "null" if value is None else repr(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+def _dotted(keys: Sequence[str]) -> str:
+    return f"'{'.'.join(keys)}'" if keys else "the top level"
+
+
+def _locate(files: Sequence[Path], keys: Sequence[str]) -> str:
+    """Return "file:line" of the deepest key of the path `keys` that a file holds, the last file first, or ""."""
+    found: list[tuple[int, str]] = []
+    for file in reversed(files):
+        try:
+            node = yaml.compose(file.read_text(encoding="utf-8"), Loader=yaml.SafeLoader)
+        except (OSError, UnicodeDecodeError, yaml.YAMLError):
+            continue
+        marks = list(_marks(node, keys))
+        found.append((len(marks), f"{file}:{marks[-1].line + 1}" if marks else str(file)))
+    return max(found, key=lambda item: item[0])[1] if found else ""
+
+
+def _marks(node: yaml.Node | None, keys: Sequence[str]) -> Iterator[yaml.Mark]:
+    """Yield where each key of the path `keys` stands, as far as the file follows it."""
+    for key in keys:
+        step: tuple[yaml.Mark, yaml.Node] | None = None
+        if isinstance(node, yaml.MappingNode):
+            step = next(((name.start_mark, item) for name, item in node.value if name.value == key), None)
+        elif isinstance(node, yaml.SequenceNode) and key.isdigit() and int(key) < len(node.value):
+            step = node.value[int(key)].start_mark, node.value[int(key)]
+        if step is None:
+            return
+        yield step[0]
+        node = step[1]

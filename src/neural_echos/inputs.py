@@ -1,0 +1,276 @@
+"""The declared inputs: what they are (config/inputs.yaml) and how one of them is fetched and checked.
+
+A file counts as found by its checksum, never by its name alone. It is looked for in the mirror folders first, so that a
+machine without network needs a folder and no code; then at its url, or on the Hugging Face hub.
+"""
+
+import logging
+import os
+import shutil
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from neural_echos.config import check, load_schema, read_yaml
+from neural_echos.errors import EchosError
+from neural_echos.files import atomic_path, sha256
+
+Facts = dict[str, Any]
+
+_HUB_FILE = "model.safetensors"
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Input:
+    """One declared file; `workflow/schemas/inputs.schema.yaml` describes each field."""
+
+    id: str
+    kind: str
+    file: str
+    url: str | None
+    hub: str | None
+    revision: str | None
+    origin: str
+    sha256: str | None
+    bytes: int | None
+    licence: str
+    citation: str
+    trained_on: str | None
+    note: str
+
+
+class _UnusableError(Exception):
+    """Why one place did not give the file; it becomes part of the one sentence at the end."""
+
+
+def load_inputs(path: str | Path, schema: str | Path | None = None) -> dict[str, Input]:
+    """Read the declared inputs and check them against their schema.
+
+    Parameters
+    ----------
+    path : path
+        config/inputs.yaml.
+    schema : path, optional
+        By default workflow/schemas/inputs.schema.yaml beside the folder of `path`, as in this repository.
+
+    Raises
+    ------
+    EchosError
+        A declaration that breaks the schema, or two that name one file.
+    """
+    schema = schema or Path(path).resolve().parent.parent / "workflow" / "schemas" / "inputs.schema.yaml"
+    declared = check(read_yaml(path), load_schema(schema), files=[path])
+    seen: dict[str, str] = {}
+    for name, item in declared.items():
+        if item["file"] in seen:
+            raise EchosError(
+                f"{path}: expected one input per file, found {seen[item['file']]!r} and {name!r} for {item['file']}; "
+                "rename one"
+            )
+        seen[item["file"]] = name
+    return {name: Input(id=name, **item) for name, item in declared.items()}
+
+
+def mirror_folders(configured: Sequence[str | Path] = ()) -> list[Path]:
+    """List the mirror folders: those of the environment variable ECHOS_MIRRORS, then the configured ones."""
+    named = [part for part in os.environ.get("ECHOS_MIRRORS", "").split(os.pathsep) if part]
+    return [Path(folder) for folder in [*named, *configured]]
+
+
+def fetch(
+    item: Input,
+    output: str | Path,
+    mirrors: Sequence[str | Path] = (),
+    *,
+    retries: int = 3,
+    pause: float = 2.0,
+    timeout: float = 30.0,
+) -> Facts:
+    """Put a declared file at `output`, from the first place that holds it with the right checksum.
+
+    Parameters
+    ----------
+    item : Input
+    output : path
+        Written atomically; on failure, what was there before stays and nothing else does.
+    mirrors : sequence of path
+        Folders searched first: for the declared name, then for a file of the declared size and checksum anywhere in
+        them. Without a declared checksum they are not searched.
+    retries : int
+        Further attempts at a download that broke off, timed out or met a server error.
+    pause : float
+        Seconds before the first further attempt; doubled each time.
+    timeout : float
+        Seconds without a byte before a download counts as broken.
+
+    Returns
+    -------
+    dict
+        Facts for the provenance: input, source, sha256, bytes, licence, citation, origin, revision, trained_on, note.
+
+    Raises
+    ------
+    EchosError
+        No place holds the file; the sentence names them all.
+    """
+    output = Path(output)
+    tried: list[str] = []
+    revision = item.revision
+    try:
+        source = _from_mirrors(item, output, [Path(folder) for folder in mirrors], tried)
+        if source is None and item.kind == "hub":
+            source, revision = _from_hub(item, output)
+        elif source is None and item.url is not None:
+            source = _from_url(item, output, retries=retries, pause=pause, timeout=timeout)
+    except _UnusableError as error:
+        source = None
+        tried.append(str(error))
+    except OSError as error:
+        raise EchosError(f"{output}: expected to write {item.id!r} here, found {error}; check the folder") from None
+    if source is None:
+        raise EchosError(_not_found(item, tried))
+    if item.sha256 is None:
+        _log.warning("%s: no checksum is declared; pin the one recorded here in config/inputs.yaml", item.id)
+    declared = {name: getattr(item, name) for name in ("licence", "citation", "origin", "trained_on", "note")}
+    size = output.stat().st_size
+    found = {"source": source, "sha256": sha256(output), "bytes": size, "revision": revision}
+    _log.info("%s: %d bytes from %s", item.id, size, source)
+    return {"input": item.id, **found, **declared}
+
+
+def _not_found(item: Input, tried: list[str]) -> str:
+    if item.kind == "file" and item.url is None:
+        tried = [*tried, "no url (the file was derived)"]
+    about = f"sha256 {item.sha256[:12]}…" if item.sha256 else "any checksum"
+    return (
+        f"{item.file}: expected the input {item.id!r} ({about}), found it nowhere: {'; '.join(tried)}; put the file in "
+        f"a mirror folder and name that folder in the config's mirrors or in ECHOS_MIRRORS (origin: {item.origin})"
+    )
+
+
+def _install(item: Input, source: Path, output: Path) -> None:
+    """Copy a file to `output`, atomically, if the copy is the declared one."""
+    _verify_size(item, source)
+    with atomic_path(output) as temporary:
+        shutil.copyfile(source, temporary)
+        _verify(item, temporary)
+
+
+def _verify_size(item: Input, path: Path) -> None:
+    size = path.stat().st_size
+    if item.bytes is not None and size != item.bytes:
+        raise _UnusableError(f"{size:,} bytes where {item.bytes:,} were expected")
+
+
+def _verify(item: Input, path: Path) -> None:
+    _verify_size(item, path)
+    if item.sha256 is not None and (digest := sha256(path)) != item.sha256:
+        raise _UnusableError(f"sha256 {digest[:12]}… where {item.sha256[:12]}… was expected")
+
+
+# Mirrors --------------------------------------------------------------------------------------------------------------
+
+
+def _from_mirrors(item: Input, output: Path, mirrors: Sequence[Path], tried: list[str]) -> str | None:
+    """Copy the file from a mirror; return where it was, or None with the reasons added to `tried`."""
+    if not mirrors:
+        tried.append("no mirror folder given")
+    elif item.sha256 is None:
+        tried.append("mirrors not searched (no checksum declared)")
+        mirrors = ()
+    for mirror in mirrors:
+        reason = f"not in the mirror {mirror}" if mirror.is_dir() else f"no such mirror folder as {mirror}"
+        for candidate in _candidates(item, mirror):
+            try:
+                _install(item, candidate, output)
+            except _UnusableError as error:
+                if candidate == mirror / item.file:
+                    reason = f"{candidate} is another file ({error})"
+                    _log.warning("%s: passed over: %s", item.id, reason)
+                continue
+            return f"mirror: {candidate.relative_to(mirror).as_posix()}"
+        tried.append(reason)
+    return None
+
+
+def _candidates(item: Input, mirror: Path) -> Iterator[Path]:
+    """Yield the files of a mirror that may be the declared one: the one of its name, then all of its size."""
+    named = mirror / item.file
+    if named.is_file() and os.access(named, os.R_OK):
+        yield named
+    if item.bytes is None:
+        return
+    for folder, folders, names in os.walk(mirror):
+        folders.sort()
+        for name in sorted(names):
+            path = Path(folder, name)
+            if path == named or not path.is_file() or not os.access(path, os.R_OK):
+                continue
+            if path.stat().st_size == item.bytes:
+                yield path
+
+
+# Downloads ------------------------------------------------------------------------------------------------------------
+
+
+def _from_url(item: Input, output: Path, *, retries: int, pause: float, timeout: float) -> str:
+    """Download the file and return its url."""
+    import pooch
+    import requests
+
+    assert item.url is not None
+    download = pooch.HTTPDownloader(progressbar=False, chunk_size=1 << 20, timeout=timeout)
+    for attempt in range(retries + 1):
+        try:
+            with atomic_path(output) as temporary:
+                download(item.url, str(temporary), None)
+                _verify(item, temporary)
+            return item.url
+        except requests.RequestException as error:
+            found, final = _broken(error, timeout)
+            if final or attempt == retries:
+                raise _UnusableError(f"{item.url} gave {found}") from None
+            wait = pause * 2**attempt
+            _log.warning("%s gave %s; trying again in %g s", item.url, found, wait)
+            time.sleep(wait)
+        except _UnusableError as error:
+            raise _UnusableError(f"{item.url} gave {error}") from None
+    raise AssertionError("unreachable: the last attempt returns or raises")
+
+
+def _broken(error: Exception, timeout: float) -> tuple[str, bool]:
+    """Say in words why a download failed, and whether trying again is pointless."""
+    import requests
+
+    if isinstance(error, requests.HTTPError) and error.response is not None:
+        status = error.response.status_code
+        return f"HTTP {status} {error.response.reason}", status < 500 and status not in (408, 429)
+    if isinstance(error, requests.Timeout):
+        return f"no answer within {timeout:g} s", False
+    if isinstance(error, requests.exceptions.ChunkedEncodingError):
+        return "a download that broke off", False
+    if isinstance(error, requests.ConnectionError):
+        return "no connection", False
+    return f"an error ({type(error).__name__})", True
+
+
+def _from_hub(item: Input, output: Path) -> tuple[str, str]:
+    """Download a checkpoint from the Hugging Face hub; return its source and the commit it resolved to."""
+    import huggingface_hub
+
+    assert item.hub is not None
+    where = f"the hub repository {item.hub}"
+    try:
+        cached = Path(huggingface_hub.hf_hub_download(item.hub, _HUB_FILE, revision=item.revision))
+    except Exception as error:  # The client raises its own, the HTTP library's and the system's errors, by version.
+        found = " ".join(str(error).split()).rstrip(".") or "no message"
+        raise _UnusableError(f"{where} gave {type(error).__name__} ({found[:200]})") from None
+    try:
+        _install(item, cached, output)
+    except _UnusableError as error:
+        raise _UnusableError(f"{where} gave {error}") from None
+    revision = cached.parent.name
+    return f"hub: {item.hub}@{revision}", revision

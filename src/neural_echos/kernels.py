@@ -1,0 +1,287 @@
+"""Kernels: find the spatial convolutions of a model and lay their kernels down as a bank.
+
+A kernel is one k×k slice of a convolution's weight. A *depthwise* convolution has groups = input channels C > 1 and a
+weight of shape (C·m, 1, kh, kw) with kh·kw > 1: each of its C·m kernels filters one channel. Every other spatial
+convolution is *regular*: it has one kernel per (output, input) pair, extracted too as the control of claim NE1.
+
+Three ways lead to a bank: a model in memory (`layers_of` walks its modules), a checkpoint with the layers that belong to
+it, and a bare checkpoint, whose header alone says which tensors are kernels, by their shapes. From `.safetensors`
+just those tensors are read. A checkpoint is data and is never unpickled.
+"""
+
+import logging
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+from safetensors import SafetensorError, safe_open
+
+from neural_echos.errors import EchosError
+from neural_echos.tables import SCHEMAS
+
+if TYPE_CHECKING:
+    from torch import nn
+
+_LOG = logging.getLogger(__name__)
+_FLOATS = ("F16", "BF16", "F32", "F64")
+_WRAPPERS = ("state_dict", "model", "model_state", "module", "model_ema", "state_dict_ema")
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One spatial convolution of a model.
+
+    `index` counts the layers of the same kind in the order of the forward declaration; `depth` is index / (layers − 1), in [0, 1].
+    """
+
+    name: str
+    kind: str
+    index: int
+    depth: float
+    kernel_height: int
+    kernel_width: int
+    stride: int | None = None
+    dilation: int | None = None
+
+
+def layers_of(model: "nn.Module") -> list[Layer]:
+    """List the depthwise and regular spatial convolutions of a model (any device, the meta device too)."""
+    from torch import nn
+
+    found: list[dict[str, Any]] = []
+    for name, module in model.named_modules():
+        if isinstance(module, nn.Conv2d) and module.kernel_size[0] * module.kernel_size[1] > 1:
+            depthwise = module.groups == module.in_channels and module.groups > 1
+            found.append(
+                {
+                    "name": name,
+                    "kind": "depthwise" if depthwise else "regular",
+                    "kernel_height": module.kernel_size[0],
+                    "kernel_width": module.kernel_size[1],
+                    "stride": module.stride[0],
+                    "dilation": module.dilation[0],
+                }
+            )
+    return _numbered(found)
+
+
+def layers_to_json(layers: Iterable[Layer]) -> list[dict[str, Any]]:
+    """Turn layers into plain dictionaries, as the JSON beside initial weights holds them."""
+    return [asdict(layer) for layer in layers]
+
+
+def layers_from_json(items: object, source: str | Path) -> list[Layer]:
+    """Read layers back from what `layers_to_json` wrote; `source` names the file in errors."""
+    try:
+        return [Layer(**item) for item in items]  # type: ignore[attr-defined]
+    except TypeError as error:
+        raise EchosError(f"{source}: expected a list of layers, found something else ({error}); make it again") from None
+
+
+def bank_from_model(model: "nn.Module", name: str, *, regular_per_layer: int = 1000) -> pa.Table:
+    """Extract the bank of a model in memory; see `bank_from_tensors`."""
+    parameters = dict(model.named_parameters())
+
+    def read(layer: str) -> np.ndarray:
+        return parameters[f"{layer}.weight"].detach().float().cpu().numpy()
+
+    return bank_from_tensors(layers_of(model), read, name, name, regular_per_layer)
+
+
+def bank_from_checkpoint(
+    path: str | Path, name: str, *, layers: Sequence[Layer] | None = None, regular_per_layer: int = 1000
+) -> pa.Table:
+    """Extract the bank of a checkpoint, reading only the tensors that it needs where the format allows that.
+
+    Parameters
+    ----------
+    path : path
+        `.safetensors` (read lazily), or `.pth`, `.pt`, `.bin` (loaded with ``weights_only=True``).
+    name : str
+        The bank's model name.
+    layers : sequence of Layer, optional
+        The model's layers. Without them the shapes alone decide: a tensor (C, i, kh, kw) with kh·kw > 1 is depthwise where
+        C > 1 and i = 1 and regular elsewhere, strides and dilations are null, and layers are sorted naturally by name.
+    regular_per_layer : int
+        See `bank_from_tensors`.
+
+    Raises
+    ------
+    EchosError
+        The file is missing, truncated, of another format, holds pickled code, lacks a layer, or has no depthwise kernel.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise EchosError(f"{path}: expected a checkpoint, found no file; check the path or fetch the input first")
+    if path.suffix == ".safetensors":
+        shapes, read = _open_safetensors(path)
+    elif path.suffix in (".pth", ".pt", ".bin"):
+        shapes, read = _open_pickle(path)
+    else:
+        raise EchosError(f"{path}: expected .safetensors, .pth, .pt or .bin, found {path.suffix or 'no suffix'!r}; convert it")
+    keys = {_layer_name(key): key for key in shapes}
+    if layers is None:
+        layers = _layers_from_shapes(shapes)
+    for layer in layers:
+        if layer.name not in keys or shapes[keys[layer.name]][-2:] != (layer.kernel_height, layer.kernel_width):
+            size = f"{layer.kernel_height}×{layer.kernel_width}"
+            found = shapes.get(keys.get(layer.name, ""), "no such tensor")
+            raise EchosError(
+                f"{path}: expected a weight of {size} kernels for layer {layer.name!r}, found {found}; "
+                "the checkpoint belongs to another architecture: name the right one"
+            )
+    return bank_from_tensors(layers, lambda layer: read(keys[layer]), name, str(path), regular_per_layer)
+
+
+def bank_from_tensors(
+    layers: Sequence[Layer], read: Callable[[str], np.ndarray], name: str, source: str, regular_per_layer: int
+) -> pa.Table:
+    """Lay the kernels of `layers` down as a bank, a table of schema "bank" (docs/data.md).
+
+    Parameters
+    ----------
+    layers : sequence of Layer
+        What to extract, in order.
+    read : callable
+        Maps a layer's name to its weight, float array of shape (out, in / groups, kh, kw).
+    name, source : str
+        The bank's model name, and what error messages call the origin.
+    regular_per_layer : int
+        A regular layer has out·in kernels, often millions: at most this many, evenly spaced over the pairs, are kept.
+
+    Returns
+    -------
+    pyarrow.Table
+        One row per kernel, sorted by layer and channel. Kernels that are not finite stay in (they are counted, and
+        dropped where kernels are normalised), and the log says how many there are.
+    """
+    if not layers:
+        raise EchosError(
+            f"{source}: expected convolutions with kernels larger than 1×1, found none; choose a model that has depthwise layers"
+        )
+    parts = []
+    broken = 0
+    for layer in layers:
+        weight = np.asarray(read(layer.name), dtype=np.float32)
+        outputs, inputs, height, width = weight.shape
+        pairs = np.arange(outputs * inputs)
+        if layer.kind == "regular" and pairs.size > regular_per_layer:
+            pairs = np.linspace(0, pairs.size - 1, regular_per_layer).round().astype(np.int64)
+        kernels = weight.reshape(-1, height * width)[pairs]
+        broken += int((~np.isfinite(kernels).all(axis=1)).sum())
+        parts.append(_rows(layer, name, kernels, pairs // inputs, pairs % inputs))
+    if broken:
+        _LOG.warning("%s: %d kernels are not finite; later rooms drop them and say so", source, broken)
+    return pa.concat_tables(parts)
+
+
+def _rows(layer: Layer, name: str, kernels: np.ndarray, channel: np.ndarray, input_channel: np.ndarray) -> pa.Table:
+    n, size = kernels.shape
+    constant = {
+        "model": name,
+        "kind": layer.kind,
+        "layer": layer.name,
+        "layer_index": layer.index,
+        "depth": layer.depth,
+        "kernel_height": layer.kernel_height,
+        "kernel_width": layer.kernel_width,
+        "stride": layer.stride,
+        "dilation": layer.dilation,
+    }
+    schema = SCHEMAS["bank"]
+    columns: dict[str, Any] = {
+        key: pa.nulls(n, schema.field(key).type) if value is None else pa.repeat(pa.scalar(value, schema.field(key).type), n)
+        for key, value in constant.items()
+    }
+    columns["channel"], columns["input_channel"] = channel.astype(np.int32), input_channel.astype(np.int32)
+    offsets = np.arange(0, n * size + 1, size, dtype=np.int32)
+    columns["taps"] = pa.ListArray.from_arrays(offsets, np.ascontiguousarray(kernels).ravel())
+    return pa.table({field: columns[field] for field in schema.names}, schema=schema)
+
+
+def _open_safetensors(path: Path) -> tuple[dict[str, tuple[int, ...]], Callable[[str], np.ndarray]]:
+    try:
+        file = safe_open(path, framework="numpy")
+        header = {key: file.get_slice(key) for key in file.keys()}  # noqa: SIM118 (a safe_open is no dict)
+    except (SafetensorError, OSError) as error:
+        raise EchosError(f"{path}: expected a whole safetensors file, found {error}; fetch it again") from None
+    shapes = {key: tuple(part.get_shape()) for key, part in header.items()}
+    kinds = {key: part.get_dtype() for key, part in header.items()}
+
+    def read(key: str) -> np.ndarray:
+        if kinds[key] not in _FLOATS:
+            raise EchosError(f"{path}: expected float weights in {key!r}, found {kinds[key]}; de-quantise the checkpoint first")
+        if kinds[key] == "BF16":  # numpy has no bfloat16
+            with safe_open(path, framework="pt") as tensors:
+                return tensors.get_tensor(key).float().numpy()
+        return file.get_tensor(key)
+
+    return shapes, read
+
+
+def _open_pickle(path: Path) -> tuple[dict[str, tuple[int, ...]], Callable[[str], np.ndarray]]:
+    import pickle
+
+    import torch
+
+    try:
+        loaded = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError:
+        raise EchosError(
+            f"{path}: expected a checkpoint of plain tensors, found pickled code or a file that is no checkpoint; "
+            "it was not opened: convert it to safetensors where you trust it"
+        ) from None
+    except (RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise EchosError(f"{path}: expected a whole PyTorch checkpoint, found a broken one ({reason}); fetch it again") from None
+    for wrapper in _WRAPPERS:
+        if isinstance(loaded, Mapping) and isinstance(loaded.get(wrapper), Mapping):
+            loaded = loaded[wrapper]
+    if not isinstance(loaded, Mapping):
+        raise EchosError(f"{path}: expected a state dict, found {type(loaded).__name__}; save model.state_dict() instead")
+    tensors = {str(key): value for key, value in loaded.items() if isinstance(value, torch.Tensor)}
+    shapes = {key: tuple(value.shape) for key, value in tensors.items()}
+
+    def read(key: str) -> np.ndarray:
+        if not tensors[key].is_floating_point():
+            raise EchosError(f"{path}: expected float weights in {key!r}, found {tensors[key].dtype}; de-quantise it first")
+        return tensors[key].float().numpy()
+
+    return shapes, read
+
+
+def _layers_from_shapes(shapes: Mapping[str, tuple[int, ...]]) -> list[Layer]:
+    found = [
+        {
+            "name": _layer_name(key),
+            "kind": "depthwise" if shape[0] > 1 and shape[1] == 1 else "regular",
+            "kernel_height": shape[2],
+            "kernel_width": shape[3],
+        }
+        for key, shape in shapes.items()
+        if len(shape) == 4 and shape[2] * shape[3] > 1
+    ]
+    return _numbered(sorted(found, key=lambda layer: _natural(layer["name"])))
+
+
+def _layer_name(key: str) -> str:
+    return key.removeprefix("module.").removesuffix(".weight")
+
+
+def _numbered(found: Sequence[dict[str, Any]]) -> list[Layer]:
+    totals = {kind: sum(item["kind"] == kind for item in found) for kind in ("depthwise", "regular")}
+    counts = dict.fromkeys(totals, 0)
+    layers = []
+    for item in found:
+        index = counts[item["kind"]]
+        counts[item["kind"]] += 1
+        layers.append(Layer(index=index, depth=index / max(totals[item["kind"]] - 1, 1), **item))
+    return layers
+
+
+def _natural(name: str) -> list[tuple[int, str]]:
+    return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", name)]

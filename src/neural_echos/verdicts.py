@@ -1,0 +1,210 @@
+"""Verdicts: each claim of a paper against what was measured, by a decision rule that the config declares beforehand.
+
+A rule turns tables into a value, its 95 % interval, and a reading (supported, not supported, inconclusive). Where the claim is
+about another data set than the one at hand, the verdict is "not run at this scale", and the reading is only told as a remark.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+
+from neural_echos.errors import EchosError, nearest
+from neural_echos.evaluation import mean_interval, paired
+from neural_echos.tables import SCHEMAS
+
+SUPPORTED, NOT_SUPPORTED, INCONCLUSIVE, NOT_RUN = "supported", "not supported", "inconclusive", "not run at this scale"
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What a rule read off the tables; `value` None where there was nothing to read."""
+
+    measured: str
+    value: float | None = None
+    low: float | None = None
+    high: float | None = None
+    reading: str = NOT_RUN
+    remark: str = ""
+
+
+Tables = Mapping[str, pd.DataFrame]
+Rule = Callable[..., Reading]
+_RULES: dict[str, Rule] = {}
+
+
+def rule(function: Rule) -> Rule:
+    """Enter a decision rule `(tables, **options) -> Reading` in the registry under its own name."""
+    _RULES[function.__name__] = function
+    return function
+
+
+def rules() -> list[str]:
+    """List the decision rules."""
+    return sorted(_RULES)
+
+
+def decide(claims: Sequence[Mapping[str, Any]], tables: Tables, scale: str) -> pa.Table:
+    """Give every claim its verdict, in a table of schema "verdicts".
+
+    Parameters
+    ----------
+    claims : sequence of mappings
+        Each with id, paper, statement, rule, needs (the data set that the claim is about), options, artifact.
+    tables : mapping of DataFrames
+        "runs" and "structure", either possibly empty.
+    scale : str
+        One phrase that says at which scale this preset runs.
+    """
+    rows = []
+    for claim in claims:
+        if claim["rule"] not in _RULES:
+            raise EchosError(f"claim {claim['id']}: expected a rule among {rules()}, found {claim['rule']!r}{nearest(claim['rule'], rules())}")
+        measured = _RULES[claim["rule"]](tables, **claim["options"])
+        about = claim["needs"]
+        verdict, reason = measured.reading, measured.remark
+        if measured.value is None:
+            verdict, reason = NOT_RUN, measured.remark or "this preset has no such runs"
+        elif about not in _at_hand(claim["options"], tables):
+            verdict = NOT_RUN
+            reason = f"the claim is about {about}; at this scale the same rule reads: {measured.reading}" + (
+                f" ({measured.remark})" if measured.remark else ""
+            )
+        rows.append(
+            {
+                "claim": claim["id"],
+                "paper": claim["paper"],
+                "statement": claim["statement"],
+                "measured": measured.measured,
+                "value": measured.value,
+                "low": measured.low,
+                "high": measured.high,
+                "scale": scale,
+                "verdict": verdict,
+                "reason": reason,
+                "artifact": claim["artifact"],
+            }
+        )
+    return pa.Table.from_pylist(rows, schema=SCHEMAS["verdicts"])
+
+
+@rule
+def structure_beats_controls(tables: Tables, *, role: str = "trained") -> Reading:
+    """NE1: trained depthwise kernels are structured, untrained and regular kernels of the same size are not.
+
+    Value: the least margin, over trained banks and sizes, between the lower bound of the bank's structured share and the
+    upper bound of any control of that size. Supported when it is positive for all; not supported when it is negative for all.
+    """
+    measured = "structured share: trained depthwise (lower bound) − control of the same size (upper bound), least over banks"
+    table = tables["structure"]
+    trained = table[(table.role == role) & (table.kind == "depthwise")] if len(table) else table
+    untrained = table[table.role == "untrained"] if len(table) else table
+    regular = table[(table.role != "untrained") & (table.kind == "regular")] if len(table) else table
+    controls = pd.concat([untrained, regular])
+    margins = [
+        row.low - controls[controls.kernel_size == row.kernel_size].high.max()
+        for row in trained.itertuples()
+        if (controls.kernel_size == row.kernel_size).any()
+    ]
+    if not margins:
+        return Reading(measured, remark="no trained bank with a control of the same kernel size")
+    low, high = float(np.min(margins)), float(np.max(margins))
+    reading = SUPPORTED if low > 0 else NOT_SUPPORTED if high < 0 else INCONCLUSIVE
+    remark = f"{sum(margin > 0 for margin in margins)} of {len(margins)} banks and sizes are above their controls"
+    if not len(regular):
+        remark += "; no trained regular convolution at hand, so only the untrained half of the claim was tested"
+        reading = INCONCLUSIVE if reading == SUPPORTED else reading
+    return Reading(measured, float(np.median(margins)), low, high, reading, remark)
+
+
+@rule
+def centres_dominate(tables: Tables, *, role: str = "trained", least: float = 0.5) -> Reading:
+    """NE2: with the declared k, clusters named excitatory and inhibitory exist and hold more than `least` of the kernels.
+
+    Value: mean over banks and sizes of their joint share, with a t interval. Supported when the interval lies above `least`
+    and most banks have both; not supported when it lies below.
+    """
+    measured = "share of kernels in excitatory and inhibitory clusters, mean over banks and sizes"
+    table = tables["structure"]
+    chosen = table[(table.role == role) & (table.kind == "depthwise") & table.other_share.notna()] if len(table) else table
+    if not len(chosen):
+        return Reading(measured, remark="no clustered trained bank")
+    value, low, high = mean_interval((chosen.excitatory_share + chosen.inhibitory_share).to_numpy())
+    both = int(((chosen.excitatory_share > 0) & (chosen.inhibitory_share > 0)).sum())
+    reading = SUPPORTED if low > least and 2 * both > len(chosen) else NOT_SUPPORTED if high < least else INCONCLUSIVE
+    return Reading(measured, value, low, high, reading, f"both centre types in {both} of {len(chosen)} banks and sizes")
+
+
+@rule
+def gain(
+    tables: Tables, *, dataset: str, architectures: Sequence[str], initialisation: str, baseline: str, expect: str, margin: float = 0.0
+) -> Reading:
+    """NE3 and NE5: the paired difference in top-1, averaged over architectures, seed by seed.
+
+    With ``expect="positive"``: supported when the interval lies above 0, not supported when it lies below `margin` (a
+    difference too small to matter). With ``expect="none"``: supported when the interval lies below `margin`, not supported
+    when it lies above 0.
+    """
+    measured = f"top-1 of {initialisation} − {baseline} on {dataset}, paired by seed, mean over {len(architectures)} architectures"
+    pairs = paired(tables["runs"], initialisation, baseline)
+    pairs = pairs[(pairs.dataset == dataset) & pairs.architecture.isin(architectures)]
+    if not len(pairs):
+        return Reading(measured)
+    value, low, high = mean_interval(pairs.groupby("seed").difference.mean().to_numpy())
+    if expect == "positive":
+        reading = SUPPORTED if low > 0 else NOT_SUPPORTED if high < margin else INCONCLUSIVE
+    else:
+        reading = SUPPORTED if high < margin else NOT_SUPPORTED if low > 0 else INCONCLUSIVE
+    return Reading(measured, value, low, high, reading)
+
+
+@rule
+def gain_grows_with_size(
+    tables: Tables, *, dataset: str, architectures: Sequence[str], initialisation: str, baseline: str
+) -> Reading:
+    """NE4: the slope of the paired gain over kernel size (share per tap of side), fitted seed by seed, with a t interval."""
+    measured = f"slope of the gain of {initialisation} over {baseline} with kernel size, per tap of side, on {dataset}"
+    pairs = paired(tables["runs"], initialisation, baseline)
+    pairs = pairs[(pairs.dataset == dataset) & pairs.architecture.isin(architectures)]
+    if pairs.kernel_size.nunique() < 2:
+        return Reading(measured)
+    slopes = [np.polyfit(one.kernel_size, one.difference, 1)[0] for _, one in pairs.groupby("seed")]
+    value, low, high = mean_interval(slopes)
+    return Reading(measured, value, low, high, _positive(low, high))
+
+
+@rule
+def variety_matters(
+    tables: Tables, *, dataset: str, architecture: str, varied: str, fixed_gamma: Sequence[str], one_centre: Sequence[str]
+) -> Reading:
+    """NE6: varied γ with both centre types beats every fixed γ and every single centre type.
+
+    Value: the least of the paired differences to those variants. Supported when all intervals lie above 0, not supported when
+    any lies below 0.
+    """
+    measured = f"top-1 of {varied} − the best variant with one γ or one centre type, {architecture} on {dataset}"
+    runs = tables["runs"]
+    runs = runs[(runs.dataset == dataset) & (runs.architecture == architecture)]
+    found = {other: paired(runs, varied, other).difference.to_numpy() for other in [*fixed_gamma, *one_centre]}
+    if any(not len(differences) for differences in found.values()):
+        return Reading(measured)
+    intervals = {other: mean_interval(differences) for other, differences in found.items()}
+    least = min(intervals, key=lambda other: intervals[other][0])
+    readings = [_positive(low, high) for _, low, high in intervals.values()]
+    reading = SUPPORTED if set(readings) == {SUPPORTED} else NOT_SUPPORTED if NOT_SUPPORTED in readings else INCONCLUSIVE
+    return Reading(measured, *intervals[least], reading, f"the least difference is to {least}")
+
+
+def _positive(low: float, high: float) -> str:
+    return SUPPORTED if low > 0 else NOT_SUPPORTED if high < 0 else INCONCLUSIVE
+
+
+def _at_hand(options: Mapping[str, Any], tables: Tables) -> set[str]:
+    """Which data sets the numbers behind a claim come from."""
+    if "dataset" in options:
+        return {options["dataset"]}
+    table = tables["structure"]
+    return set(table[table.role == "trained"].trained_on) if len(table) else set()
