@@ -4,8 +4,8 @@ Everything random in epoch e follows from (seed, e) alone, so a checkpoint holds
 any moment and started again ends, on a CPU, with the weights of the run that was not.
 
 Papers: Loshchilov and Hutter, "SGDR", ICLR 2017 (cosine); Zhang et al., "mixup", ICLR 2018; Yun et al., "CutMix", ICCV
-2019; Zhong et al., "Random Erasing", AAAI 2020; Cubuk et al., "RandAugment", 2020; Trockman and Kolter, "Patches Are All
-You Need?", TMLR 2023 (the one-cycle-linear schedule).
+2019; Zhong et al., "Random Erasing", AAAI 2020; Cubuk et al., "RandAugment", 2020; Trockman and Kolter, "Patches Are
+All You Need?", TMLR 2023 (the one-cycle-linear schedule).
 """
 
 import json
@@ -27,8 +27,9 @@ import torch.nn.functional as F
 from PIL import Image
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
-from timm.data import Mixup, RandomErasing
+from timm.data import Mixup
 from timm.data.auto_augment import rand_augment_transform
+from timm.data.random_erasing import RandomErasing
 from timm.layers import DropPath
 from timm.optim import create_optimizer_v2, list_optimizers
 from timm.utils import ModelEmaV3
@@ -222,7 +223,7 @@ def learning_rate(recipe: Recipe, epoch: float) -> float:
 
 
 def _seed(seed: int, epoch: int) -> torch.Generator:
-    """Seed the global generators (torch: dropout; numpy: mixup; random: erasing) and make one for batches and shifts."""
+    """Seed the global generators (torch: dropout; numpy: mixup; random: erasing); return one for batches and shifts."""
     states = np.random.SeedSequence([seed, epoch]).generate_state(4).tolist()
     torch.manual_seed(states[0])
     np.random.seed(states[1])  # noqa: NPY002  timm draws from the legacy generator
@@ -368,7 +369,7 @@ def evaluate(
     loss : float
         Mean cross-entropy, nats.
     top1, top5 : float
-        Share of images whose class is the best, or among the best five, in [0, 1]; with five classes or fewer, top5 is 1.
+        Share of images whose class is the best, or among the best five, in [0, 1]; up to five classes, top5 is 1.
     """
     device = pick_device(device)
     model.to(device).eval()
@@ -442,8 +443,8 @@ def train(
     """Train a model in place, resuming from `folder` where a checkpoint of the same `key` lies.
 
     The model ends on the device, in evaluation mode, with the weights that were evaluated: the averaged ones where
-    `recipe.ema_decay` is on. The global generators of torch, numpy and random are seeded anew each epoch. The checkpoint
-    stays until `write_run` has written the run.
+    `recipe.ema_decay` is on. The global generators of torch, numpy and random are seeded anew each epoch. The
+    checkpoint stays until `write_run` has written the run.
 
     Parameters
     ----------
@@ -472,8 +473,8 @@ def train(
     Raises
     ------
     EchosError
-        Data, recipe and model do not fit together, the loss is no longer finite (`history.parquet` then holds the epochs
-        before), or the GPU's memory is full.
+        Data, recipe and model do not fit together, the loss is no longer finite (`history.parquet` then holds the
+        epochs before), or the GPU's memory is full.
     """
     device = pick_device(device)
     _check(model, data, recipe, seed)
@@ -573,7 +574,8 @@ def _optimizer(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
         return create_optimizer_v2(model, recipe.optimizer, lr=recipe.lr, weight_decay=recipe.weight_decay, **options)
     except (TypeError, ValueError) as error:
         raise EchosError(
-            f"recipe: optimizer_options: expected options of {recipe.optimizer}, found {options} ({error}); correct them"
+            f"recipe: optimizer_options: expected options of {recipe.optimizer}, found {options} ({error}); correct "
+            "them"
         ) from None
 
 
@@ -745,8 +747,8 @@ def write_run(
 ) -> None:
     """Write a finished run, each file atomically, and then remove its checkpoint.
 
-    `weights.safetensors`, `history.parquet` and `metrics.json` are the same bytes for the same run (on a CPU); times are
-    in `run.json` only. `metrics.json` comes last: where it lies, the run is whole.
+    `weights.safetensors`, `history.parquet` and `metrics.json` are the same bytes for the same run (on a CPU); times
+    are in `run.json` only. `metrics.json` comes last: where it lies, the run is whole.
 
     Parameters
     ----------

@@ -8,6 +8,7 @@ Depthwise kernels: tiny 11,488 · small 17,232 · base 22,976 · large 34,464.
 """
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -56,9 +57,7 @@ class GnConv(nn.Module):
         inner = sum(self.widths)
         self.proj_in = nn.Conv2d(dim, 2 * dim, 1)
         self.dwconv = nn.Conv2d(inner, inner, kernel_size, padding="same", groups=inner)
-        self.pws = nn.ModuleList(
-            nn.Conv2d(narrow, wide, 1) for narrow, wide in zip(self.widths, self.widths[1:], strict=False)
-        )
+        self.pws = nn.ModuleList(nn.Conv2d(narrow, wide, 1) for narrow, wide in pairwise(self.widths))
         self.proj_out = nn.Conv2d(dim, dim, 1)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
@@ -72,7 +71,7 @@ class GnConv(nn.Module):
 
 
 class Block(nn.Module):
-    """HorNet's block: LayerNorm → gnConv → layer scale, then LayerNorm → MLP (×4, GELU) → layer scale, both residual."""
+    """Two residual branches: LayerNorm → gnConv → layer scale, and LayerNorm → MLP (×4, GELU) → layer scale."""
 
     def __init__(self, dim: int, order: int, kernel_size: int, ls_init_value: float, drop_path: float):
         super().__init__()
@@ -135,8 +134,7 @@ class HorNet(nn.Module):
         self.num_features = self.head_hidden_size = dims[-1]
         stem = nn.Sequential(nn.Conv2d(in_chans, dims[0], patch_size, stride=patch_size), LayerNorm2d(dims[0]))
         halvings = [
-            nn.Sequential(LayerNorm2d(narrow), nn.Conv2d(narrow, wide, 2, stride=2))
-            for narrow, wide in zip(dims, dims[1:], strict=False)
+            nn.Sequential(LayerNorm2d(narrow), nn.Conv2d(narrow, wide, 2, stride=2)) for narrow, wide in pairwise(dims)
         ]
         self.downsample_layers = nn.ModuleList([stem, *halvings])
         rates = iter(torch.linspace(0, drop_path_rate, sum(depths), device="cpu").tolist())

@@ -41,7 +41,7 @@ def _convnext(depths: Sequence[int], dims: Sequence[int], kernel_size: int, **kw
             f"dims {list(dims)}; give both one number per stage"
         )
     model = ConvNeXt(
-        depths=(*depths, *[0] * absent), dims=(*dims, *dims[-1:] * absent), kernel_sizes=kernel_size, **kwargs
+        depths=(*depths, *[0] * absent), dims=(*dims, *[dims[-1]] * absent), kernel_sizes=kernel_size, **kwargs
     )
     model.stages, model.feature_info = model.stages[:stages], model.feature_info[:stages]
     return model

@@ -1,0 +1,348 @@
+"""The `echos` command line: every rule of the workflow is one of these commands, and each can be typed by hand.
+
+Exit codes: 0 done; 1 an input cannot be used (one sentence on standard error says why); 2 the command was mistyped;
+130 interrupted. Files are read and written here and in the rooms' own readers; heavy imports wait for their command.
+"""
+
+import argparse
+import hashlib
+import json
+import logging
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from neural_echos.errors import EchosError
+from neural_echos.files import provenance, read_json, sha256, write_json
+
+_LOG = logging.getLogger("neural_echos")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one `echos` command and return its exit code."""
+    # Idle OpenMP threads must sleep: two jobs on two cores run up to 15 times slower where they spin.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    os.environ.setdefault("GOMP_SPINCOUNT", "0")
+    options = _parser().parse_args(arguments)
+    logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", force=True)
+    logging.captureWarnings(True)
+    try:
+        options.command(options)
+    except EchosError as error:
+        print(f"echos: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("echos: interrupted; run the same command to go on", file=sys.stderr)
+        return 130
+    return 0
+
+
+def fetch(options: argparse.Namespace) -> None:
+    """Fetch one declared input, from a mirror folder or its URL, and check it."""
+    from neural_echos import inputs
+
+    declared = inputs.load_inputs(options.declared)
+    if options.id not in declared:
+        from neural_echos.errors import nearest
+
+        raise EchosError(f"{options.declared}: expected an input {options.id!r}, found none{nearest(options.id, declared)}")
+    facts = inputs.fetch(declared[options.id], options.output, inputs.mirror_folders(options.mirror))
+    write_json(f"{options.output}.json", provenance({}, **facts))
+    _LOG.info("%s: from %s", options.output, facts["source"])
+
+
+def dataset(options: argparse.Namespace) -> None:
+    """Make a data set file: photographs, digits, or images in Parquet."""
+    from neural_echos import datasets
+
+    files = {"train": options.train, "test": options.test} if options.train or options.test else None
+    made, facts = datasets.make_dataset(options.kind, options.options, options.seed, files)
+    datasets.save_dataset(options.output, made, facts)
+    _LOG.info("%s: %d train and %d test images, %d classes", options.output, len(made.train_labels), len(made.test_labels), len(made.classes))
+
+
+def extract(options: argparse.Namespace) -> None:
+    """Extract the bank of a checkpoint, reading only the kernels."""
+    from neural_echos import kernels
+    from neural_echos.tables import write_table
+
+    layers = None
+    if options.layers:
+        layers = kernels.layers_from_json(read_json(options.layers)["layers"], options.layers)
+    elif options.timm:
+        layers = _layers_of_timm_model(options.timm)
+    bank = kernels.bank_from_checkpoint(options.weights, options.model, layers=layers, regular_per_layer=options.regular_per_layer)
+    write_table(options.output, bank, "bank")
+    _LOG.info("%s: %d kernels", options.output, bank.num_rows)
+
+
+def cluster(options: argparse.Namespace) -> None:
+    """Cluster a bank's kernels with k-means and name the clusters."""
+    from neural_echos import clusters
+    from neural_echos.tables import read_table, write_table
+
+    assigned, centroids, *report = clusters.cluster_bank(
+        read_table(options.bank, "bank"),
+        k=options.k,
+        restarts=options.restarts,
+        seed=options.seed,
+        threshold=options.threshold,
+    )
+    write_table(options.centroids, centroids, "centroids")
+    write_table(options.output, assigned, "clusters")
+    _LOG.info("%s: %d kernels in %d clusters %s", options.output, assigned.num_rows, centroids.num_rows, *(report or [""]))
+
+
+def fit(options: argparse.Namespace) -> None:
+    """Fit the Difference-of-Gaussians family to every kernel of a bank."""
+    from neural_echos import receptive_fields
+    from neural_echos.tables import read_table, write_table
+
+    fits, report = receptive_fields.fit_bank(read_table(options.bank, "bank"), seed=options.seed, threshold=options.threshold)
+    write_table(options.output, fits, "fits")
+    _LOG.info("%s: %s", options.output, report)
+
+
+def structure(options: argparse.Namespace) -> None:
+    """Measure the structure of banks against shuffled taps."""
+    from neural_echos import evaluation
+    from neural_echos.tables import write_table
+
+    write_table(options.output, evaluation.structure(options.models), "structure")
+
+
+def initialise(options: argparse.Namespace) -> None:
+    """Write initial weights, one file for each initialisation and seed, and beside each what was done."""
+    import torch
+    from safetensors.torch import save_file
+
+    from neural_echos import architectures, datasets, initialisations, kernels
+    from neural_echos.files import atomic_path
+
+    torch.set_num_threads(options.threads)
+    data = datasets.dataset_facts(options.data)
+    channels = _channels(options.data)
+    for name, declared in options.initialisations.items():
+        for seed in options.seeds:
+            torch.manual_seed(seed)
+            model = architectures.create(
+                options.model, num_classes=len(data["classes"]), in_chans=channels, kwargs=options.kwargs
+            )
+            settings = dict(declared)
+            report = []
+            if (scheme := settings.pop("scheme")) != "default":
+                report = initialisations.init_depthwise_(model, scheme, seed=seed, **settings)
+            output = Path(options.output.format(initialisation=name, seed=seed))
+            with atomic_path(output) as temporary:
+                save_file({key: value.contiguous() for key, value in model.state_dict().items()}, temporary)
+            layers = kernels.layers_to_json(kernels.layers_of(model))
+            done = [vars(entry) for entry in report]
+            settings = {"model": options.model, "kwargs": options.kwargs, "initialisation": declared, "seed": seed}
+            write_json(output.with_suffix(".json"), provenance({"data": options.data}, layers=layers, did=done, **settings))
+            _LOG.info("%s: %s, %d layers drawn anew", output, scheme, len(report))
+
+
+def train(options: argparse.Namespace) -> None:
+    """Train one or several runs from initial weights; a killed one goes on from its last checkpoint."""
+    from safetensors.torch import load_file
+
+    from neural_echos import architectures, datasets, training
+
+    if len(options.initial) != len(options.run):
+        raise EchosError(f"train: expected one --run for each of {len(options.initial)} initial weights, found {len(options.run)}")
+    data = datasets.load_dataset(options.data)
+    recipe = training.Recipe.from_dict(options.recipe)
+    for initial, folder in zip(options.initial, options.run, strict=True):
+        made = read_json(initial.with_suffix(".json"))
+        kwargs = made["kwargs"] | ({"drop_path_rate": recipe.drop_path} if recipe.drop_path else {})
+        model = architectures.create(
+            made["model"], num_classes=len(data.classes), in_chans=data.train_images.shape[1], kwargs=kwargs
+        )
+        model.load_state_dict(load_file(initial))
+        inputs = {"data": options.data, "initial": initial}
+        identity = {"recipe": options.recipe, "seed": made["seed"], **{key: sha256(path) for key, path in inputs.items()}}
+        labels = {"dataset": options.dataset, "architecture": options.architecture, "initialisation": options.initialisation}
+        result = training.train(
+            model,
+            data,
+            recipe,
+            seed=made["seed"],
+            folder=folder,
+            key=hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest(),
+            device=options.device,
+            threads=options.threads,
+            labels=labels,
+        )
+        training.write_run(
+            folder, model, result, recipe=recipe, seed=made["seed"], kernel_size=_kernel_size(made["layers"]), inputs=inputs, **labels
+        )
+
+
+def evaluate(options: argparse.Namespace) -> None:
+    """Gather finished runs and compare initialisations, paired by seed."""
+    from neural_echos import evaluation
+    from neural_echos.tables import write_table
+
+    runs = evaluation.gather_runs(options.run)
+    write_table(options.comparisons, evaluation.compare(runs.to_pandas()), "comparisons")
+    write_table(options.histories, evaluation.gather_histories(options.run), "history")
+    write_table(options.output, runs, "runs")
+    _LOG.info("%s: %d runs", options.output, runs.num_rows)
+
+
+def verdicts(options: argparse.Namespace) -> None:
+    """Give every claim its verdict, by the decision rules of the config."""
+    from neural_echos.tables import SCHEMAS, read_table, write_table
+    from neural_echos.verdicts import decide
+
+    paths = {"runs": options.runs, "structure": options.structure}
+    tables = {
+        name: (read_table(path, name) if path else SCHEMAS[name].empty_table()).to_pandas() for name, path in paths.items()
+    }
+    write_table(options.output, decide(options.claims, tables, options.scale), "verdicts")
+
+
+def render(options: argparse.Namespace) -> None:
+    """Execute an artifact's notebook, which writes the artifact's files; keeps the rendered notebook."""
+    from neural_echos.rendering import render_notebook
+
+    parameters = {"inputs": options.inputs, "options": options.options, "output": str(options.output)}
+    render_notebook(options.notebook, options.rendered, options.draft, parameters)
+
+
+def index(options: argparse.Namespace) -> None:
+    """Write the page that lists every artifact with its caption and what it says."""
+    from neural_echos.rendering import write_index
+
+    write_index(options.output, options.artifacts, options.title)
+
+
+def _channels(data: Path) -> int:
+    from safetensors import safe_open
+
+    with safe_open(data, framework="numpy") as file:
+        return int(file.get_slice("train_images").get_shape()[1])
+
+
+def _kernel_size(layers: list[dict[str, Any]]) -> int:
+    """Side of the largest depthwise kernels, or of the largest regular ones where there are none."""
+    depthwise = [layer["kernel_height"] for layer in layers if layer["kind"] == "depthwise"]
+    return max(depthwise or [layer["kernel_height"] for layer in layers])
+
+
+def _layers_of_timm_model(name: str) -> list[Any]:
+    import torch
+
+    from neural_echos import architectures, kernels
+
+    with torch.device("meta"):
+        return kernels.layers_of(architectures.create(name, num_classes=1000, in_chans=3))
+
+
+def _json(text: str) -> Any:
+    """Read JSON given on the command line, or from a file given as @path."""
+    try:
+        return read_json(text[1:]) if text.startswith("@") else json.loads(text)
+    except json.JSONDecodeError as error:
+        raise argparse.ArgumentTypeError(f"expected JSON or @file, found {text!r} ({error})") from None
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="echos", description=(__doc__ or "").split("\n\n")[0], epilog=(__doc__ or "").split("\n\n")[1])
+    commands = parser.add_subparsers(title="commands, in the order of the walk", required=True, metavar="COMMAND")
+
+    def command(function: Any) -> argparse.ArgumentParser:
+        said = function.__doc__.strip()
+        added = commands.add_parser(function.__name__, help=said, description=said)
+        added.set_defaults(command=function)
+        return added
+
+    one = command(fetch)
+    one.add_argument("id", help="id of an input declared in config/inputs.yaml")
+    one.add_argument("--declared", type=Path, default=Path("config/inputs.yaml"), help="the declarations")
+    one.add_argument("--mirror", type=Path, action="append", default=[], help="folder to look in first; repeatable (also ECHOS_MIRRORS)")
+    one.add_argument("--output", type=Path, required=True)
+
+    one = command(dataset)
+    one.add_argument("kind", help="photographs, digits or parquet")
+    one.add_argument("--options", type=_json, default={}, help="the kind's options, JSON or @file")
+    one.add_argument("--train", type=Path, nargs="*", default=[], help="Parquet files of the train split (kind parquet)")
+    one.add_argument("--test", type=Path, nargs="*", default=[], help="Parquet files of the test split (kind parquet)")
+    one.add_argument("--seed", type=int, default=0)
+    one.add_argument("--output", type=Path, required=True)
+
+    one = command(extract)
+    one.add_argument("weights", type=Path, help=".safetensors (read lazily), .pth, .pt or .bin")
+    one.add_argument("--model", required=True, help="name of the bank")
+    one.add_argument("--timm", default="", help="timm model that the weights belong to; without it the shapes decide")
+    one.add_argument("--layers", type=Path, help="JSON beside initial weights, with the model's layers")
+    one.add_argument("--regular-per-layer", type=int, default=1000, help="at most this many kernels of a regular layer")
+    one.add_argument("--output", type=Path, required=True)
+
+    one = command(cluster)
+    one.add_argument("bank", type=Path)
+    one.add_argument("--k", type=int, default=3, help="the papers' number of clusters; a free number is chosen beside it")
+    one.add_argument("--restarts", type=int, default=10)
+    one.add_argument("--seed", type=int, default=0)
+    one.add_argument("--threshold", type=float, default=0.7, help="least cosine of a centre's average with its best DoG")
+    one.add_argument("--centroids", type=Path, required=True)
+    one.add_argument("--output", type=Path, required=True)
+
+    one = command(fit)
+    one.add_argument("bank", type=Path)
+    one.add_argument("--seed", type=int, default=0, help="of the shuffled taps")
+    one.add_argument("--threshold", type=float, default=0.7, help="least cosine of a kernel that is named a centre")
+    one.add_argument("--output", type=Path, required=True)
+
+    one = command(structure)
+    one.add_argument("models", type=_json, help="list of {model, role, trained_on, fits, centroids}, JSON or @file")
+    one.add_argument("--output", type=Path, required=True)
+
+    one = command(initialise)
+    one.add_argument("model", help="timm model, ours included")
+    one.add_argument("--data", type=Path, required=True, help="data set file: decides classes and channels")
+    one.add_argument("--kwargs", type=_json, default={}, help="keywords of the model, JSON or @file")
+    one.add_argument("--initialisations", type=_json, required=True, help="name to {scheme, share, scale, options…}, JSON or @file")
+    one.add_argument("--seeds", type=int, nargs="+", required=True)
+    one.add_argument("--threads", type=int, default=1)
+    one.add_argument("--output", required=True, help="path with {initialisation} and {seed}, .safetensors")
+
+    one = command(train)
+    one.add_argument("--data", type=Path, required=True)
+    one.add_argument("--initial", type=Path, nargs="+", required=True, help="initial weights, as `echos initialise` writes them")
+    one.add_argument("--run", type=Path, nargs="+", required=True, help="folder of each run, in the same order")
+    one.add_argument("--recipe", type=_json, default={}, help="the recipe, JSON or @file")
+    one.add_argument("--dataset", required=True, help="the data set's name in tables")
+    one.add_argument("--architecture", required=True, help="the architecture's name in tables")
+    one.add_argument("--initialisation", required=True, help="the initialisation's name in tables")
+    one.add_argument("--device", default="auto", help="auto, cpu or cuda")
+    one.add_argument("--threads", type=int, default=1)
+
+    one = command(evaluate)
+    one.add_argument("run", type=Path, nargs="+", help="folders of finished runs")
+    one.add_argument("--histories", type=Path, required=True)
+    one.add_argument("--comparisons", type=Path, required=True)
+    one.add_argument("--output", type=Path, required=True)
+
+    one = command(verdicts)
+    one.add_argument("claims", type=_json, help="the config's claims, JSON or @file")
+    one.add_argument("--runs", type=Path)
+    one.add_argument("--structure", type=Path)
+    one.add_argument("--scale", required=True, help="one phrase that says at which scale the numbers are")
+    one.add_argument("--output", type=Path, required=True)
+
+    one = command(render)
+    one.add_argument("notebook", type=Path)
+    one.add_argument("--inputs", type=_json, default={}, help="table name to its paths, JSON or @file")
+    one.add_argument("--options", type=_json, default={}, help="the artifact's options, JSON or @file")
+    one.add_argument("--output", type=Path, required=True, help="the artifact's path without suffix")
+    one.add_argument("--rendered", type=Path, required=True, help="the executed notebook")
+    one.add_argument("--draft", type=Path, required=True, help="the notebook while it runs; keeps a failing cell's traceback")
+
+    one = command(index)
+    one.add_argument("artifacts", type=_json, help="list of {id, title, caption, group, kind, stem}, JSON or @file")
+    one.add_argument("--title", required=True)
+    one.add_argument("--output", type=Path, required=True)
+    return parser

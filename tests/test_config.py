@@ -1,0 +1,182 @@
+"""The configuration contract: defaults at every depth, and one sentence with file, line and key for every mistake."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from neural_echos.config import check, load_schema, read_yaml
+from neural_echos.errors import EchosError
+
+SCHEMA = {
+    "type": "object",
+    "additionalProperties": False,
+    "$defs": {"share": {"type": "number", "minimum": 0, "maximum": 1, "description": "A share."}},
+    "properties": {
+        "training": {
+            "type": "object",
+            "default": {},
+            "additionalProperties": False,
+            "properties": {
+                "epochs": {"type": "integer", "minimum": 1, "default": 2, "description": "Passes over the data."},
+                "rate": {"type": "number", "exclusiveMinimum": 0, "default": 0.1},
+                "schedule": {"enum": ["cosine", "constant"], "default": "cosine"},
+                "dropout": {"$ref": "#/$defs/share", "default": 0.5},
+            },
+        },
+        "models": {
+            "type": "object",
+            "default": {},
+            "propertyNames": {"pattern": "^[a-z]+$"},
+            "additionalProperties": {
+                "type": "object",
+                "additionalProperties": False,
+                "required": ["width"],
+                "properties": {"width": {"type": "integer"}, "tags": {"type": "array", "default": ["small"]}},
+            },
+        },
+        "claims": {
+            "type": "array",
+            "default": [],
+            "items": {"type": "object", "properties": {"margin": {"type": ["number", "null"], "default": 0.5}}},
+        },
+    },
+}
+
+
+def write(folder: Path, text: str, name: str = "config.yaml") -> Path:
+    path = folder / name
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def complaint(folder: Path, text: str) -> str:
+    path = write(folder, text)
+    with pytest.raises(EchosError) as caught:
+        check(read_yaml(path), SCHEMA, files=[path])
+    assert "\n" not in str(caught.value)
+    return str(caught.value).replace(str(folder), "")
+
+
+def test_defaults_are_filled_in_at_every_depth_and_the_document_is_not_changed():
+    document = {"models": {"a": {"width": 3}}, "claims": [{"id": 1}, {"margin": None}]}
+    completed = check(document, SCHEMA)
+    assert completed == {
+        "training": {"epochs": 2, "rate": 0.1, "schedule": "cosine", "dropout": 0.5},
+        "models": {"a": {"width": 3, "tags": ["small"]}},
+        "claims": [{"id": 1, "margin": 0.5}, {"margin": None}],
+    }
+    assert document == {"models": {"a": {"width": 3}}, "claims": [{"id": 1}, {"margin": None}]}
+    completed["models"]["a"]["tags"].append("changed")
+    assert check(document, SCHEMA)["models"]["a"]["tags"] == ["small"]
+
+
+def test_defaults_of_all_parts_of_allof_are_filled_in():
+    part = {"properties": {"a": {"default": 1}}}
+    assert check({}, {"type": "object", "allOf": [part], "properties": {"b": {"default": 2}}}) == {"a": 1, "b": 2}
+
+
+@given(st.dictionaries(st.sampled_from(["epochs", "rate"]), st.integers(1, 99)))
+def test_checking_twice_changes_nothing(training):
+    completed = check({"training": training}, SCHEMA)
+    assert check(completed, SCHEMA) == completed
+    assert completed["training"] | training == completed["training"]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("training:\n  rate: 1\n  epoch: 3\n", ["/config.yaml:3:", "'training.epoch'", "did you mean 'epochs'?"]),
+        ("zzz: 1\n", ["/config.yaml:1:", "unknown key 'zzz'", "known: training, models, claims"]),
+        ("training:\n  epochs: 0\n", [":2:", "'training.epochs'", "at least 1", "Passes over the data", "found 0"]),
+        ("training:\n  epochs: 5.0\n", [":2:", "a whole number", "found 5.0"]),
+        ("training:\n  epochs: yes\n", ["a whole number", "found true"]),
+        ("training:\n  rate: 4e-3\n", ["a finite number", "found '4e-3'", "write 0.004"]),
+        ("training:\n  rate: .nan\n", ["a finite number", "found nan"]),
+        ("training:\n  rate: .inf\n", ["a finite number", "found inf"]),
+        ("training:\n  rate: 0\n", ["above 0", "found 0"]),
+        ("training:\n  dropout: 1.5\n", ["at most 1", "A share"]),
+        ("training:\n  schedule: cosin\n", ["one of 'cosine', 'constant'", "did you mean 'cosine'?"]),
+        ("training: 5\n", [":1:", "'training'", "a mapping", "found 5"]),
+        ("training:\n", ["a mapping", "found null"]),
+        ("models:\n  a: {}\n", [":2:", "expected the key 'models.a.width'", "found none"]),
+        ("models:\n  A1: {width: 1}\n", [":2:", "'models.A1'", "the form ^[a-z]+$", "rename it"]),
+        ("claims:\n- {}\n- margin: x\n", [":3:", "'claims.1.margin'", "a finite number or null", "found 'x'"]),
+        ("models: {1: {width: 1}}\n", [":1:", "expected text as the keys of 'models'", "found 1", "quotes"]),
+        ("on: 1\n", ["expected text as the keys of the top level", "found True"]),
+    ],
+)
+def test_a_mistake_is_one_sentence_that_names_file_line_and_key(tmp_path, text, expected):
+    said = complaint(tmp_path, text)
+    for part in expected:
+        assert part in said
+
+
+def test_an_unknown_key_comes_before_a_wrong_value(tmp_path):
+    assert "'training.zzz'" in complaint(tmp_path, "training:\n  epochs: x\n  zzz: 1\n")
+
+
+def test_the_last_file_that_holds_the_key_is_named(tmp_path):
+    first = write(tmp_path, "training:\n  epochs: 0\n  rate: 1\n", "first.yaml")
+    last = write(tmp_path, "\n\ntraining:\n  epochs: 0\n", "last.yaml")
+    with pytest.raises(EchosError, match=r"last\.yaml:4: 'training\.epochs'"):
+        check({"training": {"epochs": 0}}, SCHEMA, files=[first, last])
+    with pytest.raises(EchosError, match=r"first\.yaml:3: 'training\.rate'"):
+        check({"training": {"rate": 0}}, SCHEMA, files=[first, last])
+    with pytest.raises(EchosError, match=r"^configuration: 'training\.rate'"):
+        check({"training": {"rate": 0}}, SCHEMA)
+
+
+def test_alternatives_are_told_together():
+    schema = {"properties": {"x": {"anyOf": [{"type": "integer"}, {"enum": ["all"]}]}}}
+    with pytest.raises(EchosError, match=r"expected a whole number or one of 'all', found 'none'"):
+        check({"x": "none"}, schema)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("a: 1\nb: 2\na: 3\n", ":3: expected valid YAML, found the key 'a' twice"),
+        ("a:\n  b: 1\n  b: 1\n", ":3: expected valid YAML, found the key 'b' twice"),
+        ("a: [1\nb: 2\n", ":2: expected valid YAML"),
+        ("a: 1\n\tb: 2\n", ":2: expected valid YAML"),
+        ("- 1\n- 2\n", "expected a mapping"),
+        ("a: !!python/object/apply:os.system ['true']\n", ":1: expected valid YAML, found could not determine"),
+    ],
+)
+def test_broken_yaml_is_one_sentence(tmp_path, text, expected):
+    with pytest.raises(EchosError) as caught:
+        read_yaml(write(tmp_path, text))
+    assert expected in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_other_unreadable_files_are_one_sentence(tmp_path):
+    with pytest.raises(EchosError, match="No such file"):
+        read_yaml(tmp_path / "absent.yaml")
+    (tmp_path / "bytes.yaml").write_bytes(b"a: \xff\xfe\n")
+    with pytest.raises(EchosError, match="UTF-8"):
+        read_yaml(tmp_path / "bytes.yaml")
+
+
+def test_an_empty_file_is_an_empty_mapping_and_merge_keys_may_repeat(tmp_path):
+    assert read_yaml(write(tmp_path, "# nothing\n")) == {}
+    merged = read_yaml(write(tmp_path, "a: &a {x: 1, y: 2}\nb:\n  <<: *a\n  x: 3\n"))
+    assert merged["b"] == {"x": 3, "y": 2}
+
+
+def test_a_broken_schema_is_one_sentence(tmp_path):
+    path = write(tmp_path, "type: object\nproperties:\n  a:\n    type: text\n", "schema.yaml")
+    with pytest.raises(EchosError, match=r"schema\.yaml:4: expected a JSON schema"):
+        load_schema(path)
+
+
+def test_importing_the_module_loads_nothing_heavy():
+    code = "import neural_echos.config, neural_echos.inputs, sys; print(*sys.modules)"
+    modules = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+    assert not {"numpy", "torch", "timm", "jsonschema", "pooch", "requests", "huggingface_hub", "skimage"} & set(
+        modules
+    )
