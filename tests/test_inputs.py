@@ -83,7 +83,7 @@ def complaint(item: Input, output: Path, mirrors: list[Path], **options: float) 
     """Fetch in vain: one sentence, and nothing left behind."""
     before = files_under(output.parent) if output.parent.exists() else []
     with pytest.raises(EchosError) as caught:
-        fetch(item, output, mirrors, pause=0.01, **options)  # type: ignore[arg-type]
+        fetch(item, output, mirrors, pause=0.01, **options)
     assert "\n" not in str(caught.value)
     assert (files_under(output.parent) if output.parent.exists() else []) == before
     return str(caught.value)
@@ -134,15 +134,15 @@ def test_the_declared_files_are_those_of_the_data_folder():
     ],
 )
 def test_a_wrong_declaration_is_told_with_its_line(tmp_path, text, expected):
-    fields = {"file": "x.bin", "origin": "o", "sha256": "0" * 64, "bytes": "1", "licence": "MIT", "citation": "c"}
+    fields = {"file": "x.bin", "origin": "o", "sha256": "a" * 64, "bytes": "1", "licence": "MIT", "citation": "c"}
     key, _, value = text.partition(": ")
-    lines = [f"  {name}: {item}" for name, item in {**fields, key: value}.items()]
     path = tmp_path / "inputs.yaml"
-    path.write_text("\n".join(["thing:", *lines]))
+    path.write_text("\n".join(["thing:", *(f"  {name}: {item}" for name, item in {**fields, key: value}.items())]))
+    line = 1 if key == "kind" else 2 + list({**fields, key: value}).index(key)  # a key that is not there: its parent's
     with pytest.raises(EchosError) as caught:
         load_inputs(path, ROOT / "workflow" / "schemas" / "inputs.schema.yaml")
     assert expected in str(caught.value)
-    assert f"inputs.yaml:{2 + list({**fields, key: value}).index(key)}: " in str(caught.value)
+    assert f"inputs.yaml:{line}: " in str(caught.value)
 
 
 def test_two_inputs_of_one_file_are_refused(tmp_path):
@@ -322,3 +322,4 @@ def test_an_unreachable_hub_is_one_sentence(tmp_path, monkeypatch):
     said = complaint(HUB, tmp_path / "out" / "x.safetensors", [tmp_path])
     assert "gave ConnectionError (offline and in two lines)" in said
     assert "mirrors not searched (no checksum declared)" in said
+    assert "declare its sha256 and bytes in config/inputs.yaml, put the file in a mirror folder" in said

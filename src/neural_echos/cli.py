@@ -328,8 +328,8 @@ def _parser() -> argparse.ArgumentParser:
 
     one = command(verdicts)
     one.add_argument("claims", type=_json, help="the config's claims, JSON or @file")
-    one.add_argument("--runs", type=Path)
-    one.add_argument("--structure", type=Path)
+    one.add_argument("--runs", type=Path, nargs="?")
+    one.add_argument("--structure", type=Path, nargs="?")
     one.add_argument("--scale", required=True, help="one phrase that says at which scale the numbers are")
     one.add_argument("--output", type=Path, required=True)
 

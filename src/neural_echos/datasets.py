@@ -141,7 +141,7 @@ def make_dataset(
     options : mapping
         Keyword arguments of that maker, other than its seed and files.
     seed : int
-        Decides every draw; unused by the parquet kind, which draws nothing.
+        Decides every draw.
     files : mapping
         For the parquet kind: {"train": files, "test": files}. The other kinds take none.
 
@@ -164,8 +164,6 @@ def make_dataset(
         raise EchosError(f"dataset kind {kind}: expected a seed of 0 or more, found {seed}; correct it")
     maker = MAKERS[kind]
     arguments = _checked_options(kind, maker, dict(options or {}))
-    if "seed" in inspect.signature(maker).parameters:
-        arguments["seed"] = seed
     files = dict(files or {})
     expected = {"train", "test"} if kind == "parquet" else set()
     if set(files) != expected:
@@ -173,7 +171,8 @@ def make_dataset(
             f"dataset kind {kind}: expected {' and '.join(sorted(expected, reverse=True)) or 'no'} files, "
             f"found {', '.join(sorted(files)) or 'none'}; correct the declaration"
         )
-    dataset, facts = maker(*(files[name] for name in ("train", "test") if name in expected), **arguments)
+    shards = [files[name] for name in ("train", "test") if name in expected]
+    dataset, facts = maker(*shards, seed=seed, **arguments)
     return dataset, {"kind": kind, **facts}
 
 
@@ -587,6 +586,7 @@ def read_parquet_images(
     label_column: str = "label",
     classes: Sequence[str] | None = None,
     grey: bool = False,
+    seed: int = 0,
     train_limit: int | None = None,
     test_limit: int | None = None,
     licence: str = "none stated",
@@ -608,8 +608,10 @@ def read_parquet_images(
         Class names; by default those in the file's Hugging Face metadata, or else its "wnid" column.
     grey : bool
         Read as grey (c = 1) and not as colour (c = 3).
+    seed : int
+        Decides which images a limit keeps.
     train_limit, test_limit : int, optional
-        Only the first images of each split.
+        Keep so many images of each split, drawn at random, in their order; a smaller limit keeps some of the same.
     licence, citation : str
         Of the source, for the facts.
 
@@ -621,37 +623,49 @@ def read_parquet_images(
     """
     if not train_files or not test_files:
         raise EchosError(f"dataset {name}: expected train and test files, found none; declare both")
+    if min(limit for limit in (train_limit, test_limit, 1) if limit is not None) < 1:
+        raise EchosError(
+            f"dataset {name}: expected limits of 1 or more, found {train_limit}, {test_limit}; correct them"
+        )
     names = list(classes) if classes is not None else _class_names([*train_files, *test_files], label_column)
     mode = "L" if grey else "RGB"
-    splits = {}
-    for split, files, limit in (("train", train_files, train_limit), ("test", test_files, test_limit)):
-        images: list[np.ndarray] = []
-        labels: list[int] = []
-        for where, data, label in _rows(files, image_column, label_column, limit):
-            image = _decode(where, data, mode)
-            if images and image.shape != images[0].shape:
-                raise EchosError(
-                    f"{where}: expected an image of shape {images[0].shape} like the first, found {image.shape}; "
-                    "resize the images to one size first"
-                )
-            if not isinstance(label, int) or not 0 <= label < len(names):
-                raise EchosError(
-                    f"{where}: expected a label from 0 to {len(names) - 1}, found {label!r}; "
-                    "check the file or the classes"
-                )
-            images.append(image)
-            labels.append(label)
-        if not images:
-            raise EchosError(f"{files[0]}: expected {split} images, found no rows; check the file and the limit")
-        splits[split] = np.stack(images), np.array(labels, dtype=np.int64)
+    splits = []
+    for number, (files, limit) in enumerate(((train_files, train_limit), (test_files, test_limit))):
+        rows = _rows(files, image_column, label_column, _kept(files, limit, [seed, number]))
+        splits.append(_decoded(rows, len(names), mode, files[0]))
     facts = {
         "how": f"read from parquet, images decoded as {mode}, in the order of the files",
         "options": {"train_limit": train_limit, "test_limit": test_limit, "grey": grey},
+        "seed": seed,
         "files": {Path(file).name: sha256(file) for file in [*train_files, *test_files]},
         "licence": licence,
         "citation": citation,
     }
-    return _dataset(name, names, splits["train"], splits["test"]), facts
+    return _dataset(name, names, *splits), facts
+
+
+def _decoded(
+    rows: Iterator[tuple[str, Any, Any]], classes: int, mode: str, first: str | Path
+) -> tuple[np.ndarray, np.ndarray]:
+    """Decode rows of one split into images (n, c, h, w) and labels (n,), checking each."""
+    images: list[np.ndarray] = []
+    labels: list[int] = []
+    for where, data, label in rows:
+        image = _decode(where, data, mode)
+        if images and image.shape != images[0].shape:
+            raise EchosError(
+                f"{where}: expected an image of shape {images[0].shape} like the first, found {image.shape}; "
+                "resize the images to one size first"
+            )
+        if not isinstance(label, int) or not 0 <= label < classes:
+            raise EchosError(
+                f"{where}: expected a label from 0 to {classes - 1}, found {label!r}; check the file or the classes"
+            )
+        images.append(image)
+        labels.append(label)
+    if not images:
+        raise EchosError(f"{first}: expected images, found no rows; check the file")
+    return np.stack(images), np.array(labels, dtype=np.int64)
 
 
 def _parquet(path: str | Path) -> Any:
@@ -667,13 +681,21 @@ def _parquet(path: str | Path) -> Any:
         raise EchosError(f"{path}: expected a parquet file, found {found}; fetch it again") from None
 
 
+def _kept(files: Sequence[str | Path], limit: int | None, seed: list[int]) -> np.ndarray:
+    """Draw the rows that a limit keeps; shape (rows of all files,), True where kept."""
+    rows = sum(_parquet(path).metadata.num_rows for path in files)
+    kept = np.zeros(rows, dtype=bool)
+    kept[np.random.default_rng(seed).permutation(rows)[:limit]] = True
+    return kept
+
+
 def _rows(
-    files: Sequence[str | Path], image_column: str | None, label_column: str, limit: int | None
+    files: Sequence[str | Path], image_column: str | None, label_column: str, kept: np.ndarray
 ) -> Iterator[tuple[str, Any, Any]]:
-    """Yield (place, encoded image, label) of each row, at most `limit` in all."""
+    """Yield (place, encoded image, label) of each row that is kept."""
     import pyarrow as pa
 
-    left = limit
+    first = 0
     for path in files:
         file = _parquet(path)
         columns = file.schema_arrow.names
@@ -687,15 +709,17 @@ def _rows(
         row = 0
         try:
             for batch in file.iter_batches(batch_size=256, columns=[image, label_column]):
-                for data, label in zip(batch[image].to_pylist(), batch[label_column].to_pylist(), strict=True):
-                    if left is not None and left <= 0:
-                        return
-                    yield f"{path}, row {row}", data, label
-                    row += 1
-                    left = None if left is None else left - 1
+                chosen = np.flatnonzero(kept[first + row : first + row + len(batch)])
+                part = batch.take(pa.array(chosen))
+                for offset, data, label in zip(
+                    chosen, part[image].to_pylist(), part[label_column].to_pylist(), strict=True
+                ):
+                    yield f"{path}, row {row + offset}", data, label
+                row += len(batch)
         except (pa.ArrowException, OSError) as error:
             found = str(error).splitlines()[0]
             raise EchosError(f"{path}: expected readable rows, found {found}; fetch the file again") from None
+        first += row
 
 
 def _class_names(files: Sequence[str | Path], label_column: str) -> list[str]:

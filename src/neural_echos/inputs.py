@@ -145,9 +145,11 @@ def _not_found(item: Input, tried: list[str]) -> str:
     if item.kind == "file" and item.url is None:
         tried = [*tried, "no url (the file was derived)"]
     about = f"sha256 {item.sha256[:12]}…" if item.sha256 else "any checksum"
+    declare = "" if item.sha256 else "declare its sha256 and bytes in config/inputs.yaml, "
     return (
-        f"{item.file}: expected the input {item.id!r} ({about}), found it nowhere: {'; '.join(tried)}; put the file in "
-        f"a mirror folder and name that folder in the config's mirrors or in ECHOS_MIRRORS (origin: {item.origin})"
+        f"{item.file}: expected the input {item.id!r} ({about}), found it nowhere: {'; '.join(tried)}; {declare}"
+        "put the file in a mirror folder and name that folder in the config's mirrors or in ECHOS_MIRRORS "
+        f"(origin: {item.origin})"
     )
 
 

@@ -138,7 +138,7 @@ def clusters_with_averages(tables: Tables, *, models: Sequence[str], seed: int, 
 
 def regular_kernels_as_control(tables: Tables, *, seed: int, quantile: float = 0.95, kernels: int = 24) -> Artifact:
     """Trained depthwise kernels against untrained ones and regular ones: samples, and the share that is structured."""
-    structure = _labelled(tables["structure"])
+    structure = _labelled(tables["structure"][tables["structure"].role.isin(["trained", "untrained"])])
     groups = [name for name in ("trained", "untrained", "regular") if (structure.group == name).any()]
     figure, axes = canvas(1, 2, (7.2, 0.6 + 0.24 * len(structure) + 1.2), width_ratios=[1, 1.5])
     axes[0, 0].set_axis_off()

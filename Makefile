@@ -1,0 +1,38 @@
+# `make reproduce` builds the demo to the last figure; `make test` does the same and runs the tests.
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: reproduce test lint environment lock clean
+
+reproduce: environment
+	$(BIN)/snakemake
+	@$(MAKE) --no-print-directory results/report.html
+	@echo
+	@echo "Done. Start with results/index.html (every figure and table); results/report.html is Snakemake's report."
+
+results/report.html: results/index.html
+	$(BIN)/snakemake --report $@ --quiet all
+
+test: reproduce lint
+	$(BIN)/pytest
+	@echo
+	@echo "Tests passed; the results that they looked at are in results/index.html."
+
+lint: environment
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/snakefmt --check Snakefile workflow
+	$(BIN)/snakemake --lint
+	$(BIN)/mypy
+	$(BIN)/python envs/lock.py --check
+
+environment:
+	@$(PYTHON) envs/install.py
+
+lock:
+	$(PYTHON) envs/lock.py
+
+# Removes what the demo made (not results/published) and keeps the environment.
+clean:
+	$(BIN)/snakemake --delete-all-output
+	rm -f results/report.html

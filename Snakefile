@@ -1,0 +1,31 @@
+"""Neural Echos, reproduced: every figure and table from declared inputs. Data walks through the rooms in this order."""
+
+from snakemake.utils import min_version
+
+min_version("9.27")
+
+
+configfile: "config/config.yaml"
+
+
+include: "workflow/rules/common.smk"
+include: "workflow/rules/inputs.smk"
+include: "workflow/rules/initialisations.smk"
+include: "workflow/rules/training.smk"
+include: "workflow/rules/kernels.smk"
+include: "workflow/rules/clusters.smk"
+include: "workflow/rules/receptive_fields.smk"
+include: "workflow/rules/evaluation.smk"
+include: "workflow/rules/artifacts.smk"
+
+
+localrules:
+    all,
+
+
+rule all:
+    """Every artifact of the preset, and the page that lists them."""
+    default_target: True
+    input:
+        artifact_files(),
+        index="<results>/index.html",

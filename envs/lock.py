@@ -1,0 +1,46 @@
+"""Resolve envs/requirements.in for every platform: requirements.txt (hashes, no URLs) and environment.yaml (conda, the same pins).
+
+Run as `make lock`; needs `uv`. With `--check` nothing is resolved: it only tells whether environment.yaml fits requirements.txt.
+"""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+
+HEADER = """# The pins of requirements.txt as a conda environment, for `snakemake --software-deployment-method conda`.
+# Written by envs/lock.py. The library itself comes from src/, which the workflow puts on PYTHONPATH.
+channels:
+  - conda-forge
+  - nodefaults
+dependencies:
+  - python>=3.11
+  - pip
+  - pip:
+"""
+
+
+def environment(requirements: str) -> str:
+    """Turn a hashed requirements file into a conda environment file with the same pins and markers."""
+    pins = [match.group(1).strip() for match in re.finditer(r"^([A-Za-z0-9][^\\\n]*?)\s*\\?$", requirements, re.MULTILINE)]
+    return HEADER + "".join(f'      - "{pin}"\n' for pin in pins)
+
+
+def main() -> int:
+    """Resolve and write both files, or check them."""
+    lock, conda = HERE / "requirements.txt", HERE / "environment.yaml"
+    if "--check" not in sys.argv:
+        resolve = ["uv", "pip", "compile", "--universal", "--generate-hashes", "--python-version", "3.11", "--quiet"]
+        hide = ["--no-emit-index-url", "--no-emit-find-links", "--no-header", "--no-annotate"]
+        subprocess.run([*resolve, *hide, "requirements.in", "-o", "requirements.txt"], cwd=HERE, check=True)
+        conda.write_text(environment(lock.read_text()))
+    if conda.read_text() != environment(lock.read_text()):
+        print(f"lock: expected {conda} to hold the pins of {lock}, found others; run `make lock`", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,106 @@
+"""Artifacts and report: one papermill notebook for every figure and table, and the page that lists them all.
+
+Reads the rooms' tables; leaves figures (PDF, PNG, SVG), tables (CSV, Markdown, LaTeX, HTML), provenance and rendered notebooks.
+"""
+
+
+rule figure:
+    """Render the notebook of a figure, which writes the figure's files."""
+    input:
+        unpack(artifact_inputs),
+        notebook=str(ROOT / "workflow/notebooks/{artifact}.ipynb"),
+        code=library("artifacts/base", "artifacts/figures", "evaluation"),
+    output:
+        pdf="<results>/figures/{artifact}.pdf",
+        png=report(
+            "<results>/figures/{artifact}.png",
+            caption="../report/caption.rst",
+            category="Figures",
+            labels=lambda w: {"artifact": ARTIFACTS[w.artifact]["title"]},
+        ),
+        svg="<results>/figures/{artifact}.svg",
+        made="<results>/figures/{artifact}.json",
+        rendered="<results>/notebooks/{artifact}.ipynb",
+    log:
+        "<logs>/figure/{artifact}.log",
+        notebook="<logs>/figure/{artifact}.ipynb",
+    benchmark:
+        "<benchmarks>/figure/{artifact}.tsv"
+    wildcard_constraints:
+        artifact=artifacts_of("figure"),
+    conda:
+        CONDA
+    resources:
+        mem_mb=2000,
+        runtime=20,
+    params:
+        inputs=lambda w, input: json.dumps({name: list(input.get(name)) for name in ARTIFACTS[w.artifact]["reads"]}),
+        options=artifact_options,
+        stem=lambda w, output: str(Path(output.made).with_suffix("")),
+        caption=lambda w: ARTIFACTS[w.artifact]["caption"],
+    shell:
+        "python -m neural_echos render {input.notebook:q} --inputs {params.inputs:q} --options {params.options:q}"
+        " --output {params.stem:q} --rendered {output.rendered:q} --draft {log.notebook:q} > {log[0]:q} 2>&1"
+
+
+rule table:
+    """Render the notebook of a table, which writes the table's files."""
+    input:
+        unpack(artifact_inputs),
+        notebook=str(ROOT / "workflow/notebooks/{artifact}.ipynb"),
+        code=library("artifacts/base", "artifacts/summaries", "evaluation"),
+    output:
+        csv="<results>/tables/{artifact}.csv",
+        md="<results>/tables/{artifact}.md",
+        tex="<results>/tables/{artifact}.tex",
+        html=report(
+            "<results>/tables/{artifact}.html",
+            caption="../report/caption.rst",
+            category="Tables",
+            labels=lambda w: {"artifact": ARTIFACTS[w.artifact]["title"]},
+        ),
+        made="<results>/tables/{artifact}.json",
+        rendered="<results>/notebooks/{artifact}.ipynb",
+    log:
+        "<logs>/table/{artifact}.log",
+        notebook="<logs>/table/{artifact}.ipynb",
+    benchmark:
+        "<benchmarks>/table/{artifact}.tsv"
+    wildcard_constraints:
+        artifact=artifacts_of("table"),
+    conda:
+        CONDA
+    resources:
+        mem_mb=2000,
+        runtime=20,
+    params:
+        inputs=lambda w, input: json.dumps({name: list(input.get(name)) for name in ARTIFACTS[w.artifact]["reads"]}),
+        options=artifact_options,
+        stem=lambda w, output: str(Path(output.made).with_suffix("")),
+        caption=lambda w: ARTIFACTS[w.artifact]["caption"],
+    shell:
+        "python -m neural_echos render {input.notebook:q} --inputs {params.inputs:q} --options {params.options:q}"
+        " --output {params.stem:q} --rendered {output.rendered:q} --draft {log.notebook:q} > {log[0]:q} 2>&1"
+
+
+rule index:
+    """Write the page that lists every artifact of the preset."""
+    input:
+        artifacts=artifact_files(),
+        code=library("rendering"),
+    output:
+        "<results>/index.html",
+    log:
+        "<logs>/index.log",
+    benchmark:
+        "<benchmarks>/index.tsv"
+    conda:
+        CONDA
+    resources:
+        mem_mb=500,
+        runtime=5,
+    params:
+        entries=lambda w, input: index_entries(input.artifacts),
+        title=f"Neural Echos, reproduced: {config['scale']}",
+    shell:
+        "python -m neural_echos index {params.entries:q} --title {params.title:q} --output {output:q} > {log:q} 2>&1"

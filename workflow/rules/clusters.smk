@@ -1,0 +1,31 @@
+"""Clusters: k-means on every bank, by kernel size, each cluster named by what its average looks like.
+
+Reads a bank; leaves one row a kernel, and the centroids with their counts.
+"""
+
+
+rule cluster:
+    """Cluster a bank with the declared k and with a number of clusters chosen by the data."""
+    input:
+        bank="<results>/banks/{model}.parquet",
+        code=library("clusters", "receptive_fields"),
+    output:
+        clusters="<results>/clusters/{model}.parquet",
+        centroids="<results>/clusters/{model}.centroids.parquet",
+    log:
+        "<logs>/cluster/{model}.log",
+    benchmark:
+        "<benchmarks>/cluster/{model}.tsv"
+    conda:
+        CONDA
+    resources:
+        mem_mb=2000,
+        runtime=30,
+    params:
+        k=config["clusters"]["k"],
+        restarts=config["clusters"]["restarts"],
+        threshold=config["clusters"]["threshold"],
+        seed=config["seed"],
+    shell:
+        "python -m neural_echos cluster {input.bank:q} --k {params.k} --restarts {params.restarts} --seed {params.seed}"
+        " --threshold {params.threshold} --centroids {output.centroids:q} --output {output.clusters:q} > {log:q} 2>&1"

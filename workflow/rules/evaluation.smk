@@ -1,0 +1,78 @@
+"""Evaluation: final metrics of all runs with paired comparisons, the structure of all banks, and the verdict on every claim.
+
+Reads runs, fits and centroids; leaves the tables that artifacts show.
+"""
+
+
+rule evaluate:
+    """Gather all runs of the preset and compare initialisations, paired by seed."""
+    input:
+        metrics=[f"{folder}/metrics.json" for folder in run_folders()],
+        histories=[f"{folder}/history.parquet" for folder in run_folders()],
+        code=library("evaluation"),
+    output:
+        runs="<results>/evaluation/runs.parquet",
+        histories="<results>/evaluation/histories.parquet",
+        comparisons="<results>/evaluation/comparisons.parquet",
+    log:
+        "<logs>/evaluate.log",
+    benchmark:
+        "<benchmarks>/evaluate.tsv"
+    conda:
+        CONDA
+    resources:
+        mem_mb=1000,
+        runtime=10,
+    params:
+        folders=lambda w, input: [str(Path(path).parent) for path in input.metrics],
+    shell:
+        "python -m neural_echos evaluate {params.folders:q} --histories {output.histories:q}"
+        " --comparisons {output.comparisons:q} --output {output.runs:q} > {log:q} 2>&1"
+
+
+rule structure:
+    """Measure how structured every bank is, against shuffled taps."""
+    input:
+        fits=expand("<results>/fits/{model}.parquet", model=MODELS),
+        centroids=expand("<results>/clusters/{model}.centroids.parquet", model=MODELS),
+        code=library("evaluation", "receptive_fields"),
+    output:
+        "<results>/evaluation/structure.parquet",
+    log:
+        "<logs>/structure.log",
+    benchmark:
+        "<benchmarks>/structure.tsv"
+    conda:
+        CONDA
+    resources:
+        mem_mb=2000,
+        runtime=10,
+    params:
+        models=lambda w, input: structure_models(input.fits, input.centroids),
+    shell:
+        "python -m neural_echos structure {params.models:q} --output {output:q} > {log:q} 2>&1"
+
+
+rule verdicts:
+    """Decide every claim by the rule that the config declares for it."""
+    input:
+        runs="<results>/evaluation/runs.parquet" if CELLS else [],
+        structure="<results>/evaluation/structure.parquet" if MODELS else [],
+        code=library("verdicts", "evaluation"),
+    output:
+        "<results>/verdicts.parquet",
+    log:
+        "<logs>/verdicts.log",
+    benchmark:
+        "<benchmarks>/verdicts.tsv"
+    conda:
+        CONDA
+    resources:
+        mem_mb=1000,
+        runtime=10,
+    params:
+        claims=json.dumps(config["claims"]),
+        scale=config["scale"],
+    shell:
+        "python -m neural_echos verdicts {params.claims:q} --runs {input.runs:q} --structure {input.structure:q}"
+        " --scale {params.scale:q} --output {output:q} > {log:q} 2>&1"

@@ -1,0 +1,56 @@
+"""Inputs: fetch every declared file, and make the data sets.
+
+Reads config/inputs.yaml and mirror folders or the network; leaves checked files and one data set file each.
+"""
+
+
+rule fetch:
+    """Fetch a declared input from a mirror folder or its URL; what fails its checksum is not kept."""
+    input:
+        declared=ROOT / "config/inputs.yaml",
+    output:
+        "<results>/inputs/{input}/{file}",
+    log:
+        "<logs>/fetch/{input}/{file}.log",
+    benchmark:
+        "<benchmarks>/fetch/{input}/{file}.tsv"
+    wildcard_constraints:
+        input=alternatives(INPUTS),
+        file="[^/]+",
+    retries: 2
+    conda:
+        CONDA
+    resources:
+        mem_mb=1000,
+        runtime=120,
+    params:
+        mirrors=[part for folder in config["mirrors"] for part in ("--mirror", folder)],
+    shell:
+        "python -m neural_echos fetch {wildcards.input:q} --declared {input.declared:q} {params.mirrors:q}"
+        " --output {output:q} > {log:q} 2>&1"
+
+
+rule dataset:
+    """Make a data set: photographs and digits from their packages, others from fetched files."""
+    input:
+        train=lambda w: dataset_files(w.dataset, "train"),
+        test=lambda w: dataset_files(w.dataset, "test"),
+        code=library("datasets"),
+    output:
+        "<results>/datasets/{dataset}.safetensors",
+    log:
+        "<logs>/dataset/{dataset}.log",
+    benchmark:
+        "<benchmarks>/dataset/{dataset}.tsv"
+    conda:
+        CONDA
+    resources:
+        mem_mb=4000,
+        runtime=60,
+    params:
+        kind=lambda w: config["datasets"][w.dataset]["kind"],
+        options=lambda w: json.dumps(config["datasets"][w.dataset]["options"]),
+        seed=config["seed"],
+    shell:
+        "python -m neural_echos dataset {params.kind:q} --options {params.options:q} --seed {params.seed}"
+        " --train {input.train:q} --test {input.test:q} --output {output:q} > {log:q} 2>&1"

@@ -1,0 +1,53 @@
+"""Kernels: the bank of every model, a declared checkpoint or a run of ours.
+
+Reads weights; leaves one Parquet bank a model, one row a kernel (docs/data.md).
+"""
+
+
+rule extract_from_run:
+    """Extract the bank of a run's initial or trained weights."""
+    input:
+        weights=model_weights,
+        layers=model_layers,
+        code=library("kernels"),
+    output:
+        "<results>/banks/{model}.parquet",
+    log:
+        "<logs>/extract/{model}.log",
+    benchmark:
+        "<benchmarks>/extract/{model}.tsv"
+    wildcard_constraints:
+        model=alternatives(name for name, entry in MODELS.items() if "run" in entry),
+    conda:
+        CONDA
+    resources:
+        mem_mb=1000,
+        runtime=10,
+    shell:
+        "python -m neural_echos extract {input.weights:q} --model {wildcards.model:q} --layers {input.layers:q}"
+        " --output {output:q} > {log:q} 2>&1"
+
+
+rule extract_from_checkpoint:
+    """Extract the bank of a declared checkpoint; a timm model's layers are known without its weights."""
+    input:
+        weights=model_weights,
+        code=library("kernels"),
+    output:
+        "<results>/banks/{model}.parquet",
+    log:
+        "<logs>/extract/{model}.log",
+    benchmark:
+        "<benchmarks>/extract/{model}.tsv"
+    wildcard_constraints:
+        model=alternatives(name for name, entry in MODELS.items() if "input" in entry),
+    conda:
+        CONDA
+    resources:
+        mem_mb=2000,
+        runtime=20,
+    params:
+        timm=lambda w: MODELS[w.model]["timm"],
+    shell:
+        "python -m neural_echos extract {input.weights:q} --model {wildcards.model:q} --timm {params.timm:q}"
+        " --output {output:q} > {log:q} 2>&1"
