@@ -334,7 +334,8 @@ def _pixels(mean: np.ndarray, std: np.ndarray, device: torch.device) -> tuple[to
 
 
 def _normalise(images: torch.Tensor, mean: torch.Tensor, std: torch.Tensor) -> torch.Tensor:
-    return images.float().sub_(mean).div_(std)
+    # Plain strides, whatever the array's: strides choose the convolution's algorithm and so the last bits of its result.
+    return torch.empty(images.shape, device=images.device).copy_(images).sub_(mean).div_(std)
 
 
 # Evaluation -----------------------------------------------------------------------------------------------------------

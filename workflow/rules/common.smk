@@ -12,8 +12,10 @@ sys.path.insert(0, str(ROOT / "src"))
 from neural_echos.config import check, load_schema, read_yaml
 
 # Jobs run the Python that runs Snakemake (a conda environment, where one is active, comes before it), and this library.
-os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
-os.environ["PYTHONPATH"] = str((ROOT / "src").absolute())
+os.environ.update(
+    PATH=os.pathsep.join([str(Path(sys.executable).parent), os.getenv("PATH", "")]),
+    PYTHONPATH=str((ROOT / "src").absolute()),
+)
 
 
 def schema(name):
