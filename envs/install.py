@@ -18,8 +18,11 @@ LOCK = ROOT / "envs" / "requirements.txt"
 
 def main() -> int:
     """Install what is missing; returns the exit code."""
-    if sys.version_info < (3, 11):
-        print(f"install: expected Python 3.11 or newer, found {sys.version.split()[0]}; run it with a newer python3", file=sys.stderr)
+    if sys.version_info < (3, 11):  # noqa: UP036 (this file also runs before the environment exists)
+        print(
+            f"install: expected Python 3.11 or newer, found {sys.version.split()[0]}; run it with a newer python3",
+            file=sys.stderr,
+        )
         return 1
     wanted = _fingerprint()
     if STAMP.exists() and STAMP.read_text() == wanted:
@@ -32,7 +35,10 @@ def main() -> int:
         subprocess.run([*pip, "--require-hashes", "-r", str(LOCK)], check=True)
         subprocess.run([*pip, "--no-build-isolation", "--editable", str(ROOT)], check=True)
     except subprocess.CalledProcessError as error:
-        print(f"install: {error.cmd[0]} … ended with exit code {error.returncode}; see above, then run this again", file=sys.stderr)
+        print(
+            f"install: {error.cmd[0]} … ended with exit code {error.returncode}; see above, then run this again",
+            file=sys.stderr,
+        )
         return 1
     STAMP.write_text(wanted)
     return 0
@@ -49,7 +55,10 @@ def _fingerprint() -> str:
 
 def _make_venv() -> None:
     """Make a virtual environment with pip, also where Debian ships Python without the venv package."""
-    if _python().exists() and subprocess.run([str(_python()), "-m", "pip", "--version"], capture_output=True).returncode == 0:
+    if (
+        _python().exists()
+        and subprocess.run([str(_python()), "-m", "pip", "--version"], capture_output=True).returncode == 0
+    ):
         return
     shutil.rmtree(ENVIRONMENT, ignore_errors=True)
     try:
@@ -64,7 +73,9 @@ def _install_debian_venv() -> None:
     apt = shutil.which("apt-get")
     command = [] if os.geteuid() == 0 else ["sudo", "-n"]
     if not apt or (command and not shutil.which("sudo")):
-        raise SystemExit("install: expected Python's venv module, found none; install it (Debian: apt-get install python3-venv)")
+        raise SystemExit(
+            "install: expected Python's venv module, found none; install it (Debian: apt-get install python3-venv)"
+        )
     package = f"python3.{sys.version_info.minor}-venv"
     print(f"Installing Debian's {package} …", flush=True)
     subprocess.run([*command, apt, "update", "-qq"], check=True)

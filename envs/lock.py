@@ -24,7 +24,9 @@ dependencies:
 
 def environment(requirements: str) -> str:
     """Turn a hashed requirements file into a conda environment file with the same pins and markers."""
-    pins = [match.group(1).strip() for match in re.finditer(r"^([A-Za-z0-9][^\\\n]*?)\s*\\?$", requirements, re.MULTILINE)]
+    pins = [
+        match.group(1).strip() for match in re.finditer(r"^([A-Za-z0-9][^\\\n]*?)\s*\\?$", requirements, re.MULTILINE)
+    ]
     return HEADER + "".join(f'      - "{pin}"\n' for pin in pins)
 
 

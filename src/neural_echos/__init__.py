@@ -1,1 +1,35 @@
-"""Neural Echos, reproduced."""
+"""Neural Echos, reproduced: depthwise kernels, their receptive fields, and initialisations drawn from them.
+
+The names below are the public ones; each is imported from its room on first use, so that importing the package costs nothing.
+"""
+
+from importlib import import_module
+from typing import Any
+
+_PUBLIC = {
+    "bank_from_checkpoint": "kernels",
+    "bank_from_model": "kernels",
+    "layers_of": "kernels",
+    "center_norm": "receptive_fields",
+    "dog": "receptive_fields",
+    "dog_parameters": "receptive_fields",
+    "fit_bank": "receptive_fields",
+    "fit_dog": "receptive_fields",
+    "structured_share": "receptive_fields",
+    "cluster_bank": "clusters",
+    "init_depthwise_": "initialisations",
+    "read_table": "tables",
+    "EchosError": "errors",
+}
+
+__all__ = list(_PUBLIC)
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _PUBLIC:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"neural_echos.{_PUBLIC[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(_PUBLIC)

@@ -9,7 +9,6 @@ import hashlib
 import json
 import logging
 import os
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -26,17 +25,36 @@ def main(arguments: Sequence[str] | None = None) -> int:
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     os.environ.setdefault("GOMP_SPINCOUNT", "0")
     options = _parser().parse_args(arguments)
-    logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", force=True)
-    logging.captureWarnings(True)
+    _log_to(options.log)
     try:
         options.command(options)
     except EchosError as error:
-        print(f"echos: {error}", file=sys.stderr)
+        _LOG.error("%s", error)
         return 1
     except KeyboardInterrupt:
-        print("echos: interrupted; run the same command to go on", file=sys.stderr)
+        _LOG.error("interrupted; run the same command to go on")
         return 130
+    except Exception:
+        _LOG.exception(
+            "%s failed: this is a defect of echos, not of your input; please report it", options.command.__name__
+        )
+        return 1
     return 0
+
+
+def _log_to(path: Path | None) -> None:
+    """Send records and warnings to standard error, or all of them to a file and only errors to standard error."""
+    terminal = logging.StreamHandler()
+    terminal.setFormatter(logging.Formatter("echos: %(message)s"))
+    handlers: list[logging.Handler] = [terminal]
+    if path:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        file = logging.FileHandler(path, mode="w", encoding="utf-8")
+        file.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+        terminal.setLevel(logging.ERROR)
+        handlers.append(file)
+    logging.basicConfig(level=logging.INFO, handlers=handlers, force=True)
+    logging.captureWarnings(True)
 
 
 def fetch(options: argparse.Namespace) -> None:
@@ -47,7 +65,9 @@ def fetch(options: argparse.Namespace) -> None:
     if options.id not in declared:
         from neural_echos.errors import nearest
 
-        raise EchosError(f"{options.declared}: expected an input {options.id!r}, found none{nearest(options.id, declared)}")
+        raise EchosError(
+            f"{options.declared}: expected an input {options.id!r}, found none{nearest(options.id, declared)}"
+        )
     facts = inputs.fetch(declared[options.id], options.output, inputs.mirror_folders(options.mirror))
     write_json(f"{options.output}.json", provenance({}, **facts))
     _LOG.info("%s: from %s", options.output, facts["source"])
@@ -60,7 +80,13 @@ def dataset(options: argparse.Namespace) -> None:
     files = {"train": options.train, "test": options.test} if options.train or options.test else None
     made, facts = datasets.make_dataset(options.kind, options.options, options.seed, files)
     datasets.save_dataset(options.output, made, facts)
-    _LOG.info("%s: %d train and %d test images, %d classes", options.output, len(made.train_labels), len(made.test_labels), len(made.classes))
+    _LOG.info(
+        "%s: %d train and %d test images, %d classes",
+        options.output,
+        len(made.train_labels),
+        len(made.test_labels),
+        len(made.classes),
+    )
 
 
 def extract(options: argparse.Namespace) -> None:
@@ -73,7 +99,9 @@ def extract(options: argparse.Namespace) -> None:
         layers = kernels.layers_from_json(read_json(options.layers)["layers"], options.layers)
     elif options.timm:
         layers = _layers_of_timm_model(options.timm)
-    bank = kernels.bank_from_checkpoint(options.weights, options.model, layers=layers, regular_per_layer=options.regular_per_layer)
+    bank = kernels.bank_from_checkpoint(
+        options.weights, options.model, layers=layers, regular_per_layer=options.regular_per_layer
+    )
     write_table(options.output, bank, "bank")
     _LOG.info("%s: %d kernels", options.output, bank.num_rows)
 
@@ -92,7 +120,9 @@ def cluster(options: argparse.Namespace) -> None:
     )
     write_table(options.centroids, centroids, "centroids")
     write_table(options.output, assigned, "clusters")
-    _LOG.info("%s: %d kernels in %d clusters %s", options.output, assigned.num_rows, centroids.num_rows, *(report or [""]))
+    _LOG.info(
+        "%s: %d kernels in %d clusters %s", options.output, assigned.num_rows, centroids.num_rows, *(report or [""])
+    )
 
 
 def fit(options: argparse.Namespace) -> None:
@@ -100,7 +130,9 @@ def fit(options: argparse.Namespace) -> None:
     from neural_echos import receptive_fields
     from neural_echos.tables import read_table, write_table
 
-    fits, report = receptive_fields.fit_bank(read_table(options.bank, "bank"), seed=options.seed, threshold=options.threshold)
+    fits, report = receptive_fields.fit_bank(
+        read_table(options.bank, "bank"), seed=options.seed, threshold=options.threshold
+    )
     write_table(options.output, fits, "fits")
     _LOG.info("%s: %s", options.output, report)
 
@@ -122,13 +154,12 @@ def initialise(options: argparse.Namespace) -> None:
     from neural_echos.files import atomic_path
 
     torch.set_num_threads(options.threads)
-    data = datasets.dataset_facts(options.data)
-    channels = _channels(options.data)
+    data = datasets.load_dataset(options.data)
     for name, declared in options.initialisations.items():
         for seed in options.seeds:
             torch.manual_seed(seed)
             model = architectures.create(
-                options.model, num_classes=len(data["classes"]), in_chans=channels, kwargs=options.kwargs
+                options.model, num_classes=len(data.classes), in_chans=data.train_images.shape[1], kwargs=options.kwargs
             )
             settings = dict(declared)
             report = []
@@ -140,7 +171,9 @@ def initialise(options: argparse.Namespace) -> None:
             layers = kernels.layers_to_json(kernels.layers_of(model))
             done = [vars(entry) for entry in report]
             settings = {"model": options.model, "kwargs": options.kwargs, "initialisation": declared, "seed": seed}
-            write_json(output.with_suffix(".json"), provenance({"data": options.data}, layers=layers, did=done, **settings))
+            write_json(
+                output.with_suffix(".json"), provenance({"data": options.data}, layers=layers, did=done, **settings)
+            )
             _LOG.info("%s: %s, %d layers drawn anew", output, scheme, len(report))
 
 
@@ -151,7 +184,9 @@ def train(options: argparse.Namespace) -> None:
     from neural_echos import architectures, datasets, training
 
     if len(options.initial) != len(options.run):
-        raise EchosError(f"train: expected one --run for each of {len(options.initial)} initial weights, found {len(options.run)}")
+        raise EchosError(
+            f"train: expected one --run for each of {len(options.initial)} initial weights, found {len(options.run)}"
+        )
     data = datasets.load_dataset(options.data)
     recipe = training.Recipe.from_dict(options.recipe)
     for initial, folder in zip(options.initial, options.run, strict=True):
@@ -162,8 +197,16 @@ def train(options: argparse.Namespace) -> None:
         )
         model.load_state_dict(load_file(initial))
         inputs = {"data": options.data, "initial": initial}
-        identity = {"recipe": options.recipe, "seed": made["seed"], **{key: sha256(path) for key, path in inputs.items()}}
-        labels = {"dataset": options.dataset, "architecture": options.architecture, "initialisation": options.initialisation}
+        identity = {
+            "recipe": options.recipe,
+            "seed": made["seed"],
+            **{key: sha256(path) for key, path in inputs.items()},
+        }
+        labels = {
+            "dataset": options.dataset,
+            "architecture": options.architecture,
+            "initialisation": options.initialisation,
+        }
         result = training.train(
             model,
             data,
@@ -176,7 +219,14 @@ def train(options: argparse.Namespace) -> None:
             labels=labels,
         )
         training.write_run(
-            folder, model, result, recipe=recipe, seed=made["seed"], kernel_size=_kernel_size(made["layers"]), inputs=inputs, **labels
+            folder,
+            model,
+            result,
+            recipe=recipe,
+            seed=made["seed"],
+            kernel_size=_kernel_size(made["layers"]),
+            inputs=inputs,
+            **labels,
         )
 
 
@@ -199,7 +249,8 @@ def verdicts(options: argparse.Namespace) -> None:
 
     paths = {"runs": options.runs, "structure": options.structure}
     tables = {
-        name: (read_table(path, name) if path else SCHEMAS[name].empty_table()).to_pandas() for name, path in paths.items()
+        name: (read_table(path, name) if path else SCHEMAS[name].empty_table()).to_pandas()
+        for name, path in paths.items()
     }
     write_table(options.output, decide(options.claims, tables, options.scale), "verdicts")
 
@@ -217,13 +268,6 @@ def index(options: argparse.Namespace) -> None:
     from neural_echos.rendering import write_index
 
     write_index(options.output, options.artifacts, options.title)
-
-
-def _channels(data: Path) -> int:
-    from safetensors import safe_open
-
-    with safe_open(data, framework="numpy") as file:
-        return int(file.get_slice("train_images").get_shape()[1])
 
 
 def _kernel_size(layers: list[dict[str, Any]]) -> int:
@@ -250,7 +294,10 @@ def _json(text: str) -> Any:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="echos", description=(__doc__ or "").split("\n\n")[0], epilog=(__doc__ or "").split("\n\n")[1])
+    parser = argparse.ArgumentParser(
+        prog="echos", description=(__doc__ or "").split("\n\n")[0], epilog=(__doc__ or "").split("\n\n")[1]
+    )
+    parser.add_argument("--log", type=Path, help="write the log there; only errors then reach the terminal")
     commands = parser.add_subparsers(title="commands, in the order of the walk", required=True, metavar="COMMAND")
 
     def command(function: Any) -> argparse.ArgumentParser:
@@ -262,13 +309,21 @@ def _parser() -> argparse.ArgumentParser:
     one = command(fetch)
     one.add_argument("id", help="id of an input declared in config/inputs.yaml")
     one.add_argument("--declared", type=Path, default=Path("config/inputs.yaml"), help="the declarations")
-    one.add_argument("--mirror", type=Path, action="append", default=[], help="folder to look in first; repeatable (also ECHOS_MIRRORS)")
+    one.add_argument(
+        "--mirror",
+        type=Path,
+        action="append",
+        default=[],
+        help="folder to look in first; repeatable (also ECHOS_MIRRORS)",
+    )
     one.add_argument("--output", type=Path, required=True)
 
     one = command(dataset)
     one.add_argument("kind", help="photographs, digits or parquet")
     one.add_argument("--options", type=_json, default={}, help="the kind's options, JSON or @file")
-    one.add_argument("--train", type=Path, nargs="*", default=[], help="Parquet files of the train split (kind parquet)")
+    one.add_argument(
+        "--train", type=Path, nargs="*", default=[], help="Parquet files of the train split (kind parquet)"
+    )
     one.add_argument("--test", type=Path, nargs="*", default=[], help="Parquet files of the test split (kind parquet)")
     one.add_argument("--seed", type=int, default=0)
     one.add_argument("--output", type=Path, required=True)
@@ -283,10 +338,14 @@ def _parser() -> argparse.ArgumentParser:
 
     one = command(cluster)
     one.add_argument("bank", type=Path)
-    one.add_argument("--k", type=int, default=3, help="the papers' number of clusters; a free number is chosen beside it")
+    one.add_argument(
+        "--k", type=int, default=3, help="the papers' number of clusters; a free number is chosen beside it"
+    )
     one.add_argument("--restarts", type=int, default=10)
     one.add_argument("--seed", type=int, default=0)
-    one.add_argument("--threshold", type=float, default=0.7, help="least cosine of a centre's average with its best DoG")
+    one.add_argument(
+        "--threshold", type=float, default=0.7, help="least cosine of a centre's average with its best DoG"
+    )
     one.add_argument("--centroids", type=Path, required=True)
     one.add_argument("--output", type=Path, required=True)
 
@@ -304,14 +363,18 @@ def _parser() -> argparse.ArgumentParser:
     one.add_argument("model", help="timm model, ours included")
     one.add_argument("--data", type=Path, required=True, help="data set file: decides classes and channels")
     one.add_argument("--kwargs", type=_json, default={}, help="keywords of the model, JSON or @file")
-    one.add_argument("--initialisations", type=_json, required=True, help="name to {scheme, share, scale, options…}, JSON or @file")
+    one.add_argument(
+        "--initialisations", type=_json, required=True, help="name to {scheme, share, scale, options…}, JSON or @file"
+    )
     one.add_argument("--seeds", type=int, nargs="+", required=True)
     one.add_argument("--threads", type=int, default=1)
     one.add_argument("--output", required=True, help="path with {initialisation} and {seed}, .safetensors")
 
     one = command(train)
     one.add_argument("--data", type=Path, required=True)
-    one.add_argument("--initial", type=Path, nargs="+", required=True, help="initial weights, as `echos initialise` writes them")
+    one.add_argument(
+        "--initial", type=Path, nargs="+", required=True, help="initial weights, as `echos initialise` writes them"
+    )
     one.add_argument("--run", type=Path, nargs="+", required=True, help="folder of each run, in the same order")
     one.add_argument("--recipe", type=_json, default={}, help="the recipe, JSON or @file")
     one.add_argument("--dataset", required=True, help="the data set's name in tables")
@@ -339,7 +402,9 @@ def _parser() -> argparse.ArgumentParser:
     one.add_argument("--options", type=_json, default={}, help="the artifact's options, JSON or @file")
     one.add_argument("--output", type=Path, required=True, help="the artifact's path without suffix")
     one.add_argument("--rendered", type=Path, required=True, help="the executed notebook")
-    one.add_argument("--draft", type=Path, required=True, help="the notebook while it runs; keeps a failing cell's traceback")
+    one.add_argument(
+        "--draft", type=Path, required=True, help="the notebook while it runs; keeps a failing cell's traceback"
+    )
 
     one = command(index)
     one.add_argument("artifacts", type=_json, help="list of {id, title, caption, group, kind, stem}, JSON or @file")

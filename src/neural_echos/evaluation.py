@@ -14,9 +14,9 @@ import pandas as pd
 import pyarrow as pa
 from scipy import stats
 
-from neural_echos import receptive_fields
 from neural_echos.errors import EchosError
 from neural_echos.files import read_json
+from neural_echos.receptive_fields import structured_share
 from neural_echos.tables import SCHEMAS, kernel_sizes, read_table
 
 _CELL = ["dataset", "architecture", "initialisation", "seed"]
@@ -123,7 +123,7 @@ def structure(models: Sequence[Mapping[str, Any]]) -> pa.Table:
         for kind, (height, width) in itertools.product(sorted(kinds), kernel_sizes(fits)):
             chosen = fits.filter((pa.compute.field("kind") == kind) & (pa.compute.field("kernel_height") == height))
             if chosen.num_rows:
-                measured = receptive_fields.structured_share(chosen)
+                measured = structured_share(chosen)
                 shares = _cluster_shares(centroids, kind, height, width)
                 names = {key: entry[key] for key in ("model", "role", "trained_on")}
                 rows.append({**names, "kind": kind, "kernel_size": height, **measured, **shares})

@@ -53,9 +53,7 @@ def names() -> list[str]:
 
 
 @register
-def kaiming(
-    n: int, height: int, width: int, rng: np.random.Generator, *, distribution: str = "normal"
-) -> np.ndarray:
+def kaiming(n: int, height: int, width: int, rng: np.random.Generator, *, distribution: str = "normal") -> np.ndarray:
     """Draw Kaiming kernels for ReLU: variance 2 / fan-in, where the fan-in of a depthwise kernel is height·width.
 
     Parameters
@@ -68,7 +66,9 @@ def kaiming(
         return rng.normal(0.0, std, (n, height, width))
     if distribution == "uniform":
         return rng.uniform(-np.sqrt(3.0) * std, np.sqrt(3.0) * std, (n, height, width))
-    raise EchosError(f"kaiming: expected distribution 'normal' or 'uniform', found {distribution!r}; choose one of the two")
+    raise EchosError(
+        f"kaiming: expected distribution 'normal' or 'uniform', found {distribution!r}; choose one of the two"
+    )
 
 
 @register
@@ -94,7 +94,9 @@ def dog(
     if height != width:
         raise EchosError(f"dog: expected a square kernel, found {height}×{width}; leave that layer out with layers=…")
     if centres not in CENTRES:
-        raise EchosError(f"dog: expected centres to be one of {', '.join(CENTRES)}, found {centres!r}{nearest(centres, CENTRES)}")
+        raise EchosError(
+            f"dog: expected centres to be one of {', '.join(CENTRES)}, found {centres!r}{nearest(centres, CENTRES)}"
+        )
     if not 0.0 <= p <= 1.0:
         raise EchosError(f"dog: expected p, the probability of an excitatory centre, in [0, 1], found {p}; correct it")
     sign = {
@@ -221,7 +223,9 @@ def _gammas(gamma: GammaOption, n: int, rng: np.random.Generator) -> np.ndarray:
     if isinstance(gamma, Mapping):
         bounds = list(gamma.get("uniform", ()))
         if set(gamma) != {"uniform"} or len(bounds) != 2 or not 0 < bounds[0] <= bounds[1] < 1:
-            raise EchosError(f"gamma: expected {{'uniform': [low, high]}} with 0 < low ≤ high < 1, found {dict(gamma)}; correct it")
+            raise EchosError(
+                f"gamma: expected {{'uniform': [low, high]}} with 0 < low ≤ high < 1, found {dict(gamma)}; correct it"
+            )
         return rng.uniform(bounds[0], bounds[1], n)
     if isinstance(gamma, Sequence):
         if not gamma:

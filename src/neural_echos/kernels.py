@@ -79,7 +79,9 @@ def layers_from_json(items: object, source: str | Path) -> list[Layer]:
     try:
         return [Layer(**item) for item in items]  # type: ignore[attr-defined]
     except TypeError as error:
-        raise EchosError(f"{source}: expected a list of layers, found something else ({error}); make it again") from None
+        raise EchosError(
+            f"{source}: expected a list of layers, found something else ({error}); make it again"
+        ) from None
 
 
 def bank_from_model(model: "nn.Module", name: str, *, regular_per_layer: int = 1000) -> pa.Table:
@@ -122,7 +124,9 @@ def bank_from_checkpoint(
     elif path.suffix in (".pth", ".pt", ".bin"):
         shapes, read = _open_pickle(path)
     else:
-        raise EchosError(f"{path}: expected .safetensors, .pth, .pt or .bin, found {path.suffix or 'no suffix'!r}; convert it")
+        raise EchosError(
+            f"{path}: expected .safetensors, .pth, .pt or .bin, found {path.suffix or 'no suffix'!r}; convert it"
+        )
     keys = {_layer_name(key): key for key in shapes}
     if layers is None:
         layers = _layers_from_shapes(shapes)
@@ -194,7 +198,9 @@ def _rows(layer: Layer, name: str, kernels: np.ndarray, channel: np.ndarray, inp
     }
     schema = SCHEMAS["bank"]
     columns: dict[str, Any] = {
-        key: pa.nulls(n, schema.field(key).type) if value is None else pa.repeat(pa.scalar(value, schema.field(key).type), n)
+        key: pa.nulls(n, schema.field(key).type)
+        if value is None
+        else pa.repeat(pa.scalar(value, schema.field(key).type), n)
         for key, value in constant.items()
     }
     columns["channel"], columns["input_channel"] = channel.astype(np.int32), input_channel.astype(np.int32)
@@ -214,7 +220,9 @@ def _open_safetensors(path: Path) -> tuple[dict[str, tuple[int, ...]], Callable[
 
     def read(key: str) -> np.ndarray:
         if kinds[key] not in _FLOATS:
-            raise EchosError(f"{path}: expected float weights in {key!r}, found {kinds[key]}; de-quantise the checkpoint first")
+            raise EchosError(
+                f"{path}: expected float weights in {key!r}, found {kinds[key]}; de-quantise the checkpoint first"
+            )
         if kinds[key] == "BF16":  # numpy has no bfloat16
             with safe_open(path, framework="pt") as tensors:
                 return tensors.get_tensor(key).float().numpy()
@@ -237,18 +245,24 @@ def _open_pickle(path: Path) -> tuple[dict[str, tuple[int, ...]], Callable[[str]
         ) from None
     except (RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise EchosError(f"{path}: expected a whole PyTorch checkpoint, found a broken one ({reason}); fetch it again") from None
+        raise EchosError(
+            f"{path}: expected a whole PyTorch checkpoint, found a broken one ({reason}); fetch it again"
+        ) from None
     for wrapper in _WRAPPERS:
         if isinstance(loaded, Mapping) and isinstance(loaded.get(wrapper), Mapping):
             loaded = loaded[wrapper]
     if not isinstance(loaded, Mapping):
-        raise EchosError(f"{path}: expected a state dict, found {type(loaded).__name__}; save model.state_dict() instead")
+        raise EchosError(
+            f"{path}: expected a state dict, found {type(loaded).__name__}; save model.state_dict() instead"
+        )
     tensors = {str(key): value for key, value in loaded.items() if isinstance(value, torch.Tensor)}
     shapes = {key: tuple(value.shape) for key, value in tensors.items()}
 
     def read(key: str) -> np.ndarray:
         if not tensors[key].is_floating_point():
-            raise EchosError(f"{path}: expected float weights in {key!r}, found {tensors[key].dtype}; de-quantise it first")
+            raise EchosError(
+                f"{path}: expected float weights in {key!r}, found {tensors[key].dtype}; de-quantise it first"
+            )
         return tensors[key].float().numpy()
 
     return shapes, read

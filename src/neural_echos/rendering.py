@@ -32,7 +32,9 @@ def render_notebook(notebook: Path, rendered: Path, draft: Path, parameters: Map
             str(notebook), str(draft), parameters=dict(parameters), kernel_name="python3", progress_bar=False
         )
     except PapermillExecutionError as error:
-        raise EchosError(f"{notebook}: cell {error.exec_count} failed with {error.ename}: {error.evalue}; see {draft}") from None
+        raise EchosError(
+            f"{notebook}: cell {error.exec_count} failed with {error.ename}: {error.evalue}; see {draft}"
+        ) from None
     except (FileNotFoundError, nbformat.reader.NotJSONError, nbformat.ValidationError) as error:
         raise EchosError(f"{notebook}: expected a notebook, found {str(error).splitlines()[0]}; restore it") from None
     with atomic_path(rendered) as temporary:
@@ -63,22 +65,23 @@ def _section(artifact: Mapping[str, str], folder: Path) -> str:
     base = os.path.relpath(stem, folder)
     if artifact["kind"] == "figure":
         shown = f'<img src="{base}.png" alt="{html.escape(artifact["title"])}" loading="lazy">'
-        suffixes = ("pdf", "png", "svg", "json")
+        suffixes = ["pdf", "png", "svg", "json"]
     else:
         page = stem.with_name(f"{stem.name}.html").read_text(encoding="utf-8")
         shown = f'<div class="table">{page[page.index("<table") : page.index("</table>") + 8]}</div>'
-        suffixes = ("csv", "md", "tex", "html", "json")
+        suffixes = ["csv", "md", "tex", "html", "json"]
     files = " · ".join(f'<a href="{base}.{suffix}">{suffix}</a>' for suffix in suffixes)
     return (
         f'<section id="{artifact["id"]}"><h3>{html.escape(artifact["title"])}</h3>{shown}'
-        f"<p>{html.escape(artifact['caption'])}</p><p><strong>{html.escape(made['says'])}</strong></p><p class='files'>{files}</p></section>"
+        f"<p>{html.escape(artifact['caption'])}</p><p><strong>{html.escape(made['says'])}</strong></p>"
+        f"<p class='files'>{files}</p></section>"
     )
 
 
 _PAGE = """<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>{title}</title>
 <style>
-body {{ font: 16px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 60rem; padding: 0 1rem; color: #111; background: #fff; }}
+body {{ font: 16px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 60rem; padding: 0 1rem; color: #111; }}
 nav a {{ margin-right: .8rem; white-space: nowrap; }} section {{ margin: 2rem 0; }} img {{ max-width: 100%; height: auto; }}
 .table {{ overflow-x: auto; font-size: .85rem; }} table {{ border-collapse: collapse; }}
 th, td {{ padding: .25rem .6rem; text-align: left; vertical-align: top; }} thead th {{ border-bottom: 2px solid #111; }}

@@ -174,7 +174,9 @@ def read_table(path: str | Path, name: str, columns: Sequence[str] | None = None
         raise EchosError(f"{path}: expected a {name} table, found no file; run the rule that makes it first") from None
     except (pa.ArrowException, OSError) as error:
         found = str(error).splitlines()[0]
-        raise EchosError(f"{path}: expected a {name} table in Parquet, found {found}; delete it and run again") from None
+        raise EchosError(
+            f"{path}: expected a {name} table in Parquet, found {found}; delete it and run again"
+        ) from None
 
 
 def kernels_of(table: pa.Table, height: int, width: int) -> tuple[np.ndarray, np.ndarray]:

@@ -62,7 +62,9 @@ def decide(claims: Sequence[Mapping[str, Any]], tables: Tables, scale: str) -> p
     rows = []
     for claim in claims:
         if claim["rule"] not in _RULES:
-            raise EchosError(f"claim {claim['id']}: expected a rule among {rules()}, found {claim['rule']!r}{nearest(claim['rule'], rules())}")
+            raise EchosError(
+                f"claim {claim['id']}: expected a rule among {rules()}, found {claim['rule']!r}{nearest(claim['rule'], rules())}"
+            )
         measured = _RULES[claim["rule"]](tables, **claim["options"])
         about = claim["needs"]
         verdict, reason = measured.reading, measured.remark
@@ -98,7 +100,9 @@ def structure_beats_controls(tables: Tables, *, role: str = "trained") -> Readin
     Value: the least margin, over trained banks and sizes, between the lower bound of the bank's structured share and the
     upper bound of any control of that size. Supported when it is positive for all; not supported when it is negative for all.
     """
-    measured = "structured share: trained depthwise (lower bound) − control of the same size (upper bound), least over banks"
+    measured = (
+        "structured share: trained depthwise (lower bound) − control of the same size (upper bound), least over banks"
+    )
     table = tables["structure"]
     trained = table[(table.role == role) & (table.kind == "depthwise")] if len(table) else table
     untrained = table[table.role == "untrained"] if len(table) else table
@@ -129,7 +133,9 @@ def centres_dominate(tables: Tables, *, role: str = "trained", least: float = 0.
     """
     measured = "share of kernels in excitatory and inhibitory clusters, mean over banks and sizes"
     table = tables["structure"]
-    chosen = table[(table.role == role) & (table.kind == "depthwise") & table.other_share.notna()] if len(table) else table
+    chosen = (
+        table[(table.role == role) & (table.kind == "depthwise") & table.other_share.notna()] if len(table) else table
+    )
     if not len(chosen):
         return Reading(measured, remark="no clustered trained bank")
     value, low, high = mean_interval((chosen.excitatory_share + chosen.inhibitory_share).to_numpy())
@@ -140,7 +146,14 @@ def centres_dominate(tables: Tables, *, role: str = "trained", least: float = 0.
 
 @rule
 def gain(
-    tables: Tables, *, dataset: str, architectures: Sequence[str], initialisation: str, baseline: str, expect: str, margin: float = 0.0
+    tables: Tables,
+    *,
+    dataset: str,
+    architectures: Sequence[str],
+    initialisation: str,
+    baseline: str,
+    expect: str,
+    margin: float = 0.0,
 ) -> Reading:
     """NE3 and NE5: the paired difference in top-1, averaged over architectures, seed by seed.
 
@@ -178,7 +191,13 @@ def gain_grows_with_size(
 
 @rule
 def variety_matters(
-    tables: Tables, *, dataset: str, architecture: str, varied: str, fixed_gamma: Sequence[str], one_centre: Sequence[str]
+    tables: Tables,
+    *,
+    dataset: str,
+    architecture: str,
+    varied: str,
+    fixed_gamma: Sequence[str],
+    one_centre: Sequence[str],
 ) -> Reading:
     """NE6: varied γ with both centre types beats every fixed γ and every single centre type.
 
@@ -194,7 +213,9 @@ def variety_matters(
     intervals = {other: mean_interval(differences) for other, differences in found.items()}
     least = min(intervals, key=lambda other: intervals[other][0])
     readings = [_positive(low, high) for _, low, high in intervals.values()]
-    reading = SUPPORTED if set(readings) == {SUPPORTED} else NOT_SUPPORTED if NOT_SUPPORTED in readings else INCONCLUSIVE
+    reading = (
+        SUPPORTED if set(readings) == {SUPPORTED} else NOT_SUPPORTED if NOT_SUPPORTED in readings else INCONCLUSIVE
+    )
     return Reading(measured, *intervals[least], reading, f"the least difference is to {least}")
 
 

@@ -39,8 +39,8 @@ rule figure:
         stem=lambda w, output: str(Path(output.made).with_suffix("")),
         caption=lambda w: ARTIFACTS[w.artifact]["caption"],
     shell:
-        "python -m neural_echos render {input.notebook:q} --inputs {params.inputs:q} --options {params.options:q}"
-        " --output {params.stem:q} --rendered {output.rendered:q} --draft {log.notebook:q} > {log[0]:q} 2>&1"
+        "python -m neural_echos --log {log[0]:q} render {input.notebook:q} --inputs {params.inputs:q} --options {params.options:q}"
+        " --output {params.stem:q} --rendered {output.rendered:q} --draft {log.notebook:q}"
 
 
 rule table:
@@ -79,8 +79,8 @@ rule table:
         stem=lambda w, output: str(Path(output.made).with_suffix("")),
         caption=lambda w: ARTIFACTS[w.artifact]["caption"],
     shell:
-        "python -m neural_echos render {input.notebook:q} --inputs {params.inputs:q} --options {params.options:q}"
-        " --output {params.stem:q} --rendered {output.rendered:q} --draft {log.notebook:q} > {log[0]:q} 2>&1"
+        "python -m neural_echos --log {log[0]:q} render {input.notebook:q} --inputs {params.inputs:q} --options {params.options:q}"
+        " --output {params.stem:q} --rendered {output.rendered:q} --draft {log.notebook:q}"
 
 
 rule index:
@@ -103,4 +103,4 @@ rule index:
         entries=lambda w, input: index_entries(input.artifacts),
         title=f"Neural Echos, reproduced: {config['scale']}",
     shell:
-        "python -m neural_echos index {params.entries:q} --title {params.title:q} --output {output:q} > {log:q} 2>&1"
+        "python -m neural_echos --log {log:q} index {params.entries:q} --title {params.title:q} --output {output:q}"

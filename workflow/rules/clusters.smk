@@ -27,5 +27,5 @@ rule cluster:
         threshold=config["clusters"]["threshold"],
         seed=config["seed"],
     shell:
-        "python -m neural_echos cluster {input.bank:q} --k {params.k} --restarts {params.restarts} --seed {params.seed}"
-        " --threshold {params.threshold} --centroids {output.centroids:q} --output {output.clusters:q} > {log:q} 2>&1"
+        "python -m neural_echos --log {log:q} cluster {input.bank:q} --k {params.k} --restarts {params.restarts} --seed {params.seed}"
+        " --threshold {params.threshold} --centroids {output.centroids:q} --output {output.clusters:q}"

@@ -26,8 +26,8 @@ rule evaluate:
     params:
         folders=lambda w, input: [str(Path(path).parent) for path in input.metrics],
     shell:
-        "python -m neural_echos evaluate {params.folders:q} --histories {output.histories:q}"
-        " --comparisons {output.comparisons:q} --output {output.runs:q} > {log:q} 2>&1"
+        "python -m neural_echos --log {log:q} evaluate {params.folders:q} --histories {output.histories:q}"
+        " --comparisons {output.comparisons:q} --output {output.runs:q}"
 
 
 rule structure:
@@ -50,7 +50,7 @@ rule structure:
     params:
         models=lambda w, input: structure_models(input.fits, input.centroids),
     shell:
-        "python -m neural_echos structure {params.models:q} --output {output:q} > {log:q} 2>&1"
+        "python -m neural_echos --log {log:q} structure {params.models:q} --output {output:q}"
 
 
 rule verdicts:
@@ -74,5 +74,5 @@ rule verdicts:
         claims=json.dumps(config["claims"]),
         scale=config["scale"],
     shell:
-        "python -m neural_echos verdicts {params.claims:q} --runs {input.runs:q} --structure {input.structure:q}"
-        " --scale {params.scale:q} --output {output:q} > {log:q} 2>&1"
+        "python -m neural_echos --log {log:q} verdicts {params.claims:q} --runs {input.runs:q} --structure {input.structure:q}"
+        " --scale {params.scale:q} --output {output:q}"

@@ -43,6 +43,6 @@ for dataset, architecture in sorted({cell[:2] for cell in CELLS}):
                 Path(output.weights[0]).parents[1] / "{initialisation}/seed{seed}.safetensors"
             ),
         shell:
-            "python -m neural_echos initialise {params.model:q} --data {input.data:q} --kwargs {params.kwargs:q}"
+            "python -m neural_echos --log {log:q} initialise {params.model:q} --data {input.data:q} --kwargs {params.kwargs:q}"
             " --initialisations {params.initialisations:q} --seeds {params.seeds} --threads {threads}"
-            " --output {params.pattern:q} > {log:q} 2>&1"
+            " --output {params.pattern:q}"

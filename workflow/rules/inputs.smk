@@ -26,8 +26,8 @@ rule fetch:
     params:
         mirrors=[part for folder in config["mirrors"] for part in ("--mirror", folder)],
     shell:
-        "python -m neural_echos fetch {wildcards.input:q} --declared {input.declared:q} {params.mirrors:q}"
-        " --output {output:q} > {log:q} 2>&1"
+        "python -m neural_echos --log {log:q} fetch {wildcards.input:q} --declared {input.declared:q} {params.mirrors:q}"
+        " --output {output:q}"
 
 
 rule dataset:
@@ -52,5 +52,5 @@ rule dataset:
         options=lambda w: json.dumps(config["datasets"][w.dataset]["options"]),
         seed=config["seed"],
     shell:
-        "python -m neural_echos dataset {params.kind:q} --options {params.options:q} --seed {params.seed}"
-        " --train {input.train:q} --test {input.test:q} --output {output:q} > {log:q} 2>&1"
+        "python -m neural_echos --log {log:q} dataset {params.kind:q} --options {params.options:q} --seed {params.seed}"
+        " --train {input.train:q} --test {input.test:q} --output {output:q}"

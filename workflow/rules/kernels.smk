@@ -24,8 +24,8 @@ rule extract_from_run:
         mem_mb=1000,
         runtime=10,
     shell:
-        "python -m neural_echos extract {input.weights:q} --model {wildcards.model:q} --layers {input.layers:q}"
-        " --output {output:q} > {log:q} 2>&1"
+        "python -m neural_echos --log {log:q} extract {input.weights:q} --model {wildcards.model:q} --layers {input.layers:q}"
+        " --output {output:q}"
 
 
 rule extract_from_checkpoint:
@@ -49,5 +49,5 @@ rule extract_from_checkpoint:
     params:
         timm=lambda w: MODELS[w.model]["timm"],
     shell:
-        "python -m neural_echos extract {input.weights:q} --model {wildcards.model:q} --timm {params.timm:q}"
-        " --output {output:q} > {log:q} 2>&1"
+        "python -m neural_echos --log {log:q} extract {input.weights:q} --model {wildcards.model:q} --timm {params.timm:q}"
+        " --output {output:q}"

@@ -24,5 +24,5 @@ rule fit:
         threshold=config["fits"]["threshold"],
         seed=config["seed"],
     shell:
-        "python -m neural_echos fit {input.bank:q} --seed {params.seed} --threshold {params.threshold}"
-        " --output {output:q} > {log:q} 2>&1"
+        "python -m neural_echos --log {log:q} fit {input.bank:q} --seed {params.seed} --threshold {params.threshold}"
+        " --output {output:q}"

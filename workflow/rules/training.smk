@@ -59,6 +59,6 @@ for number, seeds in enumerate(SEED_GROUPS):
             recipe=lambda w: recipe(w.dataset, w.architecture),
             folders=lambda w, output: [str(Path(path).parent) for path in output.metrics],
         shell:
-            "python -m neural_echos train --data {input.data:q} --initial {input.initial:q} --run {params.folders:q}"
+            "python -m neural_echos --log {log:q} train --data {input.data:q} --initial {input.initial:q} --run {params.folders:q}"
             " --recipe {params.recipe:q} --dataset {wildcards.dataset:q} --architecture {wildcards.architecture:q}"
-            " --initialisation {wildcards.initialisation:q} --threads {threads} > {log:q} 2>&1"
+            " --initialisation {wildcards.initialisation:q} --threads {threads}"

@@ -128,7 +128,9 @@ def read(inputs: Mapping[str, str | Sequence[str]]) -> dict[str, Any]:
     tables: dict[str, Any] = {}
     for name, paths in inputs.items():
         if name not in SCHEMAS:
-            raise EchosError(f"artifact inputs: expected tables among {sorted(SCHEMAS)}, found {name!r}; correct artifacts.yaml")
+            raise EchosError(
+                f"artifact inputs: expected tables among {sorted(SCHEMAS)}, found {name!r}; correct artifacts.yaml"
+            )
         parts = [read_table(path, name) for path in _listed(paths)]
         if name == "bank":
             tables[name] = {part["model"][0].as_py(): part for part in parts}

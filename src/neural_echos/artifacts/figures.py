@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
+from matplotlib.axes import Axes
 
 from neural_echos import receptive_fields
 from neural_echos.artifacts.base import COLOURS, MARKERS, Artifact, canvas, colour_bar, draw_kernels, percent, points
@@ -20,6 +21,7 @@ from neural_echos.tables import kernel_sizes, kernels_of
 
 Tables = dict[str, Any]
 _CENTRES = ("other", "inhibitory", "excitatory")
+_GROUPS = {"trained": "o", "regular": "s", "untrained": "x"}
 
 
 def kernels_beside_dogs(
@@ -31,7 +33,9 @@ def kernels_beside_dogs(
     figure, axes = canvas(1, 4, (7.2, 2.6), gridspec_kw={"width_ratios": [1, 1, 0.5, 0.5]})
     for axis, sign, name in zip(axes[0], (-1, 1), ("inhibitory", "excitatory"), strict=False):
         best = fits[fits.sign == sign].nlargest(kernels, "cosine")
-        shown = np.concatenate([_taps(tables["bank"][model], rows.row) for model, rows in best.groupby("model", sort=False)])
+        shown = np.concatenate(
+            [_taps(tables["bank"][model], rows.row) for model, rows in best.groupby("model", sort=False)]
+        )
         image = draw_kernels(axis, shown, 6)
         axis.set_title(f"(a) trained, {name}")
     for axis, sign, name in zip(axes[0][2:], (-1, 1), ("inhibitory", "excitatory"), strict=True):
@@ -87,7 +91,6 @@ def kernel_samples(tables: Tables, *, models: Sequence[str], seed: int, kernels:
     columns = min(4, len(panels))
     rows = -(-len(panels) // columns)
     figure, axes = canvas(rows, columns, (7.2, 1.7 * rows + 0.2))
-    image = None
     for axis in axes.flat[len(panels) :]:
         axis.set_axis_off()
     for axis, (model, size) in zip(axes.flat, panels, strict=False):
@@ -96,7 +99,10 @@ def kernel_samples(tables: Tables, *, models: Sequence[str], seed: int, kernels:
         axis.set_title(f"{model}, {size}×{size}")
     colour_bar(figure, image, axes)
     total = sum(bank.num_rows for model, bank in tables["bank"].items() if model in models)
-    return Artifact(figure, f"{kernels} kernels drawn at random (seed {seed}) from each of {len(panels)} sets, out of {total} kernels.")
+    return Artifact(
+        figure,
+        f"{kernels} kernels drawn at random (seed {seed}) from each of {len(panels)} sets, out of {total} kernels.",
+    )
 
 
 def clusters_with_averages(tables: Tables, *, models: Sequence[str], seed: int, kernels: int = 25) -> Artifact:
@@ -107,9 +113,13 @@ def clusters_with_averages(tables: Tables, *, models: Sequence[str], seed: int, 
     """
     panels = [panel for panel in _panels(tables["bank"], models) if len(_clusters(tables, *panel))]
     if not panels:
-        raise EchosError("figure 5: expected at least one clustered bank, found none; add models that have depthwise kernels")
+        raise EchosError(
+            "figure 5: expected at least one clustered bank, found none; add models that have depthwise kernels"
+        )
     most = max(len(_clusters(tables, *panel)) for panel in panels)
-    figure, axes = canvas(2 * len(panels), most, (1.9 * most + 1.0, 2.9 * len(panels)), height_ratios=[2, 1] * len(panels))
+    figure, axes = canvas(
+        2 * len(panels), most, (1.9 * most + 1.0, 2.9 * len(panels)), height_ratios=[2, 1] * len(panels)
+    )
     rng = np.random.default_rng(seed)
     for axis in axes.flat:
         axis.set_axis_off()
@@ -118,15 +128,20 @@ def clusters_with_averages(tables: Tables, *, models: Sequence[str], seed: int, 
         members = tables["clusters"]
         members = members[(members.model == model) & (members.clustering != "free")]
         for column, centroid in enumerate(centroids.itertuples()):
-            rows = members[(members.cluster == centroid.cluster) & (members.kernel_height == size) & (members.kind == "depthwise")].row
+            rows = members[
+                (members.cluster == centroid.cluster) & (members.kernel_height == size) & (members.kind == "depthwise")
+            ].row
             chosen = rng.choice(rows.to_numpy(), min(kernels, len(rows)), replace=False)
             taps = _taps(tables["bank"][model], np.sort(chosen))
+            share = float(centroids["count"].iloc[column] / centroids["count"].sum())
             top, bottom = axes[2 * index, column], axes[2 * index + 1, column]
             image = draw_kernels(top, taps - taps.mean(axis=(1, 2), keepdims=True), 5)
-            top.set_title(f"{centroid.name}, {percent(centroid.count / centroids['count'].sum(), 0)}")
+            top.set_title(f"{centroid.name}, {percent(share, 0)}")
             draw_kernels(bottom, np.asarray(centroid.taps).reshape(1, size, size), 1)
             if column == 0:
-                top.text(-0.1, 0.5, f"{model}\n{size}×{size}", rotation=90, ha="center", va="center", transform=top.transAxes)
+                top.text(
+                    -0.1, 0.5, f"{model}\n{size}×{size}", rotation=90, ha="center", va="center", transform=top.transAxes
+                )
     colour_bar(figure, image, axes)
     shares = _shares_by_name(tables, panels)
     return Artifact(
@@ -139,32 +154,37 @@ def clusters_with_averages(tables: Tables, *, models: Sequence[str], seed: int, 
 def regular_kernels_as_control(tables: Tables, *, seed: int, quantile: float = 0.95, kernels: int = 24) -> Artifact:
     """Trained depthwise kernels against untrained ones and regular ones: samples, and the share that is structured."""
     structure = _labelled(tables["structure"][tables["structure"].role.isin(["trained", "untrained"])])
-    groups = [name for name in ("trained", "untrained", "regular") if (structure.group == name).any()]
-    figure, axes = canvas(1, 2, (7.2, 0.6 + 0.24 * len(structure) + 1.2), width_ratios=[1, 1.5])
+    groups = [name for name in _GROUPS if (structure.group == name).any()]
+    figure, axes = canvas(1, 2, (7.2, 1.8 + 0.24 * len(structure)), width_ratios=[1, 1.5])
     axes[0, 0].set_axis_off()
-    mosaics = axes[0, 0].get_subplotspec().subgridspec(len(groups), 1)
+    slots = axes[0, 0].get_subplotspec().subgridspec(len(groups), 1)
     for index, group in enumerate(groups):
-        axis = figure.add_subplot(mosaics[index])
-        row = structure[structure.group == group].sort_values("kernel_size").iloc[-1]
-        image = draw_kernels(axis, _sample(_of_kind(tables["bank"][row.model], row.kernel_size, row.kind), kernels, seed), 8)
-        axis.set_title(f"{group}: {row.model}, {row.kernel_size}×{row.kernel_size}")
-    axis = axes[0, 1]
-    ordered = structure.sort_values(["kernel_size", "group", "model"], ascending=[True, True, False], ignore_index=True)
-    for position, row in enumerate(ordered.itertuples()):
-        colour = COLOURS[row.group]
-        axis.plot([row.low, row.high], [position, position], color=colour, linewidth=1.5)
-        axis.plot(row.share, position, "o" if row.group == "trained" else "s" if row.group == "regular" else "x", color=colour)
-    axis.axvline(1 - quantile, color="black", linestyle=":", linewidth=1)
-    axis.set_yticks(range(len(ordered)), [f"{row.model} {row.kernel_size}×{row.kernel_size}" for row in ordered.itertuples()])
-    axis.set(xlim=(0, 1), xlabel="structured share (95 % interval over layers); dotted: no structure")
-    for group, marker in (("trained", "o"), ("regular", "s"), ("untrained", "x")):
-        if group in groups:
-            axis.plot([], [], marker, color=COLOURS[group], label="trained depthwise" if group == "trained" else group)
-    axis.legend(frameon=False, loc="lower right")
+        bank = structure[structure.group == group].nlargest(1, "kernel_size").iloc[0]
+        shown = _of_kind(tables["bank"][bank.model], bank.kernel_size, bank.kind)
+        axis = figure.add_subplot(slots[index])
+        image = draw_kernels(axis, _sample(shown, kernels, seed), 8)
+        axis.set_title(f"{group}: {bank.model}, {bank.kernel_size}×{bank.kernel_size}")
+    _draw_shares(axes[0, 1], structure, 1 - quantile)
     colour_bar(figure, image, axes[0, 0])
     shares = structure.groupby("group").share.median()
     told = ", ".join(f"{name} {percent(shares[name])}" for name in groups)
-    return Artifact(figure, f"Median structured share: {told}; kernels without structure have {percent(1 - quantile, 0)}.")
+    return Artifact(
+        figure, f"Median structured share: {told}; kernels without structure have {percent(1 - quantile, 0)}."
+    )
+
+
+def _draw_shares(axis: Axes, structure: pd.DataFrame, chance: float) -> None:
+    """Draw the structured share of every bank with its interval, and the share that noise has."""
+    ordered = structure.sort_values(["kernel_size", "group", "model"], ascending=[True, True, False], ignore_index=True)
+    for group, marker in _GROUPS.items():
+        rows = ordered[ordered.group == group]
+        errors = np.abs(np.vstack([rows.share - rows.low, rows.high - rows.share]))
+        axis.errorbar(rows.share, rows.index, xerr=errors, fmt=marker, color=COLOURS[group], markersize=4, label=group)
+    axis.axvline(chance, color="black", linestyle=":", linewidth=1, label="no structure")
+    labels = ordered.model + " " + ordered.kernel_size.astype(str) + "×" + ordered.kernel_size.astype(str)
+    axis.set_yticks(ordered.index, labels)
+    axis.set(xlim=(0, 1), xlabel="structured share, with its 95 % interval over layers")
+    axis.legend(frameon=False, loc="upper center", bbox_to_anchor=(0.4, -0.5 / (1 + 0.24 * len(ordered))), ncols=4)
 
 
 def cluster_shares_by_depth(tables: Tables, *, models: Sequence[str]) -> Artifact:
@@ -183,7 +203,16 @@ def cluster_shares_by_depth(tables: Tables, *, models: Sequence[str]) -> Artifac
         bottom = np.zeros(len(shares))
         for name, hatch in (("excitatory", ""), ("inhibitory", "//"), ("other", "")):
             heights = shares[name].to_numpy() if name in shares else np.zeros(len(shares))
-            axis.bar(shares.index, heights, 0.9, bottom=bottom, color=COLOURS[name], hatch=hatch, edgecolor="white", label=name)
+            axis.bar(
+                shares.index,
+                heights,
+                0.9,
+                bottom=bottom,
+                color=COLOURS[name],
+                hatch=hatch,
+                edgecolor="white",
+                label=name,
+            )
             bottom += heights
         axis.set(title=model, xlabel="depthwise layer", ylim=(0, 1))
         axis.xaxis.get_major_locator().set_params(integer=True)
@@ -198,7 +227,9 @@ def cluster_shares_by_depth(tables: Tables, *, models: Sequence[str]) -> Artifac
     )
 
 
-def kernels_before_and_after(tables: Tables, *, pairs: Sequence[dict[str, str]], kernels: int = 32, seed: int = 0) -> Artifact:
+def kernels_before_and_after(
+    tables: Tables, *, pairs: Sequence[dict[str, str]], kernels: int = 32, seed: int = 0
+) -> Artifact:
     """The same kernels before and after training; `pairs` name the banks: {label, before, after}."""
     figure, axes = canvas(2, len(pairs), (1.8 * len(pairs) + 0.6, 3.0))
     moved = []
@@ -217,7 +248,9 @@ def kernels_before_and_after(tables: Tables, *, pairs: Sequence[dict[str, str]],
     return Artifact(figure, f"Mean cosine of a kernel with itself, before against after training: {'; '.join(moved)}.")
 
 
-def training_curves(tables: Tables, *, dataset: str, architectures: Sequence[str], initialisations: Sequence[str]) -> Artifact:
+def training_curves(
+    tables: Tables, *, dataset: str, architectures: Sequence[str], initialisations: Sequence[str]
+) -> Artifact:
     """Test accuracy by epoch for each initialisation: mean over seeds, and the range of the seeds."""
     history = tables["history"]
     figure, axes = canvas(1, len(architectures), (7.2, 2.3), sharey=True)
@@ -227,8 +260,17 @@ def training_curves(tables: Tables, *, dataset: str, architectures: Sequence[str
                 (history.dataset == dataset) & (history.architecture == architecture) & (history.initialisation == name)
             ]
             by_epoch = cell.groupby("epoch").top1.agg(["mean", "min", "max"])
-            axis.plot(by_epoch.index, 100 * by_epoch["mean"], color=COLOURS[name], marker=MARKERS[name], markersize=3, label=name)
-            axis.fill_between(by_epoch.index, 100 * by_epoch["min"], 100 * by_epoch["max"], color=COLOURS[name], alpha=0.15, lw=0)
+            axis.plot(
+                by_epoch.index,
+                100 * by_epoch["mean"],
+                color=COLOURS[name],
+                marker=MARKERS[name],
+                markersize=3,
+                label=name,
+            )
+            axis.fill_between(
+                by_epoch.index, 100 * by_epoch["min"], 100 * by_epoch["max"], color=COLOURS[name], alpha=0.15, lw=0
+            )
         axis.set(title=architecture, xlabel="epoch")
         axis.xaxis.get_major_locator().set_params(integer=True)
     axes[0, 0].set_ylabel("test top-1 (%)")
@@ -237,7 +279,9 @@ def training_curves(tables: Tables, *, dataset: str, architectures: Sequence[str
     first = history[(history.dataset == dataset) & (history.epoch == 1) & history.architecture.isin(architectures)]
     early = first.groupby("initialisation").top1.mean()
     told = ", ".join(f"{name} {percent(early[name])}" for name in initialisations)
-    return Artifact(figure, f"{dataset}, {seeds} seeds, bands from least to most. After one epoch, mean over architectures: {told}.")
+    return Artifact(
+        figure, f"{dataset}, {seeds} seeds, bands from least to most. After one epoch, mean over architectures: {told}."
+    )
 
 
 def gain_by_kernel_size(
@@ -250,18 +294,25 @@ def gain_by_kernel_size(
         pairs = paired(tables["runs"], initialisation, baseline)
         pairs = pairs[(pairs.dataset == dataset) & pairs.architecture.isin(architectures)]
         axis.axhline(0, color="#bbbbbb", linewidth=0.8)
-        axis.plot(pairs.kernel_size, 100 * pairs.difference, "o", color=COLOURS["other"], markersize=4, label="one seed")
+        axis.plot(
+            pairs.kernel_size, 100 * pairs.difference, "o", color=COLOURS["other"], markersize=4, label="one seed"
+        )
         cells = [(size, *mean_interval(cell.difference.to_numpy())) for size, cell in pairs.groupby("kernel_size")]
         sizes, mean, low, high = map(np.asarray, zip(*cells, strict=True))
         bars = 100 * np.vstack([mean - low, high - mean])
-        axis.errorbar(sizes, 100 * mean, bars, fmt=MARKERS["dog"], color=COLOURS["dog"], capsize=3, label="mean, 95 % interval")
+        axis.errorbar(
+            sizes, 100 * mean, bars, fmt=MARKERS["dog"], color=COLOURS["dog"], capsize=3, label="mean, 95 % interval"
+        )
         axis.set(title=f"{initialisation} − {baseline}", xlabel="kernel size", xticks=sizes)
         slopes = [np.polyfit(one.kernel_size, 100 * one.difference, 1)[0] for _, one in pairs.groupby("seed")]
         slope, low_slope, high_slope = mean_interval(slopes)
         told.append(f"over {baseline} {slope:+.2f} [{low_slope:+.2f}, {high_slope:+.2f}]".replace("-", "−"))
     axes[0, 0].set_ylabel("difference in top-1 (points)")
     axes[0, -1].legend(frameon=False)
-    return Artifact(figure, f"Slope of the gain of {initialisation} with kernel size on {dataset}, points per tap of side: {'; '.join(told)}.")
+    return Artifact(
+        figure,
+        f"Slope of the gain of {initialisation} with kernel size on {dataset}, points per tap of side: {'; '.join(told)}.",
+    )
 
 
 def accuracy_by_initialisation(
@@ -323,7 +374,12 @@ def _sample(kernels: np.ndarray, n: int, seed: int) -> np.ndarray:
 def _clusters(tables: Tables, model: str, size: int) -> pd.DataFrame:
     """Centroids of one bank and size for the declared k, sorted as Figure 5 shows them."""
     table = tables["centroids"]
-    mine = table[(table.model == model) & (table.kind == "depthwise") & (table.kernel_height == size) & (table.clustering != "free")]
+    mine = table[
+        (table.model == model)
+        & (table.kind == "depthwise")
+        & (table.kernel_height == size)
+        & (table.clustering != "free")
+    ]
     order = mine.name.map(_CENTRES.index)
     return mine.assign(order=order).sort_values(["order", "cluster"])
 
@@ -333,12 +389,15 @@ def _shares_by_name(tables: Tables, panels: Sequence[tuple[str, int]]) -> dict[s
     for panel in panels:
         counts = _clusters(tables, *panel).groupby("name")["count"].sum()
         shares.append((counts / counts.sum()).reindex(_CENTRES, fill_value=0.0))
-    return pd.concat(shares, axis=1).mean(axis=1).to_dict()
+    means = pd.concat(shares, axis=1).mean(axis=1)
+    return {name: float(means[name]) for name in _CENTRES}
 
 
 def _labelled(structure: pd.DataFrame) -> pd.DataFrame:
     """Group banks: trained depthwise, untrained (of either kind), trained regular."""
-    group = np.where(structure.role == "untrained", "untrained", np.where(structure.kind == "regular", "regular", "trained"))
+    group = np.where(
+        structure.role == "untrained", "untrained", np.where(structure.kind == "regular", "regular", "trained")
+    )
     return structure.assign(group=group)
 
 
@@ -346,4 +405,3 @@ def _mean_cosine(first: np.ndarray, last: np.ndarray) -> float:
     flat, other = (kernels.reshape(len(kernels), -1).astype(np.float64) for kernels in (first, last))
     norms = np.linalg.norm(flat, axis=1) * np.linalg.norm(other, axis=1)
     return float(((flat * other).sum(axis=1) / np.where(norms > 0, norms, 1.0)).mean())
-

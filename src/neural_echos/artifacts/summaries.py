@@ -26,7 +26,9 @@ def accuracy_table(
         for name in initialisations:
             row[f"{name}, top-1 %"] = _mean_and_spread(mine[mine.initialisation == name].top1)
         for baseline in baselines:
-            row[f"{last} − {baseline}, points [95 %]"] = points(*mean_interval(paired(mine, last, baseline).difference.to_numpy()))
+            row[f"{last} − {baseline}, points [95 %]"] = points(
+                *mean_interval(paired(mine, last, baseline).difference.to_numpy())
+            )
         rows.append(row | {"published, ImageNet top-1 %": UNREADABLE, "scale": scale})
     gains = {name: paired(runs[runs.architecture.isin(architectures)], last, name) for name in baselines}
     told = "; ".join(
@@ -41,7 +43,13 @@ def accuracy_table(
 
 
 def ablation_table(
-    tables: Tables, *, dataset: str, architecture: str, variants: Mapping[str, Mapping[str, Any]], reference: str, scale: str
+    tables: Tables,
+    *,
+    dataset: str,
+    architecture: str,
+    variants: Mapping[str, Mapping[str, Any]],
+    reference: str,
+    scale: str,
 ) -> Artifact:
     """Table 2: the ablation over γ, centre type, share and scale, each variant against `reference`, paired by seed.
 
@@ -121,7 +129,9 @@ def verdict_table(tables: Tables) -> Artifact:
         for row in verdicts.itertuples()
     ]
     counts = verdicts.verdict.value_counts()
-    return Artifact(pd.DataFrame(rows), f"{len(verdicts)} claims: {', '.join(f'{count} {name}' for name, count in counts.items())}.")
+    return Artifact(
+        pd.DataFrame(rows), f"{len(verdicts)} claims: {', '.join(f'{count} {name}' for name, count in counts.items())}."
+    )
 
 
 def _value(row: Any) -> str:

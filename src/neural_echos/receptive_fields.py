@@ -1,0 +1,549 @@
+"""Receptive fields: the Difference of Gaussians (DoG) as a formula, its fit to kernels, and how much it explains.
+
+Papers: Babaiee, Kiasari, Rus, Grosu, "Neural Echos", WACV 2024 (arXiv 2401.10178), equations 1–3, in the form of its
+predecessor OOCS (Babaiee, Hasani, Lechner, Rus, Grosu, "On-Off Center-Surround Receptive Fields for Accurate and Robust
+Image Classification", ICML 2021). With d the distance from the centre tap and γ in (0, 1) the centre-to-surround ratio,
+
+    σ = (r / 2γ) · sqrt((1 − γ²) / (−ln γ))                         both Gaussians are equal at distance r
+    C(d²) = (1 / γ²) exp(−d² / 2(γσ)²),  S(d²) = exp(−d² / 2σ²),  DoG = A_c C + A_s S
+    Σ over P of DoG = +1,  Σ over the rest = −1,                      P = {taps where C > S} = {taps with d < r}
+    r = γ (k + 1) / 2                                               for a kernel of odd size k
+
+Two facts follow, and the code rests on them. The zero sum alone gives A_c : A_s = ΣS : −ΣC over all taps, so P decides
+only the amplitude: up to a factor the kernel is a *smooth* function of γ, although P jumps. And a kernel has few distinct
+d² (*rings*: ten at 7×7), so everything is computed per ring and laid out over the taps at the end.
+"""
+
+import math
+from dataclasses import dataclass, fields
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import ArrayLike
+
+from neural_echos.errors import EchosError
+from neural_echos.tables import SCHEMAS, kernel_sizes, kernels_of
+
+_ZERO = 1e-4  # the papers' loader drops a kernel whose taps are all this small
+_CONSTANT = 1e-6  # a kernel whose norm falls by this factor when centred is constant up to float32 rounding
+_TIE = 1e-12  # relative slack of d² < r², so that a tap at distance r never falls into P by rounding
+_WIDEST = 0.999  # the fit's largest γ, where no singularity comes first
+_NARROWEST = 0.25  # the fit's least σ, in taps: the kernel is then its limit (5-point Laplacian) within 4e-4
+_GRID = 256  # γ's of the fit's first search
+_CHUNK = 4096  # kernels fitted at a time: 8 MB of scores
+_SHRINK = (1 / 2, 1 / 32)  # steps of the fit's refinement, in steps of the grid
+
+
+@dataclass(frozen=True)
+class DogParameters:
+    """What γ fixes in a DoG of one size; every field has the shape of γ.
+
+    Attributes
+    ----------
+    r : ndarray of float64
+        Distance at which both Gaussians are equal, taps.
+    sigma : ndarray of float64
+        Standard deviation of the surround, taps; the centre's is γ·sigma.
+    a_centre, a_surround : ndarray of float64
+        The amplitudes A_c > 0 and A_s < 0.
+    positive_taps : ndarray of int64
+        Number of taps in P.
+    """
+
+    r: np.ndarray
+    sigma: np.ndarray
+    a_centre: np.ndarray
+    a_surround: np.ndarray
+    positive_taps: np.ndarray
+
+
+@dataclass(frozen=True)
+class DogProfile:
+    """The two Gaussians of an excitatory DoG along a line through its centre; float64, shape of `distance` (taps)."""
+
+    distance: np.ndarray
+    centre: np.ndarray
+    surround: np.ndarray
+    dog: np.ndarray
+
+
+@dataclass(frozen=True)
+class DogFit:
+    """The best DoG of each of n kernels: kernel − mean ≈ amplitude · sign · dog(k, gamma); see `fit_dog`.
+
+    Attributes
+    ----------
+    sign : ndarray of int8, shape (n,)
+        +1 excitatory, −1 inhibitory, 0 for a constant kernel.
+    gamma, r, sigma : ndarray of float64, shape (n,)
+        The ratio, and r and σ in taps.
+    amplitude : ndarray of float64, shape (n,)
+        Not negative, in the kernel's own unit.
+    residual : ndarray of float64, shape (n,)
+        ‖centred kernel − fit‖ / ‖centred kernel‖.
+    cosine : ndarray of float64, shape (n,)
+        |cos| between centred kernel and fit; residual² = 1 − cosine².
+    """
+
+    sign: np.ndarray
+    gamma: np.ndarray
+    r: np.ndarray
+    sigma: np.ndarray
+    amplitude: np.ndarray
+    residual: np.ndarray
+    cosine: np.ndarray
+
+
+def gamma_limit(k: int) -> float:
+    """Largest γ that leaves a tap to the surround of a k×k kernel (k=3: .7071, k=5: .9428; from k=7 on 1, no limit).
+
+    The corners, at distance √2 (k − 1)/2, stay out of P as long as that is at least r = γ (k + 1)/2.
+    """
+    _check_size(k)
+    return min(1.0, math.sqrt(2.0) * (k - 1) / (k + 1))
+
+
+def dog_radius(k: int, gamma: ArrayLike) -> np.ndarray:
+    """Distance in taps at which centre and surround are equal: r = γ (k + 1)/2 (OOCS).
+
+    Raises
+    ------
+    EchosError
+        `k` is even or below 3, or `gamma` is not in (0, 1).
+    """
+    _check_size(k)
+    return _checked_gamma(gamma) * (k + 1) / 2
+
+
+def dog_sigma(r: ArrayLike, gamma: ArrayLike) -> np.ndarray:
+    """Standard deviation of the surround in taps: σ = (r / 2γ) sqrt((1 − γ²) / (−ln γ)) (OOCS).
+
+    Raises
+    ------
+    EchosError
+        `gamma` is not in (0, 1), or `r` is not a positive number.
+    """
+    radius = np.asarray(r, dtype=np.float64)
+    wrong = ~(np.isfinite(radius) & (radius > 0))
+    if wrong.any():
+        raise EchosError(f"r: expected a positive number of taps, found {radius[wrong].flat[0]}; correct it")
+    gamma = _checked_gamma(gamma)
+    return radius / (2 * gamma) * np.sqrt((1 - gamma) * (1 + gamma) / -np.log(gamma))
+
+
+def dog_parameters(k: int, gamma: ArrayLike) -> DogParameters:
+    """Solve a DoG's two sums for its amplitudes.
+
+    Parameters
+    ----------
+    k : int
+        Size, odd and at least 3.
+    gamma : array_like of float
+        Centre-to-surround ratio, in (0, 1) and at most `gamma_limit(k)`.
+
+    Raises
+    ------
+    EchosError
+        `k` or `gamma` is outside its range; above `gamma_limit(k)` the solve is singular.
+    """
+    return _solve(k, gamma)[0]
+
+
+def dog(k: int, gamma: ArrayLike, sign: ArrayLike = 1) -> np.ndarray:
+    """Difference-of-Gaussians kernels: their taps sum to 0, those in P to +1 (excitatory) or −1 (inhibitory).
+
+    Parameters
+    ----------
+    k : int
+        Size, odd and at least 3.
+    gamma : array_like of float
+        Centre-to-surround ratio, in (0, 1) and at most `gamma_limit(k)`.
+    sign : array_like of int
+        +1 for an excitatory centre, −1 for an inhibitory one; broadcast against `gamma`.
+
+    Returns
+    -------
+    ndarray of float64, shape (…, k, k)
+        … is the broadcast shape of `gamma` and `sign`.
+
+    Raises
+    ------
+    EchosError
+        `k`, `gamma` or `sign` is outside its range.
+    """
+    signs = np.asarray(sign, dtype=np.float64)
+    wrong = np.abs(signs) != 1
+    if wrong.any():
+        raise EchosError(
+            f"sign: expected +1 (excitatory) or −1 (inhibitory), found {signs[wrong].flat[0]:g}; correct it"
+        )
+    _, rings = _solve(k, gamma)
+    return signs[..., None, None] * rings[..., _rings(k)[2]]
+
+
+def gaussian_pair_profile(k: int, gamma: float, distance: ArrayLike | None = None) -> DogProfile:
+    """Centre and surround Gaussian of a DoG, and their sum, over the distance from the centre (Figure 2).
+
+    Parameters
+    ----------
+    k : int
+        Size, odd and at least 3.
+    gamma : float
+        Centre-to-surround ratio.
+    distance : array_like of float, optional
+        Distances in taps; by default 401 from −(k + 1)/2 to (k + 1)/2.
+    """
+    parameters = dog_parameters(k, gamma)
+    at = np.linspace(-(k + 1) / 2, (k + 1) / 2, 401) if distance is None else np.asarray(distance, dtype=np.float64)
+    centre = parameters.a_centre / gamma**2 * np.exp(-0.5 * (at / (gamma * parameters.sigma)) ** 2)
+    surround = parameters.a_surround * np.exp(-0.5 * (at / parameters.sigma) ** 2)
+    return DogProfile(at, centre, surround, centre + surround)
+
+
+def fit_dog(kernels: np.ndarray) -> DogFit:
+    """Fit amplitude · sign · dog(k, γ) to each kernel by least squares, after subtracting the kernel's mean.
+
+    A DoG sums to zero, so the best amplitude is a projection and the best γ has the largest |cosine|. That is sought on
+    a grid of 256 γ's, uniform in σ from a quarter tap up to `gamma_limit(k)` (or to γ = .999), and then by two Newton
+    steps in ln γ with finite differences; the better of grid and refinement is kept.
+
+    γ comes within 1e-5 of the optimum up to size 7 and within 2e-5 at 11, and the cosine within 1e-10. Where two separate
+    optima differ by less than about 1e-5 in cosine, the lower one may be returned. A constant kernel has sign, amplitude
+    and cosine 0, and NaN elsewhere.
+
+    Parameters
+    ----------
+    kernels : ndarray of float, shape (n, k, k)
+        k odd and at least 3.
+
+    Raises
+    ------
+    EchosError
+        The shape is another one, or a tap is not finite.
+    """
+    kernels = np.asarray(kernels)
+    if kernels.ndim != 3 or kernels.shape[1] != kernels.shape[2]:
+        raise EchosError(
+            f"fit_dog: expected square kernels of shape (n, k, k), found {kernels.shape}; leave others out"
+        )
+    k = kernels.shape[1]
+    _check_size(k)
+    starts = range(0, max(len(kernels), 1), _CHUNK)
+    parts = [_fit_chunk(kernels[start : start + _CHUNK].astype(np.float64)) for start in starts]
+    return DogFit(*(np.concatenate([getattr(part, field.name) for part in parts]) for field in fields(DogFit)))
+
+
+def center_norm(kernels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Normalise kernels as the papers' loader does: drop the unusable, subtract the mean, divide by the L2 norm.
+
+    Parameters
+    ----------
+    kernels : ndarray of float, shape (n, h, w)
+
+    Returns
+    -------
+    normalised : ndarray of float64, shape (m, h, w)
+        The kernels kept, in order: zero mean, unit norm.
+    kept : ndarray of bool, shape (n,)
+        False where a tap is not finite, where all |taps| ≤ 1e-4, and where the kernel is constant.
+    """
+    finite, varied = _usable(kernels)
+    kept = finite & varied
+    centred = kernels[kept].astype(np.float64)
+    centred -= centred.mean(axis=(1, 2), keepdims=True)
+    return centred / np.linalg.norm(centred, axis=(1, 2))[:, None, None], kept
+
+
+def fit_bank(bank: pa.Table, *, seed: int, threshold: float) -> tuple[pa.Table, dict[str, dict[str, int]]]:
+    """Fit the DoG family to a bank, and to the same kernels with their taps shuffled.
+
+    Parameters
+    ----------
+    bank : pyarrow.Table
+        Of schema "bank".
+    seed : int
+        Of the shuffles: one permutation per kernel, independent of the bank's other sizes.
+    threshold : float
+        Least cosine, in [0, 1], of a kernel that is named "on-centre" or "off-centre"; below it is "other".
+
+    Returns
+    -------
+    fits : pyarrow.Table
+        Of schema "fits", sorted by `row`, the kernel's row number in `bank`. `null_cosine` is the best cosine of the
+        kernel once its taps are shuffled. Kernels without a fit have no row.
+    report : dict
+        Per size ("7x7"): the number of kernels "fitted", "dropped_not_finite", "dropped_zero" (all |taps| ≤ 1e-4, or
+        constant), and with "no_fit" (an even side, not square, or 1×1).
+
+    Raises
+    ------
+    EchosError
+        `threshold` is outside [0, 1].
+    """
+    check_threshold(threshold)
+    parts = [SCHEMAS["fits"].empty_table()]
+    report = {}
+    for height, width in kernel_sizes(bank):
+        rows, kernels = kernels_of(bank, height, width)
+        counts = dict.fromkeys(("fitted", "dropped_not_finite", "dropped_zero", "no_fit"), 0)
+        if has_dog(height, width):
+            finite, varied = _usable(kernels)
+            kept = finite & varied
+            parts.append(_fits_table(bank, rows[kept], kernels[kept], seed, threshold))
+            counts["fitted"] = int(kept.sum())
+            counts["dropped_not_finite"] = int((~finite).sum())
+            counts["dropped_zero"] = int((finite & ~varied).sum())
+        else:
+            counts["no_fit"] = len(rows)
+        report[f"{height}x{width}"] = counts
+    return pa.concat_tables(parts).sort_by("row").combine_chunks(), report
+
+
+def structured_share(fits: pa.Table, *, quantile: float = 0.95, samples: int = 2000, seed: int = 0) -> dict[str, Any]:
+    """Share of kernels whose cosine with their best DoG is beyond that of shuffled taps.
+
+    Kernels of one layer are not independent, so the interval is that of a bootstrap over layers, the threshold held
+    fixed. With a single layer that is impossible: the bootstrap is then over kernels, and its interval too narrow.
+
+    Parameters
+    ----------
+    fits : pyarrow.Table
+        Of schema "fits", with kernels of one size.
+    quantile : float
+        Of the null cosines, that a structured kernel exceeds; a bank without structure has a share of 1 − quantile.
+    samples : int
+        Number of bootstrap samples.
+    seed : int
+        Of the bootstrap.
+
+    Returns
+    -------
+    dict
+        `share` and its 95 % interval `low`, `high`; `threshold` (cosine); `mean_cosine`, `null_mean_cosine`; the counts
+        `kernels` and `layers`.
+
+    Raises
+    ------
+    EchosError
+        There are no kernels, or kernels of several sizes.
+    """
+    sizes = kernel_sizes(fits)
+    if len(sizes) != 1:
+        found = ", ".join(f"{height}×{width}" for height, width in sizes) or "no kernel"
+        raise EchosError(f"structured_share: expected fits of one kernel size, found {found}; filter the table first")
+    cosine, null = fits["cosine"].to_numpy(), fits["null_cosine"].to_numpy()
+    threshold = float(np.quantile(null, quantile))
+    structured = cosine > threshold
+    layer_of = _layer_codes(fits)
+    of_layer = np.bincount(layer_of)
+    rng = np.random.default_rng(seed)
+    if len(of_layer) > 1:
+        drawn = rng.multinomial(len(of_layer), np.full(len(of_layer), 1 / len(of_layer)), size=samples)
+        shares = drawn @ np.bincount(layer_of, weights=structured) / (drawn @ of_layer)
+    else:
+        shares = rng.binomial(len(cosine), structured.mean(), size=samples) / len(cosine)
+    low, high = np.quantile(shares, (0.025, 0.975))
+    return {
+        "share": float(structured.mean()),
+        "low": float(low),
+        "high": float(high),
+        "threshold": threshold,
+        "mean_cosine": float(cosine.mean()),
+        "null_mean_cosine": float(null.mean()),
+        "kernels": len(cosine),
+        "layers": len(of_layer),
+    }
+
+
+def has_dog(height: int, width: int) -> bool:
+    """Whether kernels of this size have a centre tap and a surround, and so a DoG: square, odd, at least 3."""
+    return height == width and height % 2 == 1 and height >= 3
+
+
+def check_threshold(threshold: float) -> None:
+    """Raise an `EchosError` unless `threshold` is a cosine in [0, 1]."""
+    if not 0 <= threshold <= 1:
+        raise EchosError(f"threshold: expected a cosine in [0, 1], found {threshold}; correct it")
+
+
+def _check_size(k: int) -> None:
+    if not has_dog(k, k):
+        raise EchosError(
+            f"k: expected an odd kernel size of at least 3, found {k}; a DoG needs a centre tap and a surround"
+        )
+
+
+def _checked_gamma(gamma: ArrayLike, limit: float = 1.0, k: int | None = None) -> np.ndarray:
+    values = np.asarray(gamma, dtype=np.float64)
+    wrong = ~((values > 0) & (values < 1))
+    if wrong.any():
+        raise EchosError(f"gamma: expected a ratio strictly between 0 and 1, found {values[wrong].flat[0]}; correct it")
+    singular = values > limit
+    if singular.any():
+        raise EchosError(
+            f"gamma: expected at most {limit:.4f} at size {k}, where the last taps are left for the surround, "
+            f"found {values[singular].flat[0]}; take a smaller gamma or a larger kernel"
+        )
+    return values
+
+
+@lru_cache
+def _rings(k: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Distinct squared distances of a k×k kernel, shape (m,); taps at each, (m,); and each tap's ring, (k, k)."""
+    line = np.arange(k) - (k - 1) // 2
+    squared, index, counts = np.unique(line[:, None] ** 2 + line**2, return_inverse=True, return_counts=True)
+    return squared, counts, index.reshape(k, k)
+
+
+def _gaussians(k: int, gamma: np.ndarray, sigma: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """γ² C and S on the rings: float64, shape gamma.shape + (m,)."""
+    distance = np.sqrt(_rings(k)[0])
+    with np.errstate(over="ignore"):  # far taps of a vanishing centre: exp(−∞) = 0
+        centre = np.exp(-0.5 * (distance / (gamma * sigma)[..., None]) ** 2)
+    return centre, np.exp(-0.5 * (distance / sigma[..., None]) ** 2)
+
+
+def _solve(k: int, gamma: ArrayLike) -> tuple[DogParameters, np.ndarray]:
+    """Parameters of excitatory DoGs, and their values on the rings, shape gamma.shape + (m,)."""
+    gamma = _checked_gamma(gamma, gamma_limit(k), k)
+    squared, counts, _ = _rings(k)
+    r = dog_radius(k, gamma)
+    sigma = dog_sigma(r, gamma)
+    centre, surround = _gaussians(k, gamma, sigma)
+    positive = counts * (squared < (r**2 * (1 - _TIE))[..., None])
+    rest = counts - positive
+    centre_in, centre_out = (centre * positive).sum(-1), (centre * rest).sum(-1)
+    surround_in, surround_out = (surround * positive).sum(-1), (surround * rest).sum(-1)
+    determinant = centre_in * surround_out - surround_in * centre_out
+    a_centre = (surround_in + surround_out) / determinant  # of γ² C
+    a_surround = -(centre_in + centre_out) / determinant
+    rings = a_centre[..., None] * centre + a_surround[..., None] * surround
+    return DogParameters(r, sigma, a_centre * gamma**2, a_surround, positive.sum(-1)), rings
+
+
+def _unit_rings(k: int, log_gamma: np.ndarray) -> np.ndarray:
+    """Excitatory DoGs of unit norm on the rings, shape log_gamma.shape + (m,)."""
+    gamma = np.exp(log_gamma)
+    counts = _rings(k)[1]
+    centre, surround = _gaussians(k, gamma, dog_sigma(dog_radius(k, gamma), gamma))
+    rings = centre / (centre @ counts)[..., None] - surround / (surround @ counts)[..., None]
+    return rings / np.sqrt((rings**2) @ counts)[..., None]
+
+
+@lru_cache
+def _fit_grid(k: int) -> tuple[np.ndarray, np.ndarray]:
+    """The fit's first search: ln γ, rising, shape (g,), and the unit DoGs there on the rings, shape (g, m)."""
+    least = -(((k + 1) / (4 * _NARROWEST)) ** 2)  # σ is nearly (k + 1) / (4 sqrt(−ln γ)) for a small γ
+    log_gamma = -(np.linspace(np.sqrt(-least), np.sqrt(-np.log(min(_WIDEST, gamma_limit(k)))), 10_000) ** 2)
+    sigma = dog_sigma(dog_radius(k, np.exp(log_gamma)), np.exp(log_gamma))
+    grid = np.interp(np.linspace(sigma[0], sigma[-1], _GRID), sigma, log_gamma)
+    return grid, _unit_rings(k, grid)
+
+
+def _fit_chunk(kernels: np.ndarray) -> DogFit:
+    """`fit_dog` for a few thousand kernels, float64."""
+    index, counts = _rings(kernels.shape[1])[2].ravel(), _rings(kernels.shape[1])[1]
+    taps = kernels.reshape(-1, len(index))
+    scale = np.abs(taps).max(axis=1, initial=0.0)
+    finite = np.isfinite(scale)
+    if not finite.all():
+        raise EchosError(
+            f"fit_dog: expected finite taps, found NaN or infinity in {int((~finite).sum())} kernels; drop them first"
+        )
+    taps /= np.where(scale > 0, scale, 1.0)[:, None]  # squares neither overflow nor vanish
+    size = _norms(taps)
+    taps -= taps.mean(axis=1, keepdims=True)
+    norm = _norms(taps)
+    constant = norm <= _CONSTANT * size
+    norm[constant] = 1.0
+    taps /= norm[:, None]
+    sums = taps @ np.eye(len(counts))[index]
+    gamma, sign = _best_gamma(kernels.shape[1], sums)
+    parameters, rings = _solve(kernels.shape[1], gamma)
+    square = rings**2 @ counts
+    amplitude = np.abs(np.einsum("nm,nm->n", sums, rings)) / square
+    residual = _norms(taps - ((sign * amplitude)[:, None] * rings)[:, index])
+    undefined = np.where(constant, np.nan, 1.0)
+    return DogFit(
+        sign=np.where(constant, 0, sign).astype(np.int8),
+        gamma=gamma * undefined,
+        r=parameters.r * undefined,
+        sigma=parameters.sigma * undefined,
+        amplitude=np.where(constant, 0.0, amplitude * norm * scale),
+        residual=residual * undefined,
+        cosine=np.where(constant, 0.0, np.minimum(amplitude * np.sqrt(square), 1.0)),
+    )
+
+
+def _best_gamma(k: int, sums: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """γ and sign of the largest |cosine|, each of shape (n,), for the ring sums, (n, m), of unit kernels."""
+    grid, templates = _fit_grid(k)
+    scores = sums @ templates.T
+    best = np.abs(scores).argmax(axis=1)
+    found = np.take_along_axis(scores, best[:, None], 1)[:, 0]
+    sign = np.where(found < 0, -1.0, 1.0)
+    log_gamma = grid[best]
+    reach = np.diff(grid)[np.clip(best - 1, 0, _GRID - 2)]
+    for shrink in _SHRINK:
+        step = shrink * reach
+        middle = np.clip(log_gamma, grid[0] + step, grid[-1] - step)
+        below, at, above = (sign * _cosine(k, sums, middle + shift) for shift in (-step, 0.0, step))
+        curvature = 2 * at - below - above
+        with np.errstate(divide="ignore", invalid="ignore"):
+            vertex = 0.5 * (above - below) / curvature
+        vertex = np.where(curvature > 0, vertex, np.sign(above - below))
+        log_gamma = np.clip(middle + np.clip(step * vertex, -reach, reach), grid[0], grid[-1])
+    better = sign * _cosine(k, sums, log_gamma) >= np.abs(found)
+    return np.minimum(np.exp(np.where(better, log_gamma, grid[best])), gamma_limit(k)), sign
+
+
+def _cosine(k: int, sums: np.ndarray, log_gamma: np.ndarray) -> np.ndarray:
+    return np.einsum("nm,nm->n", sums, _unit_rings(k, log_gamma))
+
+
+def _norms(vectors: np.ndarray) -> np.ndarray:
+    """L2 norm of each row."""
+    return np.sqrt(np.einsum("nd,nd->n", vectors, vectors))
+
+
+def _usable(kernels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Which kernels, (n, h, w), are finite, and which of those are neither zero nor constant; bool, shape (n,) each."""
+    finite = np.isfinite(kernels).all(axis=(1, 2))
+    taps = np.where(finite[:, None, None], kernels, 0).reshape(len(kernels), -1).astype(np.float64)
+    spread = _norms(taps - taps.mean(axis=1, keepdims=True))
+    return finite, (np.abs(taps).max(axis=1, initial=0.0) > _ZERO) & (spread > _CONSTANT * _norms(taps))
+
+
+def _fits_table(bank: pa.Table, rows: np.ndarray, kernels: np.ndarray, seed: int, threshold: float) -> pa.Table:
+    """The part of a "fits" table that holds usable kernels of one odd size."""
+    fit = fit_dog(kernels)
+    flat = kernels.reshape(len(kernels), -1)
+    shuffled = np.random.default_rng((seed, kernels.shape[1])).permuted(flat, axis=1).reshape(kernels.shape)
+    centre = np.where(fit.sign > 0, "on-centre", "off-centre")
+    columns = {name: bank[name].take(pa.array(rows)) for name in SCHEMAS["fits"].names if name in SCHEMAS["bank"].names}
+    columns |= {
+        "row": rows,
+        "pattern": np.where(fit.cosine >= threshold, centre, "other"),
+        "sign": fit.sign,
+        "gamma": fit.gamma,
+        "r": fit.r,
+        "sigma_x": fit.sigma,
+        "sigma_y": fit.sigma,
+        "orientation": pa.nulls(len(rows), pa.float64()),
+        "offset_x": np.zeros(len(rows)),
+        "offset_y": np.zeros(len(rows)),
+        "amplitude": fit.amplitude,
+        "residual": fit.residual,
+        "cosine": fit.cosine,
+        "null_cosine": fit_dog(shuffled).cosine,
+    }
+    return pa.table({name: columns[name] for name in SCHEMAS["fits"].names}).cast(SCHEMAS["fits"])
+
+
+def _layer_codes(fits: pa.Table) -> np.ndarray:
+    """Number each kernel's layer (model, kind and module path), from 0: int64, shape (n,)."""
+    keys = pc.binary_join_element_wise(fits["model"], fits["kind"], fits["layer"], "\x1f")
+    return keys.combine_chunks().dictionary_encode().indices.to_numpy().astype(np.int64)
