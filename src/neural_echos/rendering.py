@@ -1,6 +1,7 @@
 """Report: execute the artifacts' notebooks, and write the page that lists what they made."""
 
 import html
+import logging
 import os
 from collections.abc import Mapping, Sequence
 from itertools import groupby
@@ -26,10 +27,16 @@ def render_notebook(notebook: Path, rendered: Path, draft: Path, parameters: Map
     from papermill.exceptions import PapermillExecutionError
 
     draft.parent.mkdir(parents=True, exist_ok=True)
+    logging.getLogger("papermill").setLevel(logging.WARNING)
     os.environ.setdefault("PYDEVD_DISABLE_FILE_VALIDATION", "1")
     try:
         papermill.execute_notebook(
-            str(notebook), str(draft), parameters=dict(parameters), kernel_name="python3", progress_bar=False
+            str(notebook),
+            str(draft),
+            parameters=dict(parameters),
+            kernel_name="python3",
+            progress_bar=False,
+            extra_arguments=["--IPKernelApp.log_level=40"],
         )
     except PapermillExecutionError as error:
         raise EchosError(

@@ -1,7 +1,6 @@
 """What every artifact has: a look, the tables it is made from, the files it becomes, and a sentence that says what it shows."""
 
 import html
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -76,7 +75,7 @@ class Artifact:
         for suffix in FORMATS[self.kind]:
             path = stem.with_name(f"{stem.name}.{suffix}")
             if isinstance(self.content, Figure):
-                with atomic_path(path) as temporary, mpl.rc_context(_STYLE):
+                with atomic_path(path) as temporary:
                     self.content.savefig(temporary, format=suffix, metadata=_UNDATED[suffix])
             else:
                 write_text(path, _table_as(suffix, self.content, stem.name, self.says))
@@ -141,12 +140,10 @@ def read(inputs: Mapping[str, str | Sequence[str]]) -> dict[str, Any]:
 
 
 def canvas(rows: int, columns: int, size: tuple[float, float], **options: Any) -> tuple[Figure, np.ndarray]:
-    """Make a figure of `size` inches in the one style of all figures, and its axes, shape (rows, columns)."""
-    os.environ.setdefault("SOURCE_DATE_EPOCH", "0")
-    with mpl.rc_context(_STYLE):
-        figure = Figure(figsize=size, layout="constrained")
-        axes = figure.subplots(rows, columns, squeeze=False, **options)
-    return figure, axes
+    """Make a figure of `size` inches and its axes, shape (rows, columns); sets the process to the one style of all figures."""
+    mpl.rcParams.update(_STYLE)
+    figure = Figure(figsize=size, layout="constrained")
+    return figure, figure.subplots(rows, columns, squeeze=False, **options)
 
 
 def draw_kernels(axes: Axes, kernels: np.ndarray, columns: int) -> AxesImage:
