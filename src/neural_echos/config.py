@@ -6,7 +6,7 @@ told in one sentence: file and line, dotted key, what was expected, what was fou
 
 import copy
 import math
-from collections.abc import Hashable, Iterator, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -273,3 +273,68 @@ def _marks(node: yaml.Node | None, keys: Sequence[str]) -> Iterator[yaml.Mark]:
             return
         yield step[0]
         node = step[1]
+
+
+def check_references(
+    config: dict[str, Any], *, inputs: Iterable[str], artifacts: Iterable[str], files: Sequence[str | Path] = ()
+) -> None:
+    """Check that every name that a config uses is declared: data sets, recipes, architectures, runs, inputs, artifacts.
+
+    Parameters
+    ----------
+    config : dict
+        As `check` completed it.
+    inputs, artifacts : iterable of str
+        Ids declared in config/inputs.yaml and config/artifacts.yaml.
+    files : sequence of path
+        See `check`.
+
+    Raises
+    ------
+    EchosError
+        A name that is declared nowhere, with its place and the nearest declared one.
+    """
+    known = {
+        "dataset": set(config["datasets"]),
+        "recipe": set(config["recipes"]),
+        "architecture": set(config["architectures"]),
+        "initialisation": set(config["initialisations"]),
+        "seed": set(config["seeds"]),
+        "input": set(inputs),
+        "artifact": set(artifacts),
+        "selection": {entry[key] for entry in config["models"] for key in ("id", "group")},
+    }
+    known["model"] = {entry["id"] for entry in config["models"]}
+    for keys, kind, name in _references(config):
+        if name not in known[kind]:
+            where = _locate([Path(file) for file in files], keys)
+            place = f"{where}: {_dotted(keys)}" if where else _dotted(keys)
+            guess = nearest(name, sorted(known[kind])) if isinstance(name, str) else ""
+            raise EchosError(f"{place}: expected a declared {kind}, found {name!r}{guess}; correct it or declare it")
+
+
+def _references(config: dict[str, Any]) -> Iterator[tuple[list[str], str, Any]]:
+    """Yield (keys, kind, name) for every name that a config uses."""
+    for name, dataset in config["datasets"].items():
+        yield ["datasets", name, "recipe"], "recipe", dataset["recipe"]
+        for split, files in dataset["files"].items():
+            for file in files:
+                yield ["datasets", name, "files", split], "input", file
+    for index, experiment in enumerate(config["experiments"]):
+        for kind in ("dataset", "architecture", "initialisation"):
+            for name in experiment[f"{kind}s"]:
+                yield ["experiments", str(index), f"{kind}s"], kind, name
+    for index, model in enumerate(config["models"]):
+        if "input" in model:
+            yield ["models", str(index), "input"], "input", model["input"]
+        for kind in ("dataset", "architecture", "initialisation", "seed"):
+            if "run" in model:
+                yield ["models", str(index), "run", kind], kind, model["run"][kind]
+    for name in config["select"]:
+        yield ["select"], "selection", name
+    for index, artifact in enumerate(config["artifacts"]):
+        yield ["artifacts", str(index), "id"], "artifact", artifact["id"]
+        for name in artifact["options"].get("models", []):
+            yield ["artifacts", str(index), "options", "models"], "model", name
+        for name in artifact["options"].get("variants", []):
+            yield ["artifacts", str(index), "options", "variants"], "initialisation", name

@@ -211,8 +211,9 @@ def fit_dog(kernels: np.ndarray) -> DogFit:
     steps in ln γ with finite differences; the better of grid and refinement is kept.
 
     γ comes within 1e-5 of the optimum up to size 7 and within 2e-5 at 11, and the cosine within 1e-10. Where two separate
-    optima differ by less than about 1e-5 in cosine, the lower one may be returned. A constant kernel has sign, amplitude
-    and cosine 0, and NaN elsewhere.
+    optima differ by less than about 1e-5 in cosine, the lower one may be returned. A γ at either end of the range says
+    that the kernel is past the family's limit there: one tap against its four neighbours, or a Laplacian of a Gaussian.
+    A constant kernel has sign, amplitude and cosine 0, and NaN elsewhere.
 
     Parameters
     ----------

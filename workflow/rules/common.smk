@@ -9,7 +9,7 @@ from pathlib import Path
 ROOT = Path(os.path.relpath(Path(workflow.current_basedir).parents[1]))
 sys.path.insert(0, str(ROOT / "src"))
 
-from neural_echos.config import check, load_schema, read_yaml
+from neural_echos.config import check, check_references, load_schema, read_yaml
 
 # Jobs run the Python that runs Snakemake (a conda environment, where one is active, comes before it), and this library.
 os.environ.update(
@@ -22,9 +22,11 @@ def schema(name):
     return load_schema(ROOT / "workflow/schemas" / f"{name}.schema.yaml")
 
 
-config.update(check(config, schema("config"), files=[*workflow.configfiles, *workflow.overwrite_configfiles]))
+CONFIG_FILES = [*workflow.configfiles, *workflow.overwrite_configfiles]
+config.update(check(config, schema("config"), files=CONFIG_FILES))
 INPUTS = check(read_yaml(ROOT / "config/inputs.yaml"), schema("inputs"), files=[ROOT / "config/inputs.yaml"])
 DECLARED = check(read_yaml(ROOT / "config/artifacts.yaml"), schema("artifacts"), files=[ROOT / "config/artifacts.yaml"])
+check_references(config, inputs=INPUTS, artifacts=DECLARED, files=CONFIG_FILES)
 CONDA = (ROOT / "envs/environment.yaml").absolute()
 
 SEEDS = config["seeds"]
@@ -133,7 +135,7 @@ def artifact_models(entry):
     """The models whose banks an artifact shows: those that its options name, or all."""
     options = entry["options"]
     pairs = [name for pair in options.get("pairs", []) for name in (pair["before"], pair["after"])]
-    return options.get("models", pairs) or list(MODELS)
+    return [name for name in options.get("models", pairs) if name in MODELS] or list(MODELS)
 
 
 def artifact_inputs(wildcards):
@@ -164,6 +166,8 @@ def artifact_inputs(wildcards):
 def artifact_options(wildcards):
     """An artifact's options as JSON; what the config already says elsewhere is looked up there."""
     options = dict(ARTIFACTS[wildcards.artifact]["options"])
+    if "models" in options:
+        options["models"] = artifact_models(ARTIFACTS[wildcards.artifact])
     if "variants" in options:
         options["variants"] = {name: config["initialisations"][name] for name in options["variants"]}
     if "scale" in ARTIFACTS[wildcards.artifact]["asks"]:

@@ -146,6 +146,13 @@ def canvas(rows: int, columns: int, size: tuple[float, float], **options: Any) -
     return figure, figure.subplots(rows, columns, squeeze=False, **options)
 
 
+def finished(figure: Figure, says: str, note: str) -> Artifact:
+    """Make the artifact of a figure; `note`, what the numbers rest on, stands below it and after its sentence."""
+    if note:
+        figure.supxlabel(note, fontsize=7, color="#444444")
+    return Artifact(figure, f"{says} {note}".strip())
+
+
 def draw_kernels(axes: Axes, kernels: np.ndarray, columns: int) -> AxesImage:
     """Draw kernels as a mosaic, each scaled by its own largest |tap|, red positive, blue negative, white zero.
 

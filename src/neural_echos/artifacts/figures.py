@@ -4,7 +4,7 @@ Every function takes the tables that `read` returns and declared options, and re
 each scaled by its own largest tap, so that a channel's scale cannot hide its shape.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,7 +14,17 @@ import pyarrow.compute as pc
 from matplotlib.axes import Axes
 
 from neural_echos import receptive_fields
-from neural_echos.artifacts.base import COLOURS, MARKERS, Artifact, canvas, colour_bar, draw_kernels, percent, points
+from neural_echos.artifacts.base import (
+    COLOURS,
+    MARKERS,
+    Artifact,
+    canvas,
+    colour_bar,
+    draw_kernels,
+    finished,
+    percent,
+    points,
+)
 from neural_echos.errors import EchosError
 from neural_echos.evaluation import mean_interval, paired
 from neural_echos.tables import kernel_sizes, kernels_of
@@ -25,11 +35,24 @@ _GROUPS = {"trained": "o", "regular": "s", "untrained": "x"}
 
 
 def kernels_beside_dogs(
-    tables: Tables, *, models: Sequence[str], size: int, gammas: Sequence[float], kernels: int = 24
+    tables: Tables,
+    *,
+    gammas: Sequence[float],
+    size: int | None = None,
+    models: Sequence[str] = (),
+    without: Sequence[str] = (),
+    kernels: int = 24,
+    note: str = "",
 ) -> Artifact:
-    """Figure 1: trained kernels that look most like a Difference of Gaussians, beside that family."""
+    """Figure 1: trained kernels that look most like a Difference of Gaussians, beside that family; by default the largest."""
     fits = tables["fits"]
-    fits = fits[fits.model.isin(models) & (fits.kernel_height == size) & (fits.kind == "depthwise")]
+    fits = fits[fits.model.isin(_chosen(fits.model.unique(), models, without)) & (fits.kind == "depthwise")]
+    size = size or int(fits.kernel_height.max() if len(fits) else 0)
+    fits = fits[fits.kernel_height == size]
+    if not len(fits):
+        raise EchosError(
+            f"figure 1: expected depthwise {size}×{size} kernels, found none in {models or 'any model'}; choose others"
+        )
     figure, axes = canvas(1, 4, (7.2, 2.6), gridspec_kw={"width_ratios": [1, 1, 0.5, 0.5]})
     for axis, sign, name in zip(axes[0], (-1, 1), ("inhibitory", "excitatory"), strict=False):
         best = fits[fits.sign == sign].nlargest(kernels, "cosine")
@@ -43,10 +66,11 @@ def kernels_beside_dogs(
         axis.set_title(f"(b) DoG, {name}")
     colour_bar(figure, image, axes)
     close = percent((fits.cosine > 0.9).mean())
-    return Artifact(
+    return finished(
         figure,
         f"Of {len(fits)} depthwise {size}×{size} kernels, {close} have a cosine above .9 with their best Difference of Gaussians; "
         f"the {kernels} best of each sign are shown beside the family at γ = {', '.join(f'{g:g}' for g in gammas)}.",
+        note,
     )
 
 
@@ -85,9 +109,17 @@ def dog_kernels_by_ratio(tables: Tables, *, size: int, gammas: Sequence[float]) 
     return Artifact(figure, f"Size {size}: the centre widens with γ, from a single tap at γ = {gammas[0]:g}.")
 
 
-def kernel_samples(tables: Tables, *, models: Sequence[str], seed: int, kernels: int = 40) -> Artifact:
+def kernel_samples(
+    tables: Tables,
+    *,
+    seed: int,
+    models: Sequence[str] = (),
+    without: Sequence[str] = (),
+    kernels: int = 40,
+    note: str = "",
+) -> Artifact:
     """Figure 4: random depthwise kernels of several models and sizes."""
-    panels = _panels(tables["bank"], models)
+    panels = _panels(tables["bank"], _chosen(tables["bank"], models, without), "figure 4")
     columns = min(4, len(panels))
     rows = -(-len(panels) // columns)
     figure, axes = canvas(rows, columns, (7.2, 1.7 * rows + 0.2))
@@ -98,60 +130,83 @@ def kernel_samples(tables: Tables, *, models: Sequence[str], seed: int, kernels:
         image = draw_kernels(axis, drawn, 8)
         axis.set_title(f"{model}, {size}×{size}")
     colour_bar(figure, image, axes)
-    total = sum(bank.num_rows for model, bank in tables["bank"].items() if model in models)
-    return Artifact(
+    total = sum(len(_depthwise(tables["bank"][model], size)) for model, size in panels)
+    return finished(
         figure,
-        f"{kernels} kernels drawn at random (seed {seed}) from each of {len(panels)} sets, out of {total} kernels.",
+        f"{kernels} kernels drawn at random (seed {seed}) from each of {len(panels)} sets, out of {total:,} kernels.",
+        note,
     )
 
 
-def clusters_with_averages(tables: Tables, *, models: Sequence[str], seed: int, kernels: int = 25) -> Artifact:
-    """Figure 5: random kernels of each k-means cluster (top) and the cluster's average (bottom), one pair of rows a bank.
+def clusters_with_averages(
+    tables: Tables,
+    *,
+    seed: int,
+    models: Sequence[str] = (),
+    without: Sequence[str] = (),
+    kernels: int = 25,
+    note: str = "",
+) -> Artifact:
+    """Figure 5: random kernels of each k-means cluster (top) and the cluster's average (bottom), for each model's largest size.
 
     Each kernel is shown as clustered, with its mean subtracted. Columns are sorted as in the paper: the rest on the left,
     inhibitory in the middle, excitatory on the right.
     """
-    panels = [panel for panel in _panels(tables["bank"], models) if len(_clusters(tables, *panel))]
+    panels = _panels(tables["bank"], _chosen(tables["bank"], models, without), "figure 5")
+    panels = [panel for panel in panels if len(_clusters(tables, *panel))]
     if not panels:
         raise EchosError(
-            "figure 5: expected at least one clustered bank, found none; add models that have depthwise kernels"
+            "figure 5: expected at least one clustered bank, found none; add models that have more depthwise kernels"
         )
-    most = max(len(_clusters(tables, *panel)) for panel in panels)
+    shown = list(dict(panels).items())  # sizes rise, so each model's largest is left
+    most = max(len(_clusters(tables, *panel)) for panel in shown)
+    beside = min(2, len(shown))
+    below = -(-len(shown) // beside)
+    gap = [1.0] * most + [0.15]
     figure, axes = canvas(
-        2 * len(panels), most, (1.9 * most + 1.0, 2.9 * len(panels)), height_ratios=[2, 1] * len(panels)
+        2 * below,
+        beside * (most + 1),
+        (3.5 * beside + 0.7, 1.95 * below + 0.2),
+        width_ratios=gap * beside,
+        height_ratios=[2, 1] * below,
     )
     rng = np.random.default_rng(seed)
     for axis in axes.flat:
         axis.set_axis_off()
-    for index, (model, size) in enumerate(panels):
+    for index, (model, size) in enumerate(shown):
+        row, first = 2 * (index // beside), (index % beside) * (most + 1)
         centroids = _clusters(tables, model, size)
-        members = tables["clusters"]
-        members = members[(members.model == model) & (members.clustering != "free")]
-        for column, centroid in enumerate(centroids.itertuples()):
-            rows = members[
-                (members.cluster == centroid.cluster) & (members.kernel_height == size) & (members.kind == "depthwise")
-            ].row
+        members = _members(tables, model, size)
+        for column, centroid in enumerate(centroids.itertuples(), start=first):
+            rows = members[members.cluster == centroid.cluster].row
             chosen = rng.choice(rows.to_numpy(), min(kernels, len(rows)), replace=False)
             taps = _taps(tables["bank"][model], np.sort(chosen))
-            share = float(centroids["count"].iloc[column] / centroids["count"].sum())
-            top, bottom = axes[2 * index, column], axes[2 * index + 1, column]
+            top, bottom = axes[row, column], axes[row + 1, column]
             image = draw_kernels(top, taps - taps.mean(axis=(1, 2), keepdims=True), 5)
-            top.set_title(f"{centroid.name}, {percent(share, 0)}")
+            top.set_title(f"{centroid.name}, {percent(len(rows) / len(members), 0)}")
             draw_kernels(bottom, np.asarray(centroid.taps).reshape(1, size, size), 1)
-            if column == 0:
-                top.text(
-                    -0.1, 0.5, f"{model}\n{size}×{size}", rotation=90, ha="center", va="center", transform=top.transAxes
-                )
+        axes[row, first].text(
+            -0.12,
+            0.5,
+            f"{model}\n{size}×{size}",
+            rotation=90,
+            ha="center",
+            va="center",
+            transform=axes[row, first].transAxes,
+        )
     colour_bar(figure, image, axes)
     shares = _shares_by_name(tables, panels)
-    return Artifact(
+    return finished(
         figure,
         f"Over {len(panels)} banks and sizes, on average {percent(shares['excitatory'])} of the kernels are in clusters whose "
         f"average is an excitatory centre, {percent(shares['inhibitory'])} an inhibitory one, {percent(shares['other'])} neither.",
+        note,
     )
 
 
-def regular_kernels_as_control(tables: Tables, *, seed: int, quantile: float = 0.95, kernels: int = 24) -> Artifact:
+def regular_kernels_as_control(
+    tables: Tables, *, seed: int, quantile: float = 0.95, kernels: int = 24, note: str = ""
+) -> Artifact:
     """Trained depthwise kernels against untrained ones and regular ones: samples, and the share that is structured."""
     structure = _labelled(tables["structure"][tables["structure"].role.isin(["trained", "untrained"])])
     groups = [name for name in _GROUPS if (structure.group == name).any()]
@@ -168,8 +223,8 @@ def regular_kernels_as_control(tables: Tables, *, seed: int, quantile: float = 0
     colour_bar(figure, image, axes[0, 0])
     shares = structure.groupby("group").share.median()
     told = ", ".join(f"{name} {percent(shares[name])}" for name in groups)
-    return Artifact(
-        figure, f"Median structured share: {told}; kernels without structure have {percent(1 - quantile, 0)}."
+    return finished(
+        figure, f"Median structured share: {told}; kernels without structure have {percent(1 - quantile, 0)}.", note
     )
 
 
@@ -187,11 +242,14 @@ def _draw_shares(axis: Axes, structure: pd.DataFrame, chance: float) -> None:
     axis.legend(frameon=False, loc="upper center", bbox_to_anchor=(0.4, -0.5 / (1 + 0.24 * len(ordered))), ncols=4)
 
 
-def cluster_shares_by_depth(tables: Tables, *, models: Sequence[str]) -> Artifact:
+def cluster_shares_by_depth(
+    tables: Tables, *, models: Sequence[str] = (), without: Sequence[str] = (), note: str = ""
+) -> Artifact:
     """Share of excitatory, inhibitory and other clusters in each layer, by depth and model."""
     clusters = tables["clusters"]
-    clusters = clusters[(clusters.clustering != "free") & (clusters.kind == "depthwise") & clusters.model.isin(models)]
-    present = [model for model in models if (clusters.model == model).any()]
+    clusters = clusters[(clusters.clustering != "free") & (clusters.kind == "depthwise")]
+    present = [model for model in _chosen(clusters.model.unique(), models, without) if (clusters.model == model).any()]
+    clusters = clusters[clusters.model.isin(present)]
     columns = min(4, len(present))
     rows = -(-len(present) // columns)
     figure, axes = canvas(rows, columns, (7.2, 1.9 * rows + 0.3), sharey=True)
@@ -220,10 +278,11 @@ def cluster_shares_by_depth(tables: Tables, *, models: Sequence[str]) -> Artifac
         axis.set_ylabel("share of kernels")
     figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=3, frameon=False)
     centred = clusters.assign(centred=clusters.name != "other").groupby(["model", "layer_index"]).centred.mean()
-    return Artifact(
+    return finished(
         figure,
         f"Per layer, the share of kernels in centre clusters runs from {percent(centred.min())} to {percent(centred.max())} "
         f"(median {percent(centred.median())}) over {len(centred)} layers of {len(present)} models.",
+        note,
     )
 
 
@@ -343,12 +402,19 @@ def accuracy_by_initialisation(
     )
 
 
-def _panels(banks: dict[str, pa.Table], models: Sequence[str]) -> list[tuple[str, int]]:
-    """List the (model, size) pairs that have depthwise kernels of a drawable, odd and square size."""
+def _chosen(present: Iterable[str], models: Sequence[str], without: Sequence[str]) -> list[str]:
+    """List the models that a figure shows: those that are named, or all that are present, but some."""
+    return [model for model in models or present if model not in without]
+
+
+def _panels(banks: dict[str, pa.Table], models: Sequence[str], figure: str) -> list[tuple[str, int]]:
+    """List the (model, size) pairs that have depthwise kernels of a drawable, odd and square size; sizes rise."""
     found = []
     for model in models:
         depthwise = banks[model].filter(pc.equal(banks[model]["kind"], "depthwise"))
         found += [(model, height) for height, width in kernel_sizes(depthwise) if height == width and height % 2]
+    if not found:
+        raise EchosError(f"{figure}: expected models with depthwise kernels, found none; choose other models")
     return found
 
 
@@ -382,6 +448,17 @@ def _clusters(tables: Tables, model: str, size: int) -> pd.DataFrame:
     ]
     order = mine.name.map(_CENTRES.index)
     return mine.assign(order=order).sort_values(["order", "cluster"])
+
+
+def _members(tables: Tables, model: str, size: int) -> pd.DataFrame:
+    """Depthwise kernels of one bank and size, with their clusters for the declared k."""
+    table = tables["clusters"]
+    return table[
+        (table.model == model)
+        & (table.kind == "depthwise")
+        & (table.kernel_height == size)
+        & (table.clustering != "free")
+    ]
 
 
 def _shares_by_name(tables: Tables, panels: Sequence[tuple[str, int]]) -> dict[str, float]:

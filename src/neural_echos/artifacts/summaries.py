@@ -81,8 +81,11 @@ def ablation_table(
     )
 
 
-def structure_table(tables: Tables, *, quantile: float = 0.95) -> Artifact:
-    """The structure measure of every bank: the share of kernels that beat shuffled taps, beside what noise has."""
+def structure_table(tables: Tables, *, quantile: float = 0.95, note: str = "") -> Artifact:
+    """The structure measure of every bank: the share of kernels that beat shuffled taps, beside what noise has.
+
+    `note`, what the numbers rest on, stands after the sentence.
+    """
     structure = tables["structure"].sort_values(["role", "kind", "model", "kernel_size"])
     rows = [
         {
@@ -107,7 +110,7 @@ def structure_table(tables: Tables, *, quantile: float = 0.95) -> Artifact:
     return Artifact(
         pd.DataFrame(rows),
         f"Structured share: trained depthwise banks {_range(trained.share)}, untrained control {_range(untrained.share)}; "
-        f"kernels with shuffled taps have {percent(1 - quantile, 0)} by construction.",
+        f"kernels with shuffled taps have {percent(1 - quantile, 0)} by construction. {note}".strip(),
     )
 
 

@@ -1,0 +1,137 @@
+"""The workflow as its users run it: dry runs of every preset, a tiny preset end to end, killed on the way, and typos."""
+
+import hashlib
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).resolve().parents[1]
+SNAKEMAKE = [str(Path(sys.executable).parent / "snakemake")]
+TINY = "config/presets/tiny.yaml"
+PRESETS = sorted(path.name for path in (ROOT / "config/presets").glob("*.yaml"))
+
+
+def snakemake(*arguments: str | Path, timeout: int = 600) -> subprocess.CompletedProcess[str]:
+    """Run Snakemake in the repository, without its lock so that it can run beside another one."""
+    command = [*SNAKEMAKE, "--nolock", *map(str, arguments)]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=timeout)
+
+
+def into(folder: Path) -> Path:
+    """Write a config that sends a preset's outputs to `folder`."""
+    folder.mkdir(parents=True, exist_ok=True)
+    paths = {"results": f"{folder}/results", "logs": f"{folder}/logs", "benchmarks": f"{folder}/benchmarks"}
+    config = folder / "paths.yaml"
+    config.write_text(yaml.safe_dump({"pathvars": paths}))
+    return config
+
+
+def checksums(folder: Path) -> dict[str, str]:
+    """Checksum every file that must not depend on when or how it was made."""
+    kinds = {".parquet", ".safetensors", ".csv", ".md", ".tex", ".html", ".pdf", ".png", ".svg"}
+    files = [path for path in folder.rglob("*") if path.suffix in kinds or path.name == "metrics.json"]
+    return {str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(files)}
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_every_preset_dry_runs(preset: str, tmp_path: Path) -> None:
+    done = snakemake("-n", "--configfile", f"config/presets/{preset}", into(tmp_path))
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "total" in done.stdout + done.stderr
+
+
+def test_the_demo_dry_runs_from_nothing(tmp_path: Path) -> None:
+    done = snakemake("-n", "--configfile", into(tmp_path))
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Results of an undisturbed run of the tiny preset, in a folder with a space and a letter outside ASCII."""
+    folder = tmp_path_factory.mktemp("tiny run é")
+    done = snakemake("--configfile", TINY, into(folder))
+    assert done.returncode == 0, done.stdout + done.stderr
+    return folder
+
+
+@pytest.mark.slow
+def test_tiny_preset_makes_every_artifact(tiny: Path) -> None:
+    config = yaml.safe_load((ROOT / TINY).read_text())
+    declared = yaml.safe_load((ROOT / "config/artifacts.yaml").read_text())
+    page = (tiny / "results/index.html").read_text()
+    for entry in config["artifacts"]:
+        kind = declared[entry["id"]]["kind"]
+        for suffix in {"figure": ("pdf", "png", "svg", "json"), "table": ("csv", "md", "tex", "html", "json")}[kind]:
+            assert (tiny / f"results/{kind}s/{entry['id']}.{suffix}").stat().st_size > 0
+        assert f'id="{entry["id"]}"' in page
+    assert not list((tiny / "results").rglob("checkpoint*"))
+
+
+@pytest.mark.slow
+def test_second_run_finds_nothing_to_do(tiny: Path) -> None:
+    done = snakemake("--configfile", TINY, tiny / "paths.yaml")
+    assert done.returncode == 0
+    assert "Nothing to be done" in done.stdout + done.stderr
+
+
+@pytest.mark.slow
+def test_killed_run_ends_with_the_same_bytes(tiny: Path, tmp_path: Path) -> None:
+    """SIGKILL the whole process group twice on the way; the finished results equal the undisturbed run's."""
+    command = [*SNAKEMAKE, "--nolock", "--configfile", TINY, str(into(tmp_path))]
+    for seconds in (12, 15):
+        run = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
+        time.sleep(seconds)
+        os.killpg(run.pid, signal.SIGKILL)
+        run.wait()
+    done = snakemake("--configfile", TINY, tmp_path / "paths.yaml")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert checksums(tmp_path / "results") == checksums(tiny / "results")
+
+
+@pytest.mark.parametrize(
+    ("mistake", "names"),
+    [
+        ("threds: 2\n", ("threds", "threads", "mistake.yaml:1")),
+        ("select: [convmixr]\n", ("convmixr", "'convmixer'", "mistake.yaml:1")),
+        ("seed: 1\ndatasets: {digits: {recipe: digit}}\n", ("digit", "'digits'", "mistake.yaml:2")),
+        ("clusters: {k: 3, restart: 5}\n", ("clusters.restart", "restarts", "mistake.yaml:1")),
+        ("seeds: many\n", ("seeds", "many", "mistake.yaml:1")),
+        ("initialisations:\n  dog: {scheme: dgo}\n", ("dgo", "dog", "mistake.yaml:2")),
+    ],
+)
+def test_a_typo_in_the_config_is_one_sentence(mistake: str, names: tuple[str, ...], tmp_path: Path) -> None:
+    config = tmp_path / "mistake.yaml"
+    config.write_text(mistake)
+    done = snakemake("-n", "--configfile", config)
+    assert done.returncode != 0
+    told = done.stdout + done.stderr
+    assert all(name in told for name in names), told
+    assert "Traceback" not in told
+
+
+def test_a_failing_job_tells_its_sentence_and_leaves_no_output(tmp_path: Path) -> None:
+    config = into(tmp_path)
+    wrong = tmp_path / "wrong.yaml"
+    wrong.write_text(yaml.safe_dump({"datasets": {"photographs": {"options": {"scenes": ["brick", "gras"]}}}}))
+    target = f"{tmp_path}/results/datasets/photographs.safetensors"
+    done = snakemake("--configfile", TINY, config, wrong, "--", target)
+    assert done.returncode != 0
+    told = done.stdout + done.stderr
+    assert "gras" in told and "grass" in told
+    assert "Traceback" not in told
+    assert not Path(target).exists()
+
+
+def test_a_value_from_the_config_never_reaches_a_shell_unquoted(tmp_path: Path) -> None:
+    config = into(tmp_path)
+    hostile = tmp_path / "hostile.yaml"
+    hostile.write_text(yaml.safe_dump({"scale": f"x'; touch {tmp_path}/touched; echo '", "experiments": [], "models": []}))
+    done = snakemake("--configfile", TINY, config, hostile, "--", f"{tmp_path}/results/verdicts.parquet")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert not (tmp_path / "touched").exists()
