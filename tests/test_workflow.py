@@ -85,7 +85,9 @@ def test_killed_run_ends_with_the_same_bytes(tiny: Path, tmp_path: Path) -> None
     """SIGKILL the whole process group twice on the way; the finished results equal the undisturbed run's."""
     command = [*SNAKEMAKE, "--nolock", "--configfile", TINY, str(into(tmp_path))]
     for seconds in (12, 15):
-        run = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
+        run = subprocess.Popen(
+            command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
+        )
         time.sleep(seconds)
         os.killpg(run.pid, signal.SIGKILL)
         run.wait()
@@ -131,7 +133,11 @@ def test_a_failing_job_tells_its_sentence_and_leaves_no_output(tmp_path: Path) -
 def test_a_value_from_the_config_never_reaches_a_shell_unquoted(tmp_path: Path) -> None:
     config = into(tmp_path)
     hostile = tmp_path / "hostile.yaml"
-    hostile.write_text(yaml.safe_dump({"scale": f"x'; touch {tmp_path}/touched; echo '", "experiments": [], "models": []}))
+    hostile.write_text(
+        yaml.safe_dump(
+            {"scale": f"x'; touch {tmp_path}/touched; echo '", "experiments": [], "models": [], "artifacts": []}
+        )
+    )
     done = snakemake("--configfile", TINY, config, hostile, "--", f"{tmp_path}/results/verdicts.parquet")
     assert done.returncode == 0, done.stdout + done.stderr
     assert not (tmp_path / "touched").exists()

@@ -97,11 +97,13 @@ def decide(claims: Sequence[Mapping[str, Any]], tables: Tables, scale: str) -> p
 def structure_beats_controls(tables: Tables, *, role: str = "trained") -> Reading:
     """NE1: trained depthwise kernels are structured, untrained and regular kernels of the same size are not.
 
-    Value: the least margin, over trained banks and sizes, between the lower bound of the bank's structured share and the
-    upper bound of any control of that size. Supported when it is positive for all; not supported when it is negative for all.
+    Value: the margin between the lower bound of a trained bank's structured share and the upper bound of any control of its
+    kernel size, median over banks and sizes, with the least and the greatest margin in place of an interval. Supported when
+    even the least is positive; not supported when even the greatest is negative.
     """
     measured = (
-        "structured share: trained depthwise (lower bound) − control of the same size (upper bound), least over banks"
+        "structured share of trained depthwise kernels (lower bound) − of controls of that size (upper bound): "
+        "median [least, greatest] over banks and sizes"
     )
     table = tables["structure"]
     trained = table[(table.role == role) & (table.kind == "depthwise")] if len(table) else table

@@ -53,17 +53,16 @@ def kernels_beside_dogs(
         raise EchosError(
             f"figure 1: expected depthwise {size}×{size} kernels, found none in {models or 'any model'}; choose others"
         )
-    figure, axes = canvas(1, 4, (7.2, 2.6), gridspec_kw={"width_ratios": [1, 1, 0.5, 0.5]})
+    columns = 6, 6, *[-(-len(gammas) // 4)] * 2
+    figure, axes = canvas(1, 4, (7.2, 0.8 + 26 / sum(columns)), width_ratios=columns)
     for axis, sign, name in zip(axes[0], (-1, 1), ("inhibitory", "excitatory"), strict=False):
         best = fits[fits.sign == sign].nlargest(kernels, "cosine")
-        shown = np.concatenate(
-            [_taps(tables["bank"][model], rows.row) for model, rows in best.groupby("model", sort=False)]
-        )
-        image = draw_kernels(axis, shown, 6)
-        axis.set_title(f"(a) trained, {name}")
+        shown = [_taps(tables["bank"][model], rows.row) for model, rows in best.groupby("model", sort=False)]
+        image = draw_kernels(axis, np.concatenate(shown or [np.zeros((1, size, size))]), columns[0])
+        axis.set_title(f"(a) trained,\n{name}")
     for axis, sign, name in zip(axes[0][2:], (-1, 1), ("inhibitory", "excitatory"), strict=True):
-        draw_kernels(axis, receptive_fields.dog(size, np.asarray(gammas), sign), 2)
-        axis.set_title(f"(b) DoG, {name}")
+        draw_kernels(axis, receptive_fields.dog(size, np.asarray(gammas), sign), columns[2])
+        axis.set_title(f"(b) DoG,\n{name}")
     colour_bar(figure, image, axes)
     close = percent((fits.cosine > 0.9).mean())
     return finished(
@@ -122,7 +121,7 @@ def kernel_samples(
     panels = _panels(tables["bank"], _chosen(tables["bank"], models, without), "figure 4")
     columns = min(4, len(panels))
     rows = -(-len(panels) // columns)
-    figure, axes = canvas(rows, columns, (7.2, 1.7 * rows + 0.2))
+    figure, axes = canvas(rows, columns, (7.2, 1.25 * rows + 0.3))
     for axis in axes.flat[len(panels) :]:
         axis.set_axis_off()
     for axis, (model, size) in zip(axes.flat, panels, strict=False):
@@ -150,7 +149,7 @@ def clusters_with_averages(
     """Figure 5: random kernels of each k-means cluster (top) and the cluster's average (bottom), for each model's largest size.
 
     Each kernel is shown as clustered, with its mean subtracted. Columns are sorted as in the paper: the rest on the left,
-    inhibitory in the middle, excitatory on the right.
+    inhibitory in the middle, excitatory on the right. The kernels have unit norm, so an average's norm tells how alike they are.
     """
     panels = _panels(tables["bank"], _chosen(tables["bank"], models, without), "figure 5")
     panels = [panel for panel in panels if len(_clusters(tables, *panel))]
@@ -185,6 +184,7 @@ def clusters_with_averages(
             image = draw_kernels(top, taps - taps.mean(axis=(1, 2), keepdims=True), 5)
             top.set_title(f"{centroid.name}, {percent(len(rows) / len(members), 0)}")
             draw_kernels(bottom, np.asarray(centroid.taps).reshape(1, size, size), 1)
+            bottom.set_title(f"norm {np.linalg.norm(centroid.taps):.2f}")
         axes[row, first].text(
             -0.12,
             0.5,
@@ -199,7 +199,8 @@ def clusters_with_averages(
     return finished(
         figure,
         f"Over {len(panels)} banks and sizes, on average {percent(shares['excitatory'])} of the kernels are in clusters whose "
-        f"average is an excitatory centre, {percent(shares['inhibitory'])} an inhibitory one, {percent(shares['other'])} neither.",
+        f"average is an excitatory centre, {percent(shares['inhibitory'])} an inhibitory one, {percent(shares['other'])} neither. "
+        "The norm of an average is 1 where a cluster's kernels are all alike, and near 0 where they cancel.",
         note,
     )
 
@@ -210,17 +211,16 @@ def regular_kernels_as_control(
     """Trained depthwise kernels against untrained ones and regular ones: samples, and the share that is structured."""
     structure = _labelled(tables["structure"][tables["structure"].role.isin(["trained", "untrained"])])
     groups = [name for name in _GROUPS if (structure.group == name).any()]
-    figure, axes = canvas(1, 2, (7.2, 1.8 + 0.24 * len(structure)), width_ratios=[1, 1.5])
-    axes[0, 0].set_axis_off()
-    slots = axes[0, 0].get_subplotspec().subgridspec(len(groups), 1)
-    for index, group in enumerate(groups):
+    figure, axes = canvas(len(groups), 2, (7.2, 1.8 + 0.24 * len(structure)), width_ratios=[1, 1.3])
+    for axis, group in zip(axes[:, 0], groups, strict=True):
         bank = structure[structure.group == group].nlargest(1, "kernel_size").iloc[0]
         shown = _of_kind(tables["bank"][bank.model], bank.kernel_size, bank.kind)
-        axis = figure.add_subplot(slots[index])
         image = draw_kernels(axis, _sample(shown, kernels, seed), 8)
         axis.set_title(f"{group}: {bank.model}, {bank.kernel_size}×{bank.kernel_size}")
-    _draw_shares(axes[0, 1], structure, 1 - quantile)
-    colour_bar(figure, image, axes[0, 0])
+    colour_bar(figure, image, list(axes[:, 0]))
+    for axis in axes[:, 1]:
+        axis.remove()
+    _draw_shares(figure.add_subplot(axes[0, 1].get_gridspec()[:, 1]), structure, 1 - quantile)
     shares = structure.groupby("group").share.median()
     told = ", ".join(f"{name} {percent(shares[name])}" for name in groups)
     return finished(
@@ -236,7 +236,10 @@ def _draw_shares(axis: Axes, structure: pd.DataFrame, chance: float) -> None:
         errors = np.abs(np.vstack([rows.share - rows.low, rows.high - rows.share]))
         axis.errorbar(rows.share, rows.index, xerr=errors, fmt=marker, color=COLOURS[group], markersize=4, label=group)
     axis.axvline(chance, color="black", linestyle=":", linewidth=1, label="no structure")
-    labels = ordered.model + " " + ordered.kernel_size.astype(str) + "×" + ordered.kernel_size.astype(str)
+    labels = [
+        f"{row.model} {row.kernel_size}×{row.kernel_size}{' (one layer)' if row.layers == 1 else ''}"
+        for row in ordered.itertuples()
+    ]
     axis.set_yticks(ordered.index, labels)
     axis.set(xlim=(0, 1), xlabel="structured share, with its 95 % interval over layers")
     axis.legend(frameon=False, loc="upper center", bbox_to_anchor=(0.4, -0.5 / (1 + 0.24 * len(ordered))), ncols=4)
@@ -276,7 +279,7 @@ def cluster_shares_by_depth(
         axis.xaxis.get_major_locator().set_params(integer=True)
     for axis in axes[:, 0]:
         axis.set_ylabel("share of kernels")
-    figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=3, frameon=False)
+    figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside upper center", ncols=3, frameon=False)
     centred = clusters.assign(centred=clusters.name != "other").groupby(["model", "layer_index"]).centred.mean()
     return finished(
         figure,

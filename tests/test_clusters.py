@@ -1,0 +1,162 @@
+"""Clusters: what is planted is found and named, silhouettes against scikit-learn, and the same seed gives the same tables."""
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pytest
+from sklearn.metrics import silhouette_score
+
+from neural_echos import clusters
+from neural_echos.clusters import cluster_bank, cluster_kernels, mean_silhouettes, name_centroids
+from neural_echos.errors import EchosError
+from neural_echos.receptive_fields import center_norm, dog
+from neural_echos.tables import SCHEMAS, read_table, write_table
+from test_receptive_fields import make_bank, random_kernels
+
+OPTIONS = {"k": 3, "restarts": 4, "seed": 0, "threshold": 0.7}
+
+
+def planted(n: int, k: int = 7, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """On-centres (half), off-centres (a third) and horizontal edges (the rest): kernels (n, k, k) and their names (n,)."""
+    rng = np.random.default_rng(seed)
+    names = np.repeat(["excitatory", "inhibitory", "other"], [n // 2, n // 3, n - n // 2 - n // 3])
+    rng.shuffle(names)
+    centre = dog(k, rng.uniform(0.35, 0.55, n), np.where(names == "inhibitory", -1, 1))
+    edge = np.broadcast_to(np.sign(np.arange(k) - k // 2)[:, None] / k, (k, k))
+    kernels = np.where((names == "other")[:, None, None], edge, centre)
+    return rng.uniform(0.5, 2, n)[:, None, None] * (kernels + 0.01 * rng.normal(size=kernels.shape)), names
+
+
+def column(table: pa.Table, name: str, clustering: str) -> np.ndarray:
+    return table.filter(pc.field("clustering") == clustering)[name].to_numpy()
+
+
+def test_planted_kinds_are_found_and_named():
+    kernels, names = planted(600)
+    bank = make_bank({"a": kernels[:200], "b": kernels[200:]})
+    assigned, centroids, report = cluster_bank(bank, **OPTIONS)
+    assert report["depthwise 7x7"]["clustered"] == 600 and report["depthwise 7x7"]["free_k"] == 3
+    for clustering in ("k=3", "free"):
+        assert (column(assigned, "name", clustering) == names).all()
+        assert column(assigned, "row", clustering).tolist() == list(range(600))
+        assert column(centroids, "name", clustering).tolist() == ["excitatory", "inhibitory", "other"]
+        assert column(centroids, "count", clustering).tolist() == [300, 200, 100]
+        assert column(centroids, "cluster", clustering).tolist() == [0, 1, 2]
+        assert (column(centroids, "similarity", clustering)[:2] > 0.95).all()
+        assert column(centroids, "gamma", clustering)[:2] == pytest.approx(0.45, abs=0.05)
+
+
+def test_tables_agree_with_each_other(tmp_path):
+    """Distances and counts follow from centroids and labels; both tables survive Parquet."""
+    kernels = random_kernels(200, 5)
+    assigned, centroids, _ = cluster_bank(make_bank({"a": kernels}), **OPTIONS)
+    labels = column(assigned, "cluster", "k=3")
+    points = center_norm(kernels)[0].reshape(200, -1)
+    taps = np.stack(column(centroids, "taps", "k=3"))
+    for cluster in range(3):
+        assert taps[cluster] == pytest.approx(points[labels == cluster].mean(axis=0), abs=1e-6)
+    assert column(assigned, "distance", "k=3") == pytest.approx(np.linalg.norm(points - taps[labels], axis=1), abs=1e-6)
+    counts = column(centroids, "count", "k=3")
+    assert counts.tolist() == np.bincount(labels).tolist() == sorted(counts, reverse=True)
+    for name, table in (("clusters", assigned), ("centroids", centroids)):
+        write_table(tmp_path / "table.parquet", table, name)
+        assert read_table(tmp_path / "table.parquet", name).equals(table)
+
+
+def test_same_seed_gives_the_same_tables():
+    bank = make_bank({"a": random_kernels(150, 3), "b": random_kernels(150, 5)})
+    first, again = cluster_bank(bank, **OPTIONS), cluster_bank(bank, **OPTIONS)
+    assert first[0].equals(again[0]) and first[1].equals(again[1]) and first[2] == again[2]
+
+
+def test_kinds_and_sizes_are_clustered_apart():
+    """Unusable kernels are dropped, small groups left out, kernels without a DoG all "other"; rows stay the bank's."""
+    bad = random_kernels(40, 5)
+    bad[0, 0, 0], bad[1] = np.nan, 0
+    depthwise = make_bank({"a": random_kernels(20, 3), "b": bad, "c": random_kernels(40, 4), "d": random_kernels(9, 1)})
+    regular = make_bank({"e": random_kernels(40, 5, seed=1), "f": random_kernels(40, 5)[:, :3]}, kind="regular")
+    bank = pa.concat_tables([regular, depthwise])
+    assigned, centroids, report = cluster_bank(bank, **OPTIONS)
+    found = {
+        group: (counts["clustered"], counts["dropped"], counts["left_out"], "free_k" in counts)
+        for group, counts in report.items()
+    }
+    assert found == {
+        "depthwise 1x1": (0, 9, 0, False),
+        "depthwise 3x3": (0, 0, 20, False),
+        "depthwise 4x4": (40, 0, 0, True),
+        "depthwise 5x5": (38, 2, 0, True),
+        "regular 3x5": (40, 0, 0, True),
+        "regular 5x5": (40, 0, 0, True),
+    }
+    assert column(assigned, "row", "k=3").tolist() == [*range(80), *range(102, 140), *range(140, 180)]
+    for name in ("kind", "layer", "kernel_height", "kernel_width"):
+        assert assigned[name].to_pylist() == bank[name].take(assigned["row"]).to_pylist()
+    without = centroids.filter(pc.field("kernel_height") != pc.field("kernel_width"))
+    without = pa.concat_tables([without, centroids.filter(pc.field("kernel_height") == 4)])
+    assert set(without["name"].to_pylist()) == {"other"}
+    assert without["similarity"].null_count == without["gamma"].null_count == len(without) > 0
+    assert centroids.filter(pc.field("kernel_height") == 5)["similarity"].null_count == 0
+
+
+def test_an_empty_bank_has_empty_tables_and_several_models_are_named_together():
+    assigned, centroids, report = cluster_bank(SCHEMAS["bank"].empty_table(), **OPTIONS)
+    assert (len(assigned), len(centroids), report) == (0, 0, {})
+    assert assigned.schema == SCHEMAS["clusters"] and centroids.schema == SCHEMAS["centroids"]
+    banks = [make_bank({"a": random_kernels(40, 3, seed)}, model=model) for seed, model in enumerate(("b", "a"))]
+    assigned, centroids, _ = cluster_bank(pa.concat_tables(banks), **OPTIONS)
+    assert set(centroids["model"].to_pylist()) == {"a+b"}
+    assert column(assigned, "model", "k=3").tolist() == ["b"] * 40 + ["a"] * 40
+
+
+def test_many_kernels_are_polished_from_a_sample(monkeypatch):
+    kernels, names = planted(900)
+    normalised = center_norm(kernels)[0]
+    whole = cluster_kernels(normalised, 3, restarts=4, seed=0)
+    monkeypatch.setattr(clusters, "_FITTED", 200)
+    polished = cluster_kernels(normalised, 3, restarts=4, seed=0)
+    assert (polished.labels == whole.labels).all()
+    assert polished.centroids == pytest.approx(whole.centroids, abs=1e-12)
+    assert polished.counts.tolist() == [(names == name).sum() for name in ("excitatory", "inhibitory", "other")]
+
+
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+def test_fewer_distinct_kernels_than_clusters():
+    found = cluster_kernels(np.repeat(random_kernels(2, 3), [5, 7], axis=0), 4, restarts=2, seed=0)
+    assert found.counts.tolist() == [7, 5]
+    assert found.distance == pytest.approx(0, abs=1e-12)
+    same = make_bank({"a": np.repeat(random_kernels(1, 3), 40, axis=0)})
+    assert column(cluster_bank(same, **OPTIONS)[1], "count", "free").tolist() == [40]
+
+
+def test_silhouettes_are_those_of_scikit_learn():
+    points = np.random.default_rng(0).normal(size=(2500, 4))  # more than one chunk
+    labellings = [np.random.default_rng(c).integers(c, size=2500) for c in (2, 5)]
+    labellings.append((points[:, 0] > 0).astype(np.int64))
+    labellings.append(np.r_[0, np.ones(2499, np.int64)])  # a point alone
+    expected = [silhouette_score(points, labels) for labels in labellings]
+    assert mean_silhouettes(points, labellings) == pytest.approx(expected, abs=1e-6)
+    assert mean_silhouettes(points, [np.zeros(2500, np.int64)]) == [-1.0]
+
+
+def test_names_follow_the_sign_and_the_threshold():
+    centroids = np.stack([dog(5, 0.5), dog(5, 0.5, -1), random_kernels(1, 5)[0]])
+    names, similarity, gamma = name_centroids(centroids, 0.9)
+    assert names == ["excitatory", "inhibitory", "other"]
+    assert similarity[:2] == pytest.approx(1) and gamma[:2] == pytest.approx(0.5, abs=1e-5)
+    assert name_centroids(centroids, 0.0)[0][2] != "other"
+
+
+@pytest.mark.parametrize(
+    ("options", "found"),
+    [
+        ({"k": 1}, "k: .* found 1;"),
+        ({"restarts": 0}, "restarts: .* found 0;"),
+        ({"threshold": 2.0}, "threshold: .* found 2.0;"),
+        ({"free_range": (5, 2)}, r"free_range: .* found \(5, 2\)"),
+        ({"sample": 8}, "sample: .* found 8;"),
+    ],
+)
+def test_bad_options_are_one_sentence(options, found):
+    with pytest.raises(EchosError, match=found):
+        cluster_bank(make_bank({"a": random_kernels(40, 3)}), **(OPTIONS | options))
