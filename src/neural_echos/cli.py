@@ -9,7 +9,7 @@ import hashlib
 import json
 import logging
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,20 +24,27 @@ def main(arguments: Sequence[str] | None = None) -> int:
     # Idle OpenMP threads must sleep: two jobs on two cores run up to 15 times slower where they spin.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     os.environ.setdefault("GOMP_SPINCOUNT", "0")
-    options = _parser().parse_args(arguments)
-    _log_to(options.log)
+    command = "echos"
     try:
+        _log_to(None)
+        options = _parser().parse_args(arguments)
+        command = options.command.__name__
+        _log_to(options.log)
         options.command(options)
     except EchosError as error:
         _LOG.error("%s", error)
+        return 1
+    except OSError as error:
+        where, found = error.filename2 or error.filename or command, error.strerror or error
+        _LOG.error(
+            "%s: expected to read or write there, found %s; check path, permissions and free space", where, found
+        )
         return 1
     except KeyboardInterrupt:
         _LOG.error("interrupted; run the same command to go on")
         return 130
     except Exception:
-        _LOG.exception(
-            "%s failed: this is a defect of echos, not of your input; please report it", options.command.__name__
-        )
+        _LOG.exception("%s failed: this is a defect of echos, not of your input; please report it", command)
         return 1
     return 0
 
@@ -96,7 +103,8 @@ def extract(options: argparse.Namespace) -> None:
 
     layers = None
     if options.layers:
-        layers = kernels.layers_from_json(read_json(options.layers)["layers"], options.layers)
+        made = read_json(options.layers)
+        layers = kernels.layers_from_json(made.get("layers") if isinstance(made, dict) else made, options.layers)
     elif options.timm:
         layers = _layers_of_timm_model(options.timm)
     bank = kernels.bank_from_checkpoint(
@@ -111,7 +119,7 @@ def cluster(options: argparse.Namespace) -> None:
     from neural_echos import clusters
     from neural_echos.tables import read_table, write_table
 
-    assigned, centroids, *report = clusters.cluster_bank(
+    assigned, centroids, report = clusters.cluster_bank(
         read_table(options.bank, "bank"),
         k=options.k,
         restarts=options.restarts,
@@ -120,9 +128,7 @@ def cluster(options: argparse.Namespace) -> None:
     )
     write_table(options.centroids, centroids, "centroids")
     write_table(options.output, assigned, "clusters")
-    _LOG.info(
-        "%s: %d kernels in %d clusters %s", options.output, assigned.num_rows, centroids.num_rows, *(report or [""])
-    )
+    _LOG.info("%s: %d kernels; %s", options.output, assigned.num_rows, report)
 
 
 def fit(options: argparse.Namespace) -> None:
@@ -154,6 +160,7 @@ def initialise(options: argparse.Namespace) -> None:
     from neural_echos.files import atomic_path
 
     torch.set_num_threads(options.threads)
+    outputs = _initial_outputs(options)
     data = datasets.load_dataset(options.data)
     for name, declared in options.initialisations.items():
         for seed in options.seeds:
@@ -165,7 +172,7 @@ def initialise(options: argparse.Namespace) -> None:
             report = []
             if (scheme := settings.pop("scheme")) != "default":
                 report = initialisations.init_depthwise_(model, scheme, seed=seed, **settings)
-            output = Path(options.output.format(initialisation=name, seed=seed))
+            output = outputs[name, seed]
             with atomic_path(output) as temporary:
                 save_file({key: value.contiguous() for key, value in model.state_dict().items()}, temporary)
             layers = kernels.layers_to_json(kernels.layers_of(model))
@@ -179,6 +186,7 @@ def initialise(options: argparse.Namespace) -> None:
 
 def train(options: argparse.Namespace) -> None:
     """Train one or several runs from initial weights; a killed one goes on from its last checkpoint."""
+    from safetensors import SafetensorError
     from safetensors.torch import load_file
 
     from neural_echos import architectures, datasets, training
@@ -190,12 +198,18 @@ def train(options: argparse.Namespace) -> None:
     data = datasets.load_dataset(options.data)
     recipe = training.Recipe.from_dict(options.recipe)
     for initial, folder in zip(options.initial, options.run, strict=True):
-        made = read_json(initial.with_suffix(".json"))
+        made = _made(initial)
         kwargs = made["kwargs"] | ({"drop_path_rate": recipe.drop_path} if recipe.drop_path else {})
         model = architectures.create(
             made["model"], num_classes=len(data.classes), in_chans=data.train_images.shape[1], kwargs=kwargs
         )
-        model.load_state_dict(load_file(initial))
+        try:
+            model.load_state_dict(load_file(initial))
+        except (SafetensorError, OSError, RuntimeError) as error:
+            found = " ".join(str(error).split())[:200]
+            raise EchosError(
+                f"{initial}: expected initial weights of {made['model']}, found {found}; make them again with echos initialise"
+            ) from None
         inputs = {"data": options.data, "initial": initial}
         identity = {
             "recipe": options.recipe,
@@ -270,6 +284,38 @@ def index(options: argparse.Namespace) -> None:
     write_index(options.output, options.artifacts, options.title)
 
 
+def _initial_outputs(options: argparse.Namespace) -> dict[tuple[str, int], Path]:
+    """Where each initialisation and seed goes; checked before any is drawn."""
+    for name, declared in options.initialisations.items():
+        if not isinstance(declared, dict) or "scheme" not in declared:
+            raise EchosError(
+                f"initialisation {name!r}: expected an object with a scheme, found {declared}; name a scheme"
+            )
+    runs = [(name, seed) for name in options.initialisations for seed in options.seeds]
+    try:
+        outputs = {(name, seed): Path(options.output.format(initialisation=name, seed=seed)) for name, seed in runs}
+    except (LookupError, ValueError, AttributeError):
+        outputs = {}
+    if len(set(outputs.values())) < len(runs):
+        raise EchosError(
+            f"--output: expected a path with {{initialisation}} and {{seed}}, a different one for each of {len(runs)}, "
+            f"found {options.output!r}; put them in"
+        )
+    return outputs
+
+
+def _made(initial: Path) -> dict[str, Any]:
+    """Read the JSON beside initial weights."""
+    path = initial.with_suffix(".json")
+    made = read_json(path)
+    missing = {"model", "kwargs", "seed", "layers"} - set(made if isinstance(made, dict) else ())
+    if missing:
+        raise EchosError(
+            f"{path}: expected what echos initialise wrote, found nothing about {', '.join(sorted(missing))}; make it again"
+        )
+    return made
+
+
 def _kernel_size(layers: list[dict[str, Any]]) -> int:
     """Side of the largest depthwise kernels, or of the largest regular ones where there are none."""
     depthwise = [layer["kernel_height"] for layer in layers if layer["kind"] == "depthwise"]
@@ -291,6 +337,30 @@ def _json(text: str) -> Any:
         return read_json(text[1:]) if text.startswith("@") else json.loads(text)
     except json.JSONDecodeError as error:
         raise argparse.ArgumentTypeError(f"expected JSON or @file, found {text!r} ({error})") from None
+
+
+def _json_object(text: str) -> Any:
+    value = _json(text)
+    if not isinstance(value, dict):
+        raise argparse.ArgumentTypeError(f"expected a JSON object, found {text!r}")
+    return value
+
+
+def _json_list_of(*keys: str) -> Callable[[str], Any]:
+    """Reader of a JSON list of objects that have all `keys`."""
+
+    def read(text: str) -> Any:
+        value = _json(text)
+        if not isinstance(value, list) or not all(isinstance(item, dict) for item in value):
+            raise argparse.ArgumentTypeError(f"expected a JSON list of objects, found {text!r}")
+        for item in value:
+            if missing := [key for key in keys if key not in item]:
+                raise argparse.ArgumentTypeError(
+                    f"expected objects with {', '.join(keys)}, found one without {missing[0]}"
+                )
+        return value
+
+    return read
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -320,7 +390,7 @@ def _parser() -> argparse.ArgumentParser:
 
     one = command(dataset)
     one.add_argument("kind", help="photographs, digits or parquet")
-    one.add_argument("--options", type=_json, default={}, help="the kind's options, JSON or @file")
+    one.add_argument("--options", type=_json_object, default={}, help="the kind's options, JSON or @file")
     one.add_argument(
         "--train", type=Path, nargs="*", default=[], help="Parquet files of the train split (kind parquet)"
     )
@@ -356,15 +426,22 @@ def _parser() -> argparse.ArgumentParser:
     one.add_argument("--output", type=Path, required=True)
 
     one = command(structure)
-    one.add_argument("models", type=_json, help="list of {model, role, trained_on, fits, centroids}, JSON or @file")
+    one.add_argument(
+        "models",
+        type=_json_list_of("model", "role", "trained_on", "fits", "centroids"),
+        help="list of {model, role, trained_on, fits, centroids}, JSON or @file",
+    )
     one.add_argument("--output", type=Path, required=True)
 
     one = command(initialise)
     one.add_argument("model", help="timm model, ours included")
     one.add_argument("--data", type=Path, required=True, help="data set file: decides classes and channels")
-    one.add_argument("--kwargs", type=_json, default={}, help="keywords of the model, JSON or @file")
+    one.add_argument("--kwargs", type=_json_object, default={}, help="keywords of the model, JSON or @file")
     one.add_argument(
-        "--initialisations", type=_json, required=True, help="name to {scheme, share, scale, options…}, JSON or @file"
+        "--initialisations",
+        type=_json_object,
+        required=True,
+        help="name to {scheme, share, scale, options…}, JSON or @file",
     )
     one.add_argument("--seeds", type=int, nargs="+", required=True)
     one.add_argument("--threads", type=int, default=1)
@@ -376,7 +453,7 @@ def _parser() -> argparse.ArgumentParser:
         "--initial", type=Path, nargs="+", required=True, help="initial weights, as `echos initialise` writes them"
     )
     one.add_argument("--run", type=Path, nargs="+", required=True, help="folder of each run, in the same order")
-    one.add_argument("--recipe", type=_json, default={}, help="the recipe, JSON or @file")
+    one.add_argument("--recipe", type=_json_object, default={}, help="the recipe, JSON or @file")
     one.add_argument("--dataset", required=True, help="the data set's name in tables")
     one.add_argument("--architecture", required=True, help="the architecture's name in tables")
     one.add_argument("--initialisation", required=True, help="the initialisation's name in tables")
@@ -390,7 +467,11 @@ def _parser() -> argparse.ArgumentParser:
     one.add_argument("--output", type=Path, required=True)
 
     one = command(verdicts)
-    one.add_argument("claims", type=_json, help="the config's claims, JSON or @file")
+    one.add_argument(
+        "claims",
+        type=_json_list_of("id", "paper", "statement", "rule", "needs", "options", "artifact"),
+        help="the config's claims, JSON or @file",
+    )
     one.add_argument("--runs", type=Path, nargs="?")
     one.add_argument("--structure", type=Path, nargs="?")
     one.add_argument("--scale", required=True, help="one phrase that says at which scale the numbers are")
@@ -398,8 +479,8 @@ def _parser() -> argparse.ArgumentParser:
 
     one = command(render)
     one.add_argument("notebook", type=Path)
-    one.add_argument("--inputs", type=_json, default={}, help="table name to its paths, JSON or @file")
-    one.add_argument("--options", type=_json, default={}, help="the artifact's options, JSON or @file")
+    one.add_argument("--inputs", type=_json_object, default={}, help="table name to its paths, JSON or @file")
+    one.add_argument("--options", type=_json_object, default={}, help="the artifact's options, JSON or @file")
     one.add_argument("--output", type=Path, required=True, help="the artifact's path without suffix")
     one.add_argument("--rendered", type=Path, required=True, help="the executed notebook")
     one.add_argument(
@@ -407,7 +488,11 @@ def _parser() -> argparse.ArgumentParser:
     )
 
     one = command(index)
-    one.add_argument("artifacts", type=_json, help="list of {id, title, caption, group, kind, stem}, JSON or @file")
+    one.add_argument(
+        "artifacts",
+        type=_json_list_of("id", "title", "caption", "group", "kind", "stem"),
+        help="list of {id, title, caption, group, kind, stem}, JSON or @file",
+    )
     one.add_argument("--title", required=True)
     one.add_argument("--output", type=Path, required=True)
     return parser

@@ -29,13 +29,19 @@ def gather_runs(folders: Iterable[str | Path]) -> pa.Table:
     Raises
     ------
     EchosError
-        A run is not finished, or one run is listed twice.
+        A run is not finished or broken, or one run is listed twice.
     """
     rows = []
     for folder in map(Path, folders):
         metrics = read_json(folder / "metrics.json")
-        first = read_table(folder / "history.parquet", "history", _CELL).slice(0, 1).to_pylist()[0]
-        rows.append(first | {key: metrics[key] for key in SCHEMAS["runs"].names if key not in _CELL})
+        first = read_table(folder / "history.parquet", "history", _CELL).slice(0, 1).to_pylist()
+        wanted = [key for key in SCHEMAS["runs"].names if key not in _CELL]
+        if not first or not isinstance(metrics, dict) or not set(wanted) <= set(metrics):
+            raise EchosError(
+                f"{folder}: expected a finished run with a history and the metrics {', '.join(wanted)}, found parts of one; "
+                "train it again"
+            )
+        rows.append(first[0] | {key: metrics[key] for key in wanted})
     frame = pd.DataFrame(rows, columns=SCHEMAS["runs"].names).sort_values(_CELL, ignore_index=True)
     twice = frame[frame.duplicated(_CELL)]
     if len(twice):

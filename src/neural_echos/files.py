@@ -60,7 +60,9 @@ def read_json(path: str | Path) -> Any:
         return json.loads(Path(path).read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise EchosError(f"{path}: expected a JSON file, found nothing; run the rule that makes it first") from None
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+    except OSError as error:
+        raise EchosError(f"{path}: expected a JSON file, found {error.strerror}; check the path") from None
+    except (ValueError, RecursionError) as error:
         raise EchosError(f"{path}: expected JSON, found something else ({error}); delete it and run again") from None
 
 
@@ -89,9 +91,9 @@ def _finite(value: Any) -> Any:
         return {str(key): _finite(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
         return [_finite(item) for item in value]
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    return value.item() if hasattr(value, "item") and getattr(value, "ndim", 0) == 0 else value
+    if hasattr(value, "item") and getattr(value, "ndim", 0) == 0:
+        value = value.item()
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _git(*arguments: str) -> str | None:

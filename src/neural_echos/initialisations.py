@@ -95,7 +95,7 @@ def dog(
         raise EchosError(f"dog: expected a square kernel, found {height}×{width}; leave that layer out with layers=…")
     if centres not in CENTRES:
         raise EchosError(
-            f"dog: expected centres to be one of {', '.join(CENTRES)}, found {centres!r}{nearest(centres, CENTRES)}"
+            f"dog: expected centres to be one of {', '.join(CENTRES)}, found {centres!r}{nearest(str(centres), CENTRES)}"
         )
     if not 0.0 <= p <= 1.0:
         raise EchosError(f"dog: expected p, the probability of an excitatory centre, in [0, 1], found {p}; correct it")
@@ -148,10 +148,10 @@ def init_depthwise_(
     Raises
     ------
     EchosError
-        Unknown name, option, scale; share outside (0, 1]; no depthwise layer to initialise; a kernel size that the
+        Unknown name, option, scale; seed below 0; share outside (0, 1]; no depthwise layer to initialise; a kernel size that the
         initialisation cannot draw (an even one for `dog`). The model is then unchanged.
     """
-    _check(name, share, scale, options)
+    _check(name, seed, share, scale, options)
     chosen = [layer for layer in layers_of(model) if layer.kind == "depthwise" and (layers is None or layers(layer))]
     if not chosen:
         raise EchosError(
@@ -163,7 +163,7 @@ def init_depthwise_(
     return [_put(layer, weights[layer.name], *drawn[layer.name]) for layer in chosen]
 
 
-def _check(name: str, share: float, scale: str, options: Mapping[str, Any]) -> None:
+def _check(name: str, seed: int, share: float, scale: str, options: Mapping[str, Any]) -> None:
     if name not in names():
         raise EchosError(f"initialisation {name!r}: expected one of {', '.join(names())}{nearest(name, names())}")
     known = list(inspect.signature(_REGISTRY[name]).parameters)[4:] if name in _REGISTRY else []
@@ -174,6 +174,8 @@ def _check(name: str, share: float, scale: str, options: Mapping[str, Any]) -> N
             )
     if scale not in SCALES:
         raise EchosError(f"scale: expected one of {', '.join(SCALES)}, found {scale!r}{nearest(scale, SCALES)}")
+    if seed < 0:
+        raise EchosError(f"seed: expected a whole number of at least 0, found {seed}; correct it")
     if not 0.0 < share <= 1.0:
         raise EchosError(f"share: expected the share of kernels to replace, in (0, 1], found {share}; correct it")
 
@@ -195,7 +197,7 @@ def _draw(
     if scale == "unit_l2":
         kernels = kernels / np.linalg.norm(kernels, axis=(1, 2), keepdims=True)
     elif scale == "match_default":
-        kernels = kernels * (float(weight.detach().double().std()) / kernels.std())
+        kernels = kernels * (float(weight.detach().double().std()) / kernels.std(ddof=1))
     return replaced, kernels
 
 
@@ -220,15 +222,20 @@ def _put(layer: Layer, weight: Any, replaced: np.ndarray, kernels: np.ndarray) -
 
 
 def _gammas(gamma: GammaOption, n: int, rng: np.random.Generator) -> np.ndarray:
-    if isinstance(gamma, Mapping):
-        bounds = list(gamma.get("uniform", ()))
-        if set(gamma) != {"uniform"} or len(bounds) != 2 or not 0 < bounds[0] <= bounds[1] < 1:
-            raise EchosError(
-                f"gamma: expected {{'uniform': [low, high]}} with 0 < low ≤ high < 1, found {dict(gamma)}; correct it"
-            )
-        return rng.uniform(bounds[0], bounds[1], n)
-    if isinstance(gamma, Sequence):
-        if not gamma:
-            raise EchosError("gamma: expected a list of at least one ratio, found an empty one; name the ratios")
-        return rng.choice(np.asarray(gamma, dtype=np.float64), n)
-    return np.full(n, float(gamma))
+    try:
+        if isinstance(gamma, Mapping):
+            ((distribution, (low, high)),) = gamma.items()
+            if distribution == "uniform" and 0 < low <= high < 1:
+                return rng.uniform(low, high, n)
+        elif not isinstance(gamma, str):
+            ratios = np.asarray(gamma, dtype=np.float64)
+            if ratios.ndim == 0:
+                return np.full(n, ratios)
+            if ratios.ndim == 1 and ratios.size:
+                return rng.choice(ratios, n)
+    except (TypeError, ValueError):
+        pass
+    raise EchosError(
+        "gamma: expected a ratio, a list of ratios, or {'uniform': [low, high]} with 0 < low ≤ high < 1, "
+        f"found {gamma!r}; correct it"
+    )

@@ -86,10 +86,9 @@ def layers_from_json(items: object, source: str | Path) -> list[Layer]:
 
 def bank_from_model(model: "nn.Module", name: str, *, regular_per_layer: int = 1000) -> pa.Table:
     """Extract the bank of a model in memory; see `bank_from_tensors`."""
-    parameters = dict(model.named_parameters())
 
     def read(layer: str) -> np.ndarray:
-        return parameters[f"{layer}.weight"].detach().float().cpu().numpy()
+        return model.get_submodule(layer).weight.detach().float().cpu().numpy()
 
     return bank_from_tensors(layers_of(model), read, name, name, regular_per_layer)
 
@@ -114,7 +113,7 @@ def bank_from_checkpoint(
     Raises
     ------
     EchosError
-        The file is missing, truncated, of another format, holds pickled code, lacks a layer, or has no depthwise kernel.
+        The file is missing, truncated, of another format, holds pickled code, lacks a layer, or has no spatial convolution.
     """
     path = Path(path)
     if not path.is_file():
@@ -131,11 +130,13 @@ def bank_from_checkpoint(
     if layers is None:
         layers = _layers_from_shapes(shapes)
     for layer in layers:
-        if layer.name not in keys or shapes[keys[layer.name]][-2:] != (layer.kernel_height, layer.kernel_width):
+        shape = shapes.get(keys.get(layer.name, ""), ())
+        fits = len(shape) == 4 and shape[2:] == (layer.kernel_height, layer.kernel_width)
+        if not fits or (layer.kind == "depthwise" and shape[1] != 1):
             size = f"{layer.kernel_height}×{layer.kernel_width}"
-            found = shapes.get(keys.get(layer.name, ""), "no such tensor")
+            found = shape if layer.name in keys else "no such tensor"
             raise EchosError(
-                f"{path}: expected a weight of {size} kernels for layer {layer.name!r}, found {found}; "
+                f"{path}: expected a weight of {layer.kind} {size} kernels for layer {layer.name!r}, found {found}; "
                 "the checkpoint belongs to another architecture: name the right one"
             )
     return bank_from_tensors(layers, lambda layer: read(keys[layer]), name, str(path), regular_per_layer)
@@ -163,6 +164,8 @@ def bank_from_tensors(
         One row per kernel, sorted by layer and channel. Kernels that are not finite stay in (they are counted, and
         dropped where kernels are normalised), and the log says how many there are.
     """
+    if regular_per_layer < 0:
+        raise EchosError(f"regular_per_layer: expected a number of at least 0, found {regular_per_layer}; correct it")
     if not layers:
         raise EchosError(
             f"{source}: expected convolutions with kernels larger than 1×1, found none; choose a model that has depthwise layers"
@@ -243,7 +246,7 @@ def _open_pickle(path: Path) -> tuple[dict[str, tuple[int, ...]], Callable[[str]
             f"{path}: expected a checkpoint of plain tensors, found pickled code or a file that is no checkpoint; "
             "it was not opened: convert it to safetensors where you trust it"
         ) from None
-    except (RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
+    except Exception as error:  # a broken file makes torch raise nearly anything
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise EchosError(
             f"{path}: expected a whole PyTorch checkpoint, found a broken one ({reason}); fetch it again"

@@ -20,12 +20,17 @@ def render_notebook(notebook: Path, rendered: Path, draft: Path, parameters: Map
     Raises
     ------
     EchosError
-        The notebook is missing or broken, or one of its cells failed.
+        The notebook is missing or broken, one of its cells failed, or its kernel died.
     """
     import nbformat
     import papermill
+    from nbclient.exceptions import DeadKernelError
     from papermill.exceptions import PapermillExecutionError
 
+    try:
+        nbformat.read(notebook, as_version=4)
+    except (OSError, ValueError, AttributeError, nbformat.ValidationError) as error:
+        raise EchosError(f"{notebook}: expected a notebook, found {str(error).splitlines()[0]}; restore it") from None
     draft.parent.mkdir(parents=True, exist_ok=True)
     logging.getLogger("papermill").setLevel(logging.WARNING)
     os.environ.setdefault("PYDEVD_DISABLE_FILE_VALIDATION", "1")
@@ -35,6 +40,7 @@ def render_notebook(notebook: Path, rendered: Path, draft: Path, parameters: Map
             str(draft),
             parameters=dict(parameters),
             kernel_name="python3",
+            language="python",
             progress_bar=False,
             extra_arguments=["--IPKernelApp.log_level=40"],
         )
@@ -42,8 +48,10 @@ def render_notebook(notebook: Path, rendered: Path, draft: Path, parameters: Map
         raise EchosError(
             f"{notebook}: cell {error.exec_count} failed with {error.ename}: {error.evalue}; see {draft}"
         ) from None
-    except (FileNotFoundError, nbformat.reader.NotJSONError, nbformat.ValidationError) as error:
-        raise EchosError(f"{notebook}: expected a notebook, found {str(error).splitlines()[0]}; restore it") from None
+    except DeadKernelError:
+        raise EchosError(
+            f"{notebook}: expected a kernel that lives, found it killed; give the job more memory"
+        ) from None
     with atomic_path(rendered) as temporary:
         temporary.write_bytes(draft.read_bytes())
 

@@ -172,8 +172,8 @@ def read_table(path: str | Path, name: str, columns: Sequence[str] | None = None
         return pq.read_table(path, columns=list(columns) if columns else None)
     except FileNotFoundError:
         raise EchosError(f"{path}: expected a {name} table, found no file; run the rule that makes it first") from None
-    except (pa.ArrowException, OSError) as error:
-        found = str(error).splitlines()[0]
+    except (pa.ArrowException, OSError, ValueError) as error:
+        found = (str(error) or type(error).__name__).splitlines()[0]
         raise EchosError(
             f"{path}: expected a {name} table in Parquet, found {found}; delete it and run again"
         ) from None

@@ -4,6 +4,7 @@ A rule turns tables into a value, its 95 % interval, and a reading (supported, n
 about another data set than the one at hand, the verdict is "not run at this scale", and the reading is only told as a remark.
 """
 
+import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -58,6 +59,11 @@ def decide(claims: Sequence[Mapping[str, Any]], tables: Tables, scale: str) -> p
         "runs" and "structure", either possibly empty.
     scale : str
         One phrase that says at which scale this preset runs.
+
+    Raises
+    ------
+    EchosError
+        A claim names an unknown rule, or options that its rule does not take.
     """
     rows = []
     for claim in claims:
@@ -65,7 +71,14 @@ def decide(claims: Sequence[Mapping[str, Any]], tables: Tables, scale: str) -> p
             raise EchosError(
                 f"claim {claim['id']}: expected a rule among {rules()}, found {claim['rule']!r}{nearest(claim['rule'], rules())}"
             )
-        measured = _RULES[claim["rule"]](tables, **claim["options"])
+        rule_of = _RULES[claim["rule"]]
+        try:
+            inspect.signature(rule_of).bind(tables, **claim["options"])
+        except TypeError as error:
+            raise EchosError(
+                f"claim {claim['id']}: expected the options of {claim['rule']}, found {claim['options']} ({error}); correct them"
+            ) from None
+        measured = rule_of(tables, **claim["options"])
         about = claim["needs"]
         verdict, reason = measured.reading, measured.remark
         if measured.value is None:
@@ -108,7 +121,7 @@ def structure_beats_controls(tables: Tables, *, role: str = "trained") -> Readin
     table = tables["structure"]
     trained = table[(table.role == role) & (table.kind == "depthwise")] if len(table) else table
     untrained = table[table.role == "untrained"] if len(table) else table
-    regular = table[(table.role != "untrained") & (table.kind == "regular")] if len(table) else table
+    regular = table[table.role.str.startswith("trained") & (table.kind == "regular")] if len(table) else table
     controls = pd.concat([untrained, regular])
     margins = [
         row.low - controls[controls.kernel_size == row.kernel_size].high.max()
@@ -120,8 +133,8 @@ def structure_beats_controls(tables: Tables, *, role: str = "trained") -> Readin
     low, high = float(np.min(margins)), float(np.max(margins))
     reading = SUPPORTED if low > 0 else NOT_SUPPORTED if high < 0 else INCONCLUSIVE
     remark = f"{sum(margin > 0 for margin in margins)} of {len(margins)} banks and sizes are above their controls"
-    if not len(regular):
-        remark += "; no trained regular convolution at hand, so only the untrained half of the claim was tested"
+    if not regular.kernel_size.isin(trained.kernel_size).any():
+        remark += "; no trained regular convolution of the same size at hand, so only the untrained half of the claim was tested"
         reading = INCONCLUSIVE if reading == SUPPORTED else reading
     return Reading(measured, float(np.median(margins)), low, high, reading, remark)
 
@@ -166,6 +179,8 @@ def gain(
     measured = f"top-1 of {initialisation} − {baseline} on {dataset}, paired by seed, mean over {len(architectures)} architectures"
     pairs = paired(tables["runs"], initialisation, baseline)
     pairs = pairs[(pairs.dataset == dataset) & pairs.architecture.isin(architectures)]
+    if expect not in ("positive", "none"):
+        raise EchosError(f"gain: expected expect to be 'positive' or 'none', found {expect!r}; correct the claim")
     if not len(pairs):
         return Reading(measured)
     value, low, high = mean_interval(pairs.groupby("seed").difference.mean().to_numpy())
@@ -184,9 +199,13 @@ def gain_grows_with_size(
     measured = f"slope of the gain of {initialisation} over {baseline} with kernel size, per tap of side, on {dataset}"
     pairs = paired(tables["runs"], initialisation, baseline)
     pairs = pairs[(pairs.dataset == dataset) & pairs.architecture.isin(architectures)]
-    if pairs.kernel_size.nunique() < 2:
+    slopes = [
+        np.polyfit(one.kernel_size, one.difference, 1)[0]
+        for _, one in pairs.groupby("seed")
+        if one.kernel_size.nunique() > 1
+    ]
+    if not slopes:
         return Reading(measured)
-    slopes = [np.polyfit(one.kernel_size, one.difference, 1)[0] for _, one in pairs.groupby("seed")]
     value, low, high = mean_interval(slopes)
     return Reading(measured, value, low, high, _positive(low, high))
 
@@ -230,4 +249,4 @@ def _at_hand(options: Mapping[str, Any], tables: Tables) -> set[str]:
     if "dataset" in options:
         return {options["dataset"]}
     table = tables["structure"]
-    return set(table[table.role == "trained"].trained_on) if len(table) else set()
+    return set(table[table.role == options.get("role", "trained")].trained_on) if len(table) else set()

@@ -4,7 +4,7 @@ Every function takes the tables that `read` returns and declared options, and re
 each scaled by its own largest tap, so that a channel's scale cannot hide its shape.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -37,24 +37,23 @@ _GROUPS = {"trained": "o", "regular": "s", "untrained": "x"}
 def kernels_beside_dogs(
     tables: Tables,
     *,
+    models: Sequence[str],
     gammas: Sequence[float],
     size: int | None = None,
-    models: Sequence[str] = (),
-    without: Sequence[str] = (),
     kernels: int = 24,
     note: str = "",
 ) -> Artifact:
     """Figure 1: trained kernels that look most like a Difference of Gaussians, beside that family; by default the largest."""
     fits = tables["fits"]
-    fits = fits[fits.model.isin(_chosen(fits.model.unique(), models, without)) & (fits.kind == "depthwise")]
+    fits = fits[fits.model.isin(models) & (fits.kind == "depthwise")]
     size = size or int(fits.kernel_height.max() if len(fits) else 0)
     fits = fits[fits.kernel_height == size]
     if not len(fits):
         raise EchosError(
-            f"figure 1: expected depthwise {size}×{size} kernels, found none in {models or 'any model'}; choose others"
+            f"figure 1: expected depthwise kernels of size {size or 3} in {', '.join(models)}, found none; choose other models"
         )
-    columns = 6, 6, *[-(-len(gammas) // 4)] * 2
-    figure, axes = canvas(1, 4, (7.2, 0.8 + 26 / sum(columns)), width_ratios=columns)
+    columns = 6, 6, *[max(2, -(-len(gammas) // 4))] * 2
+    figure, axes = canvas(1, 4, (7.2, 0.8 + 25 / sum(columns)), width_ratios=columns)
     for axis, sign, name in zip(axes[0], (-1, 1), ("inhibitory", "excitatory"), strict=False):
         best = fits[fits.sign == sign].nlargest(kernels, "cosine")
         shown = [_taps(tables["bank"][model], rows.row) for model, rows in best.groupby("model", sort=False)]
@@ -111,14 +110,13 @@ def dog_kernels_by_ratio(tables: Tables, *, size: int, gammas: Sequence[float]) 
 def kernel_samples(
     tables: Tables,
     *,
+    models: Sequence[str],
     seed: int,
-    models: Sequence[str] = (),
-    without: Sequence[str] = (),
     kernels: int = 40,
     note: str = "",
 ) -> Artifact:
     """Figure 4: random depthwise kernels of several models and sizes."""
-    panels = _panels(tables["bank"], _chosen(tables["bank"], models, without), "figure 4")
+    panels = _panels(tables["bank"], models, "figure 4")
     columns = min(4, len(panels))
     rows = -(-len(panels) // columns)
     figure, axes = canvas(rows, columns, (7.2, 1.25 * rows + 0.3))
@@ -140,9 +138,8 @@ def kernel_samples(
 def clusters_with_averages(
     tables: Tables,
     *,
+    models: Sequence[str],
     seed: int,
-    models: Sequence[str] = (),
-    without: Sequence[str] = (),
     kernels: int = 25,
     note: str = "",
 ) -> Artifact:
@@ -151,7 +148,7 @@ def clusters_with_averages(
     Each kernel is shown as clustered, with its mean subtracted. Columns are sorted as in the paper: the rest on the left,
     inhibitory in the middle, excitatory on the right. The kernels have unit norm, so an average's norm tells how alike they are.
     """
-    panels = _panels(tables["bank"], _chosen(tables["bank"], models, without), "figure 5")
+    panels = _panels(tables["bank"], models, "figure 5")
     panels = [panel for panel in panels if len(_clusters(tables, *panel))]
     if not panels:
         raise EchosError(
@@ -183,10 +180,11 @@ def clusters_with_averages(
             top, bottom = axes[row, column], axes[row + 1, column]
             image = draw_kernels(top, taps - taps.mean(axis=(1, 2), keepdims=True), 5)
             top.set_title(f"{centroid.name}, {percent(len(rows) / len(members), 0)}")
-            draw_kernels(bottom, np.asarray(centroid.taps).reshape(1, size, size), 1)
-            bottom.set_title(f"norm {np.linalg.norm(centroid.taps):.2f}")
+            average = np.asarray(centroid.taps).reshape(1, size, size)
+            draw_kernels(bottom, average, 1)
+            bottom.set_title(f"norm {np.linalg.norm(average):.2f}")
         axes[row, first].text(
-            -0.12,
+            -0.2,
             0.5,
             f"{model}\n{size}×{size}",
             rotation=90,
@@ -211,16 +209,17 @@ def regular_kernels_as_control(
     """Trained depthwise kernels against untrained ones and regular ones: samples, and the share that is structured."""
     structure = _labelled(tables["structure"][tables["structure"].role.isin(["trained", "untrained"])])
     groups = [name for name in _GROUPS if (structure.group == name).any()]
-    figure, axes = canvas(len(groups), 2, (7.2, 1.8 + 0.24 * len(structure)), width_ratios=[1, 1.3])
+    height = max(1.8 + 0.24 * len(structure), 1.3 * len(groups) + 0.3)
+    figure, axes = canvas(len(groups), 2, (7.2, height), width_ratios=[1, 1.3])
     for axis, group in zip(axes[:, 0], groups, strict=True):
         bank = structure[structure.group == group].nlargest(1, "kernel_size").iloc[0]
         shown = _of_kind(tables["bank"][bank.model], bank.kernel_size, bank.kind)
         image = draw_kernels(axis, _sample(shown, kernels, seed), 8)
-        axis.set_title(f"{group}: {bank.model}, {bank.kernel_size}×{bank.kernel_size}")
+        axis.set_title(f"{group}:\n{bank.model}, {bank.kernel_size}×{bank.kernel_size}")
     colour_bar(figure, image, list(axes[:, 0]))
     for axis in axes[:, 1]:
         axis.remove()
-    _draw_shares(figure.add_subplot(axes[0, 1].get_gridspec()[:, 1]), structure, 1 - quantile)
+    _draw_shares(figure.add_subplot(axes[0, 1].get_gridspec()[:, 1]), structure, 1 - quantile, height)
     shares = structure.groupby("group").share.median()
     told = ", ".join(f"{name} {percent(shares[name])}" for name in groups)
     return finished(
@@ -228,8 +227,8 @@ def regular_kernels_as_control(
     )
 
 
-def _draw_shares(axis: Axes, structure: pd.DataFrame, chance: float) -> None:
-    """Draw the structured share of every bank with its interval, and the share that noise has."""
+def _draw_shares(axis: Axes, structure: pd.DataFrame, chance: float, height: float) -> None:
+    """Draw the structured share of every bank with its interval, and the share that noise has; `height` inches of figure."""
     ordered = structure.sort_values(["kernel_size", "group", "model"], ascending=[True, True, False], ignore_index=True)
     for group, marker in _GROUPS.items():
         rows = ordered[ordered.group == group]
@@ -242,16 +241,18 @@ def _draw_shares(axis: Axes, structure: pd.DataFrame, chance: float) -> None:
     ]
     axis.set_yticks(ordered.index, labels)
     axis.set(xlim=(0, 1), xlabel="structured share, with its 95 % interval over layers")
-    axis.legend(frameon=False, loc="upper center", bbox_to_anchor=(0.4, -0.5 / (1 + 0.24 * len(ordered))), ncols=4)
+    axis.legend(frameon=False, loc="upper center", bbox_to_anchor=(0.4, -0.5 / (height - 0.8)), ncols=4)
 
 
-def cluster_shares_by_depth(
-    tables: Tables, *, models: Sequence[str] = (), without: Sequence[str] = (), note: str = ""
-) -> Artifact:
+def cluster_shares_by_depth(tables: Tables, *, models: Sequence[str], note: str = "") -> Artifact:
     """Share of excitatory, inhibitory and other clusters in each layer, by depth and model."""
     clusters = tables["clusters"]
     clusters = clusters[(clusters.clustering != "free") & (clusters.kind == "depthwise")]
-    present = [model for model in _chosen(clusters.model.unique(), models, without) if (clusters.model == model).any()]
+    present = [model for model in models if (clusters.model == model).any()]
+    if not present:
+        raise EchosError(
+            f"figure 7: expected depthwise kernels in {', '.join(models)}, found none; choose other models"
+        )
     clusters = clusters[clusters.model.isin(present)]
     columns = min(4, len(present))
     rows = -(-len(present) // columns)
@@ -403,11 +404,6 @@ def accuracy_by_initialisation(
         f"{initialisations[-1]} − {initialisations[0]} on {dataset}, mean over {len(architectures)} architectures: "
         f"{points(*gains)} points (95 % interval over {pairs.seed.nunique()} seeds).",
     )
-
-
-def _chosen(present: Iterable[str], models: Sequence[str], without: Sequence[str]) -> list[str]:
-    """List the models that a figure shows: those that are named, or all that are present, but some."""
-    return [model for model in models or present if model not in without]
 
 
 def _panels(banks: dict[str, pa.Table], models: Sequence[str], figure: str) -> list[tuple[str, int]]:

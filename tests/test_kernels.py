@@ -1,0 +1,459 @@
+"""Kernels: counts that the papers state, taps that are the model's own, and every checkpoint that must be refused."""
+
+import logging
+import pickle
+import random
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pytest
+import timm
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from safetensors.torch import save_file
+from torch import nn
+
+import neural_echos.architectures  # noqa: F401  (registers convmixer_small and hornet_…)
+from neural_echos.errors import EchosError
+from neural_echos.kernels import (
+    Layer,
+    bank_from_checkpoint,
+    bank_from_model,
+    layers_from_json,
+    layers_of,
+    layers_to_json,
+)
+from neural_echos.tables import SCHEMAS, kernel_sizes, kernels_of
+
+WEIGHTS = Path(__file__).resolve().parents[2] / "shared" / "data" / "weights"
+needs_weights = pytest.mark.skipif(
+    not WEIGHTS.is_dir(), reason="needs the data folder beside the checkout (../shared/data)"
+)
+MODELS = ("mobilenetv2_035", "convnext_atto", "convmixer_small", "hornet_small_images")
+
+
+def on_meta(name: str) -> nn.Module:
+    with torch.device("meta"):
+        return timm.create_model(name)
+
+
+def fresh(name: str) -> nn.Module:
+    torch.manual_seed(0)
+    return timm.create_model(name)
+
+
+def counts(bank: pa.Table) -> Counter[tuple[str, int, int]]:
+    return Counter(zip(*(bank[name].to_pylist() for name in ("kind", "kernel_height", "kernel_width")), strict=True))
+
+
+def complaint(path: Path, layers: list[Layer] | None = None) -> str:
+    """Extract in vain: one sentence that names the file."""
+    with pytest.raises(EchosError) as caught:
+        bank_from_checkpoint(path, "m", layers=layers)
+    assert "\n" not in str(caught.value)
+    assert str(caught.value).startswith(f"{path}: expected ")
+    return str(caught.value).removeprefix(f"{path}: ")
+
+
+def small() -> nn.Module:
+    """Make a model with one layer of each sort: grey stem, depthwise, multiplied depthwise, grouped, 1×1."""
+    torch.manual_seed(0)
+    return nn.Sequential(
+        nn.Conv2d(1, 4, 3, stride=2),
+        nn.Conv2d(4, 4, 5, groups=4, dilation=2, bias=False),
+        nn.BatchNorm2d(4),
+        nn.Conv2d(4, 12, (1, 7), groups=4),
+        nn.Conv2d(12, 6, 3, groups=3),
+        nn.Conv2d(6, 6, 1, groups=6),
+        nn.Conv2d(6, 2, 1),
+        nn.ConvTranspose2d(2, 2, 2, groups=2),
+        nn.Conv1d(4, 4, 3, groups=4),
+    )
+
+
+# What is a kernel
+
+
+@pytest.mark.parametrize(
+    ("name", "count", "size"),
+    [
+        ("convnext_tiny", 6_624, 7),
+        ("convnext_small", 13_536, 7),
+        ("convnext_base", 18_048, 7),
+        ("convnext_large", 27_072, 7),
+        ("convnext_xlarge", 36_096, 7),
+        ("convnextv2_atto", 1_840, 7),
+        ("convnextv2_femto", 2_208, 7),
+        ("convnextv2_pico", 2_944, 7),
+        ("convnextv2_nano", 4_320, 7),
+        ("convnextv2_tiny", 6_624, 7),
+        ("convmixer_768_32", 24_576, 7),
+        ("convmixer_1536_20", 30_720, 9),
+        ("hornet_tiny_7x7", 11_488, 7),
+        ("mobilenetv2_035", 2_608, 3),
+    ],
+)
+def test_published_networks_have_as_many_depthwise_kernels_as_the_papers_say(name, count, size):
+    model = on_meta(name)
+    depthwise = [layer for layer in layers_of(model) if layer.kind == "depthwise"]
+    assert sum(model.get_submodule(layer.name).out_channels for layer in depthwise) == count
+    assert {(layer.kernel_height, layer.kernel_width) for layer in depthwise} == {(size, size)}
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_a_bank_holds_what_the_modules_hold(name):
+    model = fresh(name)
+    bank = bank_from_model(model, name, regular_per_layer=10**9)
+    expected = Counter()
+    for module in model.modules():
+        if isinstance(module, nn.Conv2d) and module.kernel_size != (1, 1):
+            kind = "depthwise" if module.groups == module.in_channels > 1 else "regular"
+            expected[kind, *module.kernel_size] += module.weight.shape[0] * module.weight.shape[1]
+    assert counts(bank) == expected
+    assert bank.schema == SCHEMAS["bank"]
+    assert bank["model"].unique().to_pylist() == [name]
+
+
+def test_every_sort_of_layer_is_told_apart():
+    found = {layer.name: layer for layer in layers_of(small())}
+    assert found == {
+        "0": Layer("0", "regular", 0, 0.0, 3, 3, 2, 1),  # one input channel: nothing to be depthwise over
+        "1": Layer("1", "depthwise", 0, 0.0, 5, 5, 1, 2),
+        "3": Layer("3", "depthwise", 1, 1.0, 1, 7, 1, 1),
+        "4": Layer("4", "regular", 1, 1.0, 3, 3, 1, 1),  # groups of several channels
+    }
+
+
+def test_rows_are_sorted_and_every_tap_is_the_models_own():
+    model = small()
+    bank = bank_from_model(model, "small")
+    assert bank["layer"].to_pylist() == ["0"] * 4 + ["1"] * 4 + ["3"] * 12 + ["4"] * 24
+    for row in bank.to_pylist():
+        kernel = model.get_submodule(row["layer"]).weight[row["channel"], row["input_channel"]]
+        assert row["taps"] == kernel.flatten().tolist()
+        assert (row["kernel_height"], row["kernel_width"]) == kernel.shape
+    assert bank.filter(pc.equal(bank["layer"], "3"))["channel"].to_pylist() == list(range(12))
+
+
+def test_a_single_convolution_and_a_shared_weight_are_models_too():
+    conv = nn.Conv2d(4, 4, 3, groups=4)
+    assert bank_from_model(conv, "one").num_rows == 4
+    twin = nn.Conv2d(4, 4, 3, groups=4)
+    twin.weight = conv.weight
+    bank = bank_from_model(nn.Sequential(conv, twin), "two")
+    assert bank["taps"].to_pylist()[:4] == bank["taps"].to_pylist()[4:]
+
+
+@pytest.mark.parametrize(
+    "model", [nn.Sequential(), nn.Linear(3, 3), nn.Sequential(nn.Conv2d(3, 8, 1), nn.Conv1d(8, 8, 3))]
+)
+def test_a_model_without_spatial_convolutions_is_refused(model):
+    with pytest.raises(EchosError, match=r"^x: expected convolutions with kernels larger than 1×1, found none"):
+        bank_from_model(model, "x")
+
+
+@settings(deadline=None, max_examples=30)
+@given(
+    outputs=st.integers(1, 12),
+    inputs=st.integers(1, 12),
+    cap=st.integers(0, 160),
+    size=st.sampled_from([(3, 3), (1, 2)]),
+)
+def test_regular_layers_are_thinned_evenly_and_depthwise_ones_never(outputs, inputs, cap, size):
+    model = nn.Sequential(nn.Conv2d(inputs, outputs, size), nn.Conv2d(outputs + 1, outputs + 1, 3, groups=outputs + 1))
+    bank = bank_from_model(model, "m", regular_per_layer=cap)
+    regular = bank.filter(pc.equal(bank["layer"], "0")).to_pandas()
+    pairs = regular.channel.to_numpy() * inputs + regular.input_channel.to_numpy()
+    assert len(pairs) == min(cap, outputs * inputs)
+    assert (np.diff(pairs) > 0).all()
+    if len(pairs) > 1:
+        assert (pairs[0], pairs[-1]) == (0, outputs * inputs - 1)
+        assert np.diff(pairs).max() - np.diff(pairs).min() <= 1
+    for row in regular.itertuples():
+        expected = model[0].weight[row.channel, row.input_channel].flatten().tolist()
+        assert list(row.taps) == expected
+    assert bank.num_rows - len(pairs) == outputs + 1
+
+
+def test_a_negative_number_of_regular_kernels_is_refused():
+    with pytest.raises(EchosError, match="expected a number of at least 0, found -1"):
+        bank_from_model(small(), "m", regular_per_layer=-1)
+
+
+# Checkpoints
+
+
+def as_safetensors(state: dict[str, torch.Tensor], path: Path) -> Path:
+    save_file(state, path.with_suffix(".safetensors"))
+    return path.with_suffix(".safetensors")
+
+
+def as_pth(state: object, path: Path) -> Path:
+    torch.save(state, path.with_suffix(".pth"))
+    return path.with_suffix(".pth")
+
+
+WAYS: dict[str, Callable[[dict[str, torch.Tensor], Path], Path]] = {
+    "safetensors": as_safetensors,
+    "pth": as_pth,
+    "old pth": lambda state, path: (
+        torch.save(state, path / "old.bin", _use_new_zipfile_serialization=False) or path / "old.bin"
+    ),
+    "state_dict": lambda state, path: as_pth({"epoch": 3, "state_dict": state}, path),
+    "model": lambda state, path: as_pth({"model": state, "args": {"lr": 0.1}}, path),
+    "module.": lambda state, path: as_pth(
+        {"state_dict": {f"module.{key}": value for key, value in state.items()}}, path
+    ),
+    "module. in safetensors": lambda state, path: as_safetensors({f"module.{k}": v for k, v in state.items()}, path),
+}
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_the_checkpoint_gives_the_models_bank(tmp_path, way):
+    model = fresh("convmixer_small")
+    path = WAYS[way](model.state_dict(), tmp_path)
+    expected = bank_from_model(model, "m")
+    assert bank_from_checkpoint(path, "m", layers=layers_of(model)).equals(expected)
+    bare = bank_from_checkpoint(path, "m")  # by the shapes alone: strides and dilations stay unknown
+    known = [name for name in expected.column_names if name not in ("stride", "dilation", "layer_index", "depth")]
+    order = [("layer", "ascending"), ("channel", "ascending"), ("input_channel", "ascending")]
+    assert bare.select(known).sort_by(order).equals(expected.select(known).sort_by(order))
+    assert bare["stride"].null_count == bare["dilation"].null_count == bare.num_rows
+
+
+@pytest.mark.parametrize("way", ["safetensors", "pth"])
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
+def test_other_floats_are_read_exactly(tmp_path, way, dtype):
+    model = fresh("convmixer_small").to(dtype)
+    path = WAYS[way](model.state_dict(), tmp_path)
+    assert bank_from_checkpoint(path, "m", layers=layers_of(model)).equals(bank_from_model(model, "m"))
+
+
+def test_only_the_kernels_are_read_from_safetensors(tmp_path):
+    model = small()
+    others = {"huge": torch.zeros(1000, 1000, dtype=torch.int64), "table.weight": torch.zeros(5, 5, dtype=torch.int8)}
+    path = as_safetensors({**model.state_dict(), **others}, tmp_path)
+    raw = path.read_bytes()
+    start = raw.index(b"\0" * 4_000_000)
+    with path.open("r+b") as file:
+        file.seek(start)
+        file.write(b"\xff" * 4_000_000)  # what is not a kernel may be rubbish
+    assert bank_from_checkpoint(path, "m", layers=layers_of(model)).equals(bank_from_model(model, "m"))
+
+
+def test_layers_without_a_model_are_sorted_as_people_count(tmp_path):
+    names = ["blocks.10.dw", "blocks.9.dw", "blocks.9.a", "stem", "blocks.9b.dw", "1.x"]
+    path = as_safetensors({f"{name}.weight": torch.ones(2, 1, 3, 3) for name in names}, tmp_path)
+    bank = bank_from_checkpoint(path, "m")
+    expected = ["1.x", "blocks.9.a", "blocks.9.dw", "blocks.9b.dw", "blocks.10.dw", "stem"]
+    assert bank["layer"].unique().to_pylist() == expected
+    assert bank["layer_index"].unique().to_pylist() == [0, 1, 2, 3, 4, 5]
+    np.testing.assert_allclose(bank["depth"].unique().to_pylist(), np.arange(6) / 5)
+
+
+def test_shapes_alone_decide_the_kind(tmp_path):
+    shapes = {
+        "depthwise.weight": (8, 1, 3, 3),
+        "regular.weight": (8, 4, 3, 3),
+        "lonely.weight": (1, 1, 5, 5),
+        "pointwise.weight": (8, 8, 1, 1),
+        "linear.weight": (7, 7),
+        "volume.weight": (4, 1, 3, 3, 3),
+        "bias": (8,),
+    }
+    path = as_safetensors({name: torch.randn(shape) for name, shape in shapes.items()}, tmp_path)
+    bank = bank_from_checkpoint(path, "m")
+    assert counts(bank) == {("depthwise", 3, 3): 8, ("regular", 3, 3): 32, ("regular", 5, 5): 1}
+
+
+@needs_weights
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("mcunet_in3_imagenet.pth", {7: 1_544, 5: 744, 3: 1_128}),
+        ("mcunet_in3_imagenet.safetensors", {7: 1_544, 5: 744, 3: 1_128}),
+        ("mcunet_in4_imagenet.depthwise.safetensors", {7: 1_648, 5: 2_016, 3: 872}),
+        ("mobilenet_edgetpu_imagenet.depthwise.safetensors", {5: 2_688, 3: 4_736}),
+        ("mobilenet_v1_imagenet.depthwise.safetensors", {3: 4_960}),
+        ("mobilenet_v2_imagenet.depthwise.safetensors", {3: 7_136}),
+        ("mobilenet_v2_w035_imagenet.depthwise.safetensors", {3: 2_608}),
+        ("random_weights_control.depthwise.safetensors", {7: 640, 5: 2_608, 3: 1_656}),
+    ],
+)
+def test_real_weights_have_the_counts_of_their_readme(name, expected):
+    bank = bank_from_checkpoint(WEIGHTS / name, "m")
+    depthwise = bank.filter(pc.equal(bank["kind"], "depthwise"))
+    assert {
+        height: len(kernels_of(depthwise, height, width)[0]) for height, width in kernel_sizes(depthwise)
+    } == expected
+    assert all(np.isfinite(kernels_of(bank, *size)[1]).all() for size in kernel_sizes(bank))
+
+
+@needs_weights
+def test_both_formats_of_one_checkpoint_give_one_bank():
+    first, second = (
+        bank_from_checkpoint(WEIGHTS / f"mcunet_in3_imagenet.{suffix}", "m") for suffix in ("pth", "safetensors")
+    )
+    assert first.equals(second)
+
+
+# What must be refused
+
+
+@pytest.mark.parametrize("name", ["absent.safetensors", "absent.pth", "."])
+def test_a_missing_checkpoint_is_one_sentence(tmp_path, name):
+    assert "expected a checkpoint, found no file" in complaint(tmp_path / name)
+
+
+@pytest.mark.parametrize("name", ["x.onnx", "x", "x.safetensors.part"])
+def test_another_suffix_is_refused(tmp_path, name):
+    (tmp_path / name).write_bytes(b"x")
+    assert complaint(tmp_path / name).startswith("expected .safetensors, .pth, .pt or .bin, found")
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
+    """One small checkpoint as bytes in each format."""
+    state, folder = small().state_dict(), tmp_path_factory.mktemp("whole")
+    return {way: WAYS[way](state, folder).read_bytes() for way in ("safetensors", "pth", "old pth")}
+
+
+@pytest.mark.parametrize("way", ["safetensors", "pth", "old pth"])
+def test_a_checkpoint_cut_short_is_one_sentence(tmp_path, whole, way):
+    raw = whole[way]
+    path = tmp_path / ("x.safetensors" if way == "safetensors" else "x.pth")
+    for length in {*range(0, len(raw), len(raw) // 50), 1, 7, 8, 9, len(raw) - 1}:
+        path.write_bytes(raw[:length])
+        assert "expected a whole" in (said := complaint(path)) or "no checkpoint" in said
+
+
+@settings(deadline=None, max_examples=60)
+@given(raw=st.binary(max_size=300))
+@pytest.mark.parametrize("suffix", [".safetensors", ".pth"])
+def test_random_bytes_are_one_sentence(tmp_path_factory, suffix, raw):
+    path = tmp_path_factory.getbasetemp() / f"random{suffix}"
+    path.write_bytes(raw)
+    assert complaint(path)
+
+
+@pytest.mark.parametrize("way", ["safetensors", "pth", "old pth"])
+def test_a_damaged_checkpoint_is_read_or_refused_and_never_crashes(tmp_path, whole, way):
+    rng = random.Random(0)
+    path = tmp_path / ("x.safetensors" if way == "safetensors" else "x.pth")
+    read = 0
+    for _ in range(150):
+        raw = bytearray(whole[way])
+        for _ in range(rng.randint(1, 3)):
+            raw[rng.randrange(len(raw))] = rng.randrange(256)
+        path.write_bytes(raw)
+        try:
+            read += bank_from_checkpoint(path, "m").num_rows > 0
+        except EchosError as error:
+            assert "\n" not in str(error)
+    assert 0 < read < 150
+
+
+class Bomb:
+    """Writes a file when it is unpickled."""
+
+    def __init__(self, path: Path):
+        self.path = path
+
+    def __reduce__(self) -> tuple[Callable[..., object], tuple[object, ...]]:
+        return Path.touch, (self.path,)
+
+
+@pytest.mark.parametrize("wrapped", [False, True])
+@pytest.mark.parametrize("how", ["torch", "old torch", "pickle"])
+def test_a_checkpoint_that_holds_code_is_not_executed(tmp_path, how, wrapped):
+    target, path = tmp_path / "boom", tmp_path / "x.pth"
+    loaded = {"state_dict": small().state_dict(), "extra": Bomb(target)} if wrapped else Bomb(target)
+    if how == "pickle":
+        path.write_bytes(pickle.dumps(loaded))
+    else:
+        torch.save(loaded, path, _use_new_zipfile_serialization=how == "torch")
+    assert "pickled code" in complaint(path)
+    assert not target.exists()
+    torch.load(path, weights_only=False) if how != "pickle" else pickle.loads(path.read_bytes())
+    assert target.exists()  # the bomb was a live one
+
+
+def test_a_whole_pickled_model_is_refused(tmp_path):
+    assert "pickled code" in complaint(as_pth(small(), tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        ([1, 2], "expected a state dict, found list"),
+        (torch.zeros(3, 1, 3, 3), "expected a state dict, found Tensor"),
+        ({}, "expected convolutions with kernels larger than 1×1, found none"),
+        (
+            {"state_dict": {"a": torch.zeros(3, 3), "b": 5}},
+            "expected convolutions with kernels larger than 1×1, found none",
+        ),
+    ],
+)
+def test_what_is_no_state_dict_is_refused(tmp_path, content, expected):
+    assert expected in complaint(as_pth(content, tmp_path))
+
+
+@pytest.mark.parametrize(("way", "dtype"), [("safetensors", "I8"), ("pth", "torch.int8")])
+def test_integer_kernels_are_refused_by_name(tmp_path, way, dtype):
+    path = WAYS[way]({"blocks.0.dw.weight": torch.ones(4, 1, 3, 3, dtype=torch.int8)}, tmp_path)
+    assert complaint(path).startswith(f"expected float weights in 'blocks.0.dw.weight', found {dtype}; de-quantise")
+
+
+@pytest.mark.parametrize("way", ["safetensors", "pth"])
+def test_the_checkpoint_of_another_architecture_is_refused(tmp_path, way):
+    convmixer = fresh("convmixer_small")
+    path = WAYS[way](convmixer.state_dict(), tmp_path)
+    said = complaint(path, layers_of(on_meta("convnext_atto")))
+    assert "layer 'stem.0', found (64, 3, 4, 4)" in said or "found no such tensor" in said
+    assert "belongs to another architecture" in said
+    wider = timm.create_model("convmixer_small", kernel_size=7)
+    assert "7×7 kernels for layer 'blocks.0.0.fn.0', found (64, 1, 9, 9)" in complaint(path, layers_of(wider))
+
+
+def test_regular_kernels_are_not_taken_for_depthwise_ones(tmp_path):
+    path = as_safetensors(fresh("convmixer_regular").state_dict(), tmp_path)
+    said = complaint(path, layers_of(on_meta("convmixer_small")))
+    assert said.startswith(
+        "expected a weight of depthwise 9×9 kernels for layer 'blocks.0.0.fn.0', found (16, 16, 9, 9)"
+    )
+
+
+def test_a_linear_weight_that_looks_like_a_kernel_is_refused(tmp_path):
+    path = as_safetensors({"a.weight": torch.ones(3, 3)}, tmp_path)
+    assert "found (3, 3)" in complaint(path, [Layer("a", "depthwise", 0, 0.0, 3, 3)])
+
+
+@pytest.mark.parametrize("way", ["safetensors", "pth"])
+def test_kernels_that_are_not_finite_stay_and_are_counted_in_the_log(tmp_path, caplog, way):
+    weight = torch.ones(5, 1, 3, 3)
+    weight[1, 0, 0, 0], weight[3, 0, 2, 2] = float("nan"), float("inf")
+    path = WAYS[way]({"a.weight": weight}, tmp_path)
+    with caplog.at_level(logging.WARNING):
+        bank = bank_from_checkpoint(path, "m")
+    kernels = kernels_of(bank, 3, 3)[1]
+    np.testing.assert_array_equal(kernels, weight[:, 0].numpy())
+    assert f"{path}: 2 kernels are not finite" in caplog.text
+
+
+# Layers as JSON
+
+
+def test_layers_survive_json():
+    layers = layers_of(small())
+    assert layers_from_json(layers_to_json(layers), "x.json") == layers
+
+
+@pytest.mark.parametrize("items", [None, 5, "text", [1], [{"name": "a"}], [{"colour": "red"}], {"layers": []}])
+def test_what_is_no_list_of_layers_is_one_sentence(items):
+    with pytest.raises(EchosError, match=r"^x\.json: expected a list of layers, found something else"):
+        layers_from_json(items, "x.json")
