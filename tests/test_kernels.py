@@ -374,7 +374,7 @@ def test_a_checkpoint_that_holds_code_is_not_executed(tmp_path, how, wrapped):
     target, path = tmp_path / "boom", tmp_path / "x.pth"
     loaded = {"state_dict": small().state_dict(), "extra": Bomb(target)} if wrapped else Bomb(target)
     if how == "pickle":
-        path.write_bytes(pickle.dumps(loaded))
+        path.write_bytes(pickle.dumps(loaded, protocol=2))
     else:
         torch.save(loaded, path, _use_new_zipfile_serialization=how == "torch")
     assert "pickled code" in complaint(path)
@@ -414,7 +414,7 @@ def test_the_checkpoint_of_another_architecture_is_refused(tmp_path, way):
     convmixer = fresh("convmixer_small")
     path = WAYS[way](convmixer.state_dict(), tmp_path)
     said = complaint(path, layers_of(on_meta("convnext_atto")))
-    assert "layer 'stem.0', found (64, 3, 4, 4)" in said or "found no such tensor" in said
+    assert "7×7 kernels for layer 'stages.0.blocks.0.conv_dw', found no such tensor" in said
     assert "belongs to another architecture" in said
     wider = timm.create_model("convmixer_small", kernel_size=7)
     assert "7×7 kernels for layer 'blocks.0.0.fn.0', found (64, 1, 9, 9)" in complaint(path, layers_of(wider))

@@ -263,21 +263,20 @@ class _Batches:
 
     def __init__(self, data: Dataset, recipe: Recipe, device: torch.device, workers: int):
         self.recipe, self.device, self.workers = recipe, device, workers
-        self.images = torch.tensor(data.train_images)
         self.labels = torch.tensor(data.train_labels, device=device)
         self.pixels = _pixels(data.mean, data.std, device)
-        self.steps = len(self.images) // recipe.batch_size
+        self.steps = len(self.labels) // recipe.batch_size
         self.mixup = self.erasing = self.augmented = None
         if recipe.randaugment:
             self.augmented = _RandAugmented(data.train_images, recipe.randaugment, data.mean)
         else:
-            self.images = self.images.to(device)
+            self.images = torch.tensor(data.train_images, device=device)
         if recipe.mixup or recipe.cutmix:
             self.mixup = Mixup(
                 recipe.mixup, recipe.cutmix, label_smoothing=recipe.label_smoothing, num_classes=len(data.classes)
             )
         if recipe.random_erasing:
-            self.erasing = RandomErasing(recipe.random_erasing, mode="pixel", device=device.type)
+            self.erasing = RandomErasing(recipe.random_erasing, mode="pixel", device=str(device))
 
     def epoch(self, generator: torch.Generator) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
         """Yield normalised images, float32 (b, c, h, w), and labels (b,), or label weights (b, classes) after mixup."""
@@ -477,16 +476,16 @@ def train(
         Data, recipe and model do not fit together, the loss is no longer finite (`history.parquet` then holds the
         epochs before), or the GPU's memory is full.
     """
-    device = pick_device(device)
+    device, folder = pick_device(device), Path(folder)
     _check(model, data, recipe, seed)
-    model.to(device, memory_format=torch.channels_last if recipe.channels_last else torch.contiguous_format)
-    run = _Run(model, _optimizer(model, recipe), ModelEmaV3(model, recipe.ema_decay) if recipe.ema_decay else None)
-    checkpoint = _Checkpoint(folder / CHECKPOINT, key, checkpoint_seconds)
-    checkpoint.restore(run)
-    batches = _Batches(data, recipe, device, workers=threads - 1)
-    test = torch.tensor(data.test_images, device=device), torch.tensor(data.test_labels, device=device)
     names = {"dataset": "", "architecture": "", "initialisation": "", **(labels or {}), "seed": seed}
     with _settings(threads, device), _memory_sentence(recipe):
+        model.to(device, memory_format=torch.channels_last if recipe.channels_last else torch.contiguous_format)
+        run = _Run(model, _optimizer(model, recipe), ModelEmaV3(model, recipe.ema_decay) if recipe.ema_decay else None)
+        checkpoint = _Checkpoint(folder / CHECKPOINT, key, checkpoint_seconds)
+        checkpoint.restore(run)
+        batches = _Batches(data, recipe, device, workers=threads - 1)
+        test = torch.tensor(data.test_images, device=device), torch.tensor(data.test_labels, device=device)
         for epoch in range(len(run.history), recipe.epochs):
             began = time.perf_counter()
             train_loss = _train_epoch(run, batches, recipe, epoch, _seed(seed, epoch))
@@ -499,29 +498,15 @@ def train(
                 )
             loss, top1, top5 = evaluate(run.evaluated, *test, data.mean, data.std, device)
             scores = {"train_loss": train_loss, "loss": loss, "top1": top1, "top5": top5}
-            run.history.append(
-                {**names, "epoch": epoch + 1, "learning_rate": learning_rate(recipe, epoch + 1), **scores}
-            )
+            rate = learning_rate(recipe, epoch + 1)
+            run.history.append({**names, "epoch": epoch + 1, "learning_rate": rate, **scores})
             run.train_seconds += trained - began
             run.seconds += time.perf_counter() - began
             checkpoint.save(run)
             progress(_line(run, recipe, batches.steps * recipe.batch_size / (trained - began)))
     model.load_state_dict(run.evaluated.state_dict())
     model.eval()
-    images = batches.steps * recipe.batch_size * recipe.epochs
-    return RunResult(
-        history=run.history,
-        metrics={
-            **{name: run.history[-1][name] for name in ("loss", "top1", "top5")},
-            "epochs": recipe.epochs,
-            "parameters": sum(parameter.numel() for parameter in model.parameters()),
-            "train_images": len(data.train_images),
-            "test_images": len(data.test_images),
-        },
-        images_per_second=images / run.train_seconds,
-        seconds=run.seconds,
-        device=torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
-    )
+    return _result(run, data, recipe, batches, device)
 
 
 def _train_epoch(run: "_Run", batches: _Batches, recipe: Recipe, epoch: int, generator: torch.Generator) -> float:
@@ -583,16 +568,18 @@ def _optimizer(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
 @contextmanager
 def _settings(threads: int, device: torch.device) -> Iterator[None]:
     """Set torch's threads and, on a CPU, its deterministic algorithms, for the time of a training."""
-    before = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
+    count, strict = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
+    warn = torch.is_deterministic_algorithms_warn_only_enabled()
     fill = torch.utils.deterministic.fill_uninitialized_memory
     torch.set_num_threads(threads)
-    torch.use_deterministic_algorithms(device.type == "cpu", warn_only=True)
+    if device.type == "cpu" and not strict:
+        torch.use_deterministic_algorithms(True, warn_only=True)
     torch.utils.deterministic.fill_uninitialized_memory = False
     try:
         yield
     finally:
-        torch.set_num_threads(before[0])
-        torch.use_deterministic_algorithms(before[1])
+        torch.set_num_threads(count)
+        torch.use_deterministic_algorithms(strict, warn_only=warn)
         torch.utils.deterministic.fill_uninitialized_memory = fill
 
 
@@ -604,6 +591,22 @@ def _memory_sentence(recipe: Recipe) -> Iterator[None]:
         raise EchosError(
             f"training: expected GPU memory for batches of {recipe.batch_size} images, found it full; lower batch_size"
         ) from None
+
+
+def _result(run: "_Run", data: Dataset, recipe: Recipe, batches: _Batches, device: torch.device) -> RunResult:
+    return RunResult(
+        history=run.history,
+        metrics={
+            **{name: run.history[-1][name] for name in ("loss", "top1", "top5")},
+            "epochs": recipe.epochs,
+            "parameters": sum(parameter.numel() for parameter in run.model.parameters()),
+            "train_images": len(data.train_images),
+            "test_images": len(data.test_images),
+        },
+        images_per_second=batches.steps * recipe.batch_size * recipe.epochs / run.train_seconds,
+        seconds=run.seconds,
+        device=torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
+    )
 
 
 def _line(run: "_Run", recipe: Recipe, speed: float) -> str:

@@ -1,9 +1,9 @@
 """Small members of the paper's four families, for images of 32×32 or 16×16, and one control without depthwise kernels.
 
-All are timm's own classes (HorNet: ours) at other widths, depths and strides, and initialise as those do. A kernel that
-is wider than its map leaves its outer taps untrained, so the few stages here keep the maps as large as the kernels:
-8×8 and 4×4 of a 32×32 image cut into 4×4 patches. For 16×16 images take `patch_size=2`, and for MobileNetV2 one
-stride of 1 more.
+All are timm's own classes (HorNet: ours) at other widths, depths and strides, and initialise as those do. Of a kernel
+wider than its map the outer taps meet only padding and are not trained, so the defaults keep the maps large: 8×8 of a
+32×32 image in 4×4 patches. ConvNeXt and HorNet therefore have one stage (both papers have such isotropic networks);
+`depths` adds more. For the same maps of 16×16 images take `patch_size=2`, or for MobileNetV2 `stem_stride=1`.
 
 Papers: Trockman and Kolter, "Patches Are All You Need?", TMLR 2023 (ConvMixer); Liu et al., "A ConvNet for the 2020s",
 CVPR 2022 (ConvNeXt); Sandler et al., "MobileNetV2", CVPR 2018; Rao et al., "HorNet", NeurIPS 2022.
@@ -99,7 +99,7 @@ default_cfgs = generate_default_cfgs(
 
 @register_model
 def convmixer_small(pretrained: bool = False, **kwargs: Any) -> ConvMixer:
-    """ConvMixer-64/4; the published CIFAR-10 network is dim 256, depth 8, kernel_size 5, patch_size 2."""
+    """ConvMixer of 4 blocks; the published CIFAR-10 network is dim 256, depth 8, kernel_size 5, patch_size 2."""
     kwargs = {"dim": 64, "depth": 4, "kernel_size": 9, "patch_size": 4, **kwargs}
     return build_model_with_cfg(ConvMixer, "convmixer_small", pretrained, **kwargs)
 
@@ -113,18 +113,18 @@ def convmixer_regular(pretrained: bool = False, **kwargs: Any) -> ConvMixer:
 
 @register_model
 def convnext_small_images(pretrained: bool = False, **kwargs: Any) -> ConvNeXt:
-    """ConvNeXt of one to four stages."""
-    kwargs = {"depths": (2, 2), "dims": (32, 64), "kernel_size": 7, "patch_size": 4, **kwargs}
+    """ConvNeXt of one to four stages; the published four are depths 3, 3, 9, 3 and dims 96, 192, 384, 768."""
+    kwargs = {"depths": (2,), "dims": (40,), "kernel_size": 7, "patch_size": 4, **kwargs}
     return build_model_with_cfg(_convnext, "convnext_small_images", pretrained, **kwargs)
 
 
 @register_model
 def mobilenetv2_small_images(pretrained: bool = False, **kwargs: Any) -> EfficientNet:
-    """MobileNetV2 with strides for small images: maps of 16×16, 8×8 and 4×4 of a 32×32 image."""
+    """MobileNetV2 with strides for small images: maps of 16×16 (the stem), 8×8, 8×8 and 4×4 of a 32×32 image."""
     kwargs = {
-        "depths": (1, 2, 2),
-        "dims": (16, 24, 48),
-        "strides": (1, 2, 2),
+        "depths": (1, 1, 1),
+        "dims": (16, 32, 48),
+        "strides": (2, 1, 2),
         "expansion": 4,
         "kernel_size": 3,
         "stem_size": 16,
@@ -137,6 +137,6 @@ def mobilenetv2_small_images(pretrained: bool = False, **kwargs: Any) -> Efficie
 
 @register_model
 def hornet_small_images(pretrained: bool = False, **kwargs: Any) -> HorNet:
-    """HorNet 7×7 of one to four stages."""
-    kwargs = {"depths": (2, 2), "base_dim": 32, "kernel_size": 7, "patch_size": 4, **kwargs}
+    """HorNet of one to four stages, of orders 2, 3, 4, 5; the published four are depths 2, 3, 18, 2."""
+    kwargs = {"depths": (2,), "base_dim": 24, "kernel_size": 7, "patch_size": 4, **kwargs}
     return build_model_with_cfg(HorNet, "hornet_small_images", pretrained, **kwargs)

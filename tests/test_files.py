@@ -1,0 +1,191 @@
+"""Files: a write is whole or did not happen, JSON stays JSON, and provenance says what a file was made from."""
+
+import hashlib
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from neural_echos.errors import EchosError, nearest
+from neural_echos.files import atomic_path, provenance, read_json, sha256, write_json, write_text
+
+
+def under(folder: Path) -> list[str]:
+    return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*"))
+
+
+# Atomic writes
+
+
+def test_a_written_file_is_whole_and_alone_and_its_folders_are_made(tmp_path):
+    with atomic_path(tmp_path / "a" / "b" / "x.tar.gz") as temporary:
+        assert temporary.parent == tmp_path / "a" / "b"  # the same file system, so that the rename is one step
+        assert temporary.suffix == ".gz"  # writers that go by the suffix find it
+        temporary.write_bytes(b"whole")
+        assert not (tmp_path / "a" / "b" / "x.tar.gz").exists()
+    assert under(tmp_path) == ["a", "a/b", "a/b/x.tar.gz"]
+    assert (tmp_path / "a" / "b" / "x.tar.gz").read_bytes() == b"whole"
+
+
+@pytest.mark.parametrize("failure", [ValueError, KeyboardInterrupt, SystemExit])
+@pytest.mark.parametrize("old", [None, b"old"])
+def test_a_failed_write_leaves_nothing_and_keeps_the_old_file(tmp_path, failure, old):
+    path = tmp_path / "x.bin"
+    if old:
+        path.write_bytes(old)
+    before = under(tmp_path)
+    with pytest.raises(failure), atomic_path(path) as temporary:
+        temporary.write_bytes(b"half")
+        raise failure
+    assert under(tmp_path) == before
+    assert old is None or path.read_bytes() == old
+
+
+def test_a_successful_write_replaces_the_old_file(tmp_path):
+    write_text(tmp_path / "x.txt", "old")
+    write_text(tmp_path / "x.txt", "é γ\n")
+    assert (tmp_path / "x.txt").read_bytes() == "é γ\n".encode()
+    assert under(tmp_path) == ["x.txt"]
+
+
+@pytest.mark.parametrize(("umask", "mode"), [(0o022, 0o644), (0o077, 0o600), (0o002, 0o664)])
+def test_a_file_has_the_permissions_that_the_umask_asks_for(tmp_path, umask, mode):
+    before = os.umask(umask)
+    try:
+        write_text(tmp_path / "x.txt", "x")
+        assert os.umask(umask) == umask  # and the umask stays
+    finally:
+        os.umask(before)
+    assert (tmp_path / "x.txt").stat().st_mode & 0o777 == mode
+
+
+@pytest.mark.parametrize("where", ["folder", "file/x.txt"])
+def test_a_place_that_cannot_be_written_stays_as_it_was(tmp_path, where):
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "file").write_text("a file where a folder is needed")
+    with pytest.raises(OSError):
+        write_text(tmp_path / where, "x")
+    assert under(tmp_path) == ["file", "folder"]
+
+
+def test_a_killed_write_leaves_the_old_file(tmp_path):
+    path = tmp_path / "x.txt"
+    path.write_text("old")
+    code = (
+        "import os, signal, sys; from neural_echos.files import atomic_path\n"
+        "with atomic_path(sys.argv[1]) as temporary:\n"
+        "    temporary.write_text('half'); os.kill(os.getpid(), signal.SIGKILL)"
+    )
+    assert subprocess.run([sys.executable, "-c", code, str(path)]).returncode == -9
+    assert path.read_text() == "old"
+
+
+# JSON
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4),
+    max_leaves=12,
+)
+
+
+@settings(deadline=None, max_examples=30)
+@given(value=JSON)
+def test_json_comes_back_as_it_was_written(tmp_path_factory, value):
+    path = tmp_path_factory.getbasetemp() / "x.json"
+    write_json(path, value)
+    assert read_json(path) == value
+
+
+@pytest.mark.parametrize(
+    "number", [float("nan"), float("inf"), np.float32("nan"), np.float64("-inf"), np.array(np.nan)]
+)
+def test_what_json_has_no_number_for_becomes_null(tmp_path, number):
+    write_json(tmp_path / "x.json", {"a": number, "b": [1, (number, {"c": number})]})
+    assert json.loads((tmp_path / "x.json").read_text()) == {"a": None, "b": [1, [None, {"c": None}]]}
+
+
+def test_numpy_scalars_become_plain_numbers(tmp_path):
+    write_json(tmp_path / "x.json", {1: np.int64(3), "b": np.float32(0.5), "c": np.bool_(True), "d": np.array(7)})
+    assert read_json(tmp_path / "x.json") == {"1": 3, "b": 0.5, "c": True, "d": 7}
+
+
+def test_json_has_the_same_bytes_for_the_same_value(tmp_path):
+    write_json(tmp_path / "a.json", {"b": 1, "a": "é"})
+    write_json(tmp_path / "b.json", {"a": "é", "b": 1})
+    assert (tmp_path / "a.json").read_bytes() == (tmp_path / "b.json").read_bytes()
+    assert (tmp_path / "a.json").read_text() == '{\n  "a": "é",\n  "b": 1\n}\n'
+
+
+def test_what_json_cannot_hold_leaves_the_old_file(tmp_path):
+    write_json(tmp_path / "x.json", 1)
+    with pytest.raises(TypeError):
+        write_json(tmp_path / "x.json", {"a": object()})
+    assert read_json(tmp_path / "x.json") == 1
+    assert under(tmp_path) == ["x.json"]
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        (None, "expected a JSON file, found nothing; run the rule that makes it first"),
+        (b"", "expected JSON, found something else"),
+        (b'{"a": 1', "expected JSON, found something else"),
+        (b"\xff\xfe", "expected JSON, found something else"),
+        (b"\xef\xbb\xbf{}", "expected JSON, found something else"),
+        (b"[" * 100_000, "expected JSON, found something else"),
+        (b"1" * 5000, "expected JSON, found something else"),
+    ],
+)
+def test_broken_json_is_one_sentence(tmp_path, content, expected):
+    path = tmp_path / "x.json"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(EchosError) as caught:
+        read_json(path)
+    assert str(caught.value).startswith(f"{path}: {expected}")
+    assert "\n" not in str(caught.value)
+
+
+def test_a_folder_is_no_json(tmp_path):
+    with pytest.raises(EchosError, match="expected a JSON file, found Is a directory"):
+        read_json(tmp_path)
+
+
+# Checksums and provenance
+
+
+@settings(deadline=None, max_examples=20)
+@given(content=st.binary(max_size=100))
+def test_sha256_is_that_of_the_bytes(tmp_path_factory, content):
+    path = tmp_path_factory.getbasetemp() / "x.bin"
+    path.write_bytes(content)
+    assert sha256(path) == hashlib.sha256(content).hexdigest()
+
+
+def test_provenance_names_command_commit_inputs_versions_and_machine(tmp_path, monkeypatch):
+    (tmp_path / "in.txt").write_bytes(b"in")
+    monkeypatch.setattr(sys, "argv", ["/somewhere/echos", "extract", "in.txt"])
+    made = provenance({"data": tmp_path / "in.txt"}, seed=3)
+    assert made["command"] == ["echos", "extract", "in.txt"]
+    assert made["inputs"] == {"data": {"path": str(tmp_path / "in.txt"), "sha256": hashlib.sha256(b"in").hexdigest()}}
+    assert made["seed"] == 3
+    assert {"python", "numpy", "torch", "timm", "pyarrow", "scikit-learn"} <= set(made["versions"])
+    assert made["machine"]["cores"] == os.cpu_count()
+    root = Path(__file__).resolve().parents[1]
+    head = subprocess.run(["git", "rev-parse", "HEAD"], cwd=root, capture_output=True, text=True).stdout.strip()
+    assert made["commit"] == (head or None)
+    write_json(tmp_path / "made.json", made)
+    assert read_json(tmp_path / "made.json") == made
+
+
+def test_the_nearest_name_is_suggested_only_where_it_is_near():
+    assert nearest("dgo", ["dog", "kaiming"]) == " (did you mean 'dog'?)"
+    assert nearest("zzzz", ["dog", "kaiming"]) == ""
+    assert nearest("dog", []) == ""
