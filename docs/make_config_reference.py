@@ -5,6 +5,7 @@ whether docs/config.md is what the schemas say.
 """
 
 import json
+import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -23,8 +24,9 @@ FILES = (
 HEAD = """# Config reference
 
 Every key of every config file, written from the schemas in `workflow/schemas` by `docs/make_config_reference.py`; do not edit
-it by hand. `<name>` is a name that you choose, `[]` an entry of a list. A key without a default is optional where it is not
-required. Unknown keys, wrong types and undeclared names are refused before any job runs, with the line that holds them.
+it by hand. `<name>` is a name that you choose, `[]` an entry of a list. A key that is not required and has no default may be
+left out; the defaults of a recipe are those of `Recipe` in `src/neural_echos/training.py`. Unknown keys, wrong types and
+undeclared names are refused before any job runs, with the line that holds them.
 """
 TYPES = {
     "string": "text",
@@ -84,13 +86,13 @@ def _rows(
         default = f"`{json.dumps(part['default'], ensure_ascii=False)}`" if "default" in part else ""
         if key.rpartition(".")[2] in required:
             default = "required"
-        told = _sentence(part)
+        told = _cell(_sentence(part))
         if target in seen:
-            told = f"{told} Keys as in `{seen[target]}`."
-        yield [f"`{key}`", _kind(part), default, told.replace("|", "\\|").strip()]
-        if target and target in seen:
+            yield [f"`{key}`", _kind(part), default, f"{told} Keys as in `{seen[target]}`."]
             continue
-        seen |= {target: key} if target else {}
+        yield [f"`{key}`", _kind(part), default, told]
+        if target:
+            seen[target] = key
         if part.get("type") == "array":
             yield from _rows(part["items"], root, f"{key}[]", placeholder, seen)
         else:
@@ -122,16 +124,22 @@ def _kind(schema: dict[str, Any]) -> str:
     if "enum" in schema:
         return "one of " + ", ".join(f"`{value}`" for value in schema["enum"])
     if "anyOf" in schema:
-        return " or ".join(_kind(one) for one in schema["anyOf"])
+        return "; or ".join(_kind(one) for one in schema["anyOf"])
     types = schema.get("type", "any")
     kind = " or ".join(TYPES.get(one, one) for one in ([types] if isinstance(types, str) else types))
     if types == "array":
-        items = _kind(schema["items"]) if schema["items"] else "anything"
-        kind = f"list of {items}s" if items in ("mapping", "number", "whole number") else f"list of {items}"
+        items = _kind(schema["items"])
+        plural = re.sub(r"^(mapping|number|whole number)\b", r"\1s", items)
+        kind = f"list of ({plural})" if ", " in plural else f"list of {plural}"
     limits = [form.format(schema[key]) for key, form in LIMITS.items() if key in schema]
     if schema.get("uniqueItems"):
         limits.append("without repetition")
-    return ", ".join([kind, *limits]).replace("|", "\\|")
+    return ", ".join([kind, *limits])
+
+
+def _cell(text: str) -> str:
+    """Make a text safe inside a Markdown table."""
+    return text.replace("|", "\\|").replace("<", "&lt;").strip()
 
 
 if __name__ == "__main__":

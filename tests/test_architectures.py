@@ -96,9 +96,7 @@ def test_small_models_map_small_images_to_logits(name: str, size: int, channels:
     ("name", "kwargs", "kernels"),
     [
         ("convmixer_small", {"dim": 256, "depth": 8, "kernel_size": 5, "patch_size": 2}, {5: 2048}),
-        ("convmixer_small", {"kernel_size": 4}, {4: 256}),
         ("convnext_small_images", {"depths": [1, 2], "dims": [16, 32], "kernel_size": 5}, {5: 80}),
-        ("convnext_small_images", {"depths": [3, 3, 9, 3], "dims": [96, 192, 384, 768]}, {7: 6624}),
         ("hornet_small_images", {"depths": [1, 1], "base_dim": 16, "kernel_size": 9}, {9: 80}),
         ("mobilenetv2_small_images", {"kernel_size": 5}, {5: 208}),
         ("convmixer_regular", {}, {}),
@@ -114,14 +112,13 @@ def test_keywords_reach_the_kernels(name: str, kwargs: dict, kernels: dict[int, 
 
 
 def test_the_published_networks_are_among_the_small_ones() -> None:
-    convnext = architectures.create(
-        "convnext_small_images",
-        num_classes=1000,
-        in_chans=3,
-        kwargs={"depths": (3, 3, 9, 3), "dims": (96, 192, 384, 768)},
-    )
-    assert sum(parameter.numel() for parameter in convnext.parameters()) == 28_589_128
-    assert list(convnext.state_dict()) == list(timm.create_model("convnext_tiny").state_dict())
+    with torch.device("meta"):
+        stages = {"depths": (3, 3, 9, 3), "dims": (96, 192, 384, 768)}
+        convnext = architectures.create("convnext_small_images", num_classes=1000, in_chans=3, kwargs=stages)
+        reference = timm.create_model("convnext_tiny")
+    shapes = [{name: value.shape for name, value in model.state_dict().items()} for model in (convnext, reference)]
+    assert shapes[0] == shapes[1]
+    assert sum(layer.out_channels for layer in depthwise(convnext)) == 6_624
     published = {
         "depths": (1, 2, 3, 4, 3, 3, 1),
         "dims": (16, 24, 32, 64, 96, 160, 320),

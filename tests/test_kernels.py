@@ -34,6 +34,7 @@ WEIGHTS = Path(__file__).resolve().parents[2] / "shared" / "data" / "weights"
 needs_weights = pytest.mark.skipif(
     not WEIGHTS.is_dir(), reason="needs the data folder beside the checkout (../shared/data)"
 )
+pytestmark = pytest.mark.filterwarnings("ignore:Detected pickle protocol")  # torch's own remark on rubbish
 MODELS = ("mobilenetv2_035", "convnext_atto", "convmixer_small", "hornet_small_images")
 
 
@@ -332,7 +333,7 @@ def test_a_checkpoint_cut_short_is_one_sentence(tmp_path, whole, way):
         assert "expected a whole" in (said := complaint(path)) or "no checkpoint" in said
 
 
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=40)
 @given(raw=st.binary(max_size=300))
 @pytest.mark.parametrize("suffix", [".safetensors", ".pth"])
 def test_random_bytes_are_one_sentence(tmp_path_factory, suffix, raw):
@@ -346,7 +347,7 @@ def test_a_damaged_checkpoint_is_read_or_refused_and_never_crashes(tmp_path, who
     rng = random.Random(0)
     path = tmp_path / ("x.safetensors" if way == "safetensors" else "x.pth")
     read = 0
-    for _ in range(150):
+    for _ in range(100):
         raw = bytearray(whole[way])
         for _ in range(rng.randint(1, 3)):
             raw[rng.randrange(len(raw))] = rng.randrange(256)
@@ -355,7 +356,7 @@ def test_a_damaged_checkpoint_is_read_or_refused_and_never_crashes(tmp_path, who
             read += bank_from_checkpoint(path, "m").num_rows > 0
         except EchosError as error:
             assert "\n" not in str(error)
-    assert 0 < read < 150
+    assert 0 < read < 100
 
 
 class Bomb:

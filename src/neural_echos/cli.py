@@ -128,7 +128,7 @@ def cluster(options: argparse.Namespace) -> None:
     )
     write_table(options.centroids, centroids, "centroids")
     write_table(options.output, assigned, "clusters")
-    _LOG.info("%s: %d kernels; %s", options.output, assigned.num_rows, report)
+    _LOG.info("%s: %s", options.output, report)
 
 
 def fit(options: argparse.Namespace) -> None:

@@ -24,7 +24,7 @@ import numpy as np
 import pyarrow as pa
 import torch
 import torch.nn.functional as F
-from PIL import Image
+from PIL import Image, ImageOps
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from timm.data import Mixup
@@ -240,6 +240,9 @@ class _RandAugmented(torch.utils.data.Dataset):
         self.transform = rand_augment_transform(
             description, {"translate_const": int(0.45 * min(images.shape[2:])), "img_mean": colour}
         )
+        for operation in self.transform.ops:
+            if operation.name.startswith("Posterize"):
+                operation.aug_fn = _posterize
 
     def __getitem__(self, task: tuple[int, np.ndarray]) -> torch.Tensor:
         seed, rows = task
@@ -256,6 +259,11 @@ class _RandAugmented(torch.utils.data.Dataset):
         picture = Image.fromarray(image[0] if grey else image.transpose(1, 2, 0)).convert("RGB")
         pixels = np.asarray(self.transform(picture).convert("L" if grey else "RGB"))
         return pixels[None] if grey else pixels.transpose(2, 0, 1)
+
+
+def _posterize(image: Image.Image, bits: int, **_: Any) -> Image.Image:
+    """Keep the highest `bits` of each pixel; timm asks for 0 bits too (black), which Pillow has come to refuse."""
+    return ImageOps.posterize(image, bits) if bits else Image.new(image.mode, image.size)
 
 
 class _Batches:
@@ -673,7 +681,7 @@ class _Run:
             if kind == "optimizer":
                 index, _, slot = place.partition(".")
                 like = parameters[int(index)]
-                if value.shape == like.shape:  # in the parameter's memory format, which decides the last bit of a sum
+                if value.shape == like.shape:  # in the parameter's memory format, as it was
                     value = torch.empty_like(like, dtype=value.dtype).copy_(value)
                 state.setdefault(int(index), {})[slot] = value
         for index, slot, value in rest["numbers"]:

@@ -83,7 +83,7 @@ def decide(claims: Sequence[Mapping[str, Any]], tables: Tables, scale: str) -> p
         verdict, reason = measured.reading, measured.remark
         if measured.value is None:
             verdict, reason = NOT_RUN, measured.remark or "this preset has no such runs"
-        elif about not in _at_hand(claim["options"], tables):
+        elif _at_hand(claim["options"], tables) != {about}:
             verdict = NOT_RUN
             reason = f"the claim is about {about}; at this scale the same rule reads: {measured.reading}" + (
                 f" ({measured.remark})" if measured.remark else ""

@@ -32,6 +32,7 @@ COLOURS = {
     "regular": "#E69F00",
 }
 MARKERS = {"default": "o", "kaiming": "s", "dog": "^"}
+_SPARE = (("#009E73", "D"), ("#CC79A7", "v"), ("#56B4E9", "P"), ("#F0E442", "X"))  # for other initialisations
 KERNEL_COLOURS = "RdBu_r"
 
 _STYLE = {
@@ -144,6 +145,13 @@ def canvas(rows: int, columns: int, size: tuple[float, float], **options: Any) -
     mpl.rcParams.update(_STYLE)
     figure = Figure(figsize=size, layout="constrained")
     return figure, figure.subplots(rows, columns, squeeze=False, **options)
+
+
+def looks(initialisations: Sequence[str]) -> dict[str, tuple[str, str]]:
+    """Give each initialisation its colour and marker: its own where it has one, else the next spare ones."""
+    others = [name for name in initialisations if name not in MARKERS]
+    spare = {name: _SPARE[place % len(_SPARE)] for place, name in enumerate(others)}
+    return {name: spare.get(name) or (COLOURS[name], MARKERS[name]) for name in initialisations}
 
 
 def finished(figure: Figure, says: str, note: str) -> Artifact:

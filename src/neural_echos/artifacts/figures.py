@@ -22,6 +22,7 @@ from neural_echos.artifacts.base import (
     colour_bar,
     draw_kernels,
     finished,
+    looks,
     percent,
     points,
 )
@@ -318,7 +319,7 @@ def training_curves(
     history = tables["history"]
     figure, axes = canvas(1, len(architectures), (7.2, 2.3), sharey=True)
     for axis, architecture in zip(axes[0], architectures, strict=True):
-        for name in initialisations:
+        for name, (colour, marker) in looks(initialisations).items():
             cell = history[
                 (history.dataset == dataset) & (history.architecture == architecture) & (history.initialisation == name)
             ]
@@ -326,13 +327,13 @@ def training_curves(
             axis.plot(
                 by_epoch.index,
                 100 * by_epoch["mean"],
-                color=COLOURS[name],
-                marker=MARKERS[name],
+                color=colour,
+                marker=marker,
                 markersize=3,
                 label=name,
             )
             axis.fill_between(
-                by_epoch.index, 100 * by_epoch["min"], 100 * by_epoch["max"], color=COLOURS[name], alpha=0.15, lw=0
+                by_epoch.index, 100 * by_epoch["min"], 100 * by_epoch["max"], color=colour, alpha=0.15, lw=0
             )
         axis.set(title=architecture, xlabel="epoch")
         axis.xaxis.get_major_locator().set_params(integer=True)
@@ -387,13 +388,13 @@ def accuracy_by_initialisation(
     figure, axes = canvas(1, 1, (5.0, 2.6))
     axis = axes[0, 0]
     width = 0.8 / len(initialisations)
-    for place, name in enumerate(initialisations):
+    for place, (name, (colour, marker)) in enumerate(looks(initialisations).items()):
         for position, architecture in enumerate(architectures):
             top1 = 100 * runs[(runs.architecture == architecture) & (runs.initialisation == name)].top1
             x = position + (place - (len(initialisations) - 1) / 2) * width
-            axis.plot(np.full(len(top1), x), top1, MARKERS[name], color=COLOURS[name], markersize=4, fillstyle="none")
-            axis.plot([x - width / 3, x + width / 3], [top1.mean()] * 2, color=COLOURS[name], linewidth=2)
-        axis.plot([], [], MARKERS[name], color=COLOURS[name], label=name, fillstyle="none")
+            axis.plot(np.full(len(top1), x), top1, marker, color=colour, markersize=4, fillstyle="none")
+            axis.plot([x - width / 3, x + width / 3], [top1.mean()] * 2, color=colour, linewidth=2)
+        axis.plot([], [], marker, color=colour, label=name, fillstyle="none")
     axis.set_xticks(range(len(architectures)), architectures)
     axis.set_ylabel(f"test top-1 on {dataset} (%)")
     axis.legend(frameon=False, loc="center left", bbox_to_anchor=(1.0, 0.5))

@@ -1,0 +1,425 @@
+"""The command line by hand: the whole walk, exit codes, one sentence for every mistake, and nothing half-written."""
+
+import json
+import logging
+import re
+import subprocess
+import sys
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+
+import nbformat
+import pytest
+
+from neural_echos import cli
+from neural_echos.files import read_json, write_json
+from neural_echos.tables import read_table
+
+ROOT = Path(__file__).resolve().parents[1]
+WEIGHTS = ROOT.parent / "shared" / "data" / "weights" / "mobilenet_v2_w035_imagenet.depthwise.safetensors"
+COMMANDS = (
+    "fetch dataset extract cluster fit structure initialise train evaluate verdicts render index".split()  # noqa: SIM905
+)
+SMALL = {"dim": 16, "depth": 2, "kernel_size": 5, "patch_size": 2}
+NAMES = ["--dataset", "digits", "--architecture", "convmixer", "--initialisation"]
+
+
+@pytest.fixture(autouse=True)
+def logs() -> Iterator[None]:
+    """Give the process its own log handlers back: every `echos` command sets them."""
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    yield
+    for handler in set(root.handlers) - set(handlers):
+        handler.close()
+    root.handlers[:], root.level = handlers, level
+    logging.captureWarnings(False)
+
+
+def echos(*arguments: object) -> int:
+    """Run a command in this process, and return its exit code however it ends."""
+    try:
+        return cli.main([str(argument) for argument in arguments])
+    except SystemExit as end:
+        return int(end.code or 0)
+
+
+def under(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+
+
+# Help
+
+
+def test_the_command_is_installed_and_its_help_names_every_command():
+    done = subprocess.run(
+        [str(Path(sys.executable).with_name("echos")), "--help"], capture_output=True, text=True, check=True
+    )
+    assert re.findall(r"^    (\w+)(?: |$)", done.stdout, re.MULTILINE) == COMMANDS
+    assert "Exit codes: 0 done; 1" in done.stdout
+
+
+def test_python_m_is_the_same_command():
+    done = subprocess.run([sys.executable, "-m", "neural_echos", "sing"], capture_output=True, text=True)
+    assert done.returncode == 2
+    assert "invalid choice: 'sing'" in done.stderr
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_has_help(capsys, command):
+    assert echos(command, "--help") == 0
+    said = capsys.readouterr().out
+    assert said.startswith(f"usage: echos {command} ")
+    assert (getattr(cli, command).__doc__ or "").split()[0] in said
+
+
+# The walk
+
+
+@pytest.mark.skipif(not WEIGHTS.is_file(), reason="needs the data folder beside the checkout (../shared/data)")
+def test_real_kernels_walk_from_extract_to_structure(tmp_path, capsys):
+    bank, fits, clusters, centroids, found = (tmp_path / f"{n}.parquet" for n in ("bank", "fits", "cl", "ce", "st"))
+    assert echos("extract", WEIGHTS, "--model", "mobilenet", "--output", bank) == 0
+    assert echos("fit", bank, "--output", fits) == 0
+    assert echos("cluster", bank, "--restarts", 2, "--centroids", centroids, "--output", clusters) == 0
+    entry = {"model": "mobilenet", "role": "trained", "trained_on": "imagenet"}
+    write_json(tmp_path / "models.json", [{**entry, "fits": str(fits), "centroids": str(centroids)}])
+    assert echos("structure", f"@{tmp_path / 'models.json'}", "--output", found) == 0
+    (row,) = read_table(found, "structure").to_pylist()
+    assert (row["kernels"], row["kernel_size"], row["layers"]) == (2605, 3, 17)  # three kernels are zero
+    assert row["low"] > 0.05  # trained kernels have more structure than shuffled ones
+    said = capsys.readouterr().err.splitlines()
+    assert said[0] == f"echos: {bank}: 2608 kernels"
+    assert "'dropped_zero': 3" in said[1]
+    assert "'clustered': 2605" in said[2]
+    assert all(line.startswith("echos: ") for line in said)
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Digits, two initialisations and two seeds of a tiny network, trained for one epoch, all by typed commands."""
+    folder = tmp_path_factory.mktemp("trained")
+    data = folder / "digits.safetensors"
+    draws = {"kaiming": {"scheme": "kaiming"}, "dog": {"scheme": "dog", "gamma": {"uniform": [0.3, 0.7]}, "share": 0.5}}
+    assert echos("dataset", "digits", "--options", '{"size": 8}', "--output", data) == 0
+    pattern = folder / "{initialisation}/{seed}.safetensors"
+    given = ["--kwargs", json.dumps(SMALL), "--initialisations", json.dumps(draws), "--seeds", 0, 1]
+    assert echos("initialise", "convmixer_small", "--data", data, *given, "--output", pattern) == 0
+    for name in draws:
+        initial = [folder / name / f"{seed}.safetensors" for seed in (0, 1)]
+        runs = [folder / "runs" / name / str(seed) for seed in (0, 1)]
+        recipe = ["--recipe", '{"epochs": 1, "batch_size": 256}', "--device", "cpu"]
+        files = ["--data", data, "--initial", *initial, "--run", *runs]
+        assert echos("train", *files, *recipe, *NAMES, name) == 0
+    return folder
+
+
+def test_initial_weights_differ_in_depthwise_kernels_only(trained):
+    from safetensors.numpy import load_file
+
+    first, other = (load_file(trained / name / "0.safetensors") for name in ("kaiming", "dog"))
+    differ = {key for key in first if not (first[key] == other[key]).all()}
+    assert differ == {"blocks.0.0.fn.0.weight", "blocks.1.0.fn.0.weight"}
+    made = read_json(trained / "dog" / "0.json")
+    assert [(one["layer"], one["replaced"]) for one in made["did"]] == [("blocks.0.0.fn.0", 8), ("blocks.1.0.fn.0", 8)]
+    assert (made["seed"], made["initialisation"]["share"], made["kwargs"]) == (0, 0.5, SMALL)
+
+
+def test_runs_walk_to_verdicts(trained, tmp_path):
+    runs = sorted((trained / "runs").glob("*/*"))
+    table, history, comparisons = (tmp_path / f"{name}.parquet" for name in ("runs", "history", "comparisons"))
+    assert echos("evaluate", *runs, "--histories", history, "--comparisons", comparisons, "--output", table) == 0
+    rows = read_table(table, "runs").to_pylist()
+    found = {
+        (row["dataset"], row["architecture"], row["initialisation"], row["seed"], row["kernel_size"]) for row in rows
+    }
+    assert found == {("digits", "convmixer", name, seed, 5) for name in ("dog", "kaiming") for seed in (0, 1)}
+    assert read_table(history, "history").num_rows == 4
+    (compared,) = read_table(comparisons, "comparisons").to_pylist()
+    assert (compared["initialisation"], compared["baseline"], compared["seeds"]) == ("dog", "kaiming", 2)
+
+    options = {"dataset": "digits", "architectures": ["convmixer"], "initialisation": "dog", "baseline": "kaiming"}
+    claim = {"id": "NE5", "paper": "p", "statement": "s", "rule": "gain", "needs": "digits", "artifact": "a"}
+    claims = json.dumps([{**claim, "options": {**options, "expect": "none", "margin": 0.5}}])
+    assert echos("verdicts", claims, "--runs", table, "--scale", "tests", "--output", tmp_path / "v.parquet") == 0
+    (verdict,) = read_table(tmp_path / "v.parquet", "verdicts").to_pylist()
+    assert verdict["value"] == pytest.approx(compared["difference"])
+    assert verdict["verdict"] in ("supported", "not supported", "inconclusive")
+
+
+def test_a_bank_of_a_run_takes_its_layers_from_the_json_beside_the_initial_weights(trained, tmp_path):
+    weights = trained / "runs" / "dog" / "0" / "weights.safetensors"
+    bank = tmp_path / "bank.parquet"
+    layers = ["--layers", trained / "dog" / "0.json"]
+    assert echos("extract", weights, "--model", "m", *layers, "--regular-per-layer", 10, "--output", bank) == 0
+    table = read_table(bank, "bank").to_pandas()
+    assert table.kind.value_counts().to_dict() == {"depthwise": 32, "regular": 10}
+    assert set(table[table.kind == "regular"].stride) == {2}
+
+
+def test_the_same_command_writes_the_same_bytes(trained, tmp_path):
+    weights = trained / "dog" / "0.safetensors"
+    for name in "ab":
+        folder = tmp_path / name
+        assert echos("extract", weights, "--model", "m", "--output", folder / "bank.parquet") == 0
+        assert echos("fit", folder / "bank.parquet", "--output", folder / "fits.parquet") == 0
+        made = ["--restarts", 2, "--centroids", folder / "ce.parquet", "--output", folder / "cl.parquet"]
+        assert echos("cluster", folder / "bank.parquet", *made) == 0
+    assert under(tmp_path / "a") == under(tmp_path / "b")
+    assert len(under(tmp_path / "a")) == 4
+
+
+# Rendering
+
+
+def notebook(path: Path, *cells: str) -> Path:
+    made = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell) for cell in cells])
+    made.cells[0].metadata["tags"] = ["parameters"]
+    nbformat.write(made, path)
+    return path
+
+
+PARAMETERS = "inputs = {}\noptions = {}\noutput = ''"
+
+
+def test_a_notebook_is_rendered_with_its_parameters(tmp_path):
+    source = notebook(tmp_path / "a.ipynb", PARAMETERS, "print(options['γ'], inputs['bank'], output)")
+    given = ["--options", '{"γ": [0.5]}', "--inputs", '{"bank": ["x"]}', "--output", "figures/a"]
+    assert echos("render", source, *given, "--rendered", tmp_path / "r.ipynb", "--draft", tmp_path / "d.ipynb") == 0
+    cells = nbformat.read(tmp_path / "r.ipynb", as_version=4).cells
+    assert cells[-1].outputs[0].text == "[0.5] ['x'] figures/a\n"
+
+
+@pytest.mark.parametrize(
+    ("cell", "expected"),
+    [
+        ("1 / 0", "failed with ZeroDivisionError: division by zero; see "),
+        ("import os\nos.kill(os.getpid(), 9)", "expected a kernel that lives, found it killed"),
+    ],
+)
+def test_a_notebook_that_fails_leaves_its_draft_and_no_rendered_one(tmp_path, capsys, cell, expected):
+    source = notebook(tmp_path / "a.ipynb", PARAMETERS, cell)
+    rendered, draft = tmp_path / "r.ipynb", tmp_path / "drafts" / "d.ipynb"
+    rendered.write_text("old")
+    assert echos("render", source, "--output", "x", "--rendered", rendered, "--draft", draft) == 1
+    assert expected in capsys.readouterr().err.splitlines()[-1]
+    assert rendered.read_text() == "old"
+    assert nbformat.read(draft, as_version=4).cells[-1].source == cell
+
+
+def test_the_index_lists_what_was_made(tmp_path):
+    for name, kind in (("figure_01", "figures"), ("table_1", "tables")):
+        write_json(tmp_path / kind / f"{name}.json", {"says": f"{name} says 3 < 4."})
+    (tmp_path / "tables" / "table_1.html").write_text("<html><table><tr><td>1</td></tr></table></html>")
+    entries = [
+        {
+            "id": "figure_01",
+            "kind": "figure",
+            "group": "Figures",
+            "title": "Figure 1. A & B",
+            "caption": "C",
+            "stem": "",
+        },
+        {"id": "table_1", "kind": "table", "group": "Tables", "title": "Table 1", "caption": "D", "stem": ""},
+    ]
+    for entry, kind in zip(entries, ("figures", "tables"), strict=True):
+        entry["stem"] = str(tmp_path / kind / entry["id"])
+    assert echos("index", json.dumps(entries), "--title", "All", "--output", tmp_path / "index.html") == 0
+    page = (tmp_path / "index.html").read_text()
+    assert 'src="figures/figure_01.png" alt="Figure 1. A &amp; B"' in page
+    assert "<table><tr><td>1</td></tr></table>" in page
+    assert "figure_01 says 3 &lt; 4." in page
+    assert 'href="tables/table_1.csv"' in page
+
+
+# Mistakes
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        ([], "the following arguments are required: COMMAND"),
+        (["sing"], "invalid choice: 'sing'"),
+        (["fit", "x"], "the following arguments are required: --output"),
+        (["fit", "x", "--output", "y", "--seed", "one"], "argument --seed: invalid int value: 'one'"),
+        (["structure", "{", "--output", "x"], "argument models: expected JSON or @file, found '{'"),
+        (["structure", "{}", "--output", "x"], "argument models: expected a JSON list of objects, found '{}'"),
+        (["structure", "[1]", "--output", "x"], "argument models: expected a JSON list of objects, found '[1]'"),
+        (["structure", '[{"model": "m"}]', "--output", "x"], "found one without role"),
+        (["verdicts", '[{"id": "NE1"}]', "--scale", "s", "--output", "x"], "found one without paper"),
+        (["index", "5", "--title", "t", "--output", "x"], "expected a JSON list of objects, found '5'"),
+        (
+            ["dataset", "digits", "--options", "[]", "--output", "x"],
+            "argument --options: expected a JSON object, found '[]'",
+        ),
+    ],
+)
+def test_a_mistyped_command_ends_with_2_and_its_usage(tmp_path, monkeypatch, capsys, arguments, expected):
+    monkeypatch.chdir(tmp_path)
+    assert echos(*arguments) == 2
+    said = capsys.readouterr().err
+    assert said.startswith("usage: echos")
+    assert expected in said
+    assert "Traceback" not in said
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.fixture
+def desk(tmp_path: Path, trained: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A working folder with some good files and some bad ones."""
+    (tmp_path / "digits.safetensors").symlink_to(trained / "digits.safetensors")
+    (tmp_path / "good.safetensors").symlink_to(trained / "dog" / "0.safetensors")
+    (tmp_path / "good.json").symlink_to(trained / "dog" / "0.json")
+    (tmp_path / "cut.safetensors").write_bytes((trained / "dog" / "0.safetensors").read_bytes()[:-10])
+    (tmp_path / "cut.json").symlink_to(trained / "dog" / "0.json")
+    (tmp_path / "other.safetensors").symlink_to(trained / "dog" / "0.safetensors")
+    write_json(tmp_path / "other.json", read_json(trained / "dog" / "0.json") | {"kwargs": {**SMALL, "dim": 8}})
+    write_json(tmp_path / "list.json", [1])
+    (tmp_path / "folder").mkdir()
+    assert echos("extract", tmp_path / "good.safetensors", "--model", "m", "--output", tmp_path / "bank.parquet") == 0
+    (tmp_path / "cut.parquet").write_bytes((tmp_path / "bank.parquet").read_bytes()[:-10])
+    write_json(tmp_path / "run" / "metrics.json", {})
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+ENTRY = '[{"model": "m", "role": "trained", "trained_on": "d", "fits": "bank.parquet", "centroids": "bank.parquet"}]'
+CLAIM = '[{"id": "NE1", "paper": "p", "statement": "s", "rule": "gian", "needs": "d", "artifact": "a", "options": {}}]'
+INDEX = '[{"id": "a", "kind": "figure", "group": "g", "title": "t", "caption": "c", "stem": "figures/a"}]'
+INITIALISE = (
+    "initialise convmixer_small --data digits.safetensors --seeds 0 1 --output {initialisation}-{seed}.safetensors"
+)
+TRAIN = "train --data digits.safetensors --dataset d --architecture a --initialisation i --device cpu"
+
+
+@pytest.mark.parametrize(
+    ("command", "more", "expected"),
+    [
+        ("fetch nothing --output x", [], "config/inputs.yaml"),
+        ("dataset digitz --output x", [], "digits"),
+        ("extract absent.pth --model m --output x", [], "absent.pth: expected a checkpoint, found no file"),
+        ("extract cut.safetensors --model m --output x", [], "cut.safetensors: expected a whole safetensors file"),
+        ("extract good.safetensors --model m --timm convnext_ato --output x", [], "did you mean 'convnext_atto'?"),
+        ("extract good.safetensors --model m --timm convnext_atto --output x", [], "belongs to another architecture"),
+        ("extract good.safetensors --model m --layers absent.json --output x", [], "absent.json: expected a JSON file"),
+        (
+            "extract good.safetensors --model m --layers list.json --output x",
+            [],
+            "list.json: expected a list of layers",
+        ),
+        ("extract good.safetensors --model m --regular-per-layer -1 --output x", [], "at least 0, found -1"),
+        (
+            "extract good.safetensors --model m --output folder",
+            [],
+            "folder: expected to read or write there, found Is a",
+        ),
+        ("extract good.safetensors --model m --output good.json/x", [], "good.json: expected to read or write there"),
+        ("cluster absent.parquet --centroids c --output x", [], "absent.parquet: expected a bank table, found no file"),
+        ("cluster bank.parquet --k 1 --centroids c --output x", [], "found 1"),
+        ("fit cut.parquet --output x", [], "cut.parquet: expected a bank table in Parquet"),
+        ("fit bank.parquet --threshold 2 --output x", [], "threshold: expected a cosine in [0, 1], found 2.0"),
+        ("structure --output x", [ENTRY], "bank.parquet: expected a table of schema fits/1, found bank/1"),
+        ("structure @absent.json --output x", [], "absent.json: expected a JSON file, found nothing"),
+        (INITIALISE, ["--initialisations", '{"a": {"scheme": "dgo"}}'], "did you mean 'dog'?"),
+        (INITIALISE, ["--initialisations", '{"a": {"scheme": "dog", "gama": 0.5}}'], "did you mean 'gamma'?"),
+        (
+            INITIALISE,
+            ["--initialisations", '{"a": {}}'],
+            "initialisation 'a': expected an object with a scheme, found {}",
+        ),
+        (
+            INITIALISE,
+            ["--initialisations", '{"a": 5}'],
+            "initialisation 'a': expected an object with a scheme, found 5",
+        ),
+        (
+            INITIALISE.replace("-{seed}", ""),
+            ["--initialisations", '{"a": {"scheme": "dog"}}'],
+            "a different one for each of 2, found '{initialisation}.safetensors'",
+        ),
+        (
+            INITIALISE.replace("{seed}", "{sed}"),
+            ["--initialisations", '{"a": {"scheme": "dog"}}'],
+            "{initialisation}-{sed}",
+        ),
+        (
+            INITIALISE + " --kwargs",
+            ['{"kernel_sise": 3}', "--initialisations", '{"a": {"scheme": "dog"}}'],
+            "kernel_sise",
+        ),
+        (
+            f"{TRAIN} --initial good.safetensors --run r s",
+            [],
+            "expected one --run for each of 1 initial weights, found 2",
+        ),
+        (f"{TRAIN} --initial absent.safetensors --run r", [], "absent.json: expected a JSON file, found nothing"),
+        (f"{TRAIN} --initial list.safetensors --run r", [], "list.json: expected what echos initialise wrote"),
+        (
+            f"{TRAIN} --initial cut.safetensors --run r",
+            [],
+            "cut.safetensors: expected initial weights of convmixer_small",
+        ),
+        (
+            f"{TRAIN} --initial other.safetensors --run r",
+            [],
+            "other.safetensors: expected initial weights of convmixer_small",
+        ),
+        (f"{TRAIN} --initial good.safetensors --run r --recipe", ['{"epoch": 1}'], "did you mean 'epochs'?"),
+        ("evaluate run --histories h --comparisons c --output x", [], "history.parquet: expected a history table"),
+        ("verdicts --scale s --output x", [CLAIM], "did you mean 'gain'?"),
+        ("render absent.ipynb --output x --rendered r --draft d", [], "absent.ipynb: expected a notebook, found"),
+        ("render list.json --output x --rendered r --draft d", [], "list.json: expected a notebook, found"),
+        ("index --title t --output x", [INDEX], "figures/a.json: expected a JSON file, found nothing"),
+        ("--log folder fit bank.parquet --output x", [], "folder: expected to read or write there"),
+    ],
+)
+def test_a_mistake_ends_with_1_and_one_sentence_and_writes_nothing(desk, capsys, command, more, expected):
+    capsys.readouterr()
+    before = under(desk)
+    assert echos(*command.split(), *more) == 1
+    said = capsys.readouterr().err
+    assert re.fullmatch(r"echos: [^\n]+\n", said)
+    assert expected in said
+    assert under(desk) == before
+
+
+# Logs
+
+
+def test_the_log_holds_everything_and_the_terminal_errors_only(desk, capsys):
+    capsys.readouterr()
+    assert echos("--log", "new/fit.log", "fit", "bank.parquet", "--output", "fits.parquet") == 0
+    assert capsys.readouterr().err == ""
+    assert re.fullmatch(r"[\d\-]+ [\d:,]+ INFO fits\.parquet: .*\n", (desk / "new/fit.log").read_text())
+
+    assert echos("--log", "new/fit.log", "fit", "absent.parquet", "--output", "fits.parquet") == 1
+    said = capsys.readouterr().err
+    assert said.startswith("echos: absent.parquet: expected a bank table")
+    assert f"ERROR {said.removeprefix('echos: ')}" in (desk / "new/fit.log").read_text()
+    assert "INFO" not in (desk / "new/fit.log").read_text()  # a log is of one command
+
+
+def test_warnings_go_where_records_go(desk, capsys, monkeypatch):
+    def fit_bank(*_: object, **__: object) -> None:
+        warnings.warn("something is odd", stacklevel=1)
+        logging.getLogger("elsewhere").warning("and so is this")
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("neural_echos.receptive_fields.fit_bank", fit_bank)
+    capsys.readouterr()
+    with warnings.catch_warnings():
+        warnings.simplefilter("always")
+        assert echos("--log", "fit.log", "fit", "bank.parquet", "--output", "x") == 130
+    assert capsys.readouterr().err == "echos: interrupted; run the same command to go on\n"
+    assert all(part in (desk / "fit.log").read_text() for part in ("something is odd", "and so is this", "interrupted"))
+
+
+def test_a_defect_of_ours_says_so_with_its_traceback_in_both_places(desk, capsys, monkeypatch):
+    monkeypatch.setattr("neural_echos.receptive_fields.fit_bank", lambda *_, **__: 1 / 0)
+    capsys.readouterr()
+    assert echos("--log", "fit.log", "fit", "bank.parquet", "--output", "x") == 1
+    for said in (capsys.readouterr().err, (desk / "fit.log").read_text()):
+        assert "fit failed: this is a defect of echos, not of your input; please report it" in said
+        assert "ZeroDivisionError" in said
+    assert not (desk / "x").exists()

@@ -1,0 +1,101 @@
+"""The documentation against the code: the data dictionary, the config reference, links, and the presets that it names."""
+
+import importlib.util
+import re
+import subprocess
+import sys
+from dataclasses import fields
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+
+from neural_echos.files import provenance
+from neural_echos.initialisations import LayerReport
+from neural_echos.inputs import Input
+from neural_echos.kernels import Layer
+from neural_echos.tables import SCHEMAS
+
+ROOT = Path(__file__).resolve().parent.parent
+DATA = (ROOT / "docs" / "data.md").read_text(encoding="utf-8")
+PAGES = sorted([*(ROOT / "docs").glob("*.md"), ROOT / "config" / "README.md"])
+NAMES = {pa.string(): "string", pa.float64(): "float64", pa.list_(pa.float32()): "list of float32"}
+
+
+def rows_under(heading: str) -> list[list[str]]:
+    """The cells of the first table below a `### heading`, or of the table whose first column has that name."""
+    text = DATA.partition(f"\n### {heading}\n")[2] or DATA.partition(f"\n| {heading} |")[2]
+    body = re.search(r"^\|---.*\n((?:\|.*\n)*)", re.split(r"^#", text, flags=re.MULTILINE)[0], re.MULTILINE)
+    lines = body.group(1).splitlines() if body else []
+    return [[cell.strip() for cell in line.strip("|").split(" | ")] for line in lines]
+
+
+def keys_of(heading: str) -> list[str]:
+    return [row[0] for row in rows_under(heading)]
+
+
+@pytest.mark.parametrize("name", SCHEMAS)
+def test_the_data_dictionary_holds_every_column_with_its_dtype_and_no_other(name):
+    documented = [(row[0], row[1]) for row in rows_under(name)]
+    assert documented == [(field.name, NAMES.get(field.type, str(field.type))) for field in SCHEMAS[name]]
+    assert all(len(row) == 3 and row[2] for row in rows_under(name))
+
+
+def test_the_data_dictionary_holds_no_other_table():
+    tables = DATA.partition("\n## Tables\n")[2].partition("\n## Files\n")[0]
+    assert re.findall(r"^### (.+)$", tables, re.MULTILINE) == list(SCHEMAS)
+
+
+def test_the_data_dictionary_holds_the_keys_of_json_files():
+    assert keys_of("key of provenance") == list(provenance())
+    assert keys_of("key of layers") == [field.name for field in fields(Layer)]
+    assert keys_of("key of did") == [field.name for field in fields(LayerReport)]
+    runs = set(SCHEMAS["runs"].names) - {"dataset", "architecture", "initialisation", "seed"}
+    assert set(keys_of("key of metrics.json")) == runs
+    declared = {"sha256", "bytes", "licence", "citation", "origin", "trained_on", "note", "revision"}
+    assert set(keys_of("Inputs")) == {"input", "source"} | declared
+    assert declared <= {field.name for field in fields(Input)}
+
+
+def test_the_config_reference_is_what_the_schemas_say():
+    script = ROOT / "docs" / "make_config_reference.py"
+    spec = importlib.util.spec_from_file_location("make_config_reference", script)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    assert (ROOT / "docs" / "config.md").read_text(encoding="utf-8") == module.render(), f"run {script.name}"
+
+
+def test_a_stale_config_reference_is_told_in_one_sentence(tmp_path):
+    for folder in ("docs", "workflow/schemas"):
+        (tmp_path / folder).mkdir(parents=True)
+        for file in (ROOT / folder).iterdir():
+            if file.is_file():
+                (tmp_path / folder / file.name).write_bytes(file.read_bytes())
+    script = [sys.executable, "docs/make_config_reference.py"]
+    assert subprocess.run([*script, "--check"], cwd=tmp_path).returncode == 0
+    (tmp_path / "docs" / "config.md").write_text("old")
+    stale = subprocess.run([*script, "--check"], cwd=tmp_path, capture_output=True, text=True)
+    assert stale.returncode == 1
+    assert len(stale.stderr.splitlines()) == 1
+    assert subprocess.run(script, cwd=tmp_path).returncode == 0
+    assert (tmp_path / "docs" / "config.md").read_text() == (ROOT / "docs" / "config.md").read_text()
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_lead_to_files(page):
+    for target in re.findall(r"\]\(([^)#]+)[^)]*\)", page.read_text(encoding="utf-8")):
+        assert target.startswith("http") or (page.parent / target).exists(), target
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_paths_that_are_named_exist(page):
+    """Paths in code spans that start at a folder of the repository, but for results and what has a placeholder."""
+    folders = "config|docs|envs|profiles|src|tests|workflow"
+    for target in re.findall(rf"`((?:{folders})/[\w./-]+)`", page.read_text(encoding="utf-8")):
+        assert (ROOT / target).exists(), target
+
+
+def test_every_preset_is_described():
+    described = (ROOT / "docs" / "presets.md").read_text(encoding="utf-8")
+    for preset in (ROOT / "config" / "presets").glob("*.yaml"):
+        assert f"config/presets/{preset.name}" in described

@@ -1,0 +1,451 @@
+"""Training: recipes, schedules, the same bytes for the same seed, and runs that are killed and resumed."""
+
+import hashlib
+import json
+import logging
+import multiprocessing
+import os
+import random
+import re
+import subprocess
+import sys
+import time
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+import neural_echos
+from neural_echos import architectures, training
+from neural_echos.datasets import Dataset, make_digits
+from neural_echos.errors import EchosError
+from neural_echos.tables import read_table
+from neural_echos.training import CHECKPOINT, Recipe, evaluate, learning_rate, train, write_run
+
+torch.set_num_threads(1)
+
+DATA = make_digits(size=8, test_share=0.25, seed=0)[0]
+FEW = replace(
+    DATA,
+    train_images=DATA.train_images[:330],
+    train_labels=DATA.train_labels[:330],
+    test_images=DATA.test_images[:100],
+    test_labels=DATA.test_labels[:100],
+)
+MIXER = {"dim": 8, "depth": 1, "kernel_size": 3, "patch_size": 2}
+OUTPUTS = ("weights.safetensors", "history.parquet", "metrics.json")
+
+
+def build(seed: int = 0, name: str = "convmixer_small", classes: int = 10, **kwargs: Any) -> nn.Module:
+    torch.manual_seed(seed)
+    return architectures.create(name, num_classes=classes, in_chans=1, kwargs=kwargs or MIXER)
+
+
+def run(folder: Path, recipe: Recipe, *, seed: int = 0, data: Dataset = FEW, model: nn.Module | None = None, **options):
+    options = {"device": "cpu", "key": "test", "labels": {"dataset": "digits"}, **options}
+    model = model or build(seed)
+    result = train(model, data, recipe, seed=seed, folder=folder, **options)
+    write_run(folder, model, result, recipe=recipe, seed=seed, kernel_size=3)
+    return result
+
+
+def digests(folder: Path) -> dict[str, str]:
+    return {name: hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in OUTPUTS}
+
+
+# Recipes --------------------------------------------------------------------------------------------------------------
+
+
+def test_a_recipe_survives_json() -> None:
+    recipe = Recipe.from_dict({"epochs": 3, "lr": 1, "optimizer_options": {"betas": [0.9, 0.95]}})
+    assert recipe.lr == 1.0
+    assert isinstance(recipe.lr, float)
+    assert Recipe.from_dict(json.loads(json.dumps(asdict(recipe)))) == recipe
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        ({"epoch": 3}, "'epoch' (did you mean 'epochs'?)"),
+        ({"epochs": 0}, "epochs: expected at least 1, found 0"),
+        ({"epochs": 2.5}, "epochs: expected a whole number, found 2.5"),
+        ({"batch_size": True}, "batch_size: expected a whole number"),
+        ({"batch_size": 31, "mixup": 0.8}, "an even number where mixup"),
+        ({"lr": 0}, "lr: expected a number above 0"),
+        ({"lr": float("nan")}, "lr: expected a finite number"),
+        ({"lr": "1e-3"}, "lr: expected a finite number, found '1e-3'"),
+        ({"optimizer": "adamv"}, "did you mean 'adam"),
+        ({"optimizer_options": [1]}, "expected a mapping"),
+        ({"schedule": "cosin"}, "did you mean 'cosine'?"),
+        ({"warmup_epochs": 5}, "warmup_epochs: expected a number from 0 to below epochs"),
+        ({"min_lr": 1.0}, "min_lr: expected a number from 0 to lr"),
+        ({"randaugment": "m9"}, "rand-m9-mstd0.5-inc1"),
+        ({"ema_decay": 1.0}, "ema_decay: expected a number from 0 to below 1"),
+        ({"random_erasing": 1.5}, "from 0 to 1"),
+        ({"flip": 1}, "flip: expected true or false"),
+    ],
+)
+def test_a_wrong_recipe_is_refused_in_a_sentence(values: dict[str, Any], words: str) -> None:
+    with pytest.raises(EchosError) as caught:
+        Recipe.from_dict(values)
+    assert words in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_one_cycle_linear_goes_through_its_knots() -> None:
+    recipe = Recipe(epochs=25, lr=0.05, schedule="one-cycle-linear")
+    rates = [learning_rate(recipe, epoch) for epoch in (0, 5, 10, 15, 20, 25)]
+    assert rates == pytest.approx([0, 0.025, 0.05, 0.02625, 0.0025, 0])
+
+
+def test_cosine_warms_up_and_ends_where_it_should() -> None:
+    recipe = Recipe(epochs=10, lr=0.4, schedule="cosine", warmup_epochs=2, min_lr=0.1)
+    rates = [learning_rate(recipe, epoch) for epoch in (0, 1, 2, 6, 10)]
+    assert rates == pytest.approx([0, 0.2, 0.4, 0.25, 0.1])
+
+
+def test_constant_is_constant_after_warm_up() -> None:
+    recipe = Recipe(epochs=4, lr=0.4, schedule="constant", warmup_epochs=1)
+    assert [learning_rate(recipe, epoch) for epoch in (0.5, 1, 2, 4)] == pytest.approx([0.2, 0.4, 0.4, 0.4])
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"batch_size": 331}, "at most the 330 train images, found 331"),
+        ({"shift": 8}, "less than the image's 8 pixels, found 8"),
+        ({"drop_path": 0.1}, "drop_path_rate=0.1, found one without stochastic depth"),
+        ({"optimizer_options": {"beta": 0.9}}, "expected options of adamw"),
+    ],
+)
+def test_what_does_not_fit_together_is_refused(tmp_path: Path, changes: dict[str, Any], words: str) -> None:
+    with pytest.raises(EchosError, match=words):
+        run(tmp_path, Recipe(**{"batch_size": 32, **changes}))
+
+
+def test_seeds_and_devices_are_checked(tmp_path: Path) -> None:
+    with pytest.raises(EchosError, match="seed of at least 0"):
+        run(tmp_path, Recipe(), seed=-1, model=build())
+    with pytest.raises(EchosError, match="expected auto, cpu, cuda or cuda:N"):
+        run(tmp_path, Recipe(), device="gpu")
+    if not torch.cuda.is_available():
+        with pytest.raises(EchosError, match="found none that torch can use"):
+            run(tmp_path, Recipe(), device="cuda")
+
+
+# Learning -------------------------------------------------------------------------------------------------------------
+
+
+def test_a_run_learns_and_writes_what_it_did(tmp_path: Path) -> None:
+    lines: list[str] = []
+    model = build(dim=16, depth=2, kernel_size=3, patch_size=2)
+    recipe = Recipe(epochs=4, lr=0.02, channels_last=True)
+    threads = torch.get_num_threads()
+    result = run(tmp_path, recipe, data=DATA, model=model, progress=lines.append)
+    assert result.metrics["top1"] > 0.8
+    assert result.metrics["top5"] > result.metrics["top1"]
+    assert len(lines) == 4
+    assert lines[2].startswith("epoch 3/4  loss ")
+    assert lines[3].endswith("ETA 00:00")
+    assert torch.get_num_threads() == threads
+    assert not torch.are_deterministic_algorithms_enabled()
+
+    metrics = json.loads((tmp_path / "metrics.json").read_text())
+    assert metrics == {**result.metrics, "kernel_size": 3}
+    assert set(metrics) == {
+        *("loss", "top1", "top5", "epochs", "parameters", "train_images", "test_images", "kernel_size")
+    }
+    history = read_table(tmp_path / "history.parquet", "history").to_pylist()
+    assert [row["epoch"] for row in history] == [1, 2, 3, 4]
+    assert {(row["dataset"], row["architecture"], row["seed"]) for row in history} == {("digits", "", 0)}
+    assert history[-1]["top1"] == metrics["top1"]
+    assert history[-1]["learning_rate"] == 0
+    made = json.loads((tmp_path / "run.json").read_text())
+    assert made["recipe"]["lr"] == 0.02
+    assert made["images_per_second"] > 0
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted([*OUTPUTS, "run.json"])
+
+    scores = evaluate(model, DATA.test_images, DATA.test_labels, DATA.mean, DATA.std, "cpu")
+    assert scores == pytest.approx([metrics[name] for name in ("loss", "top1", "top5")])
+
+
+def test_evaluation_agrees_with_a_calculation_by_hand() -> None:
+    model = build().eval()
+    with torch.no_grad():
+        pixels = torch.tensor((FEW.test_images / 255 - FEW.mean[0]) / FEW.std[0], dtype=torch.float32)
+        logits = model(pixels).numpy()
+    order = np.argsort(-logits, axis=1)
+    hits = order == FEW.test_labels[:, None]
+    loss = F.cross_entropy(torch.tensor(logits), torch.tensor(FEW.test_labels)).item()
+    found = evaluate(model, FEW.test_images, FEW.test_labels, FEW.mean, FEW.std, "cpu", batch_size=33)
+    assert found == pytest.approx((loss, hits[:, 0].mean(), hits[:, :5].sum(axis=1).mean()), rel=1e-5)
+
+
+def test_top_5_of_few_classes_is_1() -> None:
+    model = build(classes=3)
+    labels = FEW.test_labels % 3
+    assert evaluate(model, FEW.test_images, labels, FEW.mean, FEW.std, "cpu")[2] == 1.0
+
+
+def test_frozen_parameters_stay(tmp_path: Path) -> None:
+    model = build()
+    frozen = model.blocks[0][0].fn[0].weight.requires_grad_(False)
+    before, moving = frozen.clone(), model.head.weight.clone()
+    run(tmp_path, Recipe(epochs=1, batch_size=32), model=model)
+    assert torch.equal(frozen, before)
+    assert not torch.equal(model.head.weight, moving)
+
+
+def test_the_average_of_the_weights_is_what_counts(tmp_path: Path) -> None:
+    recipe = Recipe(epochs=2, batch_size=32)
+    plain, averaged = build(), build()
+    run(tmp_path / "plain", recipe, model=plain)
+    result = run(tmp_path / "ema", replace(recipe, ema_decay=0.9), model=averaged)
+    assert not torch.equal(plain.head.weight, averaged.head.weight)
+    scores = evaluate(averaged, FEW.test_images, FEW.test_labels, FEW.mean, FEW.std, "cpu")
+    assert scores == pytest.approx([result.metrics[name] for name in ("loss", "top1", "top5")])
+
+
+def test_shifts_are_crops_of_the_reflected_image() -> None:
+    images = torch.arange(2 * 5 * 4, dtype=torch.float32).view(2, 1, 5, 4)
+    shifted = training.shift_images(images.repeat(50, 1, 1, 1), 2, torch.Generator().manual_seed(0))
+    padded = F.pad(images, [2] * 4, mode="reflect")
+    crops = {padded[n, :, i : i + 5, j : j + 4].numpy().tobytes() for n in (0, 1) for i in range(5) for j in range(5)}
+    found = {image.contiguous().numpy().tobytes() for image in shifted}
+    assert found <= crops
+    assert len(found) > 25
+
+
+def test_randaugment_does_not_depend_on_the_processes() -> None:
+    recipe = Recipe(batch_size=20, randaugment="rand-m9-mstd0.5-inc1")
+    few = replace(FEW, train_images=FEW.train_images[:60], train_labels=FEW.train_labels[:60])
+    epochs = []
+    for workers in (0, 2):
+        batches = training._Batches(few, recipe, torch.device("cpu"), workers)
+        epochs.append([images for images, _ in batches.epoch(torch.Generator().manual_seed(1))])
+    assert len(epochs[0]) == 3
+    assert all(torch.equal(one, other) for one, other in zip(*epochs, strict=True))
+    plain = training._Batches(few, replace(recipe, randaugment=""), torch.device("cpu"), 0)
+    assert not torch.equal(next(plain.epoch(torch.Generator().manual_seed(1)))[0], epochs[0][0])
+
+
+def test_colour_images_go_through_every_augmentation(tmp_path: Path) -> None:
+    colour = {name: np.repeat(getattr(FEW, name), 3, axis=1) for name in ("train_images", "test_images")}
+    data = replace(FEW, **colour, mean=np.repeat(FEW.mean, 3), std=np.repeat(FEW.std, 3))
+    model = architectures.create("convmixer_small", num_classes=10, in_chans=3, kwargs=MIXER)
+    parts = {"flip": True, "shift": 2, "random_erasing": 0.5, "mixup": 0.8, "cutmix": 1.0, "label_smoothing": 0.1}
+    result = run(tmp_path, Recipe(epochs=1, randaugment="rand-m9-mstd0.5-inc1", **parts), data=data, model=model)
+    assert np.isfinite(result.history[0]["train_loss"])
+
+
+# The same bytes -------------------------------------------------------------------------------------------------------
+
+
+def test_the_seed_decides_the_bytes(tmp_path: Path) -> None:
+    recipe = Recipe(epochs=2, batch_size=32, flip=True, shift=1)
+    for folder, seed in (("first", 1), ("again", 1), ("other", 2)):
+        run(tmp_path / folder, recipe, seed=seed, model=build(0))
+    assert digests(tmp_path / "first") == digests(tmp_path / "again")
+    assert digests(tmp_path / "first") != digests(tmp_path / "other")
+
+
+def test_the_arrays_memory_layout_does_not(tmp_path: Path) -> None:
+    recipe = Recipe(epochs=1, batch_size=32)
+    other = {
+        name: np.ascontiguousarray(getattr(FEW, name).transpose(0, 2, 3, 1)).transpose(0, 3, 1, 2)
+        for name in ("train_images", "test_images")
+    }
+    run(tmp_path / "rows", recipe)
+    run(tmp_path / "channels", recipe, data=replace(FEW, **other))
+    assert digests(tmp_path / "rows") == digests(tmp_path / "channels")
+
+
+# Checkpoints ----------------------------------------------------------------------------------------------------------
+
+
+class Stop(Exception):
+    """Stands for whatever ends a run."""
+
+
+def interrupt(folder: Path, recipe: Recipe, after: int, **options: Any) -> None:
+    """Train until `after` epochs are done, leaving the checkpoint."""
+    lines: list[str] = []
+
+    def progress(line: str) -> None:
+        lines.append(line)
+        if len(lines) == after:
+            raise Stop
+
+    with pytest.raises(Stop):
+        run(folder, recipe, checkpoint_seconds=0, progress=progress, **options)
+
+
+def test_a_checkpoint_of_the_same_key_resumes(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    recipe = Recipe(epochs=3, batch_size=32)
+    run(tmp_path / "whole", recipe)
+    interrupt(tmp_path / "parts", recipe, after=2)
+    with caplog.at_level(logging.INFO):
+        run(tmp_path / "parts", recipe)
+    assert "resuming after epoch 2" in caplog.text
+    assert digests(tmp_path / "whole") == digests(tmp_path / "parts")
+    assert not (tmp_path / "parts" / CHECKPOINT).exists()
+
+
+@pytest.mark.parametrize("damage", ["other key", "truncated", "text", "no header", "other shape"])
+def test_any_other_checkpoint_is_discarded(tmp_path: Path, damage: str, caplog: pytest.LogCaptureFixture) -> None:
+    recipe = Recipe(epochs=2, batch_size=32)
+    run(tmp_path / "whole", recipe)
+    folder, path = tmp_path / "parts", tmp_path / "parts" / CHECKPOINT
+    if damage == "other shape":
+        interrupt(folder, recipe, after=1, model=build(dim=4, depth=1, kernel_size=3, patch_size=2))
+    else:
+        interrupt(folder, recipe, after=1, key="another" if damage == "other key" else "test")
+    content = path.read_bytes()
+    if damage == "truncated":
+        path.write_bytes(content[: len(content) // 2])
+    elif damage == "text":
+        path.write_text("not a checkpoint")
+    elif damage == "no header":
+        path.write_bytes(content.replace(b"neural_echos.checkpoint", b"another_thing.xxxxxxxxx"))
+    (folder / ".checkpoint-killed.safetensors").write_bytes(b"half")
+    with caplog.at_level(logging.INFO):
+        run(folder, recipe)
+    assert [record.levelname for record in caplog.records].count("WARNING") == 1
+    assert "discarded, training starts anew" in caplog.text
+    assert digests(tmp_path / "whole") == digests(folder)
+    assert sorted(file.name for file in folder.iterdir()) == sorted([*OUTPUTS, "run.json"])
+
+
+def test_checkpoints_are_few(tmp_path: Path) -> None:
+    model = build()
+    train(model, FEW, Recipe(epochs=3), seed=0, folder=tmp_path, key="test", device="cpu")
+    assert not list(tmp_path.iterdir())
+
+
+def test_an_optimizer_that_cannot_be_checkpointed_is_refused(tmp_path: Path) -> None:
+    recipe = Recipe(epochs=2, batch_size=32)
+    run_ = training._Run(build(), training._optimizer(build(), recipe), None)
+    run_.optimizer.state[run_.optimizer.param_groups[0]["params"][0]]["odd"] = object()
+    with pytest.raises(EchosError, match="choose adamw or sgd"):
+        training._Checkpoint(tmp_path / CHECKPOINT, "test", 0).save(run_)
+    assert not list(tmp_path.iterdir())
+
+
+EPOCHS = 20
+VARIANTS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
+    "adamw": ({"flip": True, "shift": 2, "channels_last": True, "optimizer_options": {"fused": True}}, {}),
+    "sgd": ({"optimizer": "sgd", "lr": 0.05, "optimizer_options": {"nesterov": True}, "channels_last": True}, {}),
+    "ema and mixup": (
+        {
+            "ema_decay": 0.9,
+            "mixup": 0.8,
+            "cutmix": 1.0,
+            "random_erasing": 0.5,
+            "label_smoothing": 0.1,
+            "clip_grad": 1.0,
+            "drop_path": 0.2,
+            "schedule": "one-cycle-linear",
+        },
+        {"name": "hornet_small_images", "depths": [2], "base_dim": 8, "patch_size": 2, "drop_path_rate": 0.2},
+    ),
+}
+
+
+def test_runs_killed_again_and_again_end_with_the_same_bytes(tmp_path: Path) -> None:
+    source = str(Path(neural_echos.__file__).parents[1])
+    paths = os.pathsep.join([source, *filter(None, [os.environ.get("PYTHONPATH")])])
+    environment = {**os.environ, "PYTHONPATH": paths}
+    done = subprocess.run(
+        [sys.executable, __file__, str(tmp_path)],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(VARIANTS)
+    for variant in VARIANTS:
+        assert digests(tmp_path / variant / "whole") == digests(tmp_path / variant / "killed")
+
+
+def train_variant(variant: str, folder: Path, epochs: Any) -> None:
+    changes, kwargs = VARIANTS[variant]
+    recipe = Recipe(**{"epochs": EPOCHS, "batch_size": 32, **changes})
+    data = replace(FEW, train_images=FEW.train_images[:100], train_labels=FEW.train_labels[:100])
+    run(folder, recipe, data=data, model=build(0, **kwargs), checkpoint_seconds=0, progress=epochs.put)
+
+
+def kill_again_and_again(variant: str, folder: Path) -> None:
+    """Train undisturbed; then kill another process at a random moment after each of four starts, and let it finish."""
+    fork = multiprocessing.get_context("fork")
+    began = time.monotonic()
+    train_variant(variant, folder / "whole", fork.SimpleQueue())
+    epoch_seconds = (time.monotonic() - began) / EPOCHS
+    for start in range(5):
+        epochs = fork.SimpleQueue()
+        process = fork.Process(target=train_variant, args=(variant, folder / "killed", epochs))
+        process.start()
+        if start < 4:
+            while epochs.empty() and process.is_alive():  # one more epoch is done, so the run goes on
+                time.sleep(0.001)
+            time.sleep(random.uniform(0, 1) * epoch_seconds)
+            process.kill()
+        process.join()
+    first = "no epoch left" if epochs.empty() else epochs.get()
+    if process.exitcode or not re.match(r"epoch ([5-9]|1\d|20)/", first):
+        sys.exit(f"{variant}: expected a run resumed four times, found exit code {process.exitcode} and {first}")
+
+
+# Failing well ---------------------------------------------------------------------------------------------------------
+
+
+def test_a_loss_that_is_not_finite_stops_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(training, "learning_rate", lambda recipe, epoch: 0.01 if epoch <= 1 else 1e30)
+    with pytest.raises(EchosError, match=r"found (nan|inf) in epoch 2 of 3 at lr 0\.005; lower lr") as caught:
+        run(tmp_path, Recipe(epochs=3, batch_size=32))
+    assert "\n" not in str(caught.value)
+    assert read_table(tmp_path / "history.parquet", "history")["epoch"].to_pylist() == [1]
+    assert not (tmp_path / "metrics.json").exists()
+
+
+def test_a_full_gpu_is_told_in_a_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: Any) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate …")
+
+    monkeypatch.setattr(training, "_train_epoch", full)
+    with pytest.raises(EchosError, match="GPU memory for batches of 32 images, found it full; lower batch_size"):
+        run(tmp_path, Recipe(batch_size=32))
+
+
+def test_metrics_come_last_and_only_when_all_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    recipe = Recipe(epochs=1, batch_size=32)
+    run(tmp_path, recipe)
+
+    def fail(*_: Any) -> None:
+        raise OSError("no space left on device")
+
+    monkeypatch.setattr(training, "write_table", fail)
+    with pytest.raises(OSError, match="no space"):
+        run(tmp_path, recipe)
+    assert not (tmp_path / "metrics.json").exists()
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_a_gpu_trains_with_everything_on(tmp_path: Path) -> None:
+    parts = {"flip": True, "shift": 2, "random_erasing": 0.5, "mixup": 0.8, "label_smoothing": 0.1, "ema_decay": 0.9}
+    recipe = Recipe(epochs=2, batch_size=32, amp=True, channels_last=True, **parts)
+    interrupt(tmp_path, recipe, after=1, device="cuda")
+    result = run(tmp_path, recipe, device="auto")
+    assert len(result.history) == 2
+    assert result.device != "cpu"
+
+
+if __name__ == "__main__":
+    for name in VARIANTS:
+        kill_again_and_again(name, Path(sys.argv[1]) / name)

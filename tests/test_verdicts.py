@@ -1,0 +1,387 @@
+"""Verdicts: every decision rule reaches every verdict, on tables that were made to deserve it."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import stats
+
+from neural_echos.config import check, load_schema, read_yaml
+from neural_echos.errors import EchosError
+from neural_echos.tables import SCHEMAS, write_table
+from neural_echos.verdicts import INCONCLUSIVE, NOT_RUN, NOT_SUPPORTED, SUPPORTED, decide, rules
+
+ROOT = Path(__file__).resolve().parents[1]
+EMPTY = {name: SCHEMAS[name].empty_table().to_pandas() for name in ("runs", "structure")}
+
+
+def claim(rule: str, needs: str = "d", **options: Any) -> dict[str, Any]:
+    said = {"id": "NE1", "paper": "Neural Echos", "statement": "It is so.", "artifact": "figure_01"}
+    return {**said, "rule": rule, "needs": needs, "options": options}
+
+
+def verdict(rule: str, tables: Mapping[str, pd.DataFrame], needs: str = "d", **options: Any) -> dict[str, Any]:
+    (row,) = decide([claim(rule, needs, **options)], {**EMPTY, **tables}, "tests").to_pylist()
+    return row
+
+
+def runs_of(gains: Mapping[str, Sequence[float]], sizes: Mapping[str, int] | None = None) -> dict[str, pd.DataFrame]:
+    """Make runs on data set "d": kaiming at 0.5 plus noise per seed, and dog above it by the gains, one per seed."""
+    rows = []
+    for architecture, values in gains.items():
+        for seed, gain in enumerate(values):
+            base = 0.5 + 0.1 * np.sin(7 * seed)  # seeds differ by far more than initialisations
+            size = (sizes or {}).get(architecture, 9)
+            cell = {"dataset": "d", "architecture": architecture, "seed": seed, "kernel_size": size}
+            rows.append({**cell, "initialisation": "kaiming", "top1": base})
+            rows.append({**cell, "initialisation": "dog", "top1": base + gain})
+    return {"runs": pd.DataFrame(rows).reindex(columns=SCHEMAS["runs"].names)}
+
+
+def structure_of(*rows: Mapping[str, Any]) -> dict[str, pd.DataFrame]:
+    """Make a structure table; a row is a trained depthwise 7×7 bank but for what it says."""
+    usual = {"model": "m", "kind": "depthwise", "role": "trained", "trained_on": "d", "kernel_size": 7}
+    return {"structure": pd.DataFrame([{**usual, **row} for row in rows]).reindex(columns=SCHEMAS["structure"].names)}
+
+
+# Claims and tables
+
+
+def test_a_verdict_says_everything_about_its_claim(tmp_path):
+    row = verdict("gain", runs_of({"a": [0.1, 0.11, 0.12]}), **GAIN)
+    assert row["claim"] == "NE1"
+    assert (row["paper"], row["statement"], row["scale"], row["artifact"]) == (
+        "Neural Echos",
+        "It is so.",
+        "tests",
+        "figure_01",
+    )
+    assert row["measured"] == "top-1 of dog − kaiming on d, paired by seed, mean over 1 architectures"
+    write_table(tmp_path / "x.parquet", decide([claim("gain", **GAIN)], EMPTY, "tests"), "verdicts")
+    assert decide([], EMPTY, "tests").num_rows == 0
+
+
+def test_an_unknown_rule_is_refused_with_the_nearest():
+    with pytest.raises(EchosError, match=r"^claim NE1: .*found 'gains' \(did you mean 'gain'\?\)"):
+        decide([claim("gains")], EMPTY, "tests")
+
+
+@pytest.mark.parametrize(
+    ("rule", "options", "expected"),
+    [
+        ("gain", {}, "missing a required argument: 'dataset'"),
+        ("centres_dominate", {"most": 0.5}, "unexpected keyword argument 'most'"),
+        ("structure_beats_controls", {"dataset": "d"}, "unexpected keyword argument 'dataset'"),
+    ],
+)
+def test_options_that_a_rule_does_not_take_are_refused(rule, options, expected):
+    with pytest.raises(EchosError, match=f"^claim NE1: expected the options of {rule}, found .*{expected}"):
+        decide([claim(rule, **options)], EMPTY, "tests")
+
+
+@pytest.mark.parametrize("preset", ["config.yaml", *sorted(f"presets/{p.name}" for p in ROOT.glob("config/presets/*"))])
+def test_every_configured_claim_can_be_decided_before_any_run(preset):
+    demo, changed = read_yaml(ROOT / "config/config.yaml"), read_yaml(ROOT / "config" / preset)
+    declared = demo | {"claims": changed.get("claims", demo["claims"])}
+    claims = check(declared, load_schema(ROOT / "workflow/schemas/config.schema.yaml"))["claims"]
+    rows = decide(claims, EMPTY, "tests").to_pylist()
+    assert [row["claim"] for row in rows] == [one["id"] for one in claims]
+    assert all(row["verdict"] == NOT_RUN for row in rows)
+    assert all(row["value"] is None and row["reason"] for row in rows)
+
+
+def test_the_schema_names_every_rule():
+    claims = load_schema(ROOT / "workflow/schemas/config.schema.yaml")["properties"]["claims"]
+    assert sorted(claims["items"]["properties"]["rule"]["enum"]) == rules()
+
+
+# NE1: structure beats controls
+
+UNTRAINED = {"role": "untrained", "trained_on": "nothing", "low": 0.03, "high": 0.10}
+REGULAR = {"kind": "regular", "low": 0.2, "high": 0.4}
+
+
+@pytest.mark.parametrize(
+    ("rows", "expected", "numbers"),
+    [
+        ([{"low": 0.9, "high": 1}, {"low": 0.6, "high": 1}, UNTRAINED, REGULAR], SUPPORTED, (0.35, 0.2, 0.5)),
+        ([{"low": 0.1, "high": 0.2}, {"low": 0.3, "high": 1}, UNTRAINED, REGULAR], NOT_SUPPORTED, (-0.2, -0.3, -0.1)),
+        ([{"low": 0.9, "high": 1}, {"low": 0.3, "high": 1}, UNTRAINED, REGULAR], INCONCLUSIVE, (0.2, -0.1, 0.5)),
+        # the regular half of the claim was not tested
+        ([{"low": 0.9, "high": 1}, UNTRAINED], INCONCLUSIVE, (0.8, 0.8, 0.8)),
+        ([{"low": 0.9, "high": 1}, UNTRAINED, REGULAR | {"kernel_size": 3}], INCONCLUSIVE, (0.8, 0.8, 0.8)),
+        ([{"low": 0.9, "high": 1}, UNTRAINED, REGULAR | {"role": "drawn"}], INCONCLUSIVE, (0.8, 0.8, 0.8)),
+        ([{"low": 0.05, "high": 1}, UNTRAINED], NOT_SUPPORTED, (-0.05, -0.05, -0.05)),
+        # a bank without a control of its size does not count
+        (
+            [{"low": 0.9, "high": 1}, {"low": 0.0, "high": 1, "kernel_size": 9}, UNTRAINED, REGULAR],
+            SUPPORTED,
+            (0.5, 0.5, 0.5),
+        ),
+        # kernels that were drawn as DoGs say nothing about training
+        ([{"low": 0.9, "high": 1}, {"role": "drawn", "low": 0.0}, UNTRAINED, REGULAR], SUPPORTED, (0.5, 0.5, 0.5)),
+        # an untrained bank's regular kernels are untrained, and a control all the same
+        (
+            [{"low": 0.9, "high": 1}, UNTRAINED | {"kind": "regular", "high": 0.95}, REGULAR],
+            NOT_SUPPORTED,
+            (-0.05,) * 3,
+        ),
+    ],
+)
+def test_ne1(rows, expected, numbers):
+    row = verdict("structure_beats_controls", structure_of(*rows))
+    assert row["verdict"] == expected
+    np.testing.assert_allclose([row["value"], row["low"], row["high"]], numbers)
+    assert "above their controls" in row["reason"]
+    assert ("only the untrained half of the claim was tested" in row["reason"]) == (REGULAR not in rows)
+
+
+@pytest.mark.parametrize(
+    "rows", [[], [UNTRAINED, REGULAR], [{"low": 0.9}], [{"low": 0.9}, UNTRAINED | {"kernel_size": 3}]]
+)
+def test_ne1_without_a_pair_was_not_run(rows):
+    row = verdict("structure_beats_controls", structure_of(*rows) if rows else {})
+    assert (row["verdict"], row["value"]) == (NOT_RUN, None)
+    assert row["reason"] == "no trained bank with a control of the same kernel size"
+
+
+# NE2: centres dominate
+
+
+def shares(excitatory: float, inhibitory: float, **more: Any) -> dict[str, Any]:
+    rest = 1 - excitatory - inhibitory
+    return {"excitatory_share": excitatory, "inhibitory_share": inhibitory, "other_share": rest, **more}
+
+
+@pytest.mark.parametrize(
+    ("rows", "expected"),
+    [
+        ([shares(0.4, 0.3), shares(0.5, 0.25), shares(0.3, 0.42)], SUPPORTED),
+        ([shares(0.1, 0.1), shares(0.2, 0.05), shares(0.0, 0.2)], NOT_SUPPORTED),
+        ([shares(0.6, 0.3), shares(0.1, 0.1), shares(0.3, 0.3)], INCONCLUSIVE),
+        # most banks have one type of centre only
+        ([shares(0.7, 0.0), shares(0.72, 0.0), shares(0.4, 0.33)], INCONCLUSIVE),
+        # one bank has no interval
+        ([shares(0.5, 0.5)], INCONCLUSIVE),
+    ],
+)
+def test_ne2(rows, expected):
+    table = structure_of(*rows, shares(1, 0, role="untrained"), shares(0, 0, kind="regular"), {"model": "unclustered"})
+    row = verdict("centres_dominate", table)
+    joint = [one["excitatory_share"] + one["inhibitory_share"] for one in rows]
+    assert row["verdict"] == expected
+    assert row["value"] == pytest.approx(np.mean(joint))
+    both = sum(one["excitatory_share"] > 0 and one["inhibitory_share"] > 0 for one in rows)
+    assert row["reason"] == f"both centre types in {both} of {len(rows)} banks and sizes"
+
+
+def test_ne2_takes_the_declared_least_share():
+    table = structure_of(shares(0.4, 0.3), shares(0.5, 0.25), shares(0.3, 0.42))
+    assert verdict("centres_dominate", table, least=0.8)["verdict"] == NOT_SUPPORTED
+
+
+@pytest.mark.parametrize("rows", [[], [shares(1, 0, role="untrained")], [{"model": "unclustered"}]])
+def test_ne2_without_a_clustered_bank_was_not_run(rows):
+    row = verdict("centres_dominate", structure_of(*rows) if rows else {})
+    assert (row["verdict"], row["reason"]) == (NOT_RUN, "no clustered trained bank")
+
+
+# NE3 and NE5: gains
+
+GAIN = {"dataset": "d", "architectures": ["a"], "initialisation": "dog", "baseline": "kaiming", "expect": "positive"}
+UP, DOWN, FLAT, SMALL = [0.03, 0.04, 0.05], [-0.03, -0.04, -0.05], [-0.04, 0.01, 0.05], [0.0009, 0.001, 0.0011]
+
+
+@pytest.mark.parametrize(
+    ("gains", "expect", "margin", "expected"),
+    [
+        (UP, "positive", 0.002, SUPPORTED),
+        (DOWN, "positive", 0.002, NOT_SUPPORTED),
+        (FLAT, "positive", 0.002, INCONCLUSIVE),
+        (SMALL, "positive", 0.002, SUPPORTED),
+        ([-0.0001, 0.0, 0.0002], "positive", 0.002, NOT_SUPPORTED),
+        ([-0.0001, 0.0, 0.0002], "positive", 0.0, INCONCLUSIVE),
+        ([0.05], "positive", 0.0, INCONCLUSIVE),
+        (DOWN, "none", 0.005, SUPPORTED),
+        (SMALL, "none", 0.005, SUPPORTED),
+        (UP, "none", 0.005, NOT_SUPPORTED),
+        (FLAT, "none", 0.005, INCONCLUSIVE),
+        ([-0.05], "none", 0.005, INCONCLUSIVE),
+    ],
+)
+def test_ne3_and_ne5(gains, expect, margin, expected):
+    row = verdict("gain", runs_of({"a": gains, "other": DOWN}), **GAIN | {"expect": expect, "margin": margin})
+    assert row["verdict"] == expected
+    assert row["value"] == pytest.approx(np.mean(gains))
+    if len(gains) > 1:
+        interval = stats.ttest_1samp(gains, 0).confidence_interval()
+        np.testing.assert_allclose([row["low"], row["high"]], interval)
+    else:
+        assert np.isnan([row["low"], row["high"]]).all()
+
+
+def test_gains_are_averaged_over_architectures_seed_by_seed():
+    row = verdict(
+        "gain", runs_of({"a": [0.1, -0.1, 0.3], "b": [-0.1, 0.12, -0.28]}), **GAIN | {"architectures": ["a", "b"]}
+    )
+    interval = stats.ttest_1samp([0.0, 0.01, 0.01], 0).confidence_interval()
+    assert row["value"] == pytest.approx(0.02 / 3)
+    np.testing.assert_allclose([row["low"], row["high"]], interval)
+
+
+@pytest.mark.parametrize(
+    "change", [{"dataset": "e"}, {"architectures": ["z"]}, {"initialisation": "z"}, {"baseline": "z"}]
+)
+def test_gains_without_runs_were_not_run(change):
+    row = verdict("gain", runs_of({"a": UP}), **GAIN | change)
+    assert (row["verdict"], row["value"], row["reason"]) == (NOT_RUN, None, "this preset has no such runs")
+
+
+def test_a_gain_that_expects_something_else_is_refused():
+    with pytest.raises(EchosError, match="expected expect to be 'positive' or 'none', found 'postive'"):
+        verdict("gain", runs_of({"a": UP}), **GAIN | {"expect": "postive"})
+
+
+# NE4: the gain grows with kernel size
+
+SIZES = {"k3": 3, "k5": 5, "k7": 7, "k9": 9}
+GROWS = {"dataset": "d", "architectures": list(SIZES), "initialisation": "dog", "baseline": "kaiming"}
+
+
+@pytest.mark.parametrize(
+    ("slopes", "expected"),
+    [
+        ([0.01, 0.012, 0.014], SUPPORTED),
+        ([-0.01, -0.012, -0.014], NOT_SUPPORTED),
+        ([0.01, -0.012, 0.004], INCONCLUSIVE),
+        ([0.01], INCONCLUSIVE),
+    ],
+)
+def test_ne4(slopes, expected):
+    gains = {name: [0.2 + slope * size for slope in slopes] for name, size in SIZES.items()}
+    row = verdict("gain_grows_with_size", runs_of(gains | {"other": UP}, SIZES | {"other": 21}), **GROWS)
+    assert row["verdict"] == expected
+    assert row["value"] == pytest.approx(np.mean(slopes))
+    if len(slopes) > 1:
+        np.testing.assert_allclose([row["low"], row["high"]], stats.ttest_1samp(slopes, 0).confidence_interval())
+
+
+@pytest.mark.filterwarnings("error")
+def test_ne4_leaves_out_a_seed_with_one_size_only():
+    gains = {"k3": [0.01, 0.02, 0.03, 0.9], "k9": [0.07, 0.09, 0.11]}
+    row = verdict("gain_grows_with_size", runs_of(gains, SIZES), **GROWS)
+    assert row["verdict"] == SUPPORTED
+    assert row["value"] == pytest.approx(np.mean([0.06, 0.07, 0.08]) / 6)
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("gains", [{}, {"k3": UP}, {"k3": [0.1], "k5": [np.nan, 0.1]}])
+def test_ne4_with_one_size_was_not_run(gains):
+    tables = runs_of(gains, SIZES) if gains else {}
+    if "k5" in gains:  # each seed has another size
+        tables["runs"] = tables["runs"].dropna(subset="top1")
+    row = verdict("gain_grows_with_size", tables, **GROWS)
+    assert (row["verdict"], row["value"]) == (NOT_RUN, None)
+
+
+# NE6: variety matters
+
+VARIETY = {
+    "dataset": "d",
+    "architecture": "a",
+    "varied": "dog",
+    "fixed_gamma": ["dog_0.3", "dog_0.5"],
+    "one_centre": ["dog_excitatory"],
+}
+
+
+def variants(**differences: Sequence[float]) -> dict[str, pd.DataFrame]:
+    """Make runs of dog, and of variants that it beats by the given differences."""
+    rows = []
+    for name, values in {"dog": [0.0, 0.0, 0.0], **differences}.items():
+        for seed, value in enumerate(values):
+            top1 = 0.5 + 0.1 * seed - value
+            cell = {"dataset": "d", "architecture": "a", "initialisation": name.replace("_0", "_0."), "seed": seed}
+            rows.append({**cell, "kernel_size": 9, "top1": top1})
+    return {"runs": pd.DataFrame(rows).reindex(columns=SCHEMAS["runs"].names)}
+
+
+@pytest.mark.parametrize(
+    ("differences", "expected", "least"),
+    [
+        ({"dog_03": UP, "dog_05": [0.02, 0.021, 0.022], "dog_excitatory": UP}, SUPPORTED, "dog_0.5"),
+        ({"dog_03": UP, "dog_05": UP, "dog_excitatory": DOWN}, NOT_SUPPORTED, "dog_excitatory"),
+        ({"dog_03": FLAT, "dog_05": UP, "dog_excitatory": UP}, INCONCLUSIVE, "dog_0.3"),
+        ({"dog_03": FLAT, "dog_05": DOWN, "dog_excitatory": UP}, NOT_SUPPORTED, "dog_0.5"),
+        ({"dog_03": UP, "dog_05": [0.01], "dog_excitatory": UP}, INCONCLUSIVE, "dog_0.5"),
+    ],
+)
+def test_ne6(differences, expected, least):
+    row = verdict("variety_matters", variants(**differences), **VARIETY)
+    assert row["verdict"] == expected
+    assert row["reason"] == f"the least difference is to {least}"
+    assert row["value"] == pytest.approx(np.mean(differences[least.replace(".", "")]))
+
+
+@pytest.mark.parametrize("missing", ["dog_03", "dog_05", "dog_excitatory"])
+def test_ne6_without_one_of_the_variants_was_not_run(missing):
+    differences = {name: UP for name in ("dog_03", "dog_05", "dog_excitatory") if name != missing}
+    row = verdict("variety_matters", variants(**differences), **VARIETY)
+    assert (row["verdict"], row["value"]) == (NOT_RUN, None)
+
+
+# Not run at this scale
+
+
+@pytest.mark.parametrize("gains", [UP, DOWN, FLAT])
+def test_runs_on_another_data_set_give_a_remark_and_no_verdict(gains):
+    here = verdict("gain", runs_of({"a": gains}), **GAIN)
+    row = verdict("gain", runs_of({"a": gains}), needs="imagenet", **GAIN)
+    assert row["verdict"] == NOT_RUN
+    assert row["reason"] == f"the claim is about imagenet; at this scale the same rule reads: {here['verdict']}"
+    assert (row["value"], row["low"], row["high"]) == (here["value"], here["low"], here["high"])
+
+
+def test_banks_of_another_data_set_give_a_remark_and_no_verdict():
+    row = verdict("structure_beats_controls", structure_of({"low": 0.9}, UNTRAINED, REGULAR), needs="imagenet")
+    assert row["verdict"] == NOT_RUN
+    assert row["reason"].endswith("reads: supported (1 of 1 banks and sizes are above their controls)")
+
+
+def test_banks_of_several_data_sets_are_not_about_one_of_them():
+    rows = [{"low": 0.9}, {"low": 0.8, "trained_on": "imagenet"}, UNTRAINED, REGULAR]
+    assert verdict("structure_beats_controls", structure_of(*rows), needs="imagenet")["verdict"] == NOT_RUN
+    assert verdict("structure_beats_controls", structure_of(*rows[1:]), needs="imagenet")["verdict"] == NOT_RUN
+    only = [*rows[1:3], REGULAR | {"trained_on": "imagenet"}]
+    assert verdict("structure_beats_controls", structure_of(*only), needs="imagenet")["verdict"] == SUPPORTED
+
+
+def test_the_role_that_a_claim_names_decides_which_banks_are_at_hand():
+    rows = [{"low": 0.9, "role": "trained from dog"}, {"low": 0.1, "trained_on": "e"}, UNTRAINED, REGULAR]
+    assert verdict("structure_beats_controls", structure_of(*rows), role="trained from dog")["verdict"] == SUPPORTED
+
+
+# Of all rules
+
+NUMBERS = st.lists(st.floats(-0.2, 0.2), min_size=1, max_size=6)
+
+
+@settings(deadline=None, max_examples=25)
+@given(gains=NUMBERS, margin=st.floats(0, 0.05))
+def test_no_gain_is_both_a_gain_and_none(gains, margin):
+    tables = runs_of({"a": gains})
+    options = GAIN | {"margin": margin}
+    positive, none = (
+        verdict("gain", tables, **options | {"expect": expect})["verdict"] for expect in ("positive", "none")
+    )
+    if positive == SUPPORTED and none == SUPPORTED:
+        row = verdict("gain", tables, **options)
+        assert 0 < row["low"] <= row["high"] < margin  # a gain, and too small to matter
+    assert (positive, none) != (NOT_SUPPORTED, NOT_SUPPORTED)
+    if len(gains) == 1:
+        assert positive == none == INCONCLUSIVE
