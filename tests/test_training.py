@@ -37,13 +37,22 @@ FEW = replace(
     test_images=DATA.test_images[:100],
     test_labels=DATA.test_labels[:100],
 )
+COLOUR = replace(
+    FEW,
+    train_images=FEW.train_images.repeat(3, axis=1),
+    test_images=FEW.test_images.repeat(3, axis=1),
+    mean=FEW.mean.repeat(3),
+    std=FEW.std.repeat(3),
+)
 MIXER = {"dim": 8, "depth": 1, "kernel_size": 3, "patch_size": 2}
 OUTPUTS = ("weights.safetensors", "history.parquet", "metrics.json")
 
 
-def build(seed: int = 0, name: str = "convmixer_small", classes: int = 10, **kwargs: Any) -> nn.Module:
+def build(
+    seed: int = 0, name: str = "convmixer_small", classes: int = 10, channels: int = 1, **kwargs: Any
+) -> nn.Module:
     torch.manual_seed(seed)
-    return architectures.create(name, num_classes=classes, in_chans=1, kwargs=kwargs or MIXER)
+    return architectures.create(name, num_classes=classes, in_chans=channels, kwargs=kwargs or MIXER)
 
 
 def run(folder: Path, recipe: Recipe, *, seed: int = 0, data: Dataset = FEW, model: nn.Module | None = None, **options):
@@ -201,12 +210,21 @@ def test_frozen_parameters_stay(tmp_path: Path) -> None:
     assert not torch.equal(model.head.weight, moving)
 
 
-def test_the_average_of_the_weights_is_what_counts(tmp_path: Path) -> None:
-    recipe = Recipe(epochs=2, batch_size=32)
-    plain, averaged = build(), build()
-    run(tmp_path / "plain", recipe, model=plain)
-    result = run(tmp_path / "ema", replace(recipe, ema_decay=0.9), model=averaged)
-    assert not torch.equal(plain.head.weight, averaged.head.weight)
+def test_the_average_of_the_weights_is_what_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    heads: list[torch.Tensor] = []
+
+    class Recorder(training.ModelEmaV3):
+        def update(self, model: nn.Module, step: int | None = None) -> None:
+            heads.append(model.head.weight.detach().clone())
+            super().update(model, step)
+
+    monkeypatch.setattr(training, "ModelEmaV3", Recorder)
+    averaged = build()
+    result = run(tmp_path, Recipe(epochs=2, batch_size=32, ema_decay=0.9), model=averaged)
+    expected = heads[0]
+    for head in heads[1:]:
+        expected = 0.9 * expected + 0.1 * head
+    torch.testing.assert_close(averaged.head.weight.detach(), expected)
     scores = evaluate(averaged, FEW.test_images, FEW.test_labels, FEW.mean, FEW.std, "cpu")
     assert scores == pytest.approx([result.metrics[name] for name in ("loss", "top1", "top5")])
 
@@ -235,11 +253,9 @@ def test_randaugment_does_not_depend_on_the_processes() -> None:
 
 
 def test_colour_images_go_through_every_augmentation(tmp_path: Path) -> None:
-    colour = {name: np.repeat(getattr(FEW, name), 3, axis=1) for name in ("train_images", "test_images")}
-    data = replace(FEW, **colour, mean=np.repeat(FEW.mean, 3), std=np.repeat(FEW.std, 3))
-    model = architectures.create("convmixer_small", num_classes=10, in_chans=3, kwargs=MIXER)
     parts = {"flip": True, "shift": 2, "random_erasing": 0.5, "mixup": 0.8, "cutmix": 1.0, "label_smoothing": 0.1}
-    result = run(tmp_path, Recipe(epochs=1, randaugment="rand-m9-mstd0.5-inc1", **parts), data=data, model=model)
+    recipe = Recipe(epochs=1, randaugment="rand-m9-mstd0.5-inc1", **parts)
+    result = run(tmp_path, recipe, data=COLOUR, model=build(channels=3))
     assert np.isfinite(result.history[0]["train_loss"])
 
 
@@ -257,11 +273,11 @@ def test_the_seed_decides_the_bytes(tmp_path: Path) -> None:
 def test_the_arrays_memory_layout_does_not(tmp_path: Path) -> None:
     recipe = Recipe(epochs=1, batch_size=32)
     other = {
-        name: np.ascontiguousarray(getattr(FEW, name).transpose(0, 2, 3, 1)).transpose(0, 3, 1, 2)
+        name: np.ascontiguousarray(getattr(COLOUR, name).transpose(0, 2, 3, 1)).transpose(0, 3, 1, 2)
         for name in ("train_images", "test_images")
     }
-    run(tmp_path / "rows", recipe)
-    run(tmp_path / "channels", recipe, data=replace(FEW, **other))
+    run(tmp_path / "rows", recipe, data=COLOUR, model=build(channels=3))
+    run(tmp_path / "channels", recipe, data=replace(COLOUR, **other), model=build(channels=3))
     assert digests(tmp_path / "rows") == digests(tmp_path / "channels")
 
 

@@ -107,12 +107,13 @@ def decide(claims: Sequence[Mapping[str, Any]], tables: Tables, scale: str) -> p
 
 
 @rule
-def structure_beats_controls(tables: Tables, *, role: str = "trained") -> Reading:
+def structure_beats_controls(tables: Tables, *, role: str = "trained", least_layers: int = 2) -> Reading:
     """NE1: trained depthwise kernels are structured, untrained and regular kernels of the same size are not.
 
     Value: the margin between the lower bound of a trained bank's structured share and the upper bound of any control of its
     kernel size, median over banks and sizes, with the least and the greatest margin in place of an interval. Supported when
-    even the least is positive; not supported when even the greatest is negative.
+    even the least is positive; not supported when even the greatest is negative. Regular kernels are a control where they come
+    from at least `least_layers` layers: a lone stem says nothing about regular convolutions.
     """
     measured = (
         "structured share of trained depthwise kernels (lower bound) − of controls of that size (upper bound): "
@@ -122,6 +123,7 @@ def structure_beats_controls(tables: Tables, *, role: str = "trained") -> Readin
     trained = table[(table.role == role) & (table.kind == "depthwise")] if len(table) else table
     untrained = table[table.role == "untrained"] if len(table) else table
     regular = table[table.role.str.startswith("trained") & (table.kind == "regular")] if len(table) else table
+    regular = regular[regular.layers >= least_layers]
     controls = pd.concat([untrained, regular])
     margins = [
         row.low - controls[controls.kernel_size == row.kernel_size].high.max()

@@ -49,5 +49,5 @@ rule extract_from_checkpoint:
     params:
         timm=lambda w: MODELS[w.model]["timm"],
     shell:
-        "python -m neural_echos --log {log:q} extract {input.weights:q} --model {wildcards.model:q} --timm {params.timm:q}"
+        "python -m neural_echos --log {log:q} extract {input.weights:q} --model {wildcards.model:q} --timm={params.timm:q}"
         " --output {output:q}"
