@@ -7,6 +7,7 @@ either kind (images/s: forward, backward, AdamW step) and the median of the roun
 
 import argparse
 import time
+from copy import deepcopy
 from statistics import median
 
 import torch
@@ -15,13 +16,13 @@ from torch import nn
 
 from neural_echos.architectures import create
 
-FAMILIES = (
-    "convmixer_small",
-    "convnext_small_images",
-    "hornet_small_images",
-    "mobilenetv2_small_images",
-    "convmixer_regular",
-)
+FAMILIES: dict[str, dict[str, int]] = {
+    "convmixer_small": {"dim": 48, "depth": 2},
+    "convnext_small_images": {},
+    "hornet_small_images": {},
+    "mobilenetv2_small_images": {},
+    "convmixer_regular": {"dim": 16, "depth": 2},
+}
 
 
 def images_per_second(model: nn.Module, images: torch.Tensor, labels: torch.Tensor, steps: int) -> float:
@@ -47,9 +48,9 @@ def main() -> None:
     images = torch.randn(arguments.batch, arguments.channels, arguments.size, arguments.size)
     labels = torch.randint(10, (arguments.batch,))
     print(f"{'architecture':26} {'parameters':>10} {'plain/s':>9} {'ch.-last/s':>10} {'ratio':>6}")
-    for name in FAMILIES:
-        plain = create(name, num_classes=10, in_chans=arguments.channels)
-        last = create(name, num_classes=10, in_chans=arguments.channels).to(memory_format=torch.channels_last)
+    for name, kwargs in FAMILIES.items():
+        plain = create(name, num_classes=10, in_chans=arguments.channels, kwargs=kwargs)
+        last = deepcopy(plain).to(memory_format=torch.channels_last)
         speeds = [
             [images_per_second(model, images, labels, arguments.steps) for model in (plain, last)]
             for _ in range(arguments.rounds + 1)

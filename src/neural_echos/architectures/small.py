@@ -24,9 +24,22 @@ from neural_echos.errors import EchosError
 __all__: list[str] = []
 
 
-def _convmixer_regular(dim: int, depth: int, kernel_size: int, patch_size: int, **kwargs: Any) -> ConvMixer:
-    """Build timm's ConvMixer with every depthwise convolution replaced by a regular one of the same kernel size."""
-    model = ConvMixer(dim, depth, kernel_size, patch_size, **kwargs)
+def _convmixer(
+    dim: int,
+    depth: int,
+    kernel_size: int,
+    patch_size: int,
+    in_chans: int,
+    num_classes: int,
+    drop_rate: float = 0.0,
+) -> ConvMixer:
+    """Build timm's ConvMixer; every keyword is named because some versions of timm ignore unknown ones."""
+    return ConvMixer(dim, depth, kernel_size, patch_size, in_chans, num_classes, drop_rate=drop_rate)
+
+
+def _convmixer_regular(dim: int, kernel_size: int, **kwargs: Any) -> ConvMixer:
+    """Build ConvMixer with every depthwise convolution replaced by a regular one of the same kernel size."""
+    model = _convmixer(dim=dim, kernel_size=kernel_size, **kwargs)
     for block in model.blocks:
         block[0].fn[0] = nn.Conv2d(dim, dim, kernel_size, padding="same")
     return model
@@ -101,7 +114,7 @@ default_cfgs = generate_default_cfgs(
 def convmixer_small(pretrained: bool = False, **kwargs: Any) -> ConvMixer:
     """ConvMixer of 4 blocks; the published CIFAR-10 network is dim 256, depth 8, kernel_size 5, patch_size 2."""
     kwargs = {"dim": 64, "depth": 4, "kernel_size": 9, "patch_size": 4, **kwargs}
-    return build_model_with_cfg(ConvMixer, "convmixer_small", pretrained, **kwargs)
+    return build_model_with_cfg(_convmixer, "convmixer_small", pretrained, **kwargs)
 
 
 @register_model

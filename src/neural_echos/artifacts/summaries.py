@@ -123,7 +123,7 @@ def verdict_table(tables: Tables) -> Artifact:
             "statement": row.statement,
             "published": UNREADABLE,
             "measured": row.measured,
-            "ours [95 %]": _value(row),
+            "ours, % or points [interval]": _value(row),
             "scale": row.scale,
             "verdict": row.verdict,
             "why": row.reason,
@@ -140,8 +140,8 @@ def verdict_table(tables: Tables) -> Artifact:
 def _value(row: Any) -> str:
     if pd.isna(row.value):
         return "–"
-    interval = f" [{row.low:+.4f}, {row.high:+.4f}]" if pd.notna(row.low) and pd.notna(row.high) else ""
-    return f"{row.value:+.4f}{interval}".replace("-", "−")
+    interval = f" [{100 * row.low:+.1f}, {100 * row.high:+.1f}]" if pd.notna(row.low) and pd.notna(row.high) else ""
+    return f"{100 * row.value:+.1f}{interval}".replace("-", "−")
 
 
 def _range(shares: pd.Series) -> str:
