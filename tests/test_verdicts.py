@@ -45,7 +45,7 @@ def runs_of(gains: Mapping[str, Sequence[float]], sizes: Mapping[str, int] | Non
 
 def structure_of(*rows: Mapping[str, Any]) -> dict[str, pd.DataFrame]:
     """Make a structure table; a row is a trained depthwise 7×7 bank but for what it says."""
-    usual = {"model": "m", "kind": "depthwise", "role": "trained", "trained_on": "d", "kernel_size": 7}
+    usual = {"model": "m", "kind": "depthwise", "role": "trained", "trained_on": "d", "kernel_size": 7, "layers": 4}
     return {"structure": pd.DataFrame([{**usual, **row} for row in rows]).reindex(columns=SCHEMAS["structure"].names)}
 
 
@@ -115,6 +115,7 @@ REGULAR = {"kind": "regular", "low": 0.2, "high": 0.4}
         # the regular half of the claim was not tested
         ([{"low": 0.9, "high": 1}, UNTRAINED], INCONCLUSIVE, (0.8, 0.8, 0.8)),
         ([{"low": 0.9, "high": 1}, UNTRAINED, REGULAR | {"kernel_size": 3}], INCONCLUSIVE, (0.8, 0.8, 0.8)),
+        ([{"low": 0.9, "high": 1}, UNTRAINED, REGULAR | {"layers": 1}], INCONCLUSIVE, (0.8, 0.8, 0.8)),  # a lone stem
         ([{"low": 0.9, "high": 1}, UNTRAINED, REGULAR | {"role": "drawn"}], INCONCLUSIVE, (0.8, 0.8, 0.8)),
         ([{"low": 0.05, "high": 1}, UNTRAINED], NOT_SUPPORTED, (-0.05, -0.05, -0.05)),
         # a bank without a control of its size does not count
@@ -148,6 +149,11 @@ def test_ne1_without_a_pair_was_not_run(rows):
     row = verdict("structure_beats_controls", structure_of(*rows) if rows else {})
     assert (row["verdict"], row["value"]) == (NOT_RUN, None)
     assert row["reason"] == "no trained bank with a control of the same kernel size"
+
+
+def test_ne1_takes_the_declared_least_number_of_layers():
+    table = structure_of({"low": 0.9}, UNTRAINED, REGULAR | {"layers": 1})
+    assert verdict("structure_beats_controls", table, least_layers=1)["verdict"] == SUPPORTED
 
 
 # NE2: centres dominate

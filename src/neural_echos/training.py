@@ -95,10 +95,10 @@ class Recipe:
     batch_size: int = 64
     optimizer: str = "adamw"
     optimizer_options: Mapping[str, Any] = field(default_factory=dict)
-    lr: float = 5e-3
+    lr: float = 0.02
     weight_decay: float = 0.05
     schedule: str = "cosine"
-    warmup_epochs: float = 0.0
+    warmup_epochs: float = 0.5
     min_lr: float = 0.0
     label_smoothing: float = 0.0
     mixup: float = 0.0
@@ -111,7 +111,7 @@ class Recipe:
     drop_path: float = 0.0
     ema_decay: float = 0.0
     amp: bool = False
-    channels_last: bool = False
+    channels_last: bool = True
 
     def __post_init__(self) -> None:
         for one in fields(self):
@@ -575,20 +575,27 @@ def _optimizer(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
 
 @contextmanager
 def _settings(threads: int, device: torch.device) -> Iterator[None]:
-    """Set torch's threads and, on a CPU, its deterministic algorithms, for the time of a training."""
+    """Set torch's threads and, on a CPU, deterministic algorithms and no denormals, for the time of a training.
+
+    The GELU of a number near −13 is a denormal, with which a CPU calculates slowly: flushed to 0, a ConvMixer of regular
+    convolutions trains 2.4 times as fast.
+    """
     count, strict = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
     warn = torch.is_deterministic_algorithms_warn_only_enabled()
     fill = torch.utils.deterministic.fill_uninitialized_memory
+    flushed = float(torch.tensor(1e-39) * 1) == 0
     torch.set_num_threads(threads)
     if device.type == "cpu" and not strict:
         torch.use_deterministic_algorithms(True, warn_only=True)
     torch.utils.deterministic.fill_uninitialized_memory = False
+    torch.set_flush_denormal(device.type == "cpu" or flushed)
     try:
         yield
     finally:
         torch.set_num_threads(count)
         torch.use_deterministic_algorithms(strict, warn_only=warn)
         torch.utils.deterministic.fill_uninitialized_memory = fill
+        torch.set_flush_denormal(flushed)
 
 
 @contextmanager
