@@ -18,7 +18,7 @@ from neural_echos.evaluation import compare, gather_histories, gather_runs, mean
 from neural_echos.files import write_json
 from neural_echos.kernels import Layer, bank_from_tensors
 from neural_echos.receptive_fields import dog, fit_bank
-from neural_echos.tables import SCHEMAS, write_table
+from neural_echos.tables import SCHEMAS, read_table, write_table
 
 
 def write_run(
@@ -271,6 +271,16 @@ def test_structure_tells_kinds_and_sizes_apart(tmp_path):
         ("regular", 5, 60),
     ]
     assert [row["share"] > 0.5 for row in rows] == [True, True, False]
+
+
+def test_cluster_shares_are_those_of_the_declared_number_of_clusters(tmp_path):
+    made = entry(tmp_path, bank_of({"a": planted(60, 1, np.random.default_rng(0))}, "m"), "m")
+    before = structure([made])
+    rows = read_table(made["centroids"], "centroids").to_pylist()
+    assert {row["clustering"] for row in rows} == {"k=3", "free"}
+    changed = [row | {"name": "other"} if row["clustering"] == "free" else row for row in rows]
+    write_table(made["centroids"], pa.Table.from_pylist(changed, schema=SCHEMAS["centroids"]), "centroids")
+    assert structure([made]).equals(before)
 
 
 def test_a_bank_too_small_to_cluster_has_structure_and_no_shares(tmp_path):

@@ -202,7 +202,7 @@ def test_default_reports_that_nothing_was_replaced():
 @pytest.mark.parametrize("distribution", ["normal", "uniform"])
 @pytest.mark.parametrize("size", [3, 7, 9])
 def test_kaiming_has_the_deviation_of_its_fan_in(size, distribution):
-    kernels = kaiming(40_000, size, size, np.random.default_rng(0), distribution=distribution)
+    kernels = kaiming(20_000, size, size, np.random.default_rng(0), distribution=distribution)
     std = np.sqrt(2 / size**2)
     assert kernels.std() == pytest.approx(std, rel=0.01)
     assert abs(kernels.mean()) < 0.01 * std
