@@ -9,6 +9,7 @@ configfile: "config/config.yaml"
 
 
 include: "workflow/rules/common.smk"
+include: "workflow/rules/lookups.smk"
 include: "workflow/rules/inputs.smk"
 include: "workflow/rules/initialisations.smk"
 include: "workflow/rules/training.smk"

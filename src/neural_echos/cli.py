@@ -10,6 +10,7 @@ import json
 import logging
 import os
 from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -212,7 +213,7 @@ def train(options: argparse.Namespace) -> None:
             ) from None
         inputs = {"data": options.data, "initial": initial}
         identity = {
-            "recipe": options.recipe,
+            "recipe": asdict(recipe),
             "seed": made["seed"],
             **{key: sha256(path) for key, path in inputs.items()},
         }
