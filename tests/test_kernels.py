@@ -95,7 +95,6 @@ def small() -> nn.Module:
         ("convnextv2_tiny", 6_624, 7),
         ("convmixer_768_32", 24_576, 7),
         ("convmixer_1536_20", 30_720, 9),
-        ("hornet_tiny_7x7", 11_488, 7),
         ("mobilenetv2_035", 2_608, 3),
     ],
 )

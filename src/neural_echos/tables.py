@@ -153,7 +153,7 @@ def write_table(path: str | Path, table: pa.Table, name: str) -> None:
     schema = SCHEMAS[name].with_metadata({_KEY: f"{name}/{_VERSION}".encode()})
     table = table.select(schema.names).cast(schema)
     with atomic_path(path) as temporary:
-        pq.write_table(table, temporary, compression="zstd")
+        pq.write_table(table, temporary, compression="zstd", write_page_checksum=True)
 
 
 def read_table(path: str | Path, name: str, columns: Sequence[str] | None = None) -> pa.Table:
@@ -169,7 +169,7 @@ def read_table(path: str | Path, name: str, columns: Sequence[str] | None = None
         kind = (schema.metadata or {}).get(_KEY, b"no neural_echos schema").decode(errors="replace")
         if kind != f"{name}/{_VERSION}" or schema.names != SCHEMAS[name].names:
             raise EchosError(f"{path}: expected a table of schema {name}/{_VERSION}, found {kind}; make it again")
-        return pq.read_table(path, columns=list(columns) if columns else None)
+        return pq.read_table(path, columns=list(columns) if columns else None, page_checksum_verification=True)
     except FileNotFoundError:
         raise EchosError(f"{path}: expected a {name} table, found no file; run the rule that makes it first") from None
     except (pa.ArrowException, OSError, ValueError) as error:

@@ -172,7 +172,7 @@ def gain(
     expect: str,
     margin: float = 0.0,
 ) -> Reading:
-    """NE3 and NE5: the paired difference in top-1, averaged over architectures, seed by seed.
+    """NE3 and NE5: the paired difference in top-1, averaged over architectures, seed by seed; seeds that lack one are left out.
 
     With ``expect="positive"``: supported when the interval lies above 0, not supported when it lies below `margin` (a
     difference too small to matter). With ``expect="none"``: supported when the interval lies below `margin`, not supported
@@ -183,6 +183,7 @@ def gain(
     pairs = pairs[(pairs.dataset == dataset) & pairs.architecture.isin(architectures)]
     if expect not in ("positive", "none"):
         raise EchosError(f"gain: expected expect to be 'positive' or 'none', found {expect!r}; correct the claim")
+    pairs = pairs[pairs.groupby("seed").architecture.transform("nunique") == len(set(architectures))]
     if not len(pairs):
         return Reading(measured)
     value, low, high = mean_interval(pairs.groupby("seed").difference.mean().to_numpy())
