@@ -14,7 +14,7 @@ results/report.html: results/index.html
 	$(BIN)/snakemake --report $@ --quiet all
 
 test: reproduce lint
-	$(BIN)/pytest
+	$(BIN)/pytest -n 2 --dist loadfile
 	@echo
 	@echo "Tests passed; the results that they looked at are in results/index.html."
 

@@ -42,7 +42,7 @@ def render_notebook(notebook: Path, rendered: Path, draft: Path, parameters: Map
             kernel_name="python3",
             language="python",
             progress_bar=False,
-            extra_arguments=["--IPKernelApp.log_level=40"],
+            extra_arguments=["--IPKernelApp.log_level=50"],
         )
     except PapermillExecutionError as error:
         raise EchosError(

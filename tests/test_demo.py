@@ -1,0 +1,73 @@
+"""What `make reproduce` left in results/: complete, finite, honest; `make test` runs it first."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import yaml
+
+ROOT = Path(__file__).resolve().parents[1]
+RESULTS = ROOT / "results"
+CONFIG = yaml.safe_load((ROOT / "config/config.yaml").read_text(encoding="utf-8"))
+DECLARED = yaml.safe_load((ROOT / "config/artifacts.yaml").read_text(encoding="utf-8"))
+
+pytestmark = pytest.mark.skipif(
+    not (RESULTS / "index.html").exists(), reason="the demo has not been run here: `make reproduce` makes results/"
+)
+
+
+def test_every_artifact_of_the_paper_is_there() -> None:
+    ids = [entry["id"] for entry in CONFIG["artifacts"]]
+    assert [name for name in ids if name.startswith("figure")] == sorted(f for f in DECLARED if f.startswith("figure"))
+    assert len([name for name in ids if name.startswith("figure")]) == 11
+    for name in ids:
+        folder = RESULTS / f"{DECLARED[name]['kind']}s"
+        made = json.loads((folder / f"{name}.json").read_text(encoding="utf-8"))
+        assert made["says"]
+        assert "nan" not in made["says"].lower().split()
+
+
+def test_figures_carry_no_date() -> None:
+    for path in (RESULTS / "figures").glob("*.pdf"):
+        assert b"CreationDate" not in path.read_bytes()
+    for path in (RESULTS / "figures").glob("*.svg"):
+        assert "<dc:date>" not in path.read_text(encoding="utf-8")
+
+
+def test_table_1_is_complete_and_learned_something() -> None:
+    table = pd.read_csv(RESULTS / "tables/table_1_accuracy.csv")
+    assert set(table.architecture) == {"mobilenetv2", "convnext", "hornet", "convmixer"}
+    assert (table["published, ImageNet top-1 %"] == "not readable").all()
+    assert not table.isna().any(axis=None)
+    runs = pd.read_parquet(RESULTS / "evaluation/runs.parquet")
+    assert runs.groupby(["dataset", "architecture", "initialisation"]).seed.nunique().min() >= 3
+    chance = {"photographs": 1 / 16, "digits": 1 / 10}
+    assert (
+        runs.groupby(["dataset", "architecture"]).top1.mean()
+        > 2 * runs.groupby(["dataset", "architecture"]).dataset.first().map(chance)
+    ).all()
+
+
+def test_verdicts_cover_every_claim_and_claim_nothing_at_this_scale() -> None:
+    verdicts = pd.read_parquet(RESULTS / "verdicts.parquet")
+    assert list(verdicts.claim) == ["NE1", "NE2", "NE3", "NE4", "NE5", "NE6"]
+    assert set(verdicts.verdict) == {"not run at this scale"}
+    assert verdicts.value.notna().all()
+    assert verdicts.reason.str.contains("the same rule reads").all()
+
+
+def test_untrained_kernels_have_no_structure_and_drawn_dogs_do() -> None:
+    structure = pd.read_parquet(RESULTS / "evaluation/structure.parquet")
+    untrained = structure[(structure.role == "untrained") & (structure.kind == "depthwise")]
+    assert untrained.share.median() < 0.1  # one bank of some 80 kernels can lie far off: its own threshold is noisy
+    assert structure[(structure.role == "drawn") & (structure.kind == "depthwise")].share.min() > 0.9
+
+
+def test_second_reproduce_finds_nothing_to_do() -> None:
+    command = [str(Path(sys.executable).parent / "snakemake"), "--nolock", "-n"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0
+    assert "Nothing to be done" in done.stdout + done.stderr
