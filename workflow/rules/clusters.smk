@@ -8,7 +8,7 @@ rule cluster:
     """Cluster a bank with the declared k and with a number of clusters chosen by the data."""
     input:
         bank="<results>/banks/{model}.parquet",
-        code=library("clusters", "receptive_fields"),
+        code=library("clusters", *DOG),
     output:
         clusters="<results>/clusters/{model}.parquet",
         centroids="<results>/clusters/{model}.centroids.parquet",

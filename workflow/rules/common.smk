@@ -69,6 +69,7 @@ def library(*modules):
     return [str(ROOT / "src/neural_echos" / f"{module}.py") for module in ("tables", *modules)]
 
 
+DOG = [f"receptive_fields/{module}" for module in ("__init__", "banks", "difference_of_gaussians", "normalisation")]
 ARCHITECTURES = ["architectures/__init__", "architectures/hornet", "architectures/small"]
 
 

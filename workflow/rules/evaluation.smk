@@ -35,7 +35,7 @@ rule structure:
     input:
         fits=expand("<results>/fits/{model}.parquet", model=MODELS),
         centroids=expand("<results>/clusters/{model}.centroids.parquet", model=MODELS),
-        code=library("evaluation", "receptive_fields"),
+        code=library("evaluation", *DOG),
     output:
         "<results>/evaluation/structure.parquet",
     log:

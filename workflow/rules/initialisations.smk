@@ -12,7 +12,7 @@ for dataset, architecture in sorted({cell[:2] for cell in CELLS}):
             f"initialise_{dataset}_{architecture}"
         input:
             data=f"<results>/datasets/{dataset}.safetensors",
-            code=library("kernels", "receptive_fields", "initialisations", *ARCHITECTURES),
+            code=library("kernels", *DOG, "initialisations", *ARCHITECTURES),
         output:
             weights=expand(
                 f"<results>/initial/{dataset}/{architecture}/{{initialisation}}/seed{{seed}}.safetensors",

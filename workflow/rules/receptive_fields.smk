@@ -8,7 +8,7 @@ rule fit:
     """Fit the Difference-of-Gaussians family to a bank."""
     input:
         bank="<results>/banks/{model}.parquet",
-        code=library("receptive_fields"),
+        code=library(*DOG),
     output:
         "<results>/fits/{model}.parquet",
     log:

@@ -1,4 +1,4 @@
-"""Receptive fields: the Difference of Gaussians (DoG) as a formula, its fit to kernels, and how much it explains.
+"""The Difference of Gaussians (DoG) as a formula, and its fit to kernels.
 
 Papers: Babaiee, Kiasari, Rus, Grosu, "Neural Echos", WACV 2024 (arXiv 2401.10178), equations 1–3, in the form of its
 predecessor OOCS (Babaiee, Hasani, Lechner, Rus, Grosu, "On-Off Center-Surround Receptive Fields for Accurate and Robust
@@ -17,18 +17,13 @@ d² (*rings*: ten at 7×7), so everything is computed per ring and laid out over
 import math
 from dataclasses import dataclass, fields
 from functools import lru_cache
-from typing import Any
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
 from numpy.typing import ArrayLike
 
 from neural_echos.errors import EchosError
-from neural_echos.tables import SCHEMAS, kernel_sizes, kernels_of
+from neural_echos.receptive_fields.normalisation import CONSTANT, norms
 
-_ZERO = 1e-4  # the papers' loader drops a kernel whose taps are all this small
-_CONSTANT = 1e-6  # a kernel whose norm falls by this factor when centred is constant up to float32 rounding
 _TIE = 1e-12  # relative slack of d < r, so that a tap at distance r never falls into P by rounding
 _WIDEST = 0.999  # the fit's largest γ, where no singularity comes first
 _NARROWEST = 0.25  # the fit's least σ, in taps: the kernel is then its limit (5-point Laplacian) within 4e-4
@@ -237,143 +232,9 @@ def fit_dog(kernels: np.ndarray) -> DogFit:
     return DogFit(*(np.concatenate([getattr(part, field.name) for part in parts]) for field in fields(DogFit)))
 
 
-def center_norm(kernels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Normalise kernels as the papers' loader does: drop the unusable, subtract the mean, divide by the L2 norm.
-
-    Parameters
-    ----------
-    kernels : ndarray of float, shape (n, h, w)
-
-    Returns
-    -------
-    normalised : ndarray of float64, shape (m, h, w)
-        The kernels kept, in order: zero mean, unit norm.
-    kept : ndarray of bool, shape (n,)
-        False where a tap is not finite, where all |taps| ≤ 1e-4, and where the kernel is constant.
-    """
-    finite, varied = _usable(kernels)
-    kept = finite & varied
-    centred = kernels[kept].astype(np.float64)
-    centred -= centred.mean(axis=(1, 2), keepdims=True)
-    return centred / np.linalg.norm(centred, axis=(1, 2))[:, None, None], kept
-
-
-def fit_bank(bank: pa.Table, *, seed: int, threshold: float) -> tuple[pa.Table, dict[str, dict[str, int]]]:
-    """Fit the DoG family to a bank, and to the same kernels with their taps shuffled.
-
-    Parameters
-    ----------
-    bank : pyarrow.Table
-        Of schema "bank".
-    seed : int
-        Of the shuffles: one permutation per kernel, independent of the bank's other sizes.
-    threshold : float
-        Least cosine, in [0, 1], of a kernel that is named "on-centre" or "off-centre"; below it is "other".
-
-    Returns
-    -------
-    fits : pyarrow.Table
-        Of schema "fits", sorted by `row`, the kernel's row number in `bank`. `null_cosine` is the best cosine of the
-        kernel once its taps are shuffled. Kernels without a fit have no row.
-    report : dict
-        Per size ("7x7"): the number of kernels "fitted", "dropped_not_finite", "dropped_zero" (all |taps| ≤ 1e-4, or
-        constant), and with "no_fit" (an even side, not square, or 1×1).
-
-    Raises
-    ------
-    EchosError
-        `threshold` is outside [0, 1].
-    """
-    check_threshold(threshold)
-    parts = [SCHEMAS["fits"].empty_table()]
-    report = {}
-    for height, width in kernel_sizes(bank):
-        rows, kernels = kernels_of(bank, height, width)
-        counts = dict.fromkeys(("fitted", "dropped_not_finite", "dropped_zero", "no_fit"), 0)
-        if has_dog(height, width):
-            finite, varied = _usable(kernels)
-            kept = finite & varied
-            parts.append(_fits_table(bank, rows[kept], kernels[kept], seed, threshold))
-            counts["fitted"] = int(kept.sum())
-            counts["dropped_not_finite"] = int((~finite).sum())
-            counts["dropped_zero"] = int((finite & ~varied).sum())
-        else:
-            counts["no_fit"] = len(rows)
-        report[f"{height}x{width}"] = counts
-    return pa.concat_tables(parts).sort_by("row").combine_chunks(), report
-
-
-def structured_share(fits: pa.Table, *, quantile: float = 0.95, samples: int = 2000, seed: int = 0) -> dict[str, Any]:
-    """Share of kernels whose cosine with their best DoG is beyond that of shuffled taps.
-
-    Kernels of one layer are not independent, so the interval is that of a bootstrap over layers, the threshold held
-    fixed: its own sampling error is left out. With a single layer that is impossible; the bootstrap is then over kernels,
-    and its interval too narrow.
-
-    Parameters
-    ----------
-    fits : pyarrow.Table
-        Of schema "fits", with kernels of one size.
-    quantile : float
-        Of the null cosines, that a structured kernel exceeds; a bank without structure has a share of 1 − quantile.
-    samples : int
-        Number of bootstrap samples.
-    seed : int
-        Of the bootstrap.
-
-    Returns
-    -------
-    dict
-        `share` and its 95 % interval `low`, `high`; `threshold` (cosine); `mean_cosine`, `null_mean_cosine`; the counts
-        `kernels` and `layers`.
-
-    Raises
-    ------
-    EchosError
-        There are no kernels, or kernels of several sizes.
-
-    Notes
-    -----
-    At 3×3 the measure is conservative: a shuffle puts a dominating tap back on the centre in one of nine cases, which
-    is more often than 1 − .95, so the threshold is high; there the means tell more. From 5×5 on (one of 25) it is not.
-    """
-    sizes = kernel_sizes(fits)
-    if len(sizes) != 1:
-        found = ", ".join(f"{height}×{width}" for height, width in sizes) or "no kernel"
-        raise EchosError(f"structured_share: expected fits of one kernel size, found {found}; filter the table first")
-    cosine, null = fits["cosine"].to_numpy(), fits["null_cosine"].to_numpy()
-    threshold = float(np.quantile(null, quantile))
-    structured = cosine > threshold
-    layer_of = _layer_codes(fits)
-    of_layer = np.bincount(layer_of)
-    rng = np.random.default_rng(seed)
-    if len(of_layer) > 1:
-        drawn = rng.multinomial(len(of_layer), np.full(len(of_layer), 1 / len(of_layer)), size=samples)
-        shares = drawn @ np.bincount(layer_of, weights=structured) / (drawn @ of_layer)
-    else:
-        shares = rng.binomial(len(cosine), structured.mean(), size=samples) / len(cosine)
-    low, high = np.quantile(shares, (0.025, 0.975))
-    return {
-        "share": float(structured.mean()),
-        "low": float(low),
-        "high": float(high),
-        "threshold": threshold,
-        "mean_cosine": float(cosine.mean()),
-        "null_mean_cosine": float(null.mean()),
-        "kernels": len(cosine),
-        "layers": len(of_layer),
-    }
-
-
 def has_dog(height: int, width: int) -> bool:
     """Whether kernels of this size have a centre tap and a surround, and so a DoG: square, odd, at least 3."""
     return height == width and height % 2 == 1 and height >= 3
-
-
-def check_threshold(threshold: float) -> None:
-    """Raise an `EchosError` unless `threshold` is a cosine in [0, 1]."""
-    if not 0 <= threshold <= 1:
-        raise EchosError(f"threshold: expected a cosine in [0, 1], found {threshold}; correct it")
 
 
 def _check_size(k: int) -> None:
@@ -462,10 +323,10 @@ def _fit_chunk(kernels: np.ndarray) -> DogFit:
             f"fit_dog: expected finite taps, found NaN or infinity in {int((~finite).sum())} kernels; drop them first"
         )
     taps /= np.where(scale > 0, scale, 1.0)[:, None]  # squares neither overflow nor vanish
-    size = _norms(taps)
+    size = norms(taps)
     taps -= taps.mean(axis=1, keepdims=True)
-    norm = _norms(taps)
-    constant = norm <= _CONSTANT * size
+    norm = norms(taps)
+    constant = norm <= CONSTANT * size
     norm[constant] = 1.0
     taps /= norm[:, None]
     sums = taps @ np.eye(len(counts))[index]
@@ -473,7 +334,7 @@ def _fit_chunk(kernels: np.ndarray) -> DogFit:
     parameters, rings = _solve(kernels.shape[1], gamma)
     square = rings**2 @ counts
     amplitude = np.abs(np.einsum("nm,nm->n", sums, rings)) / square
-    residual = _norms(taps - ((sign * amplitude)[:, None] * rings)[:, index])
+    residual = norms(taps - ((sign * amplitude)[:, None] * rings)[:, index])
     undefined = np.where(constant, np.nan, 1.0)
     return DogFit(
         sign=np.where(constant, 0, sign).astype(np.int8),
@@ -510,48 +371,3 @@ def _best_gamma(k: int, sums: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 def _cosine(k: int, sums: np.ndarray, log_gamma: np.ndarray) -> np.ndarray:
     return np.einsum("nm,nm->n", sums, _unit_rings(k, log_gamma))
-
-
-def _norms(vectors: np.ndarray) -> np.ndarray:
-    """L2 norm of each row."""
-    return np.sqrt(np.einsum("nd,nd->n", vectors, vectors))
-
-
-def _usable(kernels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Which kernels, (n, h, w), are finite, and which of those are neither zero nor constant; bool, shape (n,) each."""
-    finite = np.isfinite(kernels).all(axis=(1, 2))
-    taps = np.where(finite[:, None, None], kernels, 0).reshape(len(kernels), -1).astype(np.float64)
-    spread = _norms(taps - taps.mean(axis=1, keepdims=True))
-    return finite, (np.abs(taps).max(axis=1, initial=0.0) > _ZERO) & (spread > _CONSTANT * _norms(taps))
-
-
-def _fits_table(bank: pa.Table, rows: np.ndarray, kernels: np.ndarray, seed: int, threshold: float) -> pa.Table:
-    """The part of a "fits" table that holds usable kernels of one odd size."""
-    fit = fit_dog(kernels)
-    flat = kernels.reshape(len(kernels), -1)
-    shuffled = np.random.default_rng((seed, kernels.shape[1])).permuted(flat, axis=1).reshape(kernels.shape)
-    centre = np.where(fit.sign > 0, "on-centre", "off-centre")
-    columns = {name: bank[name].take(pa.array(rows)) for name in SCHEMAS["fits"].names if name in SCHEMAS["bank"].names}
-    columns |= {
-        "row": rows,
-        "pattern": np.where(fit.cosine >= threshold, centre, "other"),
-        "sign": fit.sign,
-        "gamma": fit.gamma,
-        "r": fit.r,
-        "sigma_x": fit.sigma,
-        "sigma_y": fit.sigma,
-        "orientation": pa.nulls(len(rows), pa.float64()),
-        "offset_x": np.zeros(len(rows)),
-        "offset_y": np.zeros(len(rows)),
-        "amplitude": fit.amplitude,
-        "residual": fit.residual,
-        "cosine": fit.cosine,
-        "null_cosine": fit_dog(shuffled).cosine,
-    }
-    return pa.table({name: columns[name] for name in SCHEMAS["fits"].names}).cast(SCHEMAS["fits"])
-
-
-def _layer_codes(fits: pa.Table) -> np.ndarray:
-    """Number each kernel's layer (model, kind and module path), from 0: int64, shape (n,)."""
-    keys = pc.binary_join_element_wise(fits["model"], fits["kind"], fits["layer"], "\x1f")
-    return keys.combine_chunks().dictionary_encode().indices.to_numpy().astype(np.int64)
