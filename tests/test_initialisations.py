@@ -1,5 +1,7 @@
 """Initialisations: the draws are the ones declared, nothing else in a model changes, and mistakes change nothing."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import timm
@@ -9,10 +11,17 @@ from hypothesis import strategies as st
 from torch import nn
 
 import neural_echos.architectures  # noqa: F401  (registers convmixer_small and hornet_small_images)
+from neural_echos import receptive_fields
+from neural_echos.clusters import cluster_bank
 from neural_echos.errors import EchosError
-from neural_echos.initialisations import dog, init_depthwise_, kaiming, names
-from neural_echos.kernels import layers_of
+from neural_echos.initialisations import draw_kernels, init_depthwise_, names
+from neural_echos.initialisations.noise import kaiming, model_covariance, unclipped_covariance
+from neural_echos.initialisations.receptive import dog
+from neural_echos.kernels import bank_from_model, layers_of
 from neural_echos.receptive_fields import dog as dog_kernels
+from neural_echos.tables import kernels_of
+
+MASTER_KEYS = Path(__file__).parents[2] / "shared" / "data" / "weights" / "master_key_filters_8.txt"
 
 FAMILIES = {"mobilenetv2_035": 3, "convnext_atto": 7, "convmixer_small": 9, "hornet_small_images": 7}
 SCHEMES = {"default": {}, "kaiming": {}, "dog": {"gamma": {"uniform": [0.3, 0.7]}}}
@@ -164,7 +173,8 @@ def test_each_scale_does_what_its_name_says(fresh, family, scheme, share):
         raw, unit, matched = (drawn[scale][name][replaced] for scale in ("raw", "unit_l2", "match_default"))
         norms = np.linalg.norm(raw, axis=(1, 2), keepdims=True)
         np.testing.assert_allclose(unit, raw / norms, rtol=1e-5, atol=1e-7)
-        np.testing.assert_allclose(matched.std(ddof=1), before.astype(np.float64).std(ddof=1), rtol=1e-6)
+        rms = [np.sqrt((kernels.astype(np.float64) ** 2).mean()) for kernels in (matched, before[replaced])]
+        np.testing.assert_allclose(rms[0], rms[1], rtol=1e-5)
         factors = np.linalg.norm(matched, axis=(1, 2)) / norms[:, 0, 0]
         np.testing.assert_allclose(factors, factors[0], rtol=1e-5)  # one factor a layer: relative scales stay
 
@@ -185,9 +195,13 @@ def test_the_report_says_what_was_done():
         np.testing.assert_allclose(one.mean_l2_after, np.linalg.norm(taps, axis=(1, 2)).mean(), rtol=1e-12)
 
 
-def test_match_default_keeps_the_reported_deviation_of_a_whole_layer():
-    for one in init_depthwise_(small((6, 3), (10, 7)), "kaiming", seed=0, scale="match_default"):
-        assert one.std_after == pytest.approx(one.std_before, rel=1e-6)
+def test_a_number_scales_what_the_initialisation_draws():
+    drawn = []
+    for scale in ("raw", 0.25):
+        model = small((6, 5))
+        init_depthwise_(model, "dog", seed=0, scale=scale)
+        drawn.append(depthwise(model)["0"])
+    np.testing.assert_array_equal(drawn[1], drawn[0] / 4)
 
 
 def test_default_reports_that_nothing_was_replaced():
@@ -286,10 +300,10 @@ def test_centres_and_gammas_of_other_options_share_one_draw():
 @pytest.mark.parametrize(
     ("name", "options", "expected"),
     [
-        ("dogg", {}, r"initialisation 'dogg': .*default, dog, kaiming \(did you mean 'dog'\?\)"),
+        ("dogg", {}, r"initialisation 'dogg': .*default, .*kaiming.* \(did you mean 'dog'\?\)"),
         ("", {}, "initialisation ''"),
         ("dog", {"gama": 0.5}, r"found 'gama' \(did you mean 'gamma'\?\)"),
-        ("dog", {"distribution": "normal"}, "expected options among .*'gamma', 'centres', 'p'.*found 'distribution'"),
+        ("dog", {"distribution": "normal"}, "expected options among gamma, centres, p, found 'distribution'"),
         ("default", {"gamma": 0.5}, "expected options among none, found 'gamma'"),
         (
             "kaiming",
@@ -297,7 +311,32 @@ def test_centres_and_gammas_of_other_options_share_one_draw():
             "layer 0: kaiming: expected distribution 'normal' or 'uniform', found 'cauchy'",
         ),
         ("dog", {"scale": "unit-l2"}, r"scale: .*found 'unit-l2' \(did you mean 'unit_l2'\?\)"),
-        ("dog", {"share": 0}, r"share: .*\(0, 1\], found 0"),
+        ("dog", {"share": -0.1}, r"share: .*\[0, 1\], found -0.1"),
+        ("dog", {"scale": 0.0}, "scale: expected a factor above 0, found 0.0"),
+        ("dog", {"layers": "stages.*"}, r"none of its 3 that layers=\['stages.\*'\] matches"),
+        ("dog", {"depth": 0.5}, "found 'depth'"),
+        ("kaiming", {"mode": "fan_inn"}, r"found 'fan_inn' \(did you mean 'fan_in'\?\)"),
+        ("trunc_normal", {"std": 0.0}, "expected std and cut above 0, found 0.0"),
+        ("box", {"taps": 0}, "whole number from 1 to 49 at 7×7, found 0"),
+        ("box", {"taps": 10}, "layer 2: box: .*from 1 to 9 at 3×3, found 10"),
+        ("covariance", {"sigma0": -5.0}, "above 0 taps, found -5"),
+        ("dog_fitted", {}, "expected fits=…"),
+        ("transfer", {}, "expected bank=…"),
+        ("transfer", {"bank": "nowhere.parquet"}, "nowhere.parquet: expected a bank table, found no file"),
+        ("master_key", {}, "expected filters=…, the path of master_key_filters_8.txt"),
+        ("master_key", {"filters": np.zeros((2, 7))}, r"expected finite filters of shape \(m, k, k\), found \(2, 7\)"),
+        ("master_key", {"filters": np.ones((2, 7, 7))}, "layer 1: master_key: expected kernels of 7×7.*found 9×9"),
+        (
+            "master_key",
+            {"filters": np.ones((2, 7, 7)), "resample": True, "a": "1"},
+            "a: expected a number, .*found '1'",
+        ),
+        ("gaussian_derivatives", {"shares": [1, 1]}, r"expected three shares, not all 0, found \[1, 1\]"),
+        ("gaussian_derivatives", {"shares": [0, 0, 0]}, "expected three shares, not all 0"),
+        ("gaussian_derivatives", {"orientations": []}, "orientations: expected a number, a list"),
+        ("gaussian_derivatives", {"sigma": -1.0}, "sigma"),
+        ("scale_space", {"sigmas": [[1, 1]]}, r"eight pairs of σ, found shape \(1, 2\)"),
+        ("scale_space", {"b": {"cauchy": [0, 1]}}, "b: expected a number"),
         ("dog", {"share": 1.5}, "share: .*found 1.5"),
         ("dog", {"share": float("nan")}, "share: .*found nan"),
         ("dog", {"seed": -1}, "seed: .*at least 0, found -1"),
@@ -320,7 +359,7 @@ def test_centres_and_gammas_of_other_options_share_one_draw():
         ("dog", {"gamma": {}}, "gamma: .*low ≤ high"),
         # the last layer is the one that cannot be drawn: the others must stay too
         ("dog", {"gamma": 0.75}, r"layer 2: gamma: expected at most 0.7071 at size 3"),
-        ("dog", {"layers": lambda layer: False}, "found none that layers=… keeps"),
+        ("dog", {"layers": lambda layer: False}, "found none of its 3 that layers=… keeps"),
     ],
 )
 def test_a_mistake_is_one_sentence_and_changes_nothing(name, options, expected):
@@ -352,5 +391,350 @@ def test_a_model_without_depthwise_layers_is_refused(model):
         init_depthwise_(model, "dog", seed=0)
 
 
+# The registry
+
+PLAIN = [name for name in names() if name not in ("default", "dog_fitted", "transfer", "master_key")]
+NAMES = (
+    "box covariance dirac dog dog_fitted gaussian_derivatives impulse kaiming master_key oocs random_frozen scale_space"
+)
+
+
 def test_the_registry_lists_its_names():
-    assert names() == ["default", "dog", "kaiming"]
+    assert names() == ["default", *NAMES.split(), "transfer", "trunc_normal"]
+
+
+@pytest.fixture(scope="module")
+def lent() -> dict[str, dict[str, object]]:
+    """What borrowing initialisations borrow: tables of a small bank with every size that `small` networks below have."""
+    rng = np.random.default_rng(0)
+    kernels = {k: receptive_fields.dog(k, rng.uniform(0.2, 0.6, 60), rng.choice([-1, 1], 60)) for k in (3, 5, 7, 9)}
+    model = small(*[(60, k) for k in kernels])
+    with torch.no_grad():
+        for module, drawn in zip(model, kernels.values(), strict=True):
+            noise = rng.normal(0, 0.02, drawn.shape)
+            module.weight.copy_(
+                torch.from_numpy((drawn / np.linalg.norm(drawn, axis=(1, 2))[:, None, None] + noise)[:, None])
+            )
+    bank = bank_from_model(model, "lender")
+    fits, _ = receptive_fields.fit_bank(bank, seed=0, threshold=0.7)
+    _, centroids, _ = cluster_bank(bank, k=3, restarts=2, seed=0, threshold=0.7)
+    filters = rng.normal(size=(8, 7, 7))
+    return {
+        "dog_fitted": {"fits": fits},
+        "transfer": {"bank": bank},
+        "master_key": {"filters": filters, "resample": True, "a": [-1, 1], "b": {"normal": [0, 0.1]}},
+        "clustered": {"centroids": centroids},
+    }
+
+
+SWITCHES = [
+    {},
+    {"share": 0.5, "scale": "match_default"},
+    {"scale": "match_default", "frozen": True},
+    {"scale": "unit_l2", "layers": "1"},
+]
+
+
+@pytest.mark.parametrize("switches", SWITCHES, ids=str)
+@pytest.mark.parametrize("name", names())
+def test_every_initialisation_is_idempotent_and_touches_only_what_it_says(lent, name, switches):
+    model = small((16, 3), (24, 7), (16, 5))
+    before = copy(model)
+    reports = [init_depthwise_(model, name, seed=2, **lent.get(name, {}), **switches) for _ in range(2)]
+    after = [copy(model)]
+    init_depthwise_(model, name, seed=2, **lent.get(name, {}), **switches)
+    assert same(after[0], copy(model))
+    chosen = {"1.weight"} if "layers" in switches else {"0.weight", "1.weight", "2.weight"}
+    assert {key for key in before if not torch.equal(before[key], after[0][key])} == (
+        chosen if name != "default" else set()
+    )
+    assert all(torch.isfinite(value).all() for value in after[0].values())
+    frozen = switches.get("frozen", name in ("oocs", "random_frozen"))
+    for key, parameter in model.named_parameters():
+        assert parameter.requires_grad == (key not in chosen or not frozen)
+    assert [(one.layer, one.kernels, one.frozen) for one in reports[0]] == [
+        (key.split(".")[0], len(before[key]), frozen) for key in sorted(chosen)
+    ]
+
+
+@pytest.mark.parametrize("name", PLAIN)
+@pytest.mark.parametrize("k", [3, 5, 7, 9])
+def test_kernels_are_drawn_without_a_model_too(name, k):
+    kernels = draw_kernels(name, 50, k, seed=0)
+    assert kernels.shape == (50, k, k)
+    assert np.isfinite(kernels).all()
+    np.testing.assert_array_equal(kernels, draw_kernels(name, 50, k, seed=0))
+
+
+@pytest.mark.parametrize("name", ["kaiming", "trunc_normal", "impulse", "box", "random_frozen", "gaussian_derivatives"])
+@pytest.mark.parametrize("size", [2, 4, (1, 11), (3, 5)])
+def test_even_and_rectangular_kernels_are_drawn_where_that_makes_sense(name, size):
+    options = {"taps": 2} if name == "box" else {}
+    assert draw_kernels(name, 5, size, seed=0, **options).shape == (5, *np.broadcast_to(size, 2))
+
+
+@pytest.mark.parametrize("name", ["dog", "oocs", "dirac", "scale_space"])
+@pytest.mark.parametrize("k", [2, 6])
+def test_an_even_size_is_refused_where_a_centre_is_needed(name, k):
+    with pytest.raises(EchosError, match=f"found {k}"):
+        draw_kernels(name, 5, k, seed=0)
+
+
+@pytest.mark.parametrize("name", PLAIN)
+def test_a_single_tap_is_no_kernel(name):
+    with pytest.raises(EchosError, match="at least two taps, found 1×1"):
+        draw_kernels(name, 5, 1, seed=0)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (("default", 5, 3), "found the model's own"),
+        (("dog_fited", 5, 3), r"did you mean 'dog_fitted'"),
+    ],
+)
+def test_what_cannot_be_drawn_without_a_model_is_said(arguments, expected):
+    with pytest.raises(EchosError, match=expected):
+        draw_kernels(*arguments, seed=0)
+    with pytest.raises(EchosError, match="expected facts among none, found 'depth'"):
+        draw_kernels("dog", 5, 3, seed=0, depth=0.5)
+
+
+def test_freezing_can_be_lifted_again_and_keeps_biases_trainable():
+    model = small((6, 3))
+    init_depthwise_(model, "oocs", seed=0)
+    assert [parameter.requires_grad for parameter in model.parameters()] == [False, True]
+    (report,) = init_depthwise_(model, "dog", seed=0)
+    assert report.frozen  # another draw leaves the switch where it is
+    init_depthwise_(model, "dog", seed=0, frozen=False)
+    assert [parameter.requires_grad for parameter in model.parameters()] == [True, True]
+    init_depthwise_(model, "default", seed=0, frozen=True)
+    assert [parameter.requires_grad for parameter in model.parameters()] == [False, True]
+
+
+def test_share_0_replaces_nothing():
+    model = small((6, 3))
+    before = copy(model)
+    (report,) = init_depthwise_(model, "dog", seed=0, share=0.0)
+    assert report.replaced == 0
+    assert same(before, copy(model))
+
+
+def test_layers_are_chosen_by_patterns_of_their_names(fresh):
+    model = reset(fresh, "convnext_atto")
+    by_pattern = [
+        one.layer for one in init_depthwise_(model, "dirac", seed=0, layers=["stages.0.*", "stages.3.blocks.1.*"])
+    ]
+    assert by_pattern == ["stages.0.blocks.0.conv_dw", "stages.0.blocks.1.conv_dw", "stages.3.blocks.1.conv_dw"]
+
+
+def test_a_model_without_weights_in_memory_is_refused():
+    with torch.device("meta"):
+        model = nn.Conv2d(4, 4, 3, groups=4)
+    with pytest.raises(EchosError, match="found the meta device"):
+        init_depthwise_(model, "dog", seed=0)
+
+
+# Single initialisations, against what their papers say
+
+
+@pytest.mark.parametrize(
+    ("options", "variance"),
+    [
+        ({"mode": "fan_in"}, 2 / 25),
+        ({"mode": "fan_out", "outputs": 12}, 2 / (25 * 12)),
+        ({"mode": "fan_out_per_group", "multiplier": 3}, 2 / 75),
+    ],
+)
+def test_kaiming_divides_by_the_fan_of_its_mode(options, variance):
+    assert draw_kernels("kaiming", 4000, 5, seed=0, **options).var() == pytest.approx(variance, rel=0.02)
+
+
+def test_kaiming_fans_are_those_of_torch_and_timm():
+    module = nn.Conv2d(2000, 4000, 5, groups=2000)
+    nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+    expected = float(module.weight.detach().std())
+    init_depthwise_(nn.Sequential(module), "kaiming", seed=0, mode="fan_out")
+    assert float(module.weight.detach().std()) == pytest.approx(expected, rel=0.02)
+    init_depthwise_(nn.Sequential(module), "kaiming", seed=0, mode="fan_out_per_group")
+    assert float(module.weight.detach().std()) == pytest.approx(np.sqrt(2 / 50), rel=0.02)
+
+
+def test_trunc_normal_has_its_deviation_and_its_cut():
+    kernels = draw_kernels("trunc_normal", 2000, 7, seed=0)
+    assert kernels.std() == pytest.approx(0.02, rel=0.01)
+    assert np.linalg.norm(kernels, axis=(1, 2)).mean() == pytest.approx(0.14, rel=0.01)  # PAPERS.md: .14 at k = 7
+    assert np.abs(draw_kernels("trunc_normal", 2000, 7, seed=0, std=1.0, cut=0.5)).max() <= 0.5
+
+
+def test_random_frozen_has_the_norm_of_a_default_convolution():
+    assert np.sqrt((draw_kernels("random_frozen", 4000, 7, seed=0) ** 2).sum(axis=(1, 2)).mean()) == pytest.approx(
+        0.577, abs=2e-3
+    )
+
+
+def test_dirac_is_the_identity():
+    model = small((4, 5))
+    init_depthwise_(model, "dirac", seed=0)
+    expected = nn.init.dirac_(torch.empty(4, 1, 5, 5), groups=4)
+    assert torch.equal(model[0].weight, expected)
+
+
+@pytest.mark.parametrize("taps", [1, 4, 25])
+def test_impulse_and_box_set_taps_of_equal_size(taps):
+    kernels = draw_kernels("box", 3000, 5, seed=0, taps=taps)
+    assert ((kernels != 0).sum(axis=(1, 2)) == taps).all()
+    np.testing.assert_allclose(kernels.max(axis=(1, 2)), np.sqrt(1 / (3 * taps)))
+    np.testing.assert_allclose((kernels**2).sum(axis=(1, 2)), 1 / 3)
+    np.testing.assert_allclose((kernels != 0).mean(axis=0), taps / 25, atol=0.03)
+    np.testing.assert_array_equal(draw_kernels("impulse", 9, 5, seed=3), draw_kernels("box", 9, 5, seed=3, taps=1))
+
+
+@pytest.mark.parametrize(("sigma", "least", "largest"), [(1.5, -0.10, 2.3), (3.0, -0.46, 10.8)])
+def test_covariance_has_the_eigenvalues_that_papers_md_computed(sigma, least, largest):
+    values = np.linalg.eigvalsh(unclipped_covariance(7, sigma))
+    assert values[0] == pytest.approx(least, abs=0.005)
+    assert values[-1] == pytest.approx(largest, abs=0.05)
+    matrix, clipped = model_covariance(7, sigma)
+    kept = np.linalg.eigvalsh(matrix)
+    assert kept[0] > -1e-9
+    assert np.trace(matrix) == pytest.approx(np.trace(unclipped_covariance(7, sigma)))
+    assert clipped == pytest.approx(-values[values < 0].sum() / np.abs(values).sum())
+
+
+@pytest.mark.parametrize("k", [3, 5, 7, 9])
+def test_covariance_of_the_centre_tap_is_one_half(k):
+    for sigma in (0.5, 1.0, 3.0):
+        assert unclipped_covariance(k, sigma)[k * k // 2, k * k // 2] == pytest.approx(0.5)
+    assert model_covariance(3, 1.0)[1] == pytest.approx(0.0, abs=1e-12)
+
+
+def test_covariance_is_that_of_its_draws_and_widens_with_depth():
+    drawn = draw_kernels("covariance", 60_000, 5, seed=0, depth=1.0, sigma0=0.5, velocity=0.5, acceleration=1.0)
+    matrix, clipped = model_covariance(5, 1.5)
+    taps = drawn.reshape(-1, 25)
+    np.testing.assert_allclose(taps.T @ taps / len(taps), matrix, atol=0.015)
+    model = small(*[(8, 5)] * 3)
+    reports = init_depthwise_(model, "covariance", seed=0, sigma0=0.5, velocity=0.5, acceleration=1.0)
+    assert [one.notes["sigma"] for one in reports] == [0.5, 0.875, 1.5]
+    assert reports[2].notes["clipped_share"] == pytest.approx(clipped)
+
+
+def test_covariance_of_a_bank_is_that_of_its_kernels(lent):
+    bank = lent["transfer"]["bank"]
+    _, kernels = kernels_of(bank, 5, 5)
+    taps = kernels.reshape(-1, 25).astype(np.float64)
+    drawn = draw_kernels("covariance", 40_000, 5, seed=0, bank=bank).reshape(-1, 25)
+    np.testing.assert_allclose(drawn.T @ drawn / len(drawn), taps.T @ taps / len(taps), atol=0.01)
+    with pytest.raises(EchosError, match="depthwise kernels of 11×11, found sizes 3×3, 5×5, 7×7, 9×9"):
+        draw_kernels("covariance", 5, 11, seed=0, bank=bank)
+
+
+@pytest.mark.parametrize(("k", "gamma"), [(3, 0.5), (5, 2 / 3), (7, 2 / 3)])
+def test_oocs_alternates_its_fixed_kernels(k, gamma):
+    kernels = draw_kernels("oocs", 4, k, seed=0)
+    on = receptive_fields.dog(k, gamma)
+    np.testing.assert_array_equal(kernels, [on, -on, on, -on])
+
+
+def test_dog_fitted_draws_pairs_that_the_bank_has(lent):
+    fits = lent["dog_fitted"]["fits"].to_pandas()
+    mine = fits[(fits.kernel_height == 7) & (fits.pattern != "other")]
+    kernels = draw_kernels("dog_fitted", 500, 7, seed=0, **lent["dog_fitted"])
+    known = receptive_fields.dog(7, mine.gamma.to_numpy(), mine.sign.to_numpy())
+    distance = np.abs(kernels[:, None] - known).max(axis=(2, 3))
+    assert (distance.min(axis=1) == 0).all()
+    drawn = np.bincount(distance.argmin(axis=1), minlength=len(known))
+    assert (drawn > 0).sum() == len(known)
+    with pytest.raises(EchosError, match="depthwise kernels of 11×11, found sizes 3×3, 5×5, 7×7, 9×9 and 0 kernels"):
+        draw_kernels("dog_fitted", 5, 11, seed=0, **lent["dog_fitted"])
+
+
+def test_by_depth_draws_from_the_nearest_layer(lent):
+    model = small((60, 5), (60, 5), (60, 5))
+    bank = bank_from_model(model, "lender")
+    layers = depthwise(model)
+    for depth, name in ((0.0, "0"), (0.4, "1"), (1.0, "2")):
+        kernels = draw_kernels("transfer", 60, 5, seed=0, bank=bank, depth=depth).astype(np.float32)
+        order = np.argsort(kernels[:, 0, 0])
+        np.testing.assert_array_equal(kernels[order], layers[name][np.argsort(layers[name][:, 0, 0])])
+    everywhere = draw_kernels("transfer", 180, 5, seed=0, bank=bank, by_depth=False).astype(np.float32)
+    np.testing.assert_array_equal(np.sort(everywhere[:, 0, 0]), np.sort(np.concatenate(list(layers.values()))[:, 0, 0]))
+
+
+def test_transfer_resamples_only_when_asked(lent):
+    bank = lent["transfer"]["bank"]
+    with pytest.raises(
+        EchosError, match="depthwise kernels of 11×11, found sizes 3×3, 5×5, 7×7, 9×9; take another bank, resample"
+    ):
+        draw_kernels("transfer", 5, 11, seed=0, bank=bank)
+    stretched = draw_kernels("transfer", 60, 11, seed=0, bank=bank, resample=True)
+    sources = kernels_of(bank, 9, 9)[1].astype(np.float64)
+    np.testing.assert_allclose(
+        np.sort(np.linalg.norm(stretched, axis=(1, 2))), np.sort(np.linalg.norm(sources, axis=(1, 2)))
+    )
+    corners = stretched[:, [0, 0, 5, -1, -1], [0, -1, 5, 0, -1]]
+    taps = sources[:, [0, 0, 4, -1, -1], [0, -1, 4, 0, -1]]
+    unit = [rows / np.linalg.norm(rows, axis=1, keepdims=True) for rows in (corners, taps)]
+    assert ((unit[0] @ unit[1].T).max(axis=1) > 1 - 1e-9).all()  # corners and centre stay in proportion
+
+
+def test_master_key_draws_its_filters_with_gain_and_bias():
+    filters = np.random.default_rng(0).normal(size=(8, 7, 7))
+    kernels = draw_kernels("master_key", 400, 7, seed=0, filters=filters, a=[-2.0, 0.5], b=0.25)
+    known = np.concatenate([-2 * filters, filters / 2]) + 0.25
+    distance = np.abs(kernels[:, None] - known).max(axis=(2, 3))
+    assert distance.min(axis=1).max() < 1e-12
+    assert (np.bincount(distance.argmin(axis=1), minlength=16) > 5).all()
+
+
+@pytest.mark.skipif(not MASTER_KEYS.exists(), reason=f"{MASTER_KEYS} is not on this machine")
+def test_master_key_reads_the_published_filters():
+    kernels = draw_kernels("master_key", 100, 7, seed=0, filters=MASTER_KEYS)
+    assert len(np.unique(kernels.round(6), axis=0)) == 8
+    np.testing.assert_allclose(np.linalg.norm(kernels, axis=(1, 2)), 1, atol=1e-4)
+
+
+def test_scale_space_draws_the_eight_ideal_models():
+    kernels = draw_kernels("scale_space", 400, 7, seed=0, a=[-1, 1])
+    np.testing.assert_allclose(kernels.sum(axis=(1, 2)), 0, atol=1e-12)
+    np.testing.assert_allclose(np.linalg.norm(kernels, axis=(1, 2)), 1)
+    assert len(np.unique(kernels.round(9), axis=0)) == 16
+
+
+@pytest.mark.skipif(not MASTER_KEYS.exists(), reason=f"{MASTER_KEYS} is not on this machine")
+def test_scale_space_models_look_like_the_published_filters():
+    filters = draw_kernels("master_key", 200, 7, seed=0, filters=MASTER_KEYS)
+    models = draw_kernels("scale_space", 200, 7, seed=0)
+    cosines = (
+        np.unique(filters.round(6), axis=0).reshape(8, -1) @ np.unique(models.round(9), axis=0).reshape(8, -1).T
+    ).max(axis=1)
+    assert (cosines > 0.9).all()
+
+
+def test_gaussian_derivatives_draw_orders_with_their_shares():
+    kernels = draw_kernels("gaussian_derivatives", 3000, 7, seed=0, shares=[2, 1, 1])
+    np.testing.assert_allclose(kernels.sum(axis=(1, 2)), 0, atol=1e-12)
+    np.testing.assert_allclose(np.linalg.norm(kernels, axis=(1, 2)), 1)
+    odd = np.abs(kernels + kernels[:, ::-1, ::-1]).max(axis=(1, 2)) < 1e-9  # first derivatives only
+    round_ones = np.abs(kernels - kernels.transpose(0, 2, 1)).max(axis=(1, 2)) < 1e-9
+    assert odd.mean() == pytest.approx(0.25, abs=0.03)
+    assert round_ones.mean() == pytest.approx(0.5, abs=0.03)
+    assert (kernels[round_ones][:, 3, 3] > 0).mean() == pytest.approx(0.5, abs=0.05)
+
+
+def test_gaussian_derivatives_of_clusters_have_the_shares_of_the_clusters(lent):
+    centroids = lent["clustered"]["centroids"].to_pandas()
+    mine = centroids[(centroids.kernel_height == 7)]
+    finest = mine[mine.clustering == mine.clustering.value_counts().idxmax()]
+    kernels = draw_kernels("gaussian_derivatives", 4000, 7, seed=0, centroids=lent["clustered"]["centroids"], least=0.0)
+    patterns, counts = np.unique(kernels.round(9), axis=0, return_counts=True)
+    np.testing.assert_allclose(np.sort(counts / 4000), np.sort(finest["count"] / finest["count"].sum()), atol=0.03)
+    averages = np.stack(finest.taps).reshape(len(finest), -1)
+    averages = averages - averages.mean(axis=1, keepdims=True)
+    cosines = patterns.reshape(len(patterns), -1) @ (averages / np.linalg.norm(averages, axis=1, keepdims=True)).T
+    assert (cosines.max(axis=1) > 0.8).all()
+    with pytest.raises(EchosError, match="expected clusters of depthwise kernels of 11×11"):
+        draw_kernels("gaussian_derivatives", 5, 11, seed=0, centroids=lent["clustered"]["centroids"])
+    with pytest.raises(EchosError, match=r"cosine 1\.0, found 0\.9"):
+        draw_kernels("gaussian_derivatives", 5, 7, seed=0, centroids=lent["clustered"]["centroids"], least=1.0)

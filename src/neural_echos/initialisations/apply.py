@@ -1,0 +1,226 @@
+"""`init_depthwise_`: put an initialisation into the depthwise layers of any model, and say what was done."""
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from neural_echos.errors import EchosError, nearest
+from neural_echos.initialisations.registry import Initialisation, lookup, opened
+from neural_echos.kernels import Layer, layers_of
+
+if TYPE_CHECKING:
+    from torch import nn
+
+SCALES = ("raw", "unit_l2", "match_default")
+Layers = Callable[[Layer], bool] | str | Iterable[str] | None
+
+
+@dataclass(frozen=True)
+class LayerReport:
+    """What `init_depthwise_` did to one layer.
+
+    Attributes
+    ----------
+    layer : str
+        Its module path.
+    kernel_size : (int, int)
+        Height and width.
+    kernels, replaced : int
+        How many kernels it has, and how many were drawn anew.
+    frozen : bool
+        Whether the layer's kernels are kept from training.
+    std_before, std_after : float
+        Standard deviation over all taps of the layer.
+    mean_l2_after : float
+        Mean L2 norm of the layer's kernels.
+    notes : dict
+        What the initialisation has to say, for instance the share of a covariance that was clipped.
+    """
+
+    layer: str
+    kernel_size: tuple[int, int]
+    kernels: int
+    replaced: int
+    frozen: bool
+    std_before: float
+    std_after: float
+    mean_l2_after: float
+    notes: dict[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class _Drawn:
+    """New kernels of one layer: which are replaced, bool (n,), and by what, (replaced, height, width)."""
+
+    replaced: np.ndarray
+    kernels: np.ndarray
+    notes: dict[str, float]
+
+
+def init_depthwise_(
+    model: "nn.Module",
+    name: str = "dog",
+    *,
+    seed: int,
+    share: float = 1.0,
+    scale: str | float = "raw",
+    layers: Layers = None,
+    frozen: bool | None = None,
+    **options: Any,
+) -> list[LayerReport]:
+    """Draw the depthwise kernels of a model anew, in place, and say layer by layer what was done.
+
+    Everything else in the model stays as it is, bit for bit, and a second call with the same arguments changes nothing.
+    Each layer has a generator of its own, made from the seed and the layer's index, so that choosing other layers changes
+    none that are kept.
+
+    Parameters
+    ----------
+    model : torch.nn.Module
+        Any model with depthwise convolutions, for instance a timm model.
+    name : str
+        One of `names()`; `default` leaves the kernels as they are.
+    seed : int
+        Seed of the draw, ≥ 0.
+    share : float
+        Share of each layer's kernels that are replaced, in [0, 1]; which ones is drawn from the seed. Above 0 it is at
+        least one kernel.
+    scale : {"raw", "unit_l2", "match_default"} or float
+        The initialisation's own scale; every kernel at unit L2 norm; the replaced kernels of each layer at the root mean
+        square that they had before; or the initialisation's own scale times a positive number.
+    layers : callable, str, or list of str, optional
+        Which of the depthwise layers: those for which the callable is true, or whose names match a pattern ("stages.3.*").
+    frozen : bool, optional
+        Keep the kernels of these layers from training (`requires_grad`), or let them be trained; biases stay trainable.
+        By default as the initialisation's paper has it: frozen for `oocs` and `random_frozen`, untouched for the others.
+    **options
+        The initialisation's own options, for instance ``gamma={"uniform": [0.3, 0.7]}``.
+
+    Returns
+    -------
+    list of LayerReport
+
+    Raises
+    ------
+    EchosError
+        Unknown name, option or scale; seed below 0; share outside [0, 1]; no depthwise layer to initialise; a kernel size
+        that the initialisation cannot draw, or of which a bank has none. The model is then unchanged.
+    """
+    entry = lookup(name, options)
+    _check(seed, share, scale)
+    chosen = _chosen(model, layers)
+    weights = {layer.name: model.get_submodule(layer.name).weight for layer in chosen}
+    given = opened(options)
+    drawn = {
+        layer.name: _draw(entry, layer, model.get_submodule(layer.name), seed, share, scale, given) for layer in chosen
+    }
+    freeze = True if frozen is None and entry and entry.frozen else frozen
+    return [_put(layer, weights[layer.name], drawn[layer.name], freeze) for layer in chosen]
+
+
+def _check(seed: int, share: float, scale: str | float) -> None:
+    if isinstance(scale, str) and scale not in SCALES:
+        raise EchosError(
+            f"scale: expected one of {', '.join(SCALES)}, or a number, found {scale!r}{nearest(scale, SCALES)}"
+        )
+    if not isinstance(scale, str) and not 0 < scale < np.inf:
+        raise EchosError(f"scale: expected a factor above 0, found {scale}; correct it")
+    if seed < 0:
+        raise EchosError(f"seed: expected a whole number of at least 0, found {seed}; correct it")
+    if not 0.0 <= share <= 1.0:
+        raise EchosError(f"share: expected the share of kernels to replace, in [0, 1], found {share}; correct it")
+
+
+def _chosen(model: "nn.Module", layers: Layers) -> list[Layer]:
+    """The depthwise layers that `layers` keeps; an error where there are none."""
+    found = [layer for layer in layers_of(model) if layer.kind == "depthwise"]
+    if not found:
+        raise EchosError(
+            f"{type(model).__name__}: expected depthwise convolutions to initialise, found none; choose a model that has some"
+        )
+    if any(model.get_submodule(layer.name).weight.is_meta for layer in found):
+        raise EchosError(
+            f"{type(model).__name__}: expected weights in memory, found the meta device; move the model with to_empty first"
+        )
+    if layers is None:
+        return found
+    if callable(layers):
+        chosen, said = [layer for layer in found if layers(layer)], "layers=… keeps"
+    else:
+        patterns = [layers] if isinstance(layers, str) else list(layers)
+        chosen = [layer for layer in found if any(fnmatchcase(layer.name, pattern) for pattern in patterns)]
+        said = f"layers={patterns} matches{nearest(patterns[0], [one.name for one in found]) if patterns else ''}"
+    if not chosen:
+        raise EchosError(
+            f"{type(model).__name__}: expected depthwise convolutions to initialise, found none of its {len(found)} that {said}; "
+            "choose a selection that has some"
+        )
+    return chosen
+
+
+def _draw(
+    entry: Initialisation | None,
+    layer: Layer,
+    module: Any,
+    seed: int,
+    share: float,
+    scale: str | float,
+    options: Mapping[str, Any],
+) -> _Drawn:
+    """Draw one layer's kernels; the model is not changed."""
+    n, height, width = module.weight.shape[0], layer.kernel_height, layer.kernel_width
+    replaced = np.zeros(n, dtype=bool)
+    if entry is None or share == 0:
+        return _Drawn(replaced, np.empty((0, height, width)), {})
+    rng = np.random.default_rng([seed, layer.index])
+    replaced[rng.permutation(n)[: max(1, round(share * n))]] = True
+    notes: dict[str, float] = {}
+    facts = {"depth": layer.depth, "outputs": n, "multiplier": n // module.in_channels, "report": notes}
+    wanted = {fact: facts[fact] for fact in entry.facts}
+    try:
+        kernels = entry.draw(int(replaced.sum()), height, width, rng, **options, **wanted)
+    except EchosError as error:
+        raise EchosError(f"layer {layer.name}: {error}") from None
+    return _Drawn(replaced, _scaled(kernels, scale, module.weight, replaced), notes)
+
+
+def _scaled(kernels: np.ndarray, scale: str | float, weight: Any, replaced: np.ndarray) -> np.ndarray:
+    """Bring kernels to the asked scale; kernels of all zeros stay so."""
+    if scale == "raw":
+        return kernels
+    if scale == "unit_l2":
+        norms = np.linalg.norm(kernels, axis=(1, 2), keepdims=True)
+        return kernels / np.where(norms > 0, norms, 1.0)
+    if scale == "match_default":
+        before = weight.detach().double().cpu().numpy()[replaced]
+        drawn = np.sqrt((kernels**2).mean())
+        # Six digits, so that matching once more what was matched finds the same factor.
+        return kernels * (float(f"{np.sqrt((before**2).mean()):.5e}") / (drawn if drawn > 0 else 1.0))
+    return kernels * float(scale)
+
+
+def _put(layer: Layer, weight: Any, drawn: _Drawn, frozen: bool | None) -> LayerReport:
+    import torch
+
+    before = float(weight.detach().double().std())
+    with torch.no_grad():
+        if drawn.replaced.any():
+            where = torch.from_numpy(drawn.replaced).to(weight.device)
+            weight[where] = torch.from_numpy(drawn.kernels[:, None]).to(weight.device, weight.dtype)
+        norms = weight.detach().double().flatten(1).norm(dim=1)
+    if frozen is not None:
+        weight.requires_grad_(not frozen)
+    return LayerReport(
+        layer=layer.name,
+        kernel_size=(layer.kernel_height, layer.kernel_width),
+        kernels=int(weight.shape[0]),
+        replaced=int(drawn.replaced.sum()),
+        frozen=not weight.requires_grad,
+        std_before=before,
+        std_after=float(weight.detach().double().std()),
+        mean_l2_after=float(norms.mean()),
+        notes=drawn.notes,
+    )

@@ -1,0 +1,155 @@
+"""Initialisations that borrow kernels: from another model's bank, and the eight master key filters.
+
+Papers: transfer, Babaiee, Kiasari, Rus, Grosu, "The Master Key Filters Hypothesis", AAAI 2025 (arXiv 2412.16751); the eight
+filters, the same authors' "Quest for Universal Master Key Filters", NeurIPS 2025 (arXiv 2509.11711), as published with Lindeberg,
+Babaiee, Kiasari, JMIV 2026 (arXiv 2509.12746).
+"""
+
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from scipy import ndimage
+
+from neural_echos.errors import EchosError
+from neural_echos.initialisations.registry import Distribution, Table, drawn, opened, register
+from neural_echos.receptive_fields.master_key import read_filters
+from neural_echos.receptive_fields.normalisation import usable
+from neural_echos.tables import kernel_sizes, kernels_of
+
+
+@register()
+def transfer(
+    n: int,
+    height: int,
+    width: int,
+    rng: np.random.Generator,
+    *,
+    bank: Table | None = None,
+    by_depth: bool = True,
+    resample: bool = False,
+    depth: float = 0.0,
+    report: dict[str, float] | None = None,
+) -> np.ndarray:
+    """Draw trained kernels of another model, with replacement where it has too few ("The Master Key Filters Hypothesis").
+
+    Parameters
+    ----------
+    bank : table of schema "bank", or its path
+        The other model's; its usable depthwise kernels are drawn from.
+    by_depth : bool
+        Draw from the layer nearest in depth; otherwise from all layers.
+    resample : bool
+        Where the bank lacks the size: stretch kernels of its nearest size, corner to corner, by cubic splines, and keep
+        each kernel's L2 norm. Otherwise that is an error.
+    """
+    if bank is None:
+        raise EchosError(
+            "transfer: expected bank=…, the bank of another model, found none; make one with echos extract"
+        )
+    source = _nearest_size(bank, height, width) if resample else (height, width)
+    kernels, said = chosen_kernels("transfer", bank, *source, depth if by_depth else None)
+    kernels = kernels[np.logical_and(*usable(kernels))].astype(np.float64)
+    if not len(kernels):
+        raise EchosError("transfer: expected kernels that are finite and not constant, found none; take another bank")
+    picked = rng.choice(len(kernels), n, replace=n > len(kernels))
+    if report is not None:
+        report |= {"bank_kernels": float(len(kernels))} | said
+    return resampled(kernels[picked], height, width)
+
+
+@register()
+def master_key(
+    n: int,
+    height: int,
+    width: int,
+    rng: np.random.Generator,
+    *,
+    filters: str | Path | np.ndarray | None = None,
+    a: Distribution = 1.0,
+    b: Distribution = 0.0,
+    resample: bool = False,
+) -> np.ndarray:
+    """Draw a·x + b, x one of the eight published 7×7 filters (zero mean, unit norm) or of any set of filters.
+
+    Parameters
+    ----------
+    filters : path or ndarray of float, shape (m, k, k)
+        `master_key_filters_8.txt` (declared input `master_key_filters_8`), or filters of one's own.
+    a, b : float, list of float, {"uniform": [low, high]} or {"normal": [mean, std]}
+        Gain and bias, drawn for each kernel.
+    resample : bool
+        Stretch the filters to another size, as `transfer` does; otherwise another size is an error.
+    """
+    if filters is None:
+        raise EchosError(
+            "master_key: expected filters=…, the path of master_key_filters_8.txt, found none; "
+            "fetch it with echos fetch master_key_filters_8"
+        )
+    known = np.asarray(read_filters(filters) if isinstance(filters, str | Path) else filters, dtype=np.float64)
+    if known.ndim != 3 or not len(known) or not np.isfinite(known).all():
+        raise EchosError(f"master_key: expected finite filters of shape (m, k, k), found {known.shape}; correct them")
+    if known.shape[1:] != (height, width) and not resample:
+        raise EchosError(
+            f"master_key: expected kernels of {known.shape[1]}×{known.shape[2]}, the filters' own size, found {height}×{width}; "
+            "pass resample=True or leave that layer out with layers=…"
+        )
+    picked = resampled(known, height, width)[rng.integers(len(known), size=n)]
+    gain, bias = (drawn(f"master_key: {name}", option, n, rng) for name, option in (("a", a), ("b", b)))
+    return gain[:, None, None] * picked + bias[:, None, None]
+
+
+def chosen_kernels(
+    name: str, bank: Table, height: int, width: int, depth: float | None
+) -> tuple[np.ndarray, dict[str, float]]:
+    """Depthwise kernels of one size of a bank, float32 (n, height, width), and what is to be reported.
+
+    Parameters
+    ----------
+    name : str
+        What error messages call the initialisation.
+    depth : float, optional
+        Take only the layer nearest to it (the earlier of two).
+
+    Raises
+    ------
+    EchosError
+        The bank has no depthwise kernels of that size.
+    """
+    table = depthwise_of(bank)
+    rows, kernels = kernels_of(table, height, width)
+    if not len(rows):
+        sizes = ", ".join(f"{one}×{other}" for one, other in kernel_sizes(table)) or "none"
+        raise EchosError(
+            f"{name}: expected a bank with depthwise kernels of {height}×{width}, found sizes {sizes}; "
+            "take another bank, resample where that is offered, or leave that layer out with layers=…"
+        )
+    if depth is None:
+        return kernels, {}
+    depths = table["depth"].to_numpy()[rows]
+    nearest = depths[np.abs(depths - depth).argmin()]
+    return kernels[depths == nearest], {"bank_depth": float(nearest)}
+
+
+def depthwise_of(table: Table) -> pa.Table:
+    """The depthwise rows of a bank or centroid table."""
+    table = opened({"bank": table})["bank"]
+    return table.filter(pc.equal(table["kind"], "depthwise"))
+
+
+def resampled(kernels: np.ndarray, height: int, width: int) -> np.ndarray:
+    """Stretch kernels (n, h, w) to another size, corner to corner, by cubic splines; each keeps its L2 norm."""
+    if kernels.shape[1:] == (height, width):
+        return kernels
+    zoom = (1, height / kernels.shape[1], width / kernels.shape[2])
+    stretched = ndimage.zoom(kernels, zoom, order=min(3, min(kernels.shape[1:]) - 1), mode="nearest")
+    before, after = (np.linalg.norm(one, axis=(1, 2)) for one in (kernels, stretched))
+    return stretched * (before / np.where(after > 0, after, 1.0))[:, None, None]
+
+
+def _nearest_size(bank: Table, height: int, width: int) -> tuple[int, int]:
+    sizes = kernel_sizes(depthwise_of(bank))
+    if not sizes:
+        raise EchosError("transfer: expected a bank with depthwise kernels, found none; take another bank")
+    return min(sizes, key=lambda size: (abs(size[0] - height) + abs(size[1] - width), size))

@@ -1,0 +1,201 @@
+"""Initialisations that know nothing of receptive fields: noise of a given variance or covariance, and single taps.
+
+Papers: Kaiming, He et al., ICCV 2015; covariance, Trockman, Willmott, Kolter, ICLR 2023; impulse and box, Zheng et al. 2024;
+random and frozen, Gavrikov and Keuper 2023.
+"""
+
+from functools import lru_cache
+
+import numpy as np
+from scipy import stats
+
+from neural_echos.errors import EchosError
+from neural_echos.initialisations.borrowed import chosen_kernels
+from neural_echos.initialisations.registry import Table, check_size, one_of, register
+from neural_echos.receptive_fields.normalisation import usable
+
+_MODES = ("fan_in", "fan_out", "fan_out_per_group")
+
+
+@register()
+def kaiming(
+    n: int,
+    height: int,
+    width: int,
+    rng: np.random.Generator,
+    *,
+    distribution: str = "normal",
+    mode: str = "fan_in",
+    outputs: int = 1,
+    multiplier: int = 1,
+) -> np.ndarray:
+    """Draw Kaiming kernels for ReLU: variance 2 / fan (He et al., ICCV 2015, equations 10 and 14).
+
+    Parameters
+    ----------
+    distribution : {"normal", "uniform"}
+        The shape.
+    mode : {"fan_in", "fan_out", "fan_out_per_group"}
+        With A = height·width taps: A; A times the layer's kernels, as `torch.nn.init` counts it although each output feeds
+        one group only; A times the kernels of a channel, as timm's EfficientNets count it.
+    """
+    one_of("kaiming", "mode", mode, _MODES)
+    fan = height * width * {"fan_in": 1, "fan_out": outputs, "fan_out_per_group": multiplier}[mode]
+    return _noise("kaiming", distribution, n, height, width, np.sqrt(2.0 / fan), rng)
+
+
+@register()
+def trunc_normal(
+    n: int, height: int, width: int, rng: np.random.Generator, *, std: float = 0.02, cut: float = 2.0
+) -> np.ndarray:
+    """Draw a truncated normal distribution, ConvNeXt's own initialisation.
+
+    Parameters
+    ----------
+    std : float
+        Standard deviation before truncation.
+    cut : float
+        No tap is larger; an absolute value as in timm, so that 2 truncates nothing at std .02.
+    """
+    if not (std > 0 and cut > 0 and np.isfinite(std)):
+        raise EchosError(f"trunc_normal: expected std and cut above 0, found {std} and {cut}; correct them")
+    return stats.truncnorm.rvs(-cut / std, cut / std, scale=std, size=(n, height, width), random_state=rng)
+
+
+@register()
+def dirac(n: int, height: int, width: int, rng: np.random.Generator) -> np.ndarray:
+    """Set the centre tap to 1 and the others to 0: the identity, as `torch.nn.init.dirac_` with groups."""
+    check_size("dirac", height, width, centred=True)
+    kernels = np.zeros((n, height, width))
+    kernels[:, height // 2, width // 2] = 1.0
+    return kernels
+
+
+@register()
+def impulse(n: int, height: int, width: int, rng: np.random.Generator) -> np.ndarray:
+    """Draw kernels with one random tap of sqrt(1/3), the others 0 (Zheng et al. 2024)."""
+    return box(n, height, width, rng, taps=1)
+
+
+@register()
+def box(n: int, height: int, width: int, rng: np.random.Generator, *, taps: int = 9) -> np.ndarray:
+    """Draw kernels with `taps` different random taps of sqrt(1 / 3 taps), the others 0 (Zheng et al. 2024)."""
+    if not 1 <= taps <= height * width or int(taps) != taps:
+        raise EchosError(
+            f"box: expected taps to be a whole number from 1 to {height * width} at {height}×{width}, found {taps}; correct it"
+        )
+    kernels = np.zeros((n, height * width))
+    kernels[:, :taps] = np.sqrt(1 / (3 * taps))
+    return rng.permuted(kernels, axis=1).reshape(n, height, width)
+
+
+@register(frozen=True)
+def random_frozen(
+    n: int, height: int, width: int, rng: np.random.Generator, *, distribution: str = "uniform"
+) -> np.ndarray:
+    """Draw PyTorch's default for a depthwise Conv2d, variance 1 / 3A for A taps, and freeze it (Gavrikov and Keuper 2023)."""
+    return _noise("random_frozen", distribution, n, height, width, np.sqrt(1 / (3 * height * width)), rng)
+
+
+@register()
+def covariance(
+    n: int,
+    height: int,
+    width: int,
+    rng: np.random.Generator,
+    *,
+    sigma0: float = 0.5,
+    velocity: float = 1.0,
+    acceleration: float = 1.0,
+    bank: Table | None = None,
+    by_depth: bool = False,
+    depth: float = 0.0,
+    report: dict[str, float] | None = None,
+) -> np.ndarray:
+    """Draw kernels from N(0, Σ), with a modelled covariance that widens with depth, or that of a bank's kernels.
+
+    Trockman, Willmott, Kolter, ICLR 2023; the formula of Σ was recalled, not read (`model_covariance`).
+
+    Parameters
+    ----------
+    sigma0, velocity, acceleration : float
+        σ = σ₀ + v d + ½ a d² taps at depth d; the defaults are ours (.5 taps in the first layer, 2 in the last).
+    bank : table of schema "bank", or its path, optional
+        Take the covariance (about zero) of its depthwise kernels of this size instead.
+    by_depth : bool
+        Of the bank's layers, take the one nearest in depth only.
+    """
+    if bank is not None:
+        kernels, layer = chosen_kernels("covariance", bank, height, width, depth if by_depth else None)
+        taps = kernels[usable(kernels)[0]].reshape(-1, height * width).astype(np.float64)
+        matrix = taps.T @ taps / len(taps)
+        said = {"bank_kernels": float(len(taps))} | layer
+    else:
+        check_size("covariance", height, width, square=True)
+        sigma = sigma0 + velocity * depth + 0.5 * acceleration * depth**2
+        matrix, clipped = model_covariance(height, sigma)
+        said = {"sigma": sigma, "clipped_share": clipped}
+    if report is not None:
+        report |= said
+    values, vectors = np.linalg.eigh(matrix)
+    roots = vectors * np.sqrt(np.clip(values, 0.0, None))
+    return (rng.normal(size=(n, len(values))) @ roots.T).reshape(n, height, width)
+
+
+@lru_cache
+def model_covariance(k: int, sigma: float) -> tuple[np.ndarray, float]:
+    """Covariance of the taps of k×k kernels (Trockman, Willmott, Kolter, ICLR 2023, as recalled).
+
+    With Z a Gaussian bump of width σ on the k×k torus, M its value at the first tap, C at the difference of both, S at the
+    second: Σ̂ = M ∘ (C − S/2) and Σ = (Σ̂ + Σ̂ᵀ)/2. So read, Σ is not positive semi-definite for k ≥ 5: negative
+    eigenvalues are set to 0, and the rest scaled to keep the trace.
+
+    Parameters
+    ----------
+    k : int
+        Side of the kernel.
+    sigma : float
+        Width of the bump, taps, above 0.
+
+    Returns
+    -------
+    covariance : ndarray of float64, shape (k·k, k·k)
+        Row-major taps; read-only.
+    clipped : float
+        Sum of the negative eigenvalues' sizes over the sum of all sizes, before they were clipped.
+
+    Raises
+    ------
+    EchosError
+        `sigma` is not above 0.
+    """
+    values, vectors = np.linalg.eigh(unclipped_covariance(k, sigma))
+    kept = np.clip(values, 0.0, None)
+    matrix = (vectors * (kept * values.sum() / kept.sum())) @ vectors.T
+    matrix.setflags(write=False)
+    return matrix, float(np.clip(-values, 0.0, None).sum() / np.abs(values).sum())
+
+
+def unclipped_covariance(k: int, sigma: float) -> np.ndarray:
+    """Σ of `model_covariance` before its negative eigenvalues are clipped: float64, shape (k·k, k·k)."""
+    if not (sigma > 0 and np.isfinite(sigma)):
+        raise EchosError(f"covariance: expected σ = σ₀ + v d + ½ a d² above 0 taps, found {sigma:g}; correct sigma0")
+    line = np.arange(k)
+    apart = np.minimum(line, k - line) ** 2  # squared distance on the circle, by difference of indices
+    difference = apart[(line[:, None] - line) % k]
+    bump = np.exp(-0.5 * (difference[:, None, :, None] + difference[None, :, None, :]) / sigma**2).reshape(k * k, k * k)
+    centred = bump[(k // 2) * (k + 1)]
+    one_sided = centred[:, None] * (bump - centred / 2)
+    return (one_sided + one_sided.T) / 2
+
+
+def _noise(
+    name: str, distribution: str, n: int, height: int, width: int, std: float, rng: np.random.Generator
+) -> np.ndarray:
+    if distribution == "normal":
+        return rng.normal(0.0, std, (n, height, width))
+    if distribution == "uniform":
+        return rng.uniform(-np.sqrt(3.0) * std, np.sqrt(3.0) * std, (n, height, width))
+    raise EchosError(
+        f"{name}: expected distribution 'normal' or 'uniform', found {distribution!r}; choose one of the two"
+    )

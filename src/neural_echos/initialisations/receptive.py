@@ -1,0 +1,273 @@
+"""Initialisations drawn from receptive-field models: Difference of Gaussians, Gaussian derivatives, discrete scale space.
+
+Papers: Babaiee, Kiasari, Rus, Grosu, "Neural Echos", WACV 2024 (equations of OOCS, ICML 2021) and "Unveiling the Unseen", ICLR
+2024; Lindeberg, Babaiee, Kiasari, JMIV 2026. What they leave open (the distribution of γ, the probability of an excitatory
+centre, the shares of the patterns) is an option here, never a silent choice.
+"""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import pyarrow.compute as pc
+
+from neural_echos import receptive_fields
+from neural_echos.errors import EchosError
+from neural_echos.initialisations.registry import Distribution, Table, check_size, drawn, one_of, opened, register
+from neural_echos.receptive_fields.normalisation import norms
+from neural_echos.tables import kernel_sizes, kernels_of
+
+CENTRES = ("excitatory", "inhibitory", "alternating", "random")
+
+# (σx, σy) of filters 1 to 8 under fit D1, and γ₇, as published: Lindeberg, Babaiee, Kiasari, JMIV 2026.
+IDEAL_SIGMAS = (
+    (0.491, 0.722),
+    (0.581, 0.519),
+    (0.483, 0.503),
+    (0.501, 0.000),
+    (1.300, 1.004),
+    (0.984, 1.074),
+    (0.675, 0.675),
+    (0.616, 0.608),
+)
+IDEAL_AMOUNT = 0.5256
+_ORDERS = ("gaussian", "gaussian_derivative_1", "gaussian_derivative_2")
+
+
+@register()
+def dog(
+    n: int,
+    height: int,
+    width: int,
+    rng: np.random.Generator,
+    *,
+    gamma: Distribution = 0.5,
+    centres: str = "random",
+    p: float = 0.5,
+) -> np.ndarray:
+    """Draw Difference-of-Gaussians kernels (Neural Echos; `receptive_fields.dog`).
+
+    Parameters
+    ----------
+    gamma : float, sequence of float, or {"uniform": [low, high]}
+        The centre-to-surround ratio: fixed, drawn from a list, or drawn uniformly.
+    centres : {"excitatory", "inhibitory", "alternating", "random"}
+        The sign of the centre; "random" makes it excitatory with probability `p`.
+    """
+    check_size("dog", height, width, square=True)
+    one_of("dog", "centres", centres, CENTRES)
+    if not 0.0 <= p <= 1.0:
+        raise EchosError(f"dog: expected p, the probability of an excitatory centre, in [0, 1], found {p}; correct it")
+    sign = {
+        "excitatory": np.ones(n),
+        "inhibitory": -np.ones(n),
+        "alternating": _alternating(n),
+        "random": np.where(rng.random(n) < p, 1.0, -1.0),
+    }[centres]
+    return receptive_fields.dog(height, _gammas(gamma, n, rng), sign)
+
+
+@register()
+def dog_fitted(
+    n: int,
+    height: int,
+    width: int,
+    rng: np.random.Generator,
+    *,
+    fits: Table | None = None,
+    by_depth: bool = False,
+    depth: float = 0.0,
+    report: dict[str, float] | None = None,
+) -> np.ndarray:
+    """Draw DoG kernels with γ and sign as they were fitted to a bank: a data-driven prior that the paper does not have.
+
+    Pairs (γ, sign) are drawn with replacement from the depthwise kernels of this size that were named a centre.
+
+    Parameters
+    ----------
+    fits : table of schema "fits", or its path
+        As `echos fit` leaves it.
+    by_depth : bool
+        Draw from the layer nearest in depth that has such kernels; otherwise from all layers.
+    """
+    if fits is None:
+        raise EchosError("dog_fitted: expected fits=…, the fits of a bank, found none; make them with echos fit")
+    table = opened({"fits": fits})["fits"]
+    table = table.filter(pc.equal(table["kind"], "depthwise"))
+    found = kernel_sizes(table)
+    table = table.filter(pc.and_(pc.equal(table["kernel_height"], height), pc.equal(table["kernel_width"], width)))
+    centres = table.filter(pc.not_equal(table["pattern"], "other"))
+    if not centres.num_rows:
+        sizes = ", ".join(f"{one}×{other}" for one, other in found) or "none"
+        raise EchosError(
+            f"dog_fitted: expected fits with centres among depthwise kernels of {height}×{width}, found sizes {sizes} and "
+            f"{table.num_rows} kernels of this one, none a centre; take the fits of another bank"
+        )
+    if by_depth:
+        depths = centres["depth"].to_numpy()
+        centres = centres.filter(pc.equal(centres["depth"], depths[np.abs(depths - depth).argmin()]))
+    picked = rng.integers(centres.num_rows, size=n)
+    if report is not None:
+        report |= {"fitted_kernels": float(centres.num_rows), "mean_gamma": float(pc.mean(centres["gamma"]).as_py())}
+    return receptive_fields.dog(height, centres["gamma"].to_numpy()[picked], centres["sign"].to_numpy()[picked])
+
+
+@register(frozen=True)
+def oocs(n: int, height: int, width: int, rng: np.random.Generator) -> np.ndarray:
+    """Set OOCS's fixed kernels, on-centre and off-centre in turn (ICML 2021): γ = ½ at size 3 and ⅔ above."""
+    check_size("oocs", height, width, square=True)
+    return receptive_fields.dog(height, np.full(n, 0.5 if height == 3 else 2 / 3), _alternating(n))
+
+
+@register()
+def gaussian_derivatives(
+    n: int,
+    height: int,
+    width: int,
+    rng: np.random.Generator,
+    *,
+    centroids: Table | None = None,
+    least: float = 0.7,
+    shares: Sequence[float] = (1.0, 1.0, 1.0),
+    sigma: Distribution = 1.0,
+    orientations: Sequence[float] = (0.0, 90.0),
+    report: dict[str, float] | None = None,
+) -> np.ndarray:
+    """Draw the mixture of Gaussians and their first and second derivatives ("Unveiling the Unseen"); zero mean, unit norm.
+
+    With `centroids`, the mixture is the one that clustering found in a bank: each cluster's average becomes the Gaussian or
+    derivative that matches it best, drawn as often as the cluster is large. Without, orders 0 to 2 are drawn with `shares`,
+    with random signs, for the paper's shares could not be read.
+
+    Parameters
+    ----------
+    centroids : table of schema "centroids", or its path, optional
+        As `echos cluster` leaves it; of its clusterings, the one with most clusters.
+    least : float
+        Least cosine of a cluster's average with its best model; clusters below it are left out (and reported).
+    shares : sequence of three floats
+        Weights of orders 0, 1 and 2, where there are no `centroids`.
+    sigma : float, list of float, {"uniform": [low, high]} or {"normal": [mean, std]}
+        Standard deviation in taps, above 0, where there are no `centroids`.
+    orientations : sequence of float
+        Directions of the derivatives, degrees anticlockwise from x, chosen uniformly, where there are no `centroids`.
+    """
+    if centroids is not None:
+        templates, weights, excluded = _matched_patterns(centroids, height, width, least)
+        if report is not None:
+            report |= {"patterns": float(len(templates)), "excluded_share": excluded}
+        return templates[rng.choice(len(templates), n, p=weights)]
+    weights = np.asarray(shares, dtype=np.float64)
+    if weights.shape != (3,) or not (weights >= 0).all() or not 0 < weights.sum() < np.inf:
+        raise EchosError(f"gaussian_derivatives: expected three shares, not all 0, found {shares}; correct them")
+    order = rng.choice(3, n, p=weights / weights.sum())
+    sign = np.where(rng.random(n) < 0.5, 1.0, -1.0)
+    angle = np.deg2rad(drawn("gaussian_derivatives: orientations", list(orientations), n, rng))
+    widths = drawn("gaussian_derivatives: sigma", sigma, n, rng)
+    kernels = np.empty((n, height, width))
+    for one in range(3):
+        of = order == one
+        kernels[of] = receptive_fields.gaussian_derivative((height, width), one, widths[of], orientation=angle[of])
+    return sign[:, None, None] * _centred(kernels)
+
+
+@register()
+def scale_space(
+    n: int,
+    height: int,
+    width: int,
+    rng: np.random.Generator,
+    *,
+    sigmas: Sequence[Sequence[float]] = IDEAL_SIGMAS,
+    amount: float = IDEAL_AMOUNT,
+    a: Distribution = 1.0,
+    b: Distribution = 0.0,
+) -> np.ndarray:
+    """Draw a·x + b, x one of the eight ideal models of discrete scale space at zero mean and unit norm (JMIV 2026).
+
+    Parameters
+    ----------
+    sigmas : sequence of eight (σx, σy)
+        Standard deviations in taps; by default those that the paper's fit D1 found.
+    amount : float
+        γ₇, the amount of Laplacian that model 7 takes off the impulse.
+    a, b : float, list of float, {"uniform": [low, high]} or {"normal": [mean, std]}
+        Gain and bias, drawn for each kernel.
+    """
+    pairs = np.asarray(sigmas, dtype=np.float64)
+    if pairs.shape != (8, 2):
+        raise EchosError(f"scale_space: expected eight pairs of σ, found shape {pairs.shape}; correct sigmas")
+    models = np.stack(
+        [
+            receptive_fields.ideal(number, (height, width), *pair, **({"amount": amount} if number == 7 else {}))
+            for number, pair in enumerate(pairs, start=1)
+        ]
+    )
+    picked = _centred(models)[rng.integers(8, size=n)]
+    gain, bias = (drawn(f"scale_space: {name}", option, n, rng) for name, option in (("a", a), ("b", b)))
+    return gain[:, None, None] * picked + bias[:, None, None]
+
+
+def _matched_patterns(centroids: Table, height: int, width: int, least: float) -> tuple[np.ndarray, np.ndarray, float]:
+    """The best Gaussian derivative of each cluster's average, (m, h, w), its weight, (m,), and the share left out."""
+    receptive_fields.check_threshold(least)
+    averages, counts, known = _finest(centroids, height, width)
+    if not len(averages):
+        sizes = ", ".join(f"{one}×{other}" for one, other in known) or "none"
+        raise EchosError(
+            f"gaussian_derivatives: expected clusters of depthwise kernels of {height}×{width}, found sizes {sizes}; "
+            "take another bank's, or leave that layer out with layers=…"
+        )
+    fits = [receptive_fields.fit(averages, name) for name in _ORDERS]
+    cosines = np.stack([fit.cosine for fit in fits])
+    best, close = cosines.argmax(axis=0), cosines.max(axis=0) >= least
+    if not close.any():
+        raise EchosError(
+            f"gaussian_derivatives: expected a cluster whose average matches a model with cosine {least}, "
+            f"found {cosines.max():.2f} at best; lower least or take another bank"
+        )
+    models = np.stack([fit.kernels((height, width)) for fit in fits])
+    templates = _centred(models[best, np.arange(len(averages))][close])
+    return templates, counts[close] / counts[close].sum(), float(counts[~close].sum() / counts.sum())
+
+
+def _finest(centroids: Table, height: int, width: int) -> tuple[np.ndarray, np.ndarray, list[tuple[int, int]]]:
+    """Averages, (m, h, w), and counts, (m,), of the clustering with most clusters of depthwise kernels; and all sizes."""
+    table = opened({"centroids": centroids})["centroids"]
+    table = table.filter(pc.equal(table["kind"], "depthwise"))
+    rows, averages = kernels_of(table, height, width)
+    clustering = table["clustering"].to_numpy(zero_copy_only=False)[rows]
+    known, sizes = np.unique(clustering, return_counts=True)
+    finest = clustering == known[sizes.argmax()] if len(rows) else np.empty(0, dtype=bool)
+    return averages[finest], table["count"].to_numpy()[rows][finest].astype(np.float64), kernel_sizes(table)
+
+
+def _centred(kernels: np.ndarray) -> np.ndarray:
+    """Kernels (n, h, w) at zero mean and unit L2 norm; constant ones become 0."""
+    taps = kernels.reshape(len(kernels), -1)
+    taps = taps - taps.mean(axis=1, keepdims=True)
+    size = norms(taps)
+    return (taps / np.where(size > 0, size, 1.0)[:, None]).reshape(kernels.shape)
+
+
+def _alternating(n: int) -> np.ndarray:
+    return np.where(np.arange(n) % 2 == 0, 1.0, -1.0)
+
+
+def _gammas(gamma: Distribution, n: int, rng: np.random.Generator) -> np.ndarray:
+    try:
+        if isinstance(gamma, Mapping):
+            ((distribution, (low, high)),) = gamma.items()
+            if distribution == "uniform" and 0 < low <= high < 1:
+                return rng.uniform(low, high, n)
+        elif not isinstance(gamma, str):
+            ratios = np.asarray(gamma, dtype=np.float64)
+            if ratios.ndim == 0:
+                return np.full(n, ratios)
+            if ratios.ndim == 1 and ratios.size:
+                return rng.choice(ratios, n)
+    except (TypeError, ValueError):
+        pass
+    raise EchosError(
+        "gamma: expected a ratio, a list of ratios, or {'uniform': [low, high]} with 0 < low ≤ high < 1, "
+        f"found {gamma!r}; correct it"
+    )

@@ -1,0 +1,195 @@
+"""The registry of initialisations: how one is entered, looked up, and what it may ask for.
+
+An initialisation is a function `(n, height, width, rng, *, options…) -> (n, height, width)` that draws n kernels from a seeded
+generator. Among its keywords, four are no options but *facts* of the layer, which `init_depthwise_` fills in: `depth` in [0, 1],
+`outputs` (kernels of the layer), `multiplier` (kernels per channel), and `report`, a dictionary for what it has to say.
+"""
+
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from neural_echos.errors import EchosError, nearest
+from neural_echos.tables import read_table
+
+Draw = Callable[..., np.ndarray]
+Distribution = float | Sequence[float] | Mapping[str, Sequence[float]]
+Table = pa.Table | str | Path
+
+FACTS = ("depth", "outputs", "multiplier", "report")
+TABLES = ("bank", "fits", "centroids")  # options that are tables of that schema, or the paths of their files
+
+
+@dataclass(frozen=True)
+class Initialisation:
+    """An entry of the registry.
+
+    Attributes
+    ----------
+    draw : callable
+        The function itself.
+    frozen : bool
+        Whether its paper keeps the kernels as they are drawn; `init_depthwise_(…, frozen=…)` decides otherwise.
+    options, facts : tuple of str
+        The keywords that users give, and those that the layer gives.
+    """
+
+    draw: Draw
+    frozen: bool
+    options: tuple[str, ...]
+    facts: tuple[str, ...]
+
+
+_REGISTRY: dict[str, Initialisation] = {}
+
+
+def register(*, frozen: bool = False) -> Callable[[Draw], Draw]:
+    """Enter a function in the registry under its own name; see the module's docstring for its signature."""
+
+    def enter(draw: Draw) -> Draw:
+        keywords = list(inspect.signature(draw).parameters)[4:]
+        _REGISTRY[draw.__name__] = Initialisation(
+            draw,
+            frozen,
+            tuple(name for name in keywords if name not in FACTS),
+            tuple(name for name in keywords if name in FACTS),
+        )
+        return draw
+
+    return enter
+
+
+def names() -> list[str]:
+    """List the known initialisations; `default` keeps what the model's own code drew."""
+    return ["default", *sorted(_REGISTRY)]
+
+
+def lookup(name: str, options: Mapping[str, Any]) -> Initialisation | None:
+    """Find an initialisation and check the names of its options; None for `default`, which draws nothing.
+
+    Raises
+    ------
+    EchosError
+        Unknown name or option; the nearest known one is suggested.
+    """
+    if name not in names():
+        raise EchosError(f"initialisation {name!r}: expected one of {', '.join(names())}{nearest(name, names())}")
+    entry = _REGISTRY.get(name)
+    known = entry.options if entry else ()
+    for option in options:
+        if option not in known:
+            raise EchosError(
+                f"initialisation {name!r}: expected options among {', '.join(known) or 'none'}, "
+                f"found {option!r}{nearest(option, known)}"
+            )
+    return entry
+
+
+def opened(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Read the tables among the options that are given as paths, once for all layers."""
+    return {
+        name: read_table(value, name) if name in TABLES and isinstance(value, str | Path) else value
+        for name, value in options.items()
+    }
+
+
+def draw_kernels(name: str, n: int, k: int | tuple[int, int], *, seed: int, **options: Any) -> np.ndarray:
+    """Draw kernels of an initialisation without a model, for a look at them or a model of another framework.
+
+    Parameters
+    ----------
+    name : str
+        One of `names()`, but not `default`, which belongs to a model.
+    n : int
+        How many.
+    k : int or (height, width)
+        Their size.
+    seed : int
+        Seed of the draw, ≥ 0.
+    **options
+        The initialisation's own, and facts of a layer (`depth`, `outputs`, `multiplier`) where it asks for them.
+
+    Returns
+    -------
+    ndarray of float64, shape (n, height, width)
+
+    Raises
+    ------
+    EchosError
+        Unknown name or option, or a size that the initialisation cannot draw.
+    """
+    facts = {key: options.pop(key) for key in FACTS if key in options}
+    entry = lookup(name, options)
+    if entry is None:
+        raise EchosError(
+            "initialisation 'default': expected one that draws kernels, found the model's own; name another"
+        )
+    for fact in facts:
+        if fact not in entry.facts:
+            raise EchosError(
+                f"initialisation {name!r}: expected facts among {', '.join(entry.facts) or 'none'}, found {fact!r}"
+            )
+    height, width = (k, k) if isinstance(k, int) else k
+    check_size(name, height, width)
+    return entry.draw(n, height, width, np.random.default_rng(seed), **opened(options), **facts)
+
+
+def check_size(name: str, height: int, width: int, *, square: bool = False, centred: bool = False) -> None:
+    """Raise an `EchosError` unless a kernel has several taps, and is square or has a centre tap where that is needed."""
+    size = f"{height}×{width}"
+    if height < 1 or width < 1 or height * width < 2:
+        raise EchosError(f"{name}: expected a kernel of at least two taps, found {size}; leave it out")
+    if square and height != width:
+        raise EchosError(f"{name}: expected a square kernel, found {size}; leave that layer out with layers=…")
+    if centred and (height % 2 == 0 or width % 2 == 0):
+        raise EchosError(
+            f"{name}: expected odd sides, for a centre tap, found {size}; leave that layer out with layers=…"
+        )
+
+
+def drawn(name: str, option: Distribution, n: int, rng: np.random.Generator) -> np.ndarray:
+    """Draw n numbers from a declared distribution.
+
+    Parameters
+    ----------
+    name : str
+        What error messages call it.
+    option : float, sequence of float, {"uniform": [low, high]} or {"normal": [mean, std]}
+        One number; a list to choose from; or a distribution.
+
+    Returns
+    -------
+    ndarray of float64, shape (n,)
+    """
+    try:
+        if isinstance(option, Mapping):
+            ((distribution, (first, second)),) = option.items()
+            if distribution == "uniform" and first <= second:
+                return rng.uniform(first, second, n)
+            if distribution == "normal" and second >= 0:
+                return rng.normal(first, second, n)
+        elif not isinstance(option, str | bool):
+            values = np.asarray(option, dtype=np.float64)
+            if values.ndim == 0 and np.isfinite(values):
+                return np.full(n, values)
+            if values.ndim == 1 and values.size and np.isfinite(values).all():
+                return rng.choice(values, n)
+    except (TypeError, ValueError):
+        pass
+    raise EchosError(
+        f"{name}: expected a number, a list of numbers, {{'uniform': [low, high]}} or {{'normal': [mean, std]}}, "
+        f"found {option!r}; correct it"
+    )
+
+
+def one_of(name: str, option: str, value: object, choices: Sequence[str]) -> None:
+    """Raise an `EchosError` unless an option is one of its choices."""
+    if value not in choices:
+        raise EchosError(
+            f"{name}: expected {option} to be one of {', '.join(choices)}, found {value!r}{nearest(str(value), choices)}"
+        )
