@@ -19,7 +19,12 @@ from neural_echos.tables import SCHEMAS
 ROOT = Path(__file__).resolve().parent.parent
 DATA = (ROOT / "docs" / "data.md").read_text(encoding="utf-8")
 PAGES = sorted([*(ROOT / "docs").glob("*.md"), ROOT / "config" / "README.md"])
-NAMES = {pa.string(): "string", pa.float64(): "float64", pa.list_(pa.float32()): "list of float32"}
+NAMES = {
+    pa.string(): "string",
+    pa.float64(): "float64",
+    pa.list_(pa.float32()): "list of float32",
+    pa.list_(pa.float64()): "list of float64",
+}
 
 
 def rows_under(heading: str) -> list[list[str]]:
@@ -99,3 +104,13 @@ def test_every_preset_is_described():
     described = (ROOT / "docs" / "presets.md").read_text(encoding="utf-8")
     for preset in (ROOT / "config" / "presets").glob("*.yaml"):
         assert f"config/presets/{preset.name}" in described
+
+
+@pytest.mark.parametrize("page", ["initialise.md"])
+def test_examples_run_and_print_what_the_page_says(page, tmp_path):
+    text = (ROOT / "docs" / page).read_text(encoding="utf-8")
+    blocks = re.findall(r"```(python|text)\n(.*?)```", text, re.DOTALL)
+    code = "\n".join(body for language, body in blocks if language == "python")
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == "".join(body for language, body in blocks if language == "text")

@@ -9,7 +9,7 @@ import hashlib
 import json
 import logging
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -115,6 +115,18 @@ def extract(options: argparse.Namespace) -> None:
     _LOG.info("%s: %d kernels", options.output, bank.num_rows)
 
 
+def survey(options: argparse.Namespace) -> None:
+    """List every timm model with depthwise kernels, and its pretrained weights; nothing is downloaded."""
+    from neural_echos import survey as zoo
+    from neural_echos.files import write_text
+
+    table = zoo.survey(progress=True)
+    zoo.write_survey(options.output, table)
+    if options.page:
+        write_text(options.page, zoo.render_page(table))
+    _LOG.info("%s: %d rows", options.output, table.num_rows)
+
+
 def cluster(options: argparse.Namespace) -> None:
     """Cluster a bank's kernels with k-means and name the clusters."""
     from neural_echos import clusters
@@ -144,6 +156,18 @@ def fit(options: argparse.Namespace) -> None:
     _LOG.info("%s: %s", options.output, report)
 
 
+def scales(options: argparse.Namespace) -> None:
+    """Measure the spread of the eight master key filters, and fit the scales of their ideal models."""
+    from neural_echos import receptive_fields
+    from neural_echos.tables import write_table
+
+    filters = receptive_fields.read_filters(options.filters)
+    write_table(options.spread, receptive_fields.measure_filters(filters), "spread")
+    fitted = receptive_fields.fit_scales(filters)
+    write_table(options.output, fitted, "scales")
+    _LOG.info("%s: %d fits", options.output, fitted.num_rows)
+
+
 def structure(options: argparse.Namespace) -> None:
     """Measure the structure of banks against shuffled taps."""
     from neural_echos import evaluation
@@ -154,35 +178,52 @@ def structure(options: argparse.Namespace) -> None:
 
 def initialise(options: argparse.Namespace) -> None:
     """Write initial weights, one file for each initialisation and seed, and beside each what was done."""
-    import torch
     from safetensors.torch import save_file
 
-    from neural_echos import architectures, datasets, initialisations, kernels
+    from neural_echos import datasets, kernels
     from neural_echos.files import atomic_path
 
-    torch.set_num_threads(options.threads)
+    _check_schemes(options.initialisations)
     outputs = _initial_outputs(options)
     data = datasets.load_dataset(options.data)
-    for name, declared in options.initialisations.items():
-        for seed in options.seeds:
-            torch.manual_seed(seed)
-            model = architectures.create(
-                options.model, num_classes=len(data.classes), in_chans=data.train_images.shape[1], kwargs=options.kwargs
-            )
-            settings = dict(declared)
-            report = []
-            if (scheme := settings.pop("scheme")) != "default":
-                report = initialisations.init_depthwise_(model, scheme, seed=seed, **settings)
-            output = outputs[name, seed]
-            with atomic_path(output) as temporary:
-                save_file({key: value.contiguous() for key, value in model.state_dict().items()}, temporary)
-            layers = kernels.layers_to_json(kernels.layers_of(model))
-            done = [vars(entry) for entry in report]
-            settings = {"model": options.model, "kwargs": options.kwargs, "initialisation": declared, "seed": seed}
-            write_json(
-                output.with_suffix(".json"), provenance({"data": options.data}, layers=layers, did=done, **settings)
-            )
-            _LOG.info("%s: %s, %d layers drawn anew", output, scheme, len(report))
+    for name, seed, model, report in _initialised(options, data):
+        output = outputs[name, seed]
+        with atomic_path(output) as temporary:
+            save_file({key: value.contiguous() for key, value in model.state_dict().items()}, temporary)
+        declared = options.initialisations[name]
+        write_json(
+            output.with_suffix(".json"),
+            provenance(
+                {"data": options.data} | _lent(declared),
+                layers=kernels.layers_to_json(kernels.layers_of(model)),
+                did=[vars(entry) for entry in report],
+                model=options.model,
+                kwargs=options.kwargs,
+                initialisation=declared,
+                seed=seed,
+            ),
+        )
+        _LOG.info("%s: %s, %d layers", output, declared["scheme"], len(report))
+
+
+def signals(options: argparse.Namespace) -> None:
+    """Measure what initialisations do to images and gradients, layer by layer, before any training."""
+    import pyarrow as pa
+
+    from neural_echos import datasets
+    from neural_echos.signals import batch_of, measure_signals, signals_table
+    from neural_echos.tables import write_table
+
+    _check_schemes(options.initialisations)
+    data = datasets.load_dataset(options.data)
+    images, labels = batch_of(data, options.images)
+    parts = []
+    for name, seed, model, report in _initialised(options, data):
+        measured = measure_signals(model, images, labels)
+        run = {"dataset": options.dataset, "architecture": options.architecture, "initialisation": name, "seed": seed}
+        parts.append(signals_table(measured, {entry.layer: entry.replaced for entry in report}, run))
+    write_table(options.output, pa.concat_tables(parts), "signals")
+    _LOG.info("%s: %d initialisations, %d seeds", options.output, len(options.initialisations), len(options.seeds))
 
 
 def train(options: argparse.Namespace) -> None:
@@ -211,8 +252,12 @@ def train(options: argparse.Namespace) -> None:
             raise EchosError(
                 f"{initial}: expected initial weights of {made['model']}, found {found}; make them again with echos initialise"
             ) from None
+        frozen = [entry["layer"] for entry in made["did"] if entry["frozen"]]
+        for layer in frozen:
+            model.get_submodule(layer).weight.requires_grad_(False)
         inputs = {"data": options.data, "initial": initial}
         identity = {
+            "frozen": frozen,
             "recipe": asdict(recipe),
             "seed": made["seed"],
             **{key: sha256(path) for key, path in inputs.items()},
@@ -285,13 +330,40 @@ def index(options: argparse.Namespace) -> None:
     write_index(options.output, options.artifacts, options.title)
 
 
+def _initialised(options: argparse.Namespace, data: Any) -> Iterator[tuple[str, int, Any, list[Any]]]:
+    """Yield (name, seed, network, report of every depthwise layer) for each initialisation and seed of the command."""
+    import torch
+
+    from neural_echos import architectures, initialisations
+
+    torch.set_num_threads(options.threads)
+    for name, declared in options.initialisations.items():
+        for seed in options.seeds:
+            torch.manual_seed(seed)
+            model = architectures.create(
+                options.model, num_classes=len(data.classes), in_chans=data.train_images.shape[1], kwargs=options.kwargs
+            )
+            settings = {key: value for key, value in declared.items() if key != "scheme"}
+            keeps = declared["scheme"] == "default" and not settings.get(
+                "frozen"
+            )  # a regular network has the default too
+            report = [] if keeps else initialisations.init_depthwise_(model, declared["scheme"], seed=seed, **settings)
+            yield name, seed, model, report
+
+
+def _check_schemes(declared: dict[str, Any]) -> None:
+    for name, one in declared.items():
+        if not isinstance(one, dict) or "scheme" not in one:
+            raise EchosError(f"initialisation {name!r}: expected an object with a scheme, found {one}; name a scheme")
+
+
+def _lent(declared: dict[str, Any]) -> dict[str, str]:
+    """The files that an initialisation is drawn from, by option."""
+    return {option: declared[option] for option in ("bank", "fits", "centroids", "filters") if option in declared}
+
+
 def _initial_outputs(options: argparse.Namespace) -> dict[tuple[str, int], Path]:
     """Where each initialisation and seed goes; checked before any is drawn."""
-    for name, declared in options.initialisations.items():
-        if not isinstance(declared, dict) or "scheme" not in declared:
-            raise EchosError(
-                f"initialisation {name!r}: expected an object with a scheme, found {declared}; name a scheme"
-            )
     runs = [(name, seed) for name in options.initialisations for seed in options.seeds]
     try:
         outputs = {(name, seed): Path(options.output.format(initialisation=name, seed=seed)) for name, seed in runs}
@@ -309,7 +381,7 @@ def _made(initial: Path) -> dict[str, Any]:
     """Read the JSON beside initial weights."""
     path = initial.with_suffix(".json")
     made = read_json(path)
-    missing = {"model", "kwargs", "seed", "layers"} - set(made if isinstance(made, dict) else ())
+    missing = {"model", "kwargs", "seed", "layers", "did"} - set(made if isinstance(made, dict) else ())
     if missing:
         raise EchosError(
             f"{path}: expected what echos initialise wrote, found nothing about {', '.join(sorted(missing))}; make it again"
@@ -407,6 +479,10 @@ def _parser() -> argparse.ArgumentParser:
     one.add_argument("--regular-per-layer", type=int, default=1000, help="at most this many kernels of a regular layer")
     one.add_argument("--output", type=Path, required=True)
 
+    one = command(survey)
+    one.add_argument("--page", type=Path, help="also write the page of families, Markdown")
+    one.add_argument("--output", type=Path, required=True, help=".csv")
+
     one = command(cluster)
     one.add_argument("bank", type=Path)
     one.add_argument(
@@ -424,6 +500,11 @@ def _parser() -> argparse.ArgumentParser:
     one.add_argument("bank", type=Path)
     one.add_argument("--seed", type=int, default=0, help="of the shuffled taps")
     one.add_argument("--threshold", type=float, default=0.7, help="least cosine of a kernel that is named a centre")
+    one.add_argument("--output", type=Path, required=True)
+
+    one = command(scales)
+    one.add_argument("filters", type=Path, help="the authors' text file of the eight master key filters")
+    one.add_argument("--spread", type=Path, required=True)
     one.add_argument("--output", type=Path, required=True)
 
     one = command(structure)
@@ -447,6 +528,23 @@ def _parser() -> argparse.ArgumentParser:
     one.add_argument("--seeds", type=int, nargs="+", required=True)
     one.add_argument("--threads", type=int, default=1)
     one.add_argument("--output", required=True, help="path with {initialisation} and {seed}, .safetensors")
+
+    one = command(signals)
+    one.add_argument("model", help="timm model, ours included")
+    one.add_argument("--data", type=Path, required=True, help="data set file: some of its train images pass through")
+    one.add_argument("--kwargs", type=_json_object, default={}, help="keywords of the model, JSON or @file")
+    one.add_argument(
+        "--initialisations",
+        type=_json_object,
+        required=True,
+        help="name to {scheme, share, scale, options…}, JSON or @file",
+    )
+    one.add_argument("--seeds", type=int, nargs="+", required=True)
+    one.add_argument("--images", type=int, default=64, help="how many train images")
+    one.add_argument("--dataset", required=True, help="the data set's name in tables")
+    one.add_argument("--architecture", required=True, help="the architecture's name in tables")
+    one.add_argument("--threads", type=int, default=1)
+    one.add_argument("--output", type=Path, required=True)
 
     one = command(train)
     one.add_argument("--data", type=Path, required=True)

@@ -320,6 +320,17 @@ def _references(config: dict[str, Any]) -> Iterator[tuple[list[str], str, Any]]:
         for split, files in dataset["files"].items():
             for file in files:
                 yield ["datasets", name, "files", split], "input", file
+    used = [name for experiment in config["experiments"] for name in experiment["initialisations"]]
+    for name in dict.fromkeys([*used, *config["signals"]["initialisations"]]):
+        initialisation = config["initialisations"].get(name, {})
+        for option, kind in (("bank", "model"), ("fits", "model"), ("centroids", "model"), ("filters", "input")):
+            if option in initialisation:
+                yield ["initialisations", name, option], kind, initialisation[option]
+    if config["signals"]["architectures"]:
+        yield ["signals", "dataset"], "dataset", config["signals"]["dataset"]
+    for kind in ("architecture", "initialisation"):
+        for name in config["signals"][f"{kind}s"]:
+            yield ["signals", f"{kind}s"], kind, name
     for index, experiment in enumerate(config["experiments"]):
         for kind in ("dataset", "architecture", "initialisation"):
             for name in experiment[f"{kind}s"]:
@@ -330,6 +341,8 @@ def _references(config: dict[str, Any]) -> Iterator[tuple[list[str], str, Any]]:
         for kind in ("dataset", "architecture", "initialisation", "seed"):
             if "run" in model:
                 yield ["models", str(index), "run", kind], kind, model["run"][kind]
+    if config["filters"] is not None:
+        yield ["filters"], "input", config["filters"]
     for name in config["select"]:
         yield ["select"], "selection", name
     for index, artifact in enumerate(config["artifacts"]):

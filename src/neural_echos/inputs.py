@@ -1,7 +1,8 @@
 """The declared inputs: what they are (config/inputs.yaml) and how one of them is fetched and checked.
 
 A file counts as found by its checksum, never by its name alone. It is looked for in the mirror folders first, so that a
-machine without network needs a folder and no code; then at its url, or on the Hugging Face hub.
+machine without network needs a folder and no code; then at its url, or on the Hugging Face hub. Of a file on the hub, the
+part that holds kernels can be fetched alone: its checksum is then the one that the hub states, for the whole cannot be read.
 """
 
 import logging
@@ -13,13 +14,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from neural_echos import hub
 from neural_echos.config import check, load_schema, read_yaml
 from neural_echos.errors import EchosError
 from neural_echos.files import atomic_path, sha256
+from neural_echos.layouts import KINDS
 
 Facts = dict[str, Any]
 
-_HUB_FILE = "model.safetensors"
+_FOUND = ("etag", "header_sha256", "moved_bytes", "why_whole")  # null where there is nothing to say
+_PARTS = {"kernels": KINDS, "depthwise": ("depthwise",)}
 _log = logging.getLogger(__name__)
 
 
@@ -40,6 +44,8 @@ class Input:
     citation: str
     trained_on: str | None
     note: str
+    hub_file: str = "model.safetensors"
+    part: str = "whole"
 
 
 class _UnusableError(Exception):
@@ -109,7 +115,8 @@ def fetch(
     Returns
     -------
     dict
-        Facts for the provenance: input, source, sha256, bytes, licence, citation, origin, revision, trained_on, note.
+        Facts for the provenance: input, source, sha256, bytes, licence, citation, origin, revision, trained_on, note; part,
+        etag, header_sha256, moved_bytes and why_whole (docs/data.md).
 
     Raises
     ------
@@ -118,27 +125,28 @@ def fetch(
     """
     output = Path(output)
     tried: list[str] = []
-    revision = item.revision
+    got: Facts | None = None
     try:
-        source = _from_mirrors(item, output, [Path(folder) for folder in mirrors], tried)
-        if source is None and item.kind == "hub":
-            source, revision = _from_hub(item, output)
-        elif source is None and item.url is not None:
-            source = _from_url(item, output, retries=retries, pause=pause, timeout=timeout)
+        if source := _from_mirrors(item, output, [Path(folder) for folder in mirrors], tried):
+            got = {"source": source, "why_whole": "a mirror folder holds it" if item.part != "whole" else None}
+        elif item.kind == "hub":
+            got = _from_hub(item, output, hub.Patience(retries, pause, timeout))
+        elif item.url is not None:
+            got = {"source": _from_url(item, output, retries=retries, pause=pause, timeout=timeout)}
     except _UnusableError as error:
-        source = None
         tried.append(str(error))
     except OSError as error:
         raise EchosError(f"{output}: expected to write {item.id!r} here, found {error}; check the folder") from None
-    if source is None:
+    if got is None:
         raise EchosError(_not_found(item, tried))
+    facts = {**dict.fromkeys(_FOUND), "revision": item.revision, "part": "whole", **got}
+    facts |= {"input": item.id, "sha256": sha256(output), "bytes": output.stat().st_size}
+    facts |= {name: getattr(item, name) for name in ("licence", "citation", "origin", "trained_on", "note")}
     if item.sha256 is None:
-        _log.warning("%s: no checksum is declared; pin the one recorded here in config/inputs.yaml", item.id)
-    declared = {name: getattr(item, name) for name in ("licence", "citation", "origin", "trained_on", "note")}
-    size = output.stat().st_size
-    found = {"source": source, "sha256": sha256(output), "bytes": size, "revision": revision}
-    _log.info("%s: %d bytes from %s", item.id, size, source)
-    return {"input": item.id, **found, **declared}
+        pin = f"revision {facts['revision']} and the etag" if facts["etag"] else "the one"
+        _log.warning("%s: no checksum is declared; pin %s recorded here in config/inputs.yaml", item.id, pin)
+    _log.info("%s: %d bytes from %s", item.id, facts["bytes"], facts["source"])
+    return facts
 
 
 def _not_found(item: Input, tried: list[str]) -> str:
@@ -259,20 +267,45 @@ def _broken(error: Exception, timeout: float) -> tuple[str, bool]:
     return f"an error ({type(error).__name__})", True
 
 
-def _from_hub(item: Input, output: Path) -> tuple[str, str]:
-    """Download a checkpoint from the Hugging Face hub; return its source and the commit it resolved to."""
-    import huggingface_hub
-
+def _from_hub(item: Input, output: Path, patience: hub.Patience) -> Facts:
+    """Fetch a checkpoint or its kernels from the Hugging Face hub; return its source and the commit it resolved to."""
     assert item.hub is not None
-    where = f"the hub repository {item.hub}"
+    why_whole = None
     try:
-        cached = Path(huggingface_hub.hf_hub_download(item.hub, _HUB_FILE, revision=item.revision))
-    except Exception as error:  # The client raises its own, the HTTP library's and the system's errors, by version.
-        found = " ".join(str(error).split()).rstrip(".") or "no message"
-        raise _UnusableError(f"{where} gave {type(error).__name__} ({found[:200]})") from None
+        if item.part != "whole":
+            try:
+                return _part_from_hub(item, output, patience)
+            except hub.WholeNeededError as reason:
+                why_whole = str(reason)
+                _log.warning("%s: the whole file is fetched, for %s", item.id, reason)
+        cached = hub.download(item.hub, item.hub_file, revision=item.revision)
+    except hub.HubError as error:
+        raise _UnusableError(str(error)) from None
     try:
         _install(item, cached, output)
     except _UnusableError as error:
-        raise _UnusableError(f"{where} gave {error}") from None
+        raise _UnusableError(f"the hub repository {item.hub} gave {error}") from None
     revision = cached.parent.name
-    return f"hub: {item.hub}@{revision}", revision
+    return {"source": f"hub: {item.hub}@{revision}", "revision": revision, "why_whole": why_whole}
+
+
+def _part_from_hub(item: Input, output: Path, patience: hub.Patience) -> Facts:
+    assert item.hub is not None
+    part = hub.download_kernels(
+        item.hub,
+        item.hub_file,
+        output,
+        revision=item.revision,
+        kinds=_PARTS[item.part],
+        sha256=item.sha256,
+        size=item.bytes,
+        patience=patience,
+    )
+    return {
+        "source": f"hub: {item.hub}@{part.revision}",
+        "revision": part.revision,
+        "part": item.part,
+        "etag": part.etag,
+        "header_sha256": part.header_sha256,
+        "moved_bytes": part.moved,
+    }

@@ -5,13 +5,15 @@ weight of shape (C·m, 1, kh, kw) with kh·kw > 1: each of its C·m kernels filt
 convolution is *regular*: it has one kernel per (output, input) pair, extracted too as the control of claim NE1.
 
 Three ways lead to a bank: a model in memory (`layers_of` walks its modules), a checkpoint with the layers that belong to
-it, and a bare checkpoint, whose header alone says which tensors are kernels, by their shapes. From `.safetensors`
-just those tensors are read. A checkpoint is data and is never unpickled.
+it, and a bare checkpoint, whose header alone says which tensors are kernels, by their shapes (`layouts`). From
+`.safetensors` just those tensors are read. A checkpoint is data and is never unpickled. Its kernels are taken as they lie
+there: separable k×1 and 1×k pairs stay two layers, batch norm that was folded in stays in, integers with a scale beside
+them are de-quantised.
 """
 
 import logging
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,6 +23,7 @@ import pyarrow as pa
 from safetensors import SafetensorError, safe_open
 
 from neural_echos.errors import EchosError
+from neural_echos.layouts import KINDS, companions, dequantise, kind_of, layer_name
 from neural_echos.tables import SCHEMAS
 
 if TYPE_CHECKING:
@@ -105,30 +108,34 @@ def bank_from_checkpoint(
     name : str
         The bank's model name.
     layers : sequence of Layer, optional
-        The model's layers. Without them the shapes alone decide: a tensor (C, i, kh, kw) with kh·kw > 1 is depthwise where
-        C > 1 and i = 1 and regular elsewhere, strides and dilations are null, and layers are sorted naturally by name.
+        The model's layers. Without them the shapes alone decide (`layouts.kind_of`), strides and dilations are null, and
+        layers are sorted naturally by name. Where the file says that it was fetched without regular kernels (`hub`), the
+        regular layers are left out.
     regular_per_layer : int
         See `bank_from_tensors`.
 
     Raises
     ------
     EchosError
-        The file is missing, truncated, of another format, holds pickled code, lacks a layer, or has no spatial convolution.
+        The file is missing, truncated, of another format, holds pickled code, lacks a layer, has no spatial convolution, or
+        holds integers without a scale.
     """
     path = Path(path)
     if not path.is_file():
         raise EchosError(f"{path}: expected a checkpoint, found no file; check the path or fetch the input first")
     if path.suffix == ".safetensors":
-        shapes, read = _open_safetensors(path)
+        shapes, read, held = _open_safetensors(path)
     elif path.suffix in (".pth", ".pt", ".bin"):
         shapes, read = _open_pickle(path)
+        held = KINDS
     else:
         raise EchosError(
             f"{path}: expected .safetensors, .pth, .pt or .bin, found {path.suffix or 'no suffix'!r}; convert it"
         )
-    keys = {_layer_name(key): key for key in shapes}
+    keys = {layer_name(key): key for key in shapes}
     if layers is None:
         layers = _layers_from_shapes(shapes)
+    layers = [layer for layer in layers if layer.kind in held]
     for layer in layers:
         shape = shapes.get(keys.get(layer.name, ""), ())
         fits = len(shape) == 4 and shape[2:] == (layer.kernel_height, layer.kernel_width)
@@ -212,26 +219,48 @@ def _rows(layer: Layer, name: str, kernels: np.ndarray, channel: np.ndarray, inp
     return pa.table({field: columns[field] for field in schema.names}, schema=schema)
 
 
-def _open_safetensors(path: Path) -> tuple[dict[str, tuple[int, ...]], Callable[[str], np.ndarray]]:
+def _open_safetensors(
+    path: Path,
+) -> tuple[dict[str, tuple[int, ...]], Callable[[str], np.ndarray], tuple[str, ...]]:
+    """Open a file lazily: the shapes in it, a reader of one tensor, and the kinds of kernels that it says it holds."""
     try:
         file = safe_open(path, framework="numpy")
         header = {key: file.get_slice(key) for key in file.keys()}  # noqa: SIM118 (a safe_open is no dict)
+        held = tuple((file.metadata() or {}).get("kinds", " ".join(KINDS)).split())
     except (SafetensorError, OSError) as error:
         raise EchosError(f"{path}: expected a whole safetensors file, found {error}; fetch it again") from None
     shapes = {key: tuple(part.get_shape()) for key, part in header.items()}
     kinds = {key: part.get_dtype() for key, part in header.items()}
 
-    def read(key: str) -> np.ndarray:
-        if kinds[key] not in _FLOATS:
-            raise EchosError(
-                f"{path}: expected float weights in {key!r}, found {kinds[key]}; de-quantise the checkpoint first"
-            )
+    def get(key: str) -> np.ndarray:
         if kinds[key] == "BF16":  # numpy has no bfloat16
             with safe_open(path, framework="pt") as tensors:
                 return tensors.get_tensor(key).float().numpy()
         return file.get_tensor(key)
 
-    return shapes, read
+    def read(key: str) -> np.ndarray:
+        if kinds[key] in ("I8", "U8"):
+            return _dequantised(path, key, kinds[key], shapes, get)
+        if kinds[key] not in _FLOATS:
+            raise EchosError(
+                f"{path}: expected float weights in {key!r}, found {kinds[key]}; de-quantise the checkpoint first"
+            )
+        return get(key)
+
+    return shapes, read, held
+
+
+def _dequantised(
+    path: Path, key: str, dtype: str, keys: Collection[str], get: Callable[[str], np.ndarray]
+) -> np.ndarray:
+    scale, zero_point = companions(key, keys)
+    if scale is None:
+        raise EchosError(
+            f"{path}: expected float weights in {key!r}, found {dtype} without a scale beside it; "
+            "de-quantise the checkpoint first"
+        )
+    zero = get(zero_point) if zero_point else None
+    return dequantise(get(key), get(scale), zero, key=key, scale_key=scale, source=str(path))
 
 
 def _open_pickle(path: Path) -> tuple[dict[str, tuple[int, ...]], Callable[[str], np.ndarray]]:
@@ -261,32 +290,30 @@ def _open_pickle(path: Path) -> tuple[dict[str, tuple[int, ...]], Callable[[str]
     tensors = {str(key): value for key, value in loaded.items() if isinstance(value, torch.Tensor)}
     shapes = {key: tuple(value.shape) for key, value in tensors.items()}
 
+    def get(key: str) -> np.ndarray:
+        tensor = tensors[key].dequantize() if tensors[key].is_quantized else tensors[key]
+        return tensor.float().numpy() if tensor.is_floating_point() else tensor.numpy()
+
     def read(key: str) -> np.ndarray:
-        if not tensors[key].is_floating_point():
+        dtype = tensors[key].dtype
+        if dtype in (torch.int8, torch.uint8):
+            return _dequantised(path, key, str(dtype), tensors, get)
+        if not tensors[key].is_floating_point() and not tensors[key].is_quantized:
             raise EchosError(
-                f"{path}: expected float weights in {key!r}, found {tensors[key].dtype}; de-quantise it first"
+                f"{path}: expected float weights in {key!r}, found {dtype}; de-quantise the checkpoint first"
             )
-        return tensors[key].float().numpy()
+        return get(key)
 
     return shapes, read
 
 
 def _layers_from_shapes(shapes: Mapping[str, tuple[int, ...]]) -> list[Layer]:
     found = [
-        {
-            "name": _layer_name(key),
-            "kind": "depthwise" if shape[0] > 1 and shape[1] == 1 else "regular",
-            "kernel_height": shape[2],
-            "kernel_width": shape[3],
-        }
+        {"name": layer_name(key), "kind": kind, "kernel_height": shape[2], "kernel_width": shape[3]}
         for key, shape in shapes.items()
-        if len(shape) == 4 and shape[2] * shape[3] > 1
+        if (kind := kind_of(shape))
     ]
     return _numbered(sorted(found, key=lambda layer: _natural(layer["name"])))
-
-
-def _layer_name(key: str) -> str:
-    return key.removeprefix("module.").removesuffix(".weight")
 
 
 def _numbered(found: Sequence[dict[str, Any]]) -> list[Layer]:

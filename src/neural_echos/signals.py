@@ -97,7 +97,7 @@ def measure_signals(model: nn.Module, images: torch.Tensor, labels: torch.Tensor
         loss = functional.cross_entropy(model(images), labels)
         if not torch.isfinite(loss):
             raise EchosError(
-                f"{type(model).__name__}: expected a finite loss on the first batch, found {float(loss)}; choose another scale"
+                f"{type(model).__name__}: expected a finite loss on the first batch, found {loss.item()}; choose another scale"
             )
         reached = [layer for layer in layers if layer.name in seen]
         outputs = [seen[layer.name][1] for layer in reached]

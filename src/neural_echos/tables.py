@@ -33,6 +33,7 @@ _KERNEL = {
 }
 _RUN = {"dataset": pa.string(), "architecture": pa.string(), "initialisation": pa.string(), "seed": pa.int64()}
 _TAPS = pa.list_(pa.float32())
+_MOMENTS = ("m_x", "m_y", "v_xx", "v_xy", "v_yy")
 
 SCHEMAS: dict[str, pa.Schema] = {
     "bank": _schema(
@@ -81,6 +82,24 @@ SCHEMAS: dict[str, pa.Schema] = {
         cosine=pa.float64(),
         null_cosine=pa.float64(),
     ),
+    "spread": _schema(
+        filter=pa.int16(),
+        constant=pa.float64(),
+        response=pa.float64(),
+        l1=pa.float64(),
+        **{f"{weights}{name}": pa.float64() for weights in ("", "weighted_") for name in _MOMENTS},
+        taps=_TAPS,
+    ),
+    "scales": _schema(
+        filter=pa.int16(),
+        method=pa.string(),
+        sigma_x=pa.float64(),
+        sigma_y=pa.float64(),
+        amount=pa.float64(),
+        l1=pa.float64(),
+        l2=pa.float64(),
+        cosine=pa.float64(),
+    ),
     "history": _schema(
         **_RUN,
         epoch=pa.int32(),
@@ -114,6 +133,25 @@ SCHEMAS: dict[str, pa.Schema] = {
         low=pa.float64(),
         high=pa.float64(),
     ),
+    "signals": _schema(
+        **_RUN,
+        layer=pa.string(),
+        layer_index=pa.int32(),
+        depth=pa.float64(),
+        kernel_height=pa.int16(),
+        kernel_width=pa.int16(),
+        replaced=pa.int32(),
+        frozen=pa.bool_(),
+        kernel_l2=pa.float64(),
+        input_mean=pa.float64(),
+        input_variance=pa.float64(),
+        output_mean=pa.float64(),
+        output_variance=pa.float64(),
+        spectrum=pa.list_(pa.float64()),
+        frequency=pa.float64(),
+        gradient_output=pa.float64(),
+        gradient_norm=pa.float64(),
+    ),
     "structure": _schema(
         model=pa.string(),
         kind=pa.string(),
@@ -144,6 +182,19 @@ SCHEMAS: dict[str, pa.Schema] = {
         verdict=pa.string(),
         reason=pa.string(),
         artifact=pa.string(),
+    ),
+    "survey": _schema(
+        family=pa.string(),
+        architecture=pa.string(),
+        tag=pa.string(),
+        hub=pa.string(),
+        licence=pa.string(),
+        parameters=pa.int64(),
+        layers=pa.int32(),
+        kernels=pa.int64(),
+        kernels_by_size=pa.string(),
+        largest=pa.int16(),
+        timm=pa.string(),
     ),
 }
 

@@ -51,3 +51,24 @@ rule extract_from_checkpoint:
     shell:
         "python -m neural_echos --log {log:q} extract {input.weights:q} --model {wildcards.model:q} --timm={params.timm:q}"
         " --output {output:q}"
+
+
+rule survey:
+    """List every timm model with depthwise kernels; ships with the repository, and only a direct request refreshes it."""
+    input:
+        code=library("survey", "kernels", *ARCHITECTURES),
+        pins=ROOT / "envs/requirements.txt",
+    output:
+        table=ROOT / "config/survey.csv",
+        page=ROOT / "docs/zoo.md",
+    log:
+        "<logs>/survey.log",
+    benchmark:
+        "<benchmarks>/survey.tsv"
+    conda:
+        CONDA
+    resources:
+        mem_mb=2000,
+        runtime=30,
+    shell:
+        "python -m neural_echos --log {log:q} survey --page {output.page:q} --output {output.table:q}"

@@ -6,10 +6,63 @@ def dataset_files(dataset, split):
     return [input_file(name) for name in config["datasets"][dataset]["files"].get(split, [])]
 
 
-def cell_initialisations(dataset, architecture):
-    """Declared settings of every initialisation that this data set and architecture are run with."""
+def cell_initialisations(dataset, architecture, lenders=None):
+    """Initialisations that this data set and architecture are run with; only those that borrow of `lenders`, where given."""
     names = [name for one, other, name in CELLS if (one, other) == (dataset, architecture)]
-    return {name: config["initialisations"][name] for name in names}
+    return [name for name in names if lenders in (None, lenders_of(name))]
+
+
+def lenders_of(initialisation):
+    """Ids of the models that an initialisation is drawn from, with the option that names each."""
+    declared = config["initialisations"][initialisation]
+    return tuple((option, declared[option]) for option in ("bank", "fits", "centroids") if option in declared)
+
+
+def initialise_jobs():
+    """(rule's name, data set, architecture, lenders): what is drawn from a model cannot be drawn with what trains that model."""
+    jobs = sorted({(dataset, architecture, lenders_of(name)) for dataset, architecture, name in CELLS})
+    return [
+        (
+            "_".join(["initialise", dataset, architecture, *(part for pair in lenders for part in pair)]),
+            dataset,
+            architecture,
+            lenders,
+        )
+        for dataset, architecture, lenders in jobs
+    ]
+
+
+def borrowed_files(initialisations):
+    """Files that initialisations are drawn from, in the order of `initialisation_options`."""
+    folders = {"bank": "banks/{}", "fits": "fits/{}", "centroids": "clusters/{}.centroids"}
+    files = []
+    for name in initialisations:
+        files += [f"<results>/{folders[option].format(model)}.parquet" for option, model in lenders_of(name)]
+        files += [
+            input_file(config["initialisations"][name][option])
+            for option in ("filters",)
+            if option in config["initialisations"][name]
+        ]
+    return files
+
+
+def initialisation_options(initialisations, files):
+    """Declared settings of initialisations as JSON, the files that they are drawn from in place of ids."""
+    files = iter(files)
+    lent = ("bank", "fits", "centroids", "filters")
+    return json.dumps(
+        {
+            name: declared | {option: str(next(files)) for option in lent if option in declared}
+            for name, declared in ((name, config["initialisations"][name]) for name in initialisations)
+        }
+    )
+
+
+def signal_initialisations():
+    """Initialisations whose signals are measured: those whose lenders are at hand."""
+    return [
+        name for name in config["signals"]["initialisations"] if all(model in MODELS for _, model in lenders_of(name))
+    ]
 
 
 def recipe(dataset, architecture):
@@ -58,6 +111,15 @@ def structure_models(fits, centroids):
     )
 
 
+def filters_file(wildcards):
+    """The eight master key filters that this preset declares."""
+    if config["filters"] is None:
+        raise WorkflowError(
+            "config: expected the id of an input under 'filters', found null; name the master key filters"
+        )
+    return input_file(config["filters"])
+
+
 def artifact_models(entry):
     """The models whose banks an artifact shows: those that its options name, or all."""
     options = entry["options"]
@@ -78,16 +140,17 @@ def artifact_inputs(wildcards):
         "runs": "evaluation/runs",
         "history": "evaluation/histories",
         "structure": "evaluation/structure",
+        "spread": "scale_space/spread",
+        "scales": "scale_space/scales",
         "verdicts": "verdicts",
     }
-    return {
-        name: (
-            expand(f"<results>/{folders[name]}.parquet", model=artifact_models(entry))
-            if name in folders
-            else [f"<results>/{single[name]}.parquet"]
-        )
-        for name in entry["reads"]
+    files = {name: [f"<results>/{path}.parquet"] for name, path in single.items()} | {
+        name: expand(f"<results>/{path}.parquet", model=artifact_models(entry)) for name, path in folders.items()
     }
+    files["signals"] = expand(
+        "<results>/signals/{architecture}.parquet", architecture=config["signals"]["architectures"]
+    )
+    return {name: files[name] for name in entry["reads"]}
 
 
 def artifact_options(wildcards):

@@ -1,6 +1,7 @@
-"""Receptive fields: the Difference-of-Gaussians family fitted to every kernel, and to the same kernel with shuffled taps.
+"""Receptive fields: the Difference-of-Gaussians family fitted to every kernel, and to the same kernel with shuffled taps; and
+discrete scale-space models fitted to the eight master key filters.
 
-Reads a bank; leaves one row a kernel.
+Reads a bank, and leaves one row a kernel; reads the filters' file, and leaves their spread and their scales.
 """
 
 
@@ -26,3 +27,24 @@ rule fit:
     shell:
         "python -m neural_echos --log {log:q} fit {input.bank:q} --seed {params.seed} --threshold {params.threshold}"
         " --output {output:q}"
+
+
+rule scales:
+    """Measure the spread of the eight master key filters, and fit the scales of their ideal models by every method."""
+    input:
+        filters=filters_file,
+        code=library(*SCALE_SPACE),
+    output:
+        spread="<results>/scale_space/spread.parquet",
+        scales="<results>/scale_space/scales.parquet",
+    log:
+        "<logs>/scales.log",
+    benchmark:
+        "<benchmarks>/scales.tsv"
+    conda:
+        CONDA
+    resources:
+        mem_mb=1000,
+        runtime=10,
+    shell:
+        "python -m neural_echos --log {log:q} scales {input.filters:q} --spread {output.spread:q} --output {output.scales:q}"

@@ -17,6 +17,8 @@ from neural_echos.artifacts.figures import (
     regular_kernels_as_control,
     training_curves,
 )
+from neural_echos.artifacts.initialisations import initialisation_signals
+from neural_echos.artifacts.scale_space import filters_beside_ideals, scales_table, spread_table
 from neural_echos.artifacts.summaries import ablation_table, accuracy_table, structure_table, verdict_table
 
 __all__ = [
@@ -29,12 +31,16 @@ __all__ = [
     "clusters_with_averages",
     "dog_kernels_by_ratio",
     "dog_profile",
+    "filters_beside_ideals",
     "gain_by_kernel_size",
+    "initialisation_signals",
     "kernel_samples",
     "kernels_before_and_after",
     "kernels_beside_dogs",
     "read",
     "regular_kernels_as_control",
+    "scales_table",
+    "spread_table",
     "structure_table",
     "training_curves",
     "verdict_table",

@@ -14,22 +14,57 @@ from neural_echos.receptive_fields.difference_of_gaussians import (
     gaussian_pair_profile,
     has_dog,
 )
+from neural_echos.receptive_fields.fitting import Fit, fit
+from neural_echos.receptive_fields.gaussians import gaussian, gaussian_derivative
+from neural_echos.receptive_fields.master_key import fit_scales, measure_filters, read_filters
+from neural_echos.receptive_fields.models import MODELS, Model
 from neural_echos.receptive_fields.normalisation import center_norm
+from neural_echos.receptive_fields.scale_space import (
+    IDEALS,
+    Spread,
+    compensate_dc,
+    difference,
+    discrete_gaussian,
+    ideal,
+    laplacian,
+    monomial_response,
+    normalise_filter,
+    spread,
+)
 
 __all__ = [
+    "IDEALS",
+    "MODELS",
     "DogFit",
     "DogParameters",
     "DogProfile",
+    "Fit",
+    "Model",
+    "Spread",
     "center_norm",
     "check_threshold",
+    "compensate_dc",
+    "difference",
+    "discrete_gaussian",
     "dog",
     "dog_parameters",
     "dog_radius",
     "dog_sigma",
+    "fit",
     "fit_bank",
     "fit_dog",
+    "fit_scales",
     "gamma_limit",
+    "gaussian",
+    "gaussian_derivative",
     "gaussian_pair_profile",
     "has_dog",
+    "ideal",
+    "laplacian",
+    "measure_filters",
+    "monomial_response",
+    "normalise_filter",
+    "read_filters",
+    "spread",
     "structured_share",
 ]

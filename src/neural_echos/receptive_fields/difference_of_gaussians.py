@@ -232,6 +232,12 @@ def fit_dog(kernels: np.ndarray) -> DogFit:
     return DogFit(*(np.concatenate([getattr(part, field.name) for part in parts]) for field in fields(DogFit)))
 
 
+def gamma_range(k: int) -> tuple[float, float]:
+    """Least and largest γ that `fit_dog` finds at size `k`."""
+    grid = _fit_grid(k)[0]
+    return float(np.exp(grid[0])), float(min(np.exp(grid[-1]), gamma_limit(k)))
+
+
 def has_dog(height: int, width: int) -> bool:
     """Whether kernels of this size have a centre tap and a surround, and so a DoG: square, odd, at least 3."""
     return height == width and height % 2 == 1 and height >= 3

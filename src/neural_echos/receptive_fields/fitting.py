@@ -1,0 +1,323 @@
+"""The fit of any receptive-field model to kernels: least squares over amplitude, bias and the model's parameters.
+
+Amplitude and bias are solved exactly (variable projection; Golub and Pereyra, SIAM J. Numer. Anal. 1973): for a template t(θ)
+both follow from a projection, and what is left is to find the θ of the largest |cosine| between centred kernel and centred
+template. That has many local optima. So a first search scores a dictionary of templates against all kernels (one matrix
+product); the best places go through a few damped Newton steps on ln |cos|, the better of them through more, and the best to
+the end. Everything is done for all kernels of a chunk at once, and no kernel's steps depend on another's.
+"""
+
+import itertools
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import lru_cache, partial
+
+import numpy as np
+
+from neural_echos.errors import EchosError
+from neural_echos.receptive_fields.difference_of_gaussians import fit_dog
+from neural_echos.receptive_fields.models import Model, Range, Values, model_named
+from neural_echos.receptive_fields.normalisation import CONSTANT, norms
+
+_CHUNK = 512  # kernels fitted at a time
+_STAGES = ((8, 3), (3, 5), (1, 60))  # how many places per kernel are followed, for how many Newton steps
+_DAMPING = 1e-2  # of the first step, in units of the templates' own metric
+_FLOOR = 1e-2  # least curvature that a step believes, in the same units
+_REACH = 0.7  # longest step in any parameter
+_GAIN = 1e-13  # of ln |cos|: a smaller one ends the climb
+_STILL = 1e-7  # a refused step that is shorter ends it, too
+_DIFFERENCE = 1e-4  # step of numeric slopes
+_AT_BOUND = 1e-9  # how close to its bound a parameter lies on it, relative to the range
+_STEPS: dict[str, tuple[Callable, Callable]] = {
+    "value": (lambda value: value, lambda step: step),
+    "log": (np.log, np.exp),
+    "square": (np.square, np.sqrt),
+}
+
+
+@dataclass(frozen=True)
+class Fit:
+    """The best kernel of a model for each of n kernels: kernel ≈ amplitude · model(k, **parameters) + bias; see `fit`.
+
+    Attributes
+    ----------
+    model : str
+        Its name in `MODELS`.
+    parameters : dict of str to ndarray of float64, shape (n,)
+        By name; NaN for a constant kernel.
+    amplitude, bias : ndarray of float64, shape (n,)
+        In the kernel's own unit.
+    residual : ndarray of float64, shape (n,)
+        ‖centred kernel − centred fit‖ / ‖centred kernel‖; NaN for a constant kernel.
+    cosine : ndarray of float64, shape (n,)
+        |cos| between centred kernel and centred fit; residual² = 1 − cosine².
+    at_bound : dict of str to ndarray of bool, shape (n,)
+        Whether a parameter lies on a bound of its range, so that the best one may lie beyond.
+    """
+
+    model: str
+    parameters: Values
+    amplitude: np.ndarray
+    bias: np.ndarray
+    residual: np.ndarray
+    cosine: np.ndarray
+    at_bound: dict[str, np.ndarray]
+
+
+def fit(kernels: np.ndarray, model: Model | str) -> Fit:
+    """Fit amplitude · model(k, **parameters) + bias to each kernel by least squares, parameters within their bounds.
+
+    Parameters
+    ----------
+    kernels : ndarray of float, shape (n, h, w)
+    model : Model or str
+        One of `MODELS`, or its name.
+
+    Returns
+    -------
+    Fit
+        A constant kernel has amplitude and cosine 0, its mean as bias, and NaN elsewhere.
+
+    Raises
+    ------
+    EchosError
+        The model is unknown or has no kernels of that shape, or a tap is not finite.
+
+    Notes
+    -----
+    Of equivalent parameters these are reported. `dog`: the sign of the centre is the amplitude's. `gaussian`: σ_u ≥ σ_v
+    and an orientation in [0, π). `gaussian_derivative_1`: an amplitude that is not negative and an orientation in
+    [0, 2π), away from the positive lobe. `gaussian_derivative_2`: an orientation in [0, π); the sign is the amplitude's.
+
+    Sampled Gaussians have σ from .3 taps to the longer side and a peak within the outermost taps. Whatever its offset, the
+    product of a Gaussian's two samples beside the largest one is exp(−1/σ²) of that one's square: 1e-5 at σ = .3, so
+    that a narrower one cannot be told from its samples. Discrete ones have σ from 0, the impulse, to the longer side.
+
+    An optimum is found to about 1e-9 in cosine. That it is the best of all is sure only where the kernel resembles the
+    model; for noise, another local optimum may be better by a little.
+    """
+    model = model_named(model) if isinstance(model, str) else model
+    kernels = np.asarray(kernels)
+    if kernels.ndim != 3 or not model.exists(*kernels.shape[1:]):
+        raise EchosError(
+            f"fit: expected kernels of shape (n, h, w) with {model.sizes} for {model.name}, found {kernels.shape}; "
+            "leave others out"
+        )
+    if model.name == "dog":
+        return _fit_dog(kernels, model)
+    starts = range(0, max(len(kernels), 1), _CHUNK)
+    parts = [_fit_chunk(kernels[start : start + _CHUNK].astype(np.float64), model) for start in starts]
+    names = parts[0].parameters
+    return Fit(
+        model.name,
+        {name: np.concatenate([part.parameters[name] for part in parts]) for name in names},
+        *(
+            np.concatenate([getattr(part, field) for part in parts])
+            for field in ("amplitude", "bias", "residual", "cosine")
+        ),
+        {name: np.concatenate([part.at_bound[name] for part in parts]) for name in names},
+    )
+
+
+def _fit_dog(kernels: np.ndarray, model: Model) -> Fit:
+    """The same by the DoG's own solver; a DoG sums to 0, so the bias is the kernel's mean."""
+    found = fit_dog(kernels)
+    parameters = {"gamma": found.gamma}
+    return Fit(
+        model.name,
+        parameters,
+        found.amplitude * found.sign,
+        kernels.mean(axis=(1, 2), dtype=np.float64),
+        found.residual,
+        found.cosine,
+        _bounds_met(parameters, model.ranges(*kernels.shape[1:])),
+    )
+
+
+def _fit_chunk(kernels: np.ndarray, model: Model) -> Fit:
+    """`fit` for a few hundred kernels, float64."""
+    height, width = kernels.shape[1:]
+    taps = kernels.reshape(len(kernels), -1)
+    scale = np.abs(taps).max(axis=1, initial=0.0)
+    finite = np.isfinite(scale)
+    if not finite.all():
+        raise EchosError(
+            f"fit: expected finite taps, found NaN or infinity in {int((~finite).sum())} kernels; drop them first"
+        )
+    taps /= np.where(scale > 0, scale, 1.0)[:, None]  # squares neither overflow nor vanish
+    size = norms(taps)
+    mean = taps.mean(axis=1)
+    taps -= mean[:, None]
+    norm = norms(taps)
+    constant = norm <= CONSTANT * size
+    norm[constant] = 1.0
+    taps /= norm[:, None]
+    ranges = model.ranges(height, width)
+    steps = _search(model, height, width, taps)
+    parameters = {
+        name: np.clip(_STEPS[one.steps_in][1](step), one.low, one.high)
+        for (name, one), step in zip(ranges.items(), steps, strict=True)
+    }
+    template = model((height, width), **parameters).reshape(len(taps), -1)
+    level = template.mean(axis=1)
+    template -= level[:, None]
+    square = np.einsum("nd,nd->n", template, template)
+    amplitude = np.einsum("nd,nd->n", taps, template) / square
+    residual = norms(taps - amplitude[:, None] * template)
+    cosine = np.where(constant, 0.0, np.minimum(np.abs(amplitude) * np.sqrt(square), 1.0))
+    amplitude = np.where(constant, 0.0, amplitude * norm * scale)
+    bias = mean * scale - amplitude * level
+    if model.canonical is not None:
+        parameters, amplitude = model.canonical(parameters, amplitude)
+    undefined = np.where(constant, np.nan, 1.0)
+    parameters = {name: values * undefined for name, values in parameters.items()}
+    return Fit(
+        model.name, parameters, amplitude, bias, residual * undefined, cosine, _bounds_met(parameters, ranges)
+    )
+
+
+def _bounds_met(parameters: Values, ranges: dict[str, Range]) -> dict[str, np.ndarray]:
+    slack = {name: _AT_BOUND * (one.high - one.low) for name, one in ranges.items()}
+    return {
+        name: (values <= ranges[name].low + slack[name]) | (values >= ranges[name].high - slack[name])
+        for name, values in parameters.items()
+    }
+
+
+def _search(model: Model, height: int, width: int, taps: np.ndarray) -> np.ndarray:
+    """Steps of the largest |cosine| that is found, (p, n), for centred kernels of unit norm, (n, h·w)."""
+    grid, templates = _dictionary(model, height, width)
+    low, high = _step_bounds(model, height, width)
+    slopes = partial(model.slopes or partial(_differences, model), height, width)
+    scores = np.abs(taps @ templates.T).reshape(len(taps), -1, grid.shape[2])
+    order = np.argsort(-scores.max(axis=1), axis=1, kind="stable")[:, : _STAGES[0][0]]
+    shape = np.take_along_axis(scores.argmax(axis=1), order, 1)
+    steps = grid[:, shape, order]
+    for count, rounds in _STAGES:
+        steps = steps[:, :, :count]
+        each = np.repeat(taps, steps.shape[2], axis=0)
+        climbed, value = _climb(slopes, steps.reshape(len(steps), -1), each, low, high, rounds)
+        best = np.argsort(-value.reshape(len(taps), -1), axis=1, kind="stable")
+        steps = np.take_along_axis(climbed.reshape(steps.shape), best[None], 2)
+    return steps[:, :, 0]
+
+
+def _climb(
+    slopes: Callable[..., tuple[np.ndarray, ...]],
+    steps: np.ndarray,
+    taps: np.ndarray,
+    low: np.ndarray,
+    high: np.ndarray,
+    rounds: int,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Damped Newton steps up ln |cos| between bounds: the steps reached, (p, n), and the value there, (n,)."""
+    with np.errstate(divide="ignore", invalid="ignore", under="ignore", over="ignore"):
+        value, gradient, hessian, metric = slopes(steps, taps)
+        damping = np.full(len(taps), _DAMPING)
+        active = np.arange(len(taps))
+        for _ in range(rounds):
+            if not len(active):
+                break
+            here, uphill = steps[:, active], gradient[:, active]
+            held = ((here <= low) & (uphill < 0)) | ((here >= high) & (uphill > 0))
+            move = _newton(uphill, hessian[..., active], metric[..., active], damping[active], held)
+            there = np.clip(here + np.clip(move, -_REACH, _REACH), low, high)
+            found = slopes(there, taps[active])
+            gain = found[0] - value[active]
+            better = gain > 0
+            kept = active[better]
+            steps[:, kept] = there[:, better]
+            for state, new in zip((value, gradient, hessian, metric), found, strict=True):
+                state[..., kept] = new[..., better]
+            damping[active] = np.where(better, damping[active] / 10, np.maximum(damping[active], 1e-3) * 10)
+            still = np.abs(there - here).max(axis=0) < _STILL
+            active = active[~np.where(better, gain < _GAIN, still)]
+    return steps, value
+
+
+def _newton(
+    gradient: np.ndarray, hessian: np.ndarray, metric: np.ndarray, damping: np.ndarray, held: np.ndarray
+) -> np.ndarray:
+    """Solve (−Hessian + damping · metric) move = gradient for (p, n), parameters on their bound held.
+
+    By LDLᵀ, all kernels at once, with pivots made positive, so that the move always leads uphill.
+    """
+    count = len(gradient)
+    diagonal = np.arange(count)
+    scale = metric[diagonal, diagonal] + 1e-12
+    matrix = damping * metric - hessian
+    matrix[diagonal, diagonal] += _FLOOR * damping * scale
+    matrix = np.where(held[:, None] | held[None], 0.0, matrix)
+    move = np.where(held, 0.0, gradient)
+    for i in range(count):
+        pivot = np.maximum(np.abs(matrix[i, i]), _FLOOR * scale[i])
+        factor = matrix[i + 1 :, i] / pivot
+        matrix[i + 1 :, i + 1 :] -= factor[:, None] * matrix[i, i + 1 :]
+        move[i + 1 :] -= factor * move[i]
+        move[i] /= pivot
+        matrix[i + 1 :, i] = factor
+    for i in range(count - 2, -1, -1):
+        move[i] -= (matrix[i + 1 :, i] * move[i + 1 :]).sum(axis=0)
+    return move
+
+
+def _step_bounds(model: Model, height: int, width: int) -> tuple[np.ndarray, np.ndarray]:
+    """Bounds of a model's steps, (p, 1) each."""
+    ranges = model.ranges(height, width).values()
+    low, high = ([_STEPS[one.steps_in][0](bound) for one, bound in pairs] for pairs in (
+        [(one, one.low) for one in ranges], [(one, one.high) for one in ranges]))
+    return np.array(low)[:, None], np.array(high)[:, None]
+
+
+@lru_cache(maxsize=16)
+def _dictionary(model: Model, height: int, width: int) -> tuple[np.ndarray, np.ndarray]:
+    """The first search: steps, (p, shapes, places), and centred templates of unit norm, (shapes · places, h·w).
+
+    A place is a choice of the last two parameters, for which starts are kept apart; a shape is one of the others, and
+    those with the same templates are left out.
+    """
+    ranges = model.ranges(height, width)
+    values = np.array(list(itertools.product(*(one.first for one in ranges.values())))).T
+    places = int(np.prod([len(one.first) for one in list(ranges.values())[-2:]]))
+    templates = _unit(model((height, width), **dict(zip(ranges, values, strict=True))))
+    by_shape = templates.reshape(-1, places * height * width)
+    shapes = np.sort(np.unique(by_shape.round(9), axis=0, return_index=True)[1])
+    steps = np.stack([_STEPS[one.steps_in][0](row) for one, row in zip(ranges.values(), values, strict=True)])
+    return steps.reshape(len(steps), -1, places)[:, shapes], by_shape[shapes].reshape(-1, height * width)
+
+
+def _unit(kernels: np.ndarray) -> np.ndarray:
+    """Kernels (…, h, w) centred and divided by their norm: (…, h·w)."""
+    flat = kernels.reshape(*kernels.shape[:-2], -1)
+    flat = flat - flat.mean(axis=-1, keepdims=True)
+    return flat / np.linalg.norm(flat, axis=-1, keepdims=True)
+
+
+def _differences(
+    model: Model, height: int, width: int, steps: np.ndarray, taps: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """`models.Slopes` of any model by central differences, taken a little inside the bounds."""
+    ranges = model.ranges(height, width)
+    low, high = _step_bounds(model, height, width)
+    count, h = len(steps), _DIFFERENCE
+    axes = h * np.eye(count)
+    pairs = [(i, j) for i in range(count) for j in range(i)]
+    shifts = np.array([0 * axes[0], *axes, *-axes, *(sign * (axes[i] + axes[j]) for i, j in pairs for sign in (1, -1))])
+    middle = np.clip(steps, low + 2 * h, high - 2 * h)
+    at = middle + shifts[:, :, None]
+    at = np.concatenate([steps[None], at])
+    parameters = {
+        name: _STEPS[one.steps_in][1](at[:, i]) for i, (name, one) in enumerate(ranges.items())
+    }
+    templates = _unit(model((height, width), **parameters))
+    value = np.log(np.abs(np.einsum("snd,nd->sn", templates, taps)))
+    exact, centre, up, down = value[0], value[1], value[2 : 2 + count], value[2 + count : 2 + 2 * count]
+    gradient = (up - down) / (2 * h)
+    hessian = np.empty((count, count, len(taps)))
+    for i in range(count):
+        hessian[i, i] = (up[i] + down[i] - 2 * centre) / h**2
+    for (i, j), both in zip(pairs, value[2 + 2 * count :].reshape(len(pairs), 2, -1), strict=True):
+        mixed = both.sum(axis=0) + 2 * centre - up[i] - down[i] - up[j] - down[j]
+        hessian[i, j] = hessian[j, i] = mixed / (2 * h**2)
+    slope = (templates[2 : 2 + count] - templates[2 + count : 2 + 2 * count]) / (2 * h)
+    return exact, gradient, hessian, np.einsum("ind,jnd->ijn", slope, slope)

@@ -1,0 +1,181 @@
+"""The registry of receptive-field models: every one is called as `model(k, **parameters)` and fitted by `fit(kernels, model)`.
+
+A model gives float64 kernels of shape (…, h, w), where … is the broadcast shape of its parameters and `k` is a side or
+(height, width). x points right and **y points up** (array rows run downwards); both are 0 at the middle of the kernel,
+which for an even side lies between two taps. Angles are in radians, anticlockwise from x; lengths in taps.
+
+To add a model, write its function and give it an entry in `MODELS`. The papers of each formula stand beside it.
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Literal
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from neural_echos.errors import EchosError, nearest
+from neural_echos.receptive_fields.difference_of_gaussians import dog, gamma_range, has_dog
+from neural_echos.receptive_fields.gaussians import Size, gaussian, gaussian_derivative, slopes
+from neural_echos.receptive_fields.scale_space import discrete_gaussian, ideal
+
+Values = dict[str, np.ndarray]
+# From height, width, parameters in the fit's steps (p, n) and centred kernels of unit norm (n, h·w) to ln |cos| of kernels and
+# centred templates (n,), its gradient (p, n), its Hessian (p, p, n), and the Gram matrix (p, p, n) of the slopes of the
+# templates at unit norm.
+Slopes = Callable[[int, int, np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]]
+_LEAST_SIGMA = 0.3  # see `fit`
+_PLACES = 9  # offsets per axis of the fit's first search, at most
+
+
+@dataclass(frozen=True)
+class Range:
+    """Where `fit` looks for a parameter.
+
+    Attributes
+    ----------
+    low, high : float
+        Bounds, inclusive; infinite for an angle.
+    first : tuple of float
+        Values of the first search, which tries every combination of the parameters'.
+    steps_in : {"value", "log", "square"}
+        What the search goes on in: that in which the model is most nearly linear.
+    """
+
+    low: float
+    high: float
+    first: tuple[float, ...]
+    steps_in: Literal["value", "log", "square"] = "value"
+
+
+@dataclass(frozen=True)
+class Model:
+    """A receptive-field model: `model(k, **parameters)` is its formula; the rest is what `fit` needs to know.
+
+    Attributes
+    ----------
+    name : str
+        Its key in `MODELS`.
+    formula : callable
+        From `k` and parameters to float64 kernels, shape (…, h, w).
+    ranges : callable
+        From height and width to the `Range` of every parameter that `fit` finds, by name.
+    exists : callable
+        From height and width to whether the model has kernels of that size.
+    sizes : str
+        The same in words.
+    canonical : callable, optional
+        From parameters and amplitude to that choice of equivalent ones that `fit` reports.
+    slopes : callable, optional
+        The slopes that `fit` climbs, in closed form; without them it takes differences.
+    """
+
+    name: str
+    formula: Callable[..., np.ndarray]
+    ranges: Callable[[int, int], dict[str, Range]]
+    exists: Callable[[int, int], bool]
+    sizes: str
+    canonical: Callable[[Values, np.ndarray], tuple[Values, np.ndarray]] | None = None
+    slopes: Slopes | None = None
+
+    def __call__(self, k: Size, **parameters: ArrayLike) -> np.ndarray:
+        """Kernels of this model: float64, shape (…, h, w); raises an `EchosError` where the formula does."""
+        return self.formula(k, **parameters)
+
+
+def model_named(name: str) -> Model:
+    """Return the model of that name.
+
+    Raises
+    ------
+    EchosError
+        There is none; the nearest name is suggested.
+    """
+    if name not in MODELS:
+        raise EchosError(
+            f"model: expected one of {', '.join(MODELS)}, found {name!r}{nearest(name, MODELS)}; correct the name"
+        )
+    return MODELS[name]
+
+
+def _gaussian_ranges(height: int, width: int) -> dict[str, Range]:
+    side = float(max(height, width))
+    scale = Range(_LEAST_SIGMA, side, (0.4, 0.8, 1.5, 3.0), "log")
+    return {
+        "sigma_u": scale,
+        "sigma_v": scale,
+        "orientation": Range(-math.inf, math.inf, tuple(np.arange(6) * math.pi / 6)),
+        "offset_x": _offset_range(width),
+        "offset_y": _offset_range(height),
+    }
+
+
+def _offset_range(side: int) -> Range:
+    reach = (side - 1) / 2
+    return Range(-reach, reach, tuple(np.linspace(-reach, reach, min(side, _PLACES))))
+
+
+def _gaussian_canonical(order: int, found: Values, amplitude: np.ndarray) -> tuple[Values, np.ndarray]:
+    """Order 0: σ_u ≥ σ_v, θ in [0, π); order 1: amplitude ≥ 0, θ in [0, 2π); order 2: θ in [0, π)."""
+    angle = found["orientation"]
+    if order == 0:
+        swap = found["sigma_u"] < found["sigma_v"]
+        wide, narrow = (np.where(swap, found[b], found[a]) for a, b in (("sigma_u", "sigma_v"), ("sigma_v", "sigma_u")))
+        found, angle = found | {"sigma_u": wide, "sigma_v": narrow}, angle + np.where(swap, np.pi / 2, 0.0)
+    if order == 1:
+        angle, amplitude = angle + np.where(amplitude < 0, np.pi, 0.0), np.abs(amplitude)
+    period = 2 * np.pi if order == 1 else np.pi
+    angle = np.mod(angle, period)
+    return found | {"orientation": np.where(angle < period, angle, 0.0)}, amplitude
+
+
+def _gaussian_model(name: str, order: int, formula: Callable[..., np.ndarray]) -> Model:
+    return Model(
+        name,
+        formula,
+        ranges=_gaussian_ranges,
+        exists=lambda height, width: min(height, width) >= 2,
+        sizes="any sides of at least 2",
+        canonical=partial(_gaussian_canonical, order),
+        slopes=partial(slopes, order),
+    )
+
+
+def _discrete_ranges(height: int, width: int, *, parameters: tuple[str, ...]) -> dict[str, Range]:
+    scale = Range(0.0, float(max(height, width)), tuple(np.geomspace(0.3, max(height, width) / 2, 10)), "square")
+    amount = Range(0.0, 10.0, (0.1, 0.25, 0.5, 1.0, 2.0, 5.0))
+    return {name: amount if name == "amount" else scale for name in parameters}
+
+
+def _discrete_model(name: str, formula: Callable[..., np.ndarray], *parameters: str) -> Model:
+    return Model(
+        name,
+        formula,
+        ranges=partial(_discrete_ranges, parameters=parameters),
+        exists=lambda height, width: min(height, width) >= 3 and height % 2 == width % 2 == 1,
+        sizes="odd sides of at least 3",
+    )
+
+
+def _dog_ranges(height: int, width: int) -> dict[str, Range]:
+    return {"gamma": Range(*gamma_range(height), first=(), steps_in="log")}
+
+
+MODELS: dict[str, Model] = {
+    model.name: model
+    for model in (
+        Model("dog", dog, _dog_ranges, has_dog, "odd squares from 3×3"),
+        _gaussian_model("gaussian", 0, gaussian),
+        _gaussian_model("gaussian_derivative_1", 1, partial(gaussian_derivative, order=1)),
+        _gaussian_model("gaussian_derivative_2", 2, partial(gaussian_derivative, order=2)),
+        _discrete_model("discrete_gaussian", discrete_gaussian, "sigma_x", "sigma_y"),
+        *(
+            _discrete_model(f"scale_space_{number}", partial(ideal, number), "sigma_x", "sigma_y")
+            for number in (1, 2, 3, 4, 5, 6)
+        ),
+        _discrete_model("scale_space_7", partial(ideal, 7), "sigma_x", "amount"),
+        _discrete_model("scale_space_8", partial(ideal, 8), "sigma_x", "sigma_y"),
+    )
+}
