@@ -19,7 +19,7 @@ from neural_echos.tables import read_table
 ROOT = Path(__file__).resolve().parents[1]
 WEIGHTS = ROOT.parent / "shared" / "data" / "weights" / "mobilenet_v2_w035_imagenet.depthwise.safetensors"
 COMMANDS = (
-    "fetch dataset extract cluster fit structure initialise train evaluate verdicts render index".split()  # noqa: SIM905
+    "fetch dataset extract survey cluster fit structure initialise train evaluate verdicts render index".split()  # noqa: SIM905
 )
 SMALL = {"dim": 16, "depth": 2, "kernel_size": 5, "patch_size": 2}
 NAMES = ["--dataset", "digits", "--architecture", "convmixer", "--initialisation"]

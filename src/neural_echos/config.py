@@ -292,8 +292,9 @@ def check_references(
     Raises
     ------
     EchosError
-        A name that is declared nowhere, with its place and the nearest declared one.
+        A name that is declared nowhere, with its place and the nearest declared one; or two models, or two artifacts, of one id.
     """
+    _require_distinct(config, [Path(file) for file in files])
     known = {
         "dataset": set(config["datasets"]),
         "recipe": set(config["recipes"]),
@@ -311,6 +312,21 @@ def check_references(
             place = f"{where}: {_dotted(keys)}" if where else _dotted(keys)
             guess = nearest(name, sorted(known[kind])) if isinstance(name, str) else ""
             raise EchosError(f"{place}: expected a declared {kind}, found {name!r}{guess}; correct it or declare it")
+
+
+def _require_distinct(config: dict[str, Any], files: list[Path]) -> None:
+    """Refuse two entries of one id: their outputs would have one path."""
+    for kind in ("models", "artifacts"):
+        seen: dict[str, int] = {}
+        for index, entry in enumerate(config[kind]):
+            first = seen.setdefault(entry["id"], index)
+            if first != index:
+                where = _locate(files, [kind, str(index), "id"])
+                place = f"{where}: " if where else ""
+                raise EchosError(
+                    f"{place}'{kind}.{index}.id': expected another id for each of the {kind}, found {entry['id']!r}, which is "
+                    f"{kind}.{first} already; rename one or take it out"
+                )
 
 
 def _references(config: dict[str, Any]) -> Iterator[tuple[list[str], str, Any]]:

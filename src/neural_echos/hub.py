@@ -3,8 +3,8 @@
 A safetensors file starts with a header that says where each tensor lies, so HTTP range requests get the kernels and
 nothing else: of a ConvNeXt-B, 3.5 MB of 354 MB. huggingface_hub resolves addresses, revisions and the token, and brings the HTTP
 client; its own readers of ranges accept any answer, so the answers are checked here: status 206, the range that was
-asked for, the ETag of the first answer. What has arrived lies in a folder beside the output until everything has, and is not fetched
-again after a kill.
+asked for, the ETag of the first answer. What has arrived lies in a folder beside the output until everything has, and is
+not fetched again after a kill.
 """
 
 import hashlib
@@ -135,7 +135,7 @@ def download_kernels(
     sha256: str | None = None,
     size: int | None = None,
     endpoint: str | None = None,
-    patience: Patience = Patience(),  # noqa: B008 (frozen)
+    patience: Patience = Patience(),
     connections: int = 4,
 ) -> Part:
     """Fetch the tensors of a safetensors file that hold kernels, and write them as a small safetensors file.
@@ -402,14 +402,22 @@ def _fetch_piece(remote: _Remote, folder: Path, start: int, end: int) -> Path:
 
 
 def _fetch_pieces(remote: _Remote, folder: Path, pieces: Sequence[tuple[int, int]], connections: int) -> None:
+    """Fetch several at a time; the first failure, or an interruption, lets no further one begin."""
+    stop = threading.Event()
+
+    def fetch(piece: tuple[int, int]) -> None:
+        if not stop.is_set():
+            try:
+                _fetch_piece(remote, folder, *piece)
+            except BaseException:
+                stop.set()
+                raise
+
     with ThreadPoolExecutor(connections) as pool:
-        waiting = [pool.submit(_fetch_piece, remote, folder, start, end) for start, end in pieces]
         try:
-            for done in waiting:
-                done.result()
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
+            list(pool.map(fetch, pieces))
+        finally:
+            stop.set()
 
 
 def _fetch_header(remote: _Remote, folder: Path) -> bytes:
@@ -450,7 +458,7 @@ def _assemble(
     chosen: _Tensors,
     metadata: dict[str, str],
 ) -> None:
-    """Write the chosen tensors, which lie in the pieces, as a safetensors file; `data` is where the data of the whole one starts."""
+    """Write the chosen tensors, which lie in the pieces, as a file; `data` is where the data of the whole one starts."""
     from safetensors import SafetensorError, safe_open
 
     header: dict[str, Any] = {"__metadata__": metadata}

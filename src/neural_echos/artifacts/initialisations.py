@@ -53,9 +53,17 @@ def _heat_map(axis: Axes, values: pd.DataFrame, colours: str, middle: float | No
     for (y, x), value in np.ndenumerate(shown):
         red, green, blue, _ = image.cmap(scale(value)) if np.isfinite(value) else (1.0, 1.0, 1.0, 1.0)
         dark = 0.299 * red + 0.587 * green + 0.114 * blue < 0.5
-        text = (f"{value:.1f}" if abs(value) >= 0.995 else f"{value:.2f}".replace("0.", ".")).replace("-", "−")
+        text = f"{value:.1f}" if abs(value) >= 0.995 else f"{round(value, 2) + 0.0:.2f}".replace("0.", ".")
         colour = "white" if dark else "black"
-        axis.text(x, y, text if np.isfinite(value) else "–", ha="center", va="center", fontsize=4.5, color=colour)
+        axis.text(
+            x,
+            y,
+            text.replace("-", "−") if np.isfinite(value) else "–",
+            ha="center",
+            va="center",
+            fontsize=4.5,
+            color=colour,
+        )
     axis.set_xticks(range(shown.shape[1]), [str(column) for column in values.columns])
     axis.set_yticks([])
     axis.tick_params(length=0)

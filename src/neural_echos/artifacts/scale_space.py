@@ -19,7 +19,7 @@ Published = Sequence[Mapping[str, Any]]
 
 _MEASURES = {"m_x": "m_x", "m_y": "m_y", "v_xx": "V_xx", "v_xy": "V_xy", "v_yy": "V_yy", "l1": "l1 norm"}
 _COMPENSATION = {"constant": "C, subtracted", "response": "DC response"}
-_PARAMETERS = {"sigma_x": ("σ_x", 3), "sigma_y": ("σ_y", 3), "amount": ("γ₇", 4)}
+_PARAMETERS = {"sigma_x": ("σ_x", 3), "sigma_y": ("σ_y", 3), "amount": ("γ_7", 4)}
 _NORMS = {"C": "l1", "D": "l2"}
 _MODELS = {
     1: r"$\delta_{y+}T$",

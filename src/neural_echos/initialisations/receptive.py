@@ -13,6 +13,7 @@ import pyarrow.compute as pc
 from neural_echos import receptive_fields
 from neural_echos.errors import EchosError
 from neural_echos.initialisations.registry import Distribution, Table, check_size, drawn, one_of, opened, register
+from neural_echos.receptive_fields import MODELS
 from neural_echos.receptive_fields.normalisation import norms
 from neural_echos.tables import kernel_sizes, kernels_of
 
@@ -223,9 +224,11 @@ def _matched_patterns(centroids: Table, height: int, width: int, least: float) -
     if not close.any():
         raise EchosError(
             f"gaussian_derivatives: expected a cluster whose average matches a model with cosine {least}, "
-            f"found {cosines.max():.2f} at best; lower least or take another bank"
+            f"found {cosines.max():.5f} at best; lower least or take another bank"
         )
-    models = np.stack([fit.kernels((height, width)) for fit in fits])
+    models = np.stack(
+        [fit.amplitude[:, None, None] * MODELS[fit.model]((height, width), **fit.parameters) for fit in fits]
+    )
     templates = _centred(models[best, np.arange(len(averages))][close])
     return templates, counts[close] / counts[close].sum(), float(counts[~close].sum() / counts.sum())
 

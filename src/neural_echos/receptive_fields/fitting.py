@@ -20,11 +20,14 @@ from neural_echos.receptive_fields.models import Model, Range, Values, model_nam
 from neural_echos.receptive_fields.normalisation import CONSTANT, norms
 
 _CHUNK = 512  # kernels fitted at a time
-_STAGES = ((8, 3), (3, 5), (1, 60))  # how many places per kernel are followed, for how many Newton steps
+_STARTS = 8
+_ALIKE = 0.8
+_ROUNDS = (4, 3)
+_FINALS = ((3, 5), (1, 60))
 _DAMPING = 1e-2  # of the first step, in units of the templates' own metric
 _FLOOR = 1e-2  # least curvature that a step believes, in the same units
 _REACH = 0.7  # longest step in any parameter
-_GAIN = 1e-13  # of ln |cos|: a smaller one ends the climb
+_GAIN = 1e-9  # of ln |cos|: a smaller one ends the climb
 _STILL = 1e-7  # a refused step that is shorter ends it, too
 _DIFFERENCE = 1e-4  # step of numeric slopes
 _AT_BOUND = 1e-9  # how close to its bound a parameter lies on it, relative to the range
@@ -153,11 +156,7 @@ def _fit_chunk(kernels: np.ndarray, model: Model) -> Fit:
     norm[constant] = 1.0
     taps /= norm[:, None]
     ranges = model.ranges(height, width)
-    steps = _search(model, height, width, taps)
-    parameters = {
-        name: np.clip(_STEPS[one.steps_in][1](step), one.low, one.high)
-        for (name, one), step in zip(ranges.items(), steps, strict=True)
-    }
+    parameters = _parameters(model, height, width, _search(model, height, width, taps))
     template = model((height, width), **parameters).reshape(len(taps), -1)
     level = template.mean(axis=1)
     template -= level[:, None]
@@ -190,16 +189,34 @@ def _search(model: Model, height: int, width: int, taps: np.ndarray) -> np.ndarr
     low, high = _step_bounds(model, height, width)
     slopes = partial(model.slopes or partial(_differences, model), height, width)
     scores = np.abs(taps @ templates.T).reshape(len(taps), -1, grid.shape[2])
-    order = np.argsort(-scores.max(axis=1), axis=1, kind="stable")[:, : _STAGES[0][0]]
-    shape = np.take_along_axis(scores.argmax(axis=1), order, 1)
-    steps = grid[:, shape, order]
-    for count, rounds in _STAGES:
-        steps = steps[:, :, :count]
-        each = np.repeat(taps, steps.shape[2], axis=0)
-        climbed, value = _climb(slopes, steps.reshape(len(steps), -1), each, low, high, rounds)
-        best = np.argsort(-value.reshape(len(taps), -1), axis=1, kind="stable")
-        steps = np.take_along_axis(climbed.reshape(steps.shape), best[None], 2)
-    return steps[:, :, 0]
+    place = np.argsort(-scores.max(axis=1), axis=1, kind="stable")[:, :_STARTS]
+    shape = np.take_along_axis(scores.argmax(axis=1), place, 1)
+    steps = grid[:, shape, place]
+    value = np.full(place.shape, -np.inf)
+
+    def follow(starts: np.ndarray, rounds: int) -> None:
+        kernel, start = np.nonzero(starts)
+        steps[:, kernel, start], value[kernel, start] = _climb(
+            slopes, steps[:, kernel, start], taps[kernel], low, high, rounds
+        )
+
+    follow(np.arange(place.shape[1]) == np.zeros((len(taps), 1)), _ROUNDS[0])
+    reached = _unit(model((height, width), **_parameters(model, height, width, steps[:, :, 0])))
+    alike = np.abs(templates.reshape(*scores.shape[1:], -1)[shape, place] @ reached[:, :, None])[:, :, 0]
+    follow((alike < _ALIKE) & (np.arange(place.shape[1]) > 0), _ROUNDS[1])
+    for count, rounds in _FINALS:
+        rank = np.argsort(np.argsort(-value, axis=1, kind="stable"), axis=1)
+        follow((rank < count) & np.isfinite(value), rounds)
+    best = value.argmax(axis=1)
+    return np.take_along_axis(steps, best[None, :, None], 2)[:, :, 0]
+
+
+def _parameters(model: Model, height: int, width: int, steps: np.ndarray) -> Values:
+    """A model's parameters by name, for steps of shape (p, …)."""
+    return {
+        name: np.clip(_STEPS[one.steps_in][1](step), one.low, one.high)
+        for (name, one), step in zip(model.ranges(height, width).items(), steps, strict=True)
+    }
 
 
 def _climb(

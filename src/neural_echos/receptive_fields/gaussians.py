@@ -18,6 +18,7 @@ from neural_echos.errors import EchosError
 Size = int | tuple[int, int]
 _FAR = -200.0  # exponents below are cut off there, for sums of squares that underflow are slow
 _PAIRS = np.array([[0, 1, 2], [1, 3, 4], [2, 4, 5]])  # places of (1, p, q)ᵀ(1, p, q) in (1, p, q, p², pq, q²)
+_BLOCKS = np.array([[0, 1], [1, 2]]).repeat(3, 0).repeat(3, 1), np.tile(_PAIRS, (2, 2))  # the same under T_pp, T_pq, T_qq
 
 
 def gaussian(
@@ -114,46 +115,43 @@ def slopes(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """ln |cos| between kernels and Gaussian derivatives, both centred, with its slopes; see `models.Slopes`.
 
-    `steps` are ln σ_u, ln σ_v, θ, o_x, o_y. All of it follows from few sums over taps, because every derivative of a
-    template T = He_order(p) G in a parameter is a combination of T_p and T_q times 1, p and q (the rows of `first`), and
-    every second one of T_pp, T_pq and T_qq times their products, too. The combinations are the chain rule's:
-
-        p_lnσu = −p,  q_lnσv = −q,  p_θ = q σ_v/σ_u,  q_θ = −p σ_u/σ_v,  p_ox = −cos θ/σ_u,  q_ox = sin θ/σ_v,  …
+    `steps` are ln σ_u, ln σ_v, θ, o_x, o_y. Every slope of a template T = He_order(p) G in them is a combination, given by
+    the chain rule, of six functions, T_p and T_q times 1, p and q; every second slope is one of T_pp, T_pq and T_qq
+    times products of 1, p and q, too. So sums over taps are taken for these functions, and combined at the end.
     """
-    n = steps.shape[1]
+    n, taps = steps.shape[1], height * width
     sigma_u, sigma_v = np.exp(steps[:2])
-    products = np.empty((n, 6, height, width))
-    products[:, 0] = 1.0
-    p, q = products[:, 1], products[:, 2] = _frame(height, width, sigma_u, sigma_v, *steps[2:])
-    products[:, 3], products[:, 4], products[:, 5] = p * p, p * q, q * q
-    products = products.reshape(n, 6, -1)
-    _, p, q, pp, _, qq = products.transpose(1, 0, 2)
+    p, q = (part.reshape(n, taps) for part in _frame(height, width, sigma_u, sigma_v, *steps[2:]))
+    products = np.empty((n, 6, taps))
+    pp, qq = p * p, q * q
+    for place, product in enumerate((1.0, p, q, pp, p * q, qq)):
+        products[:, place] = product
     template, t_p, t_pp = _along(order, p, pp, qq)
-    first = np.empty((n, 7, height * width))
-    first[:, 0], first[:, 1], first[:, 2] = t_p, p * t_p, q * t_p
     t_q = -q * template
-    first[:, 3], first[:, 4], first[:, 5] = t_q, p * t_q, q * t_q
-    first[:, 6] = template
-    first -= first.mean(axis=2, keepdims=True)
-    gram, score = first @ first.transpose(0, 2, 1), (first @ kernels[:, :, None])[:, :, 0]
-    square, match = gram[:, 6, 6], score[:, 6]
-    weight = kernels / match[:, None] - first[:, 6] / square[:, None]
-    second = np.stack([weight * t_pp, -weight * q * t_p, weight * (qq - 1) * template], axis=1)
-    moments = (second @ products.transpose(0, 2, 1))[:, :, _PAIRS]
+    first = np.empty((n, 7, taps))
+    for place, slope in enumerate((t_p, p * t_p, q * t_p, t_q, p * t_q, q * t_q, template)):
+        first[:, place] = slope
+    sums, scores = first.sum(axis=2), (first @ kernels[:, :, None])[:, :, 0]
+    gram = first @ first.transpose(0, 2, 1) - sums[:, :, None] * (sums / taps)[:, None, :]
+    square, match = gram[:, 6, 6, None], scores[:, 6, None]
+    lean, pull = gram[:, 6, :6] / square, scores[:, :6] / match
+    weight = kernels / match - (template - sums[:, 6:] / taps) / square
+    second = np.empty((n, 3, taps))
+    second[:, 0] = weight * t_pp
+    second[:, 1] = weight * t_p * -q
+    second[:, 2] = weight * template * (qq - 1)
+    moments = second @ products.transpose(0, 2, 1)
+    metric = gram[:, :6, :6] / square[:, :, None]
+    curvature = moments[:, _BLOCKS[0], _BLOCKS[1]] - metric
+    metric -= lean[:, :, None] * lean[:, None, :]
+    curvature += 2 * lean[:, :, None] * lean[:, None, :] - pull[:, :, None] * pull[:, None, :]
     chain = _chain(sigma_u, sigma_v, steps[2])
-    by_p, by_q = chain[:, :, :3], chain[:, :, 3:]
-    shift = score[:, :6] / match[:, None] - gram[:, 6, :6] / square[:, None]
+    turned = chain.transpose(0, 2, 1)
+    shift = pull - lean
+    hessian = chain @ curvature @ turned + _bend(chain, shift, sigma_v / sigma_u)
+    value = np.log(np.abs(match[:, 0])) - 0.5 * np.log(square[:, 0])
     gradient = (chain @ shift[:, :, None])[:, :, 0]
-    mixed = by_p @ moments[:, 1] @ by_q.transpose(0, 2, 1)
-    hessian = by_p @ moments[:, 0] @ by_p.transpose(0, 2, 1) + by_q @ moments[:, 2] @ by_q.transpose(0, 2, 1)
-    hessian += mixed + mixed.transpose(0, 2, 1) + _bend(by_p, by_q, shift, sigma_v / sigma_u)
-    inner = chain @ gram[:, :6, :6] @ chain.transpose(0, 2, 1) / square[:, None, None]
-    lean = (chain @ gram[:, :6, 6:])[:, :, 0] / square[:, None]
-    pull = (chain @ score[:, :6, None])[:, :, 0] / match[:, None]
-    outer = lean[:, :, None] * lean[:, None, :]
-    hessian += 2 * outer - inner - pull[:, :, None] * pull[:, None, :]
-    value = np.log(np.abs(match)) - 0.5 * np.log(square)
-    return value, gradient.T, hessian.transpose(1, 2, 0), (inner - outer).transpose(1, 2, 0)
+    return value, gradient.T, hessian.transpose(1, 2, 0), (chain @ metric @ turned).transpose(1, 2, 0)
 
 
 def _along(order: int, p: np.ndarray, pp: np.ndarray, qq: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -178,18 +176,19 @@ def _chain(sigma_u: np.ndarray, sigma_v: np.ndarray, angle: np.ndarray) -> np.nd
     return chain
 
 
-def _bend(by_p: np.ndarray, by_q: np.ndarray, shift: np.ndarray, ratio: np.ndarray) -> np.ndarray:
+def _bend(chain: np.ndarray, shift: np.ndarray, ratio: np.ndarray) -> np.ndarray:
     """The second slopes of p and q, weighted by `shift`: (n, 5, 5).
 
     They are first ones again: ∂_lnσu p_i = −p_i, ∂_lnσv q_i = −q_i, ∂_θ p_i = q_i σ_v/σ_u, ∂_θ q_i = −p_i σ_u/σ_v.
     """
+    by_p, by_q = chain[:, :, :3], chain[:, :, 3:]
     of_p, of_q = shift[:, :3, None], shift[:, 3:, None]
-    upper = np.zeros((len(shift), 5, 5))
-    upper[:, 0] = -(by_p @ of_p)[:, :, 0]
-    upper[:, 1, 1:] = -(by_q @ of_q)[:, 1:, 0]
+    bend = np.zeros((len(shift), 5, 5))
+    bend[:, 0] = bend[:, :, 0] = -(by_p @ of_p)[:, :, 0]
+    bend[:, 1, 1:] = bend[:, 1:, 1] = -(by_q @ of_q)[:, 1:, 0]
     turned = ratio[:, None] * (by_q @ of_p)[:, :, 0] - (by_p @ of_q)[:, :, 0] / ratio[:, None]
-    upper[:, 2, 2:] = turned[:, 2:]
-    return upper + np.triu(upper, 1).transpose(0, 2, 1)
+    bend[:, 2, 2:] = bend[:, 2:, 2] = turned[:, 2:]
+    return bend
 
 
 def _frame(

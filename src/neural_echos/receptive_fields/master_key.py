@@ -43,7 +43,7 @@ SIZE = 7
 
 _POWERS = {"C": 1, "D": 2}
 _GRID = np.linspace(0, 4, 161)  # of every parameter, in the first search: σ in taps, or γ₇
-_POPULATION = 128  # best points of the grid, with which the second search starts
+_POPULATION = 96  # best points of the grid, with which the second search starts
 
 Parameters = tuple[float, float, float | None]  # σ_x, σ_y, and γ₇ of filter 7
 
@@ -134,7 +134,7 @@ def fit_scales(filters: np.ndarray) -> pa.Table:
 
     Notes
     -----
-    The l1 norm is not smooth, and has minima that differ by less than .1 %: 128 of the best points of a grid over [0, 4]
+    The l1 norm is not smooth, and has minima that differ by less than .1 %: 96 of the best points of a grid over [0, 4]
     (step .025, of σ and of γ₇) are the first population of a differential evolution, with a fixed seed. σ comes within
     1e-4 of the optimum.
     """
