@@ -19,7 +19,7 @@ from neural_echos.tables import read_table
 ROOT = Path(__file__).resolve().parents[1]
 WEIGHTS = ROOT.parent / "shared" / "data" / "weights" / "mobilenet_v2_w035_imagenet.depthwise.safetensors"
 COMMANDS = (
-    "fetch dataset extract survey cluster fit structure initialise train evaluate verdicts render index".split()  # noqa: SIM905
+    "fetch dataset extract survey cluster fit scales structure initialise signals train evaluate verdicts render index".split()  # noqa: SIM905
 )
 SMALL = {"dim": 16, "depth": 2, "kernel_size": 5, "patch_size": 2}
 NAMES = ["--dataset", "digits", "--architecture", "convmixer", "--initialisation"]
@@ -96,6 +96,44 @@ def test_real_kernels_walk_from_extract_to_structure(tmp_path, capsys):
     assert all(line.startswith("echos: ") for line in said)
 
 
+def test_frozen_kernels_are_trained_around(trained, tmp_path):
+    from safetensors.numpy import load_file
+
+    files = ["--data", trained / "digits.safetensors", "--kwargs", json.dumps(SMALL), "--seeds", 0]
+    draws = {
+        "oocs": {"scheme": "oocs"},
+        "lent": {"scheme": "transfer", "bank": str(tmp_path / "bank.parquet"), "frozen": True},
+    }
+    assert (
+        echos("extract", trained / "dog" / "0.safetensors", "--model", "m", "--output", tmp_path / "bank.parquet") == 0
+    )
+    pattern = tmp_path / "{initialisation}-{seed}.safetensors"
+    given = ["--initialisations", json.dumps(draws), "--output", pattern]
+    assert echos("initialise", "convmixer_small", *files, *given) == 0
+    made = read_json(tmp_path / "lent-0.json")
+    assert [entry["frozen"] for entry in made["did"]] == [True, True]
+    assert set(made["inputs"]) >= {"bank", "data"}
+    for name in draws:
+        initial, run = tmp_path / f"{name}-0.safetensors", tmp_path / name
+        recipe = ["--recipe", '{"epochs": 1, "batch_size": 256, "weight_decay": 0.5}', "--device", "cpu"]
+        assert echos("train", *files[:2], "--initial", initial, "--run", run, *recipe, *NAMES, name) == 0
+        before, after = load_file(initial), load_file(run / "weights.safetensors")
+        kept = {key for key in before if (before[key] == after[key]).all()}
+        assert kept == {"blocks.0.0.fn.0.weight", "blocks.1.0.fn.0.weight"}
+
+
+def test_signals_are_measured_before_training(trained, tmp_path):
+    draws = {"default": {"scheme": "default"}, "small": {"scheme": "dog", "scale": 0.5}, "dog": {"scheme": "dog"}}
+    given = ["--data", trained / "digits.safetensors", "--kwargs", json.dumps(SMALL), "--seeds", 0, 1, "--images", 32]
+    names = ["--initialisations", json.dumps(draws), *NAMES[:4], "--output", tmp_path / "signals.parquet"]
+    assert echos("signals", "convmixer_small", *given, *names) == 0
+    table = read_table(tmp_path / "signals.parquet", "signals").to_pandas()
+    assert len(table) == 3 * 2 * 2
+    norms = table.groupby("initialisation").kernel_l2.mean()
+    assert norms["small"] == pytest.approx(norms["dog"] / 2)
+    assert (table[table.initialisation == "default"].replaced == 0).all()
+
+
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Digits, two initialisations and two seeds of a tiny network, trained for one epoch, all by typed commands."""
@@ -168,6 +206,16 @@ def test_the_same_command_writes_the_same_bytes(trained, tmp_path):
         assert echos("cluster", folder / "bank.parquet", *made) == 0
     assert under(tmp_path / "a") == under(tmp_path / "b")
     assert len(under(tmp_path / "a")) == 4
+
+
+def test_a_survey_writes_its_table_and_its_page(tmp_path, monkeypatch):
+    from neural_echos import survey
+
+    monkeypatch.setattr(survey, "_architectures", lambda: ["convmixer_768_32", "vgg11"])
+    assert echos("survey", "--page", tmp_path / "zoo.md", "--output", tmp_path / "survey.csv") == 0
+    table = survey.read_survey(tmp_path / "survey.csv")
+    assert table["architecture"].to_pylist() == ["convmixer_768_32"]
+    assert "| convmixer | 1 | 1 | 7×7 24,576 | mit |" in (tmp_path / "zoo.md").read_text(encoding="utf-8")
 
 
 # Rendering
@@ -290,6 +338,7 @@ INDEX = '[{"id": "a", "kind": "figure", "group": "g", "title": "t", "caption": "
 INITIALISE = (
     "initialise convmixer_small --data digits.safetensors --seeds 0 1 --output {initialisation}-{seed}.safetensors"
 )
+SIGNALS = "signals convmixer_small --data digits.safetensors --dataset d --architecture a --seeds 0 --output x"
 TRAIN = "train --data digits.safetensors --dataset d --architecture a --initialisation i --device cpu"
 
 
@@ -333,6 +382,14 @@ TRAIN = "train --data digits.safetensors --dataset d --architecture a --initiali
             ["--initialisations", '{"a": 5}'],
             "initialisation 'a': expected an object with a scheme, found 5",
         ),
+        (
+            INITIALISE,
+            ["--initialisations", '{"a": {"scheme": "transfer", "bank": "cut.parquet"}}'],
+            "cut.parquet: expected a bank",
+        ),
+        (INITIALISE, ["--initialisations", '{"a": {"scheme": "transfer", "bank": "bank.parquet"}}'], "found sizes 5×5"),
+        (f"{SIGNALS} --images 9999", ["--initialisations", '{"a": {"scheme": "dog"}}'], "found 9999"),
+        (SIGNALS, ["--initialisations", '{"a": {}}'], "expected an object with a scheme"),
         (
             INITIALISE.replace("-{seed}", ""),
             ["--initialisations", '{"a": {"scheme": "dog"}}'],

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from neural_echos.config import check, load_schema, read_yaml
+from neural_echos.config import check, check_references, load_schema, read_yaml
 from neural_echos.errors import EchosError
 
 SCHEMA = {
@@ -172,6 +172,19 @@ def test_a_broken_schema_is_one_sentence(tmp_path):
     path = write(tmp_path, "type: object\nproperties:\n  a:\n    type: text\n", "schema.yaml")
     with pytest.raises(EchosError, match=r"schema\.yaml:4: expected a JSON schema"):
         load_schema(path)
+
+
+@pytest.mark.parametrize(("kind", "other"), [("models", "artifacts"), ("artifacts", "models")])
+def test_two_entries_of_one_id_are_refused(tmp_path, kind, other):
+    path = tmp_path / "config.yaml"
+    path.write_text(f"{kind}:\n  - {{id: a}}\n  - {{id: b}}\n  - {{id: a}}\n")
+    config = read_yaml(path) | {other: []}
+    with pytest.raises(EchosError) as caught:
+        check_references(config, inputs=[], artifacts=[], files=[path])
+    assert str(caught.value) == (
+        f"{path}:4: '{kind}.2.id': expected another id for each of the {kind}, found 'a', which is {kind}.0 already; "
+        "rename one or take it out"
+    )
 
 
 def test_importing_the_module_loads_nothing_heavy():

@@ -51,6 +51,7 @@ class Hub(ThreadingHTTPServer):
         self.asked: list[str] = []  # ranges, in the order of the requests
         self.seconds = 0.0  # how long each range takes
         self.tokens: set[str | None] = set()
+        self.storage = ""  # address that files are redirected to
 
     @property
     def endpoint(self) -> str:
@@ -80,6 +81,11 @@ class Handler(BaseHTTPRequestHandler):
         etag = hashlib.sha256(content).hexdigest()
         if self.server.mode == "git etag":
             etag = etag[:40]
+        if self.server.storage:
+            told = {"X-Linked-ETag": f'"{etag}"', "X-Linked-Size": str(len(content))}
+            return self.send(302, b"", {"Location": self.server.storage + self.path, **told})
+        if self.server.mode == "storage":
+            etag = "of-the-storage"
         if not body:
             return self.send(200, b"", {"ETag": f'"{etag}"', "Content-Length": str(len(content))})
         asked = re.fullmatch(r"bytes=(\d+)-(\d+)", self.headers["Range"] or "")
@@ -244,6 +250,19 @@ def test_the_token_goes_to_the_hub(tmp_path, hub, monkeypatch, token):
     monkeypatch.setenv("HF_TOKEN_PATH", str(tmp_path / "none"))
     get(hub, tmp_path / "x.safetensors")
     assert hub.tokens == {f"Bearer {token}" if token else None}
+
+
+def test_a_file_in_another_storage_is_read_there_without_the_token(tmp_path, hub, monkeypatch):
+    monkeypatch.setenv("HF_TOKEN", "hf_secret")
+    with Hub(hub.folder) as storage:
+        threading.Thread(target=storage.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
+        storage.mode, hub.storage = "storage", storage.endpoint
+        part = get(hub, tmp_path / "x.safetensors", revision=COMMIT)
+        storage.shutdown()
+    assert (hub.tokens, storage.tokens) == ({"Bearer hf_secret"}, {None})
+    assert (hub.asked, len(storage.asked)) == ([], 9)
+    assert part.etag == sha256(hub.folder / "model.safetensors")
+    assert len(load_file(tmp_path / "x.safetensors")) == 7
 
 
 # What goes wrong on the way
@@ -431,11 +450,12 @@ def test_a_vanished_repository_is_one_sentence(tmp_path, hub, part):
 def test_a_killed_command_moves_only_what_was_missing(tmp_path, hub):
     """The command as a rule runs it, killed midway: the second run asks for the rest, and the result is the whole file's."""
     shutil.copy(REAL, hub.folder / "model.safetensors")
-    inputs = tmp_path / "inputs.yaml"
+    inputs = tmp_path / "config" / "inputs.yaml"
+    inputs.parent.mkdir()
     entry = {key: value for key, value in vars(declared()).items() if key != "id"}
     inputs.write_text(yaml.safe_dump({"thing": entry}))
-    schema = tmp_path.parent / "workflow" / "schemas"
-    schema.mkdir(parents=True, exist_ok=True)
+    schema = tmp_path / "workflow" / "schemas"
+    schema.mkdir(parents=True)
     shutil.copy(Path(__file__).parents[1] / "workflow/schemas/inputs.schema.yaml", schema)
     output = tmp_path / "out" / "x.safetensors"
     command = [

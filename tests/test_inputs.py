@@ -130,6 +130,8 @@ def test_the_declared_files_are_those_of_the_data_folder():
         ("url: ftp://x/y", "'thing.url': expected text of the form ^https?://"),
         ("hub: a/b", "'thing.hub': expected null"),
         ("kind: hub", "'thing.hub': expected text"),
+        ("part: kernels", "'thing.part': expected 'whole' (Only a file on the hub can be fetched in part)"),
+        ("part: kernel", "did you mean 'kernels'?"),
         ("licenze: MIT", "did you mean 'licence'?"),
     ],
 )
@@ -149,6 +151,15 @@ def test_two_inputs_of_one_file_are_refused(tmp_path):
     item = f"{{file: x.bin, origin: o, sha256: '{'0' * 64}', bytes: 1, licence: MIT, citation: c}}"
     (tmp_path / "inputs.yaml").write_text(f"a: {item}\nb: {item}\n")
     with pytest.raises(EchosError, match=r"found 'a' and 'b' for x\.bin"):
+        load_inputs(tmp_path / "inputs.yaml", ROOT / "workflow" / "schemas" / "inputs.schema.yaml")
+
+
+def test_a_file_of_another_format_than_the_hubs_is_refused(tmp_path):
+    item = (
+        "{kind: hub, hub: a/b, file: x.safetensors, hub_file: pytorch_model.bin, origin: o, sha256: null, bytes: null"
+    )
+    (tmp_path / "inputs.yaml").write_text(f"a: {item}, licence: MIT, citation: c}}\n")
+    with pytest.raises(EchosError, match=r"hub_file pytorch_model\.bin does, found x\.safetensors; rename it"):
         load_inputs(tmp_path / "inputs.yaml", ROOT / "workflow" / "schemas" / "inputs.schema.yaml")
 
 

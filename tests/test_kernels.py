@@ -3,6 +3,7 @@
 import logging
 import pickle
 import random
+import warnings
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -271,6 +272,25 @@ def test_shapes_alone_decide_the_kind(tmp_path):
     assert counts(bank) == {("depthwise", 3, 3): 8, ("regular", 3, 3): 32, ("regular", 5, 5): 1}
 
 
+def test_a_separable_pair_is_two_layers_of_rectangular_kernels(tmp_path):
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Conv2d(6, 6, (1, 11), groups=6), nn.Conv2d(6, 6, (11, 1), groups=6))
+    bank = bank_from_checkpoint(as_safetensors(model.state_dict(), tmp_path), "m", layers=layers_of(model))
+    assert counts(bank) == {("depthwise", 1, 11): 6, ("depthwise", 11, 1): 6}
+    assert bank["layer_index"].unique().to_pylist() == [0, 1]
+    assert kernels_of(bank, 11, 1)[1].tolist() == model[1].weight[:, 0].tolist()
+    assert bank_from_checkpoint(as_safetensors(model.state_dict(), tmp_path), "m")["taps"].equals(bank["taps"])
+
+
+def test_several_kernels_a_channel_and_dilation_are_kept(tmp_path):
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Conv2d(4, 12, 3, groups=4), nn.Conv2d(12, 12, 5, groups=12, dilation=3, stride=2))
+    bank = bank_from_checkpoint(as_pth(model.state_dict(), tmp_path), "m", layers=layers_of(model)).to_pandas()
+    first, second = (bank[bank.layer == name] for name in "01")
+    assert (list(first.channel), set(first.input_channel), set(first.kind)) == ([*range(12)], {0}, {"depthwise"})
+    assert (set(second.dilation), set(second.stride), set(second.kernel_height)) == ({3}, {2}, {5})
+
+
 @needs_weights
 @pytest.mark.parametrize(
     ("name", "expected"),
@@ -406,7 +426,65 @@ def test_what_is_no_state_dict_is_refused(tmp_path, content, expected):
 @pytest.mark.parametrize(("way", "dtype"), [("safetensors", "I8"), ("pth", "torch.int8")])
 def test_integer_kernels_are_refused_by_name(tmp_path, way, dtype):
     path = WAYS[way]({"blocks.0.dw.weight": torch.ones(4, 1, 3, 3, dtype=torch.int8)}, tmp_path)
-    assert complaint(path).startswith(f"expected float weights in 'blocks.0.dw.weight', found {dtype}; de-quantise")
+    said = complaint(path)
+    assert said.startswith(f"expected float weights in 'blocks.0.dw.weight', found {dtype} without a scale beside it")
+
+
+@pytest.mark.parametrize("way", ["safetensors", "pth"])
+@pytest.mark.parametrize(
+    "names", [("weight_scale", "weight_zero_point"), ("weight.scale", "weight.zero_point"), ("scale", "zero_point")]
+)
+@pytest.mark.parametrize("dtype", [torch.int8, torch.uint8])
+def test_integers_with_a_scale_for_each_channel_are_dequantised(tmp_path, way, names, dtype):
+    weight = torch.arange(36).reshape(4, 1, 3, 3)
+    scale, zero_point = torch.tensor([0.5, 0.25, 2.0, 1.0], dtype=torch.bfloat16), torch.tensor([0, 9, 18, 36])
+    state = {"a.weight": weight.to(dtype), f"a.{names[0]}": scale, f"a.{names[1]}": zero_point.to(dtype)}
+    bank = bank_from_checkpoint(WAYS[way](state, tmp_path), "m")
+    expected = (weight[:, 0] - zero_point.reshape(4, 1, 1)) * scale.float().reshape(4, 1, 1)
+    np.testing.assert_array_equal(kernels_of(bank, 3, 3)[1], expected.numpy())
+
+
+@pytest.mark.parametrize("way", ["safetensors", "pth"])
+def test_integers_with_one_scale_are_dequantised(tmp_path, way):
+    state = {"a.weight": torch.arange(-9, 9, dtype=torch.int8).reshape(2, 1, 3, 3), "a.weight_scale": torch.tensor(0.5)}
+    bank = bank_from_checkpoint(WAYS[way](state, tmp_path), "m")
+    np.testing.assert_array_equal(kernels_of(bank, 3, 3)[1].ravel(), np.arange(-9, 9) / 2)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "beside", "expected"),
+    [
+        (
+            torch.int8,
+            {"a.weight_scale": torch.ones(3)},
+            "expected 1 or 4 scales and zero points for 'a.weight', found 3",
+        ),
+        (
+            torch.int8,
+            {"a.scale": torch.ones(())},
+            "expected 'a.scale' to hold one scale for each of 4 channels, found one",
+        ),
+        (
+            torch.uint8,
+            {"a.weight_scale": torch.ones(4)},
+            "expected a zero point beside the unsigned 'a.weight', found none",
+        ),
+        (torch.int16, {"a.weight_scale": torch.ones(4)}, "expected float weights in 'a.weight', found "),
+    ],
+)
+@pytest.mark.parametrize("way", ["safetensors", "pth"])
+def test_integers_whose_scale_is_unclear_are_refused_by_name(tmp_path, way, dtype, beside, expected):
+    path = WAYS[way]({"a.weight": torch.ones(4, 1, 3, 3, dtype=dtype), **beside}, tmp_path)
+    assert complaint(path).startswith(expected)
+
+
+def test_quantised_tensors_of_torch_are_dequantised(tmp_path):
+    weight = torch.arange(18, dtype=torch.float32).reshape(2, 1, 3, 3)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # torch would rather have torchao quantise
+        stored = torch.quantize_per_channel(weight, torch.tensor([1.0, 0.5]), torch.tensor([0, 0]), 0, torch.qint8)
+        bank = bank_from_checkpoint(as_pth({"a.weight": stored}, tmp_path), "m")
+    np.testing.assert_array_equal(kernels_of(bank, 3, 3)[1], weight[:, 0].numpy())
 
 
 @pytest.mark.parametrize("way", ["safetensors", "pth"])

@@ -14,8 +14,8 @@ import neural_echos
 ROOT = Path(__file__).resolve().parents[1]
 LIBRARY = ROOT / "src" / "neural_echos"
 ROOMS = (
-    ("errors", "files", "tables", "config"),
-    ("inputs", "datasets"),
+    ("errors", "files", "tables", "config", "layouts"),
+    ("hub", "inputs", "datasets"),
     ("architectures",),
     ("kernels", "survey"),
     ("receptive_fields",),

@@ -65,7 +65,7 @@ def load_inputs(path: str | Path, schema: str | Path | None = None) -> dict[str,
     Raises
     ------
     EchosError
-        A declaration that breaks the schema, or two that name one file.
+        A declaration that breaks the schema, two that name one file, or a file of another format than the hub's.
     """
     schema = schema or Path(path).resolve().parent.parent / "workflow" / "schemas" / "inputs.schema.yaml"
     declared = check(read_yaml(path), load_schema(schema), files=[path])
@@ -77,6 +77,11 @@ def load_inputs(path: str | Path, schema: str | Path | None = None) -> dict[str,
                 "rename one"
             )
         seen[item["file"]] = name
+        if item["kind"] == "hub" and Path(item["hub_file"]).suffix != Path(item["file"]).suffix:
+            raise EchosError(
+                f"{path}: expected the file of {name!r} to end as its hub_file {item['hub_file']} does, found {item['file']}; "
+                "rename it"
+            )
     return {name: Input(id=name, **item) for name, item in declared.items()}
 
 

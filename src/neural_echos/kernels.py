@@ -23,7 +23,7 @@ import pyarrow as pa
 from safetensors import SafetensorError, safe_open
 
 from neural_echos.errors import EchosError
-from neural_echos.layouts import KINDS, companions, dequantise, kind_of, layer_name
+from neural_echos.layouts import KINDS, companions, kind_of, layer_name
 from neural_echos.tables import SCHEMAS
 
 if TYPE_CHECKING:
@@ -253,14 +253,33 @@ def _open_safetensors(
 def _dequantised(
     path: Path, key: str, dtype: str, keys: Collection[str], get: Callable[[str], np.ndarray]
 ) -> np.ndarray:
-    scale, zero_point = companions(key, keys)
-    if scale is None:
+    """Turn an integer weight into float32: (weight − zero point) · scale, one scale for all channels or one for each."""
+    scale_key, zero_key = companions(key, keys)
+    if scale_key is None:
         raise EchosError(
             f"{path}: expected float weights in {key!r}, found {dtype} without a scale beside it; "
             "de-quantise the checkpoint first"
         )
-    zero = get(zero_point) if zero_point else None
-    return dequantise(get(key), get(scale), zero, key=key, scale_key=scale, source=str(path))
+    weight, scale = get(key), get(scale_key)
+    channels = weight.shape[0]
+    if scale.size == 1 and not scale_key.endswith(("weight_scale", "weight.scale")):
+        raise EchosError(
+            f"{path}: expected {scale_key!r} to hold one scale for each of {channels} channels, found one number, which may be "
+            "the scale of the layer's output (torch calls it so); name it weight_scale if it is the weight's"
+        )
+    if zero_key is None and weight.dtype == np.uint8:
+        raise EchosError(
+            f"{path}: expected a zero point beside the unsigned {key!r}, found none; de-quantise the checkpoint first"
+        )
+    zero_point = get(zero_key) if zero_key else np.zeros(1)
+    for part in (scale, zero_point):
+        if part.size not in (1, channels):
+            raise EchosError(
+                f"{path}: expected 1 or {channels} scales and zero points for {key!r}, found {part.size}; "
+                "de-quantise the checkpoint first"
+            )
+    scale, zero_point = (part.astype(np.float64).reshape(-1, 1, 1, 1) for part in (scale, zero_point))
+    return ((weight.astype(np.float64) - zero_point) * scale).astype(np.float32)
 
 
 def _open_pickle(path: Path) -> tuple[dict[str, tuple[int, ...]], Callable[[str], np.ndarray]]:

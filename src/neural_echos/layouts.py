@@ -7,10 +7,6 @@ neither stride nor dilation, nor whether batch norm was folded in.
 
 from collections.abc import Collection
 
-import numpy as np
-
-from neural_echos.errors import EchosError
-
 KINDS = ("depthwise", "regular")
 
 
@@ -39,46 +35,3 @@ def companions(key: str, keys: Collection[str]) -> tuple[str | None, str | None]
         if f"{prefix}scale" in keys:
             return f"{prefix}scale", f"{prefix}zero_point" if f"{prefix}zero_point" in keys else None
     return None, None
-
-
-def dequantise(
-    weight: np.ndarray, scale: np.ndarray, zero_point: np.ndarray | None, *, key: str, scale_key: str, source: str
-) -> np.ndarray:
-    """Turn an integer weight into float: (weight − zero point) · scale.
-
-    Parameters
-    ----------
-    weight : ndarray of int8 or uint8, shape (C, i, kh, kw)
-    scale, zero_point : ndarray of one element, or of one for each output channel
-    key, scale_key, source : str
-        Names of the weight and of its scale, and of the file, for errors.
-
-    Returns
-    -------
-    ndarray of float32, shape (C, i, kh, kw)
-
-    Raises
-    ------
-    EchosError
-        The scale or zero point is neither per tensor nor per channel; an unsigned weight has no zero point; or the scale is one
-        number called `<layer>.scale`, under which torch keeps the scale of a layer's output.
-    """
-    channels = weight.shape[0]
-    if scale.size == 1 and not scale_key.endswith(("weight_scale", "weight.scale")):
-        raise EchosError(
-            f"{source}: expected {scale_key!r} to hold one scale for each of {channels} channels, found one number, which may be "
-            "the scale of the layer's output; name it weight_scale if it is the weight's"
-        )
-    if zero_point is None and weight.dtype == np.uint8:
-        raise EchosError(
-            f"{source}: expected a zero point beside the unsigned {key!r}, found none; de-quantise the checkpoint first"
-        )
-    parts = []
-    for part in (scale, np.zeros(1) if zero_point is None else zero_point):
-        if part.size not in (1, channels):
-            raise EchosError(
-                f"{source}: expected 1 or {channels} scales and zero points for {key!r}, found {part.size}; "
-                "de-quantise the checkpoint first"
-            )
-        parts.append(part.astype(np.float64).reshape(-1, 1, 1, 1))
-    return ((weight.astype(np.float64) - parts[1]) * parts[0]).astype(np.float32)

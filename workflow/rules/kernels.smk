@@ -9,7 +9,7 @@ rule extract_from_run:
     input:
         weights=model_weights,
         layers=model_layers,
-        code=library("kernels"),
+        code=library("kernels", "layouts"),
     output:
         "<results>/banks/{model}.parquet",
     log:
@@ -32,7 +32,7 @@ rule extract_from_checkpoint:
     """Extract the bank of a declared checkpoint; a timm model's layers are known without its weights."""
     input:
         weights=model_weights,
-        code=library("kernels"),
+        code=library("kernels", "layouts"),
     output:
         "<results>/banks/{model}.parquet",
     log:
@@ -56,7 +56,7 @@ rule extract_from_checkpoint:
 rule survey:
     """List every timm model with depthwise kernels; ships with the repository, and only a direct request refreshes it."""
     input:
-        code=library("survey", "kernels", *ARCHITECTURES),
+        code=library("survey", "kernels", "layouts", *ARCHITECTURES),
         pins=ROOT / "envs/requirements.txt",
     output:
         table=ROOT / "config/survey.csv",
