@@ -387,7 +387,7 @@ TRAIN = "train --data digits.safetensors --dataset d --architecture a --initiali
             ["--initialisations", '{"a": {"scheme": "transfer", "bank": "cut.parquet"}}'],
             "cut.parquet: expected a bank",
         ),
-        (INITIALISE, ["--initialisations", '{"a": {"scheme": "transfer", "bank": "bank.parquet"}}'], "found sizes 5×5"),
+        (INITIALISE, ["--initialisations", '{"a": {"scheme": "transfer", "bank": "bank.parquet"}}'], "found sizes 2×2, 5×5"),
         (f"{SIGNALS} --images 9999", ["--initialisations", '{"a": {"scheme": "dog"}}'], "found 9999"),
         (SIGNALS, ["--initialisations", '{"a": {}}'], "expected an object with a scheme"),
         (

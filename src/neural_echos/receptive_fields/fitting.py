@@ -19,11 +19,10 @@ from neural_echos.receptive_fields.difference_of_gaussians import fit_dog
 from neural_echos.receptive_fields.models import Model, Range, Values, model_named
 from neural_echos.receptive_fields.normalisation import CONSTANT, norms
 
-_CHUNK = 512  # kernels fitted at a time
-_STARTS = 8
-_ALIKE = 0.8
-_ROUNDS = (4, 3)
-_FINALS = ((3, 5), (1, 60))
+_CHUNK = 2048  # kernels fitted at a time
+_BLOCK = 128  # kernels scored, or climbed with, at a time: what they need stays in the processor's cache
+_SURE = 0.85  # a cosine beyond which the first search is believed
+_STARTS, _ROUNDS, _KEPT, _LAST = 8, 3, 2, 60  # otherwise so many starts get so many Newton steps, and so many of them the last
 _DAMPING = 1e-2  # of the first step, in units of the templates' own metric
 _FLOOR = 1e-2  # least curvature that a step believes, in the same units
 _REACH = 0.7  # longest step in any parameter
@@ -185,30 +184,41 @@ def _bounds_met(parameters: Values, ranges: dict[str, Range]) -> dict[str, np.nd
 
 def _search(model: Model, height: int, width: int, taps: np.ndarray) -> np.ndarray:
     """Steps of the largest |cosine| that is found, (p, n), for centred kernels of unit norm, (n, h·w)."""
-    grid, templates = _dictionary(model, height, width)
+    steps, value = _ascend(model, height, width, taps, starts=1)
+    doubtful = np.flatnonzero(~(value > np.log(_SURE)))
+    if len(doubtful):
+        others, found = _ascend(model, height, width, taps[doubtful], starts=_STARTS)
+        better = ~(value[doubtful] >= found)
+        steps[:, doubtful[better]] = others[:, better]
+    return steps
+
+
+def _ascend(
+    model: Model, height: int, width: int, taps: np.ndarray, *, starts: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Climb from the best places of a dictionary, a fine one where there are several: steps, (p, n), and ln |cos|, (n,)."""
+    grid, templates = _dictionary(model, height, width, fine=starts > 1)
     low, high = _step_bounds(model, height, width)
     slopes = partial(model.slopes or partial(_differences, model), height, width)
-    scores = np.abs(taps @ templates.T).reshape(len(taps), -1, grid.shape[2])
-    place = np.argsort(-scores.max(axis=1), axis=1, kind="stable")[:, :_STARTS]
-    shape = np.take_along_axis(scores.argmax(axis=1), place, 1)
-    steps = grid[:, shape, place]
-    value = np.full(place.shape, -np.inf)
+    steps = np.concatenate(
+        [_best_places(taps[at : at + _BLOCK], grid, templates, starts) for at in range(0, len(taps), _BLOCK)], axis=1
+    )
+    for kept, rounds in ((min(_KEPT, starts), _ROUNDS), (1, _LAST))[starts == 1 :]:
+        each = np.repeat(taps, steps.shape[2], axis=0)
+        climbed, value = _climb(slopes, steps.reshape(len(steps), -1), each, low, high, rounds)
+        value = value.reshape(len(taps), -1)
+        rank = np.argsort(-value, axis=1, kind="stable")[:, :kept]
+        steps = np.take_along_axis(climbed.reshape(steps.shape), rank[None], 2)
+    return steps[:, :, 0], np.take_along_axis(value, rank, 1)[:, 0]
 
-    def follow(starts: np.ndarray, rounds: int) -> None:
-        kernel, start = np.nonzero(starts)
-        steps[:, kernel, start], value[kernel, start] = _climb(
-            slopes, steps[:, kernel, start], taps[kernel], low, high, rounds
-        )
 
-    follow(np.arange(place.shape[1]) == np.zeros((len(taps), 1)), _ROUNDS[0])
-    reached = _unit(model((height, width), **_parameters(model, height, width, steps[:, :, 0])))
-    alike = np.abs(templates.reshape(*scores.shape[1:], -1)[shape, place] @ reached[:, :, None])[:, :, 0]
-    follow((alike < _ALIKE) & (np.arange(place.shape[1]) > 0), _ROUNDS[1])
-    for count, rounds in _FINALS:
-        rank = np.argsort(np.argsort(-value, axis=1, kind="stable"), axis=1)
-        follow((rank < count) & np.isfinite(value), rounds)
-    best = value.argmax(axis=1)
-    return np.take_along_axis(steps, best[None, :, None], 2)[:, :, 0]
+def _best_places(taps: np.ndarray, grid: np.ndarray, templates: np.ndarray, count: int) -> np.ndarray:
+    """Steps of the best template at each of the `count` best places, (p, n, count)."""
+    scores = taps.astype(np.float32) @ templates.T
+    scores = np.abs(scores, out=scores).reshape(len(taps), -1, grid.shape[2])
+    place = np.argsort(-scores.max(axis=1), axis=1, kind="stable")[:, :count]
+    shape = np.take_along_axis(scores, place[:, None], 2).argmax(axis=1)
+    return grid[:, shape, place]
 
 
 def _parameters(model: Model, height: int, width: int, steps: np.ndarray) -> Values:
@@ -229,7 +239,7 @@ def _climb(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Damped Newton steps up ln |cos| between bounds: the steps reached, (p, n), and the value there, (n,)."""
     with np.errstate(divide="ignore", invalid="ignore", under="ignore", over="ignore"):
-        value, gradient, hessian, metric = slopes(steps, taps)
+        value, gradient, hessian, metric = _in_blocks(slopes, steps, taps)
         damping = np.full(len(taps), _DAMPING)
         active = np.arange(len(taps))
         for _ in range(rounds):
@@ -239,7 +249,7 @@ def _climb(
             held = ((here <= low) & (uphill < 0)) | ((here >= high) & (uphill > 0))
             move = _newton(uphill, hessian[..., active], metric[..., active], damping[active], held)
             there = np.clip(here + np.clip(move, -_REACH, _REACH), low, high)
-            found = slopes(there, taps[active])
+            found = _in_blocks(slopes, there, taps[active])
             gain = found[0] - value[active]
             better = gain > 0
             kept = active[better]
@@ -250,6 +260,12 @@ def _climb(
             still = np.abs(there - here).max(axis=0) < _STILL
             active = active[~np.where(better, gain < _GAIN, still)]
     return steps, value
+
+
+def _in_blocks(slopes: Callable[..., tuple[np.ndarray, ...]], steps: np.ndarray, taps: np.ndarray) -> list[np.ndarray]:
+    starts = range(0, max(len(taps), 1), _BLOCK)
+    parts = [slopes(steps[:, at : at + _BLOCK], taps[at : at + _BLOCK]) for at in starts]
+    return [np.concatenate(part, axis=-1) for part in zip(*parts, strict=True)]
 
 
 def _newton(
@@ -286,21 +302,24 @@ def _step_bounds(model: Model, height: int, width: int) -> tuple[np.ndarray, np.
     return np.array(low)[:, None], np.array(high)[:, None]
 
 
-@lru_cache(maxsize=16)
-def _dictionary(model: Model, height: int, width: int) -> tuple[np.ndarray, np.ndarray]:
-    """The first search: steps, (p, shapes, places), and centred templates of unit norm, (shapes · places, h·w).
+@lru_cache(maxsize=32)
+def _dictionary(model: Model, height: int, width: int, *, fine: bool) -> tuple[np.ndarray, np.ndarray]:
+    """What is searched first: steps, (p, shapes, places), and centred templates of unit norm, (shapes · places, h·w), float32.
 
-    A place is a choice of the last two parameters, for which starts are kept apart; a shape is one of the others, and
-    those with the same templates are left out.
+    A place is a choice of the last two parameters, twice as dense in a fine dictionary; starts are at different places. A
+    shape is a choice of the others; those with the same templates are left out.
     """
     ranges = model.ranges(height, width)
-    values = np.array(list(itertools.product(*(one.first for one in ranges.values())))).T
-    places = int(np.prod([len(one.first) for one in list(ranges.values())[-2:]]))
+    first = [np.array(one.first) for one in ranges.values()]
+    if fine:
+        first[-2:] = [np.sort(np.concatenate([row, (row[1:] + row[:-1]) / 2])) for row in first[-2:]]
+    values = np.array(list(itertools.product(*first))).T
+    places = len(first[-2]) * len(first[-1])
     templates = _unit(model((height, width), **dict(zip(ranges, values, strict=True))))
-    by_shape = templates.reshape(-1, places * height * width)
-    shapes = np.sort(np.unique(by_shape.round(9), axis=0, return_index=True)[1])
+    templates = templates.reshape(-1, places * height * width).astype(np.float32)
+    shapes = np.sort(np.unique(templates.round(6), axis=0, return_index=True)[1])
     steps = np.stack([_STEPS[one.steps_in][0](row) for one, row in zip(ranges.values(), values, strict=True)])
-    return steps.reshape(len(steps), -1, places)[:, shapes], by_shape[shapes].reshape(-1, height * width)
+    return steps.reshape(len(steps), -1, places)[:, shapes], templates[shapes].reshape(-1, height * width)
 
 
 def _unit(kernels: np.ndarray) -> np.ndarray:

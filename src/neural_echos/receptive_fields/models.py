@@ -26,7 +26,7 @@ Values = dict[str, np.ndarray]
 # centred templates (n,), its gradient (p, n), its Hessian (p, p, n), and the Gram matrix (p, p, n) of the slopes of the
 # templates at unit norm.
 Slopes = Callable[[int, int, np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]]
-_LEAST_SIGMA = 0.3  # see `fit`
+_LEAST_SIGMA = 0.35  # see `fit`
 _PLACES = 9  # offsets per axis of the fit's first search, at most
 
 
@@ -100,13 +100,13 @@ def model_named(name: str) -> Model:
     return MODELS[name]
 
 
-def _gaussian_ranges(height: int, width: int) -> dict[str, Range]:
+def _gaussian_ranges(order: int, height: int, width: int) -> dict[str, Range]:
     side = float(max(height, width))
-    scale = Range(_LEAST_SIGMA, side, (0.4, 0.8, 1.5, 3.0), "log")
+    least = max(_LEAST_SIGMA, math.sqrt(order) / math.pi)
     return {
-        "sigma_u": scale,
-        "sigma_v": scale,
-        "orientation": Range(-math.inf, math.inf, tuple(np.arange(6) * math.pi / 6)),
+        "sigma_u": Range(least, side, (least, 0.6, 1.0, 1.8, 3.5), "log"),
+        "sigma_v": Range(_LEAST_SIGMA, side, (_LEAST_SIGMA, 0.6, 1.0, 1.8, 3.5), "log"),
+        "orientation": Range(-math.inf, math.inf, tuple(np.arange(8) * math.pi / 8)),
         "offset_x": _offset_range(width),
         "offset_y": _offset_range(height),
     }
@@ -135,7 +135,7 @@ def _gaussian_model(name: str, order: int, formula: Callable[..., np.ndarray]) -
     return Model(
         name,
         formula,
-        ranges=_gaussian_ranges,
+        ranges=partial(_gaussian_ranges, order),
         exists=lambda height, width: min(height, width) >= 2,
         sizes="any sides of at least 2",
         canonical=partial(_gaussian_canonical, order),
