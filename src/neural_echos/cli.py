@@ -63,6 +63,7 @@ def _log_to(path: Path | None) -> None:
         handlers.append(file)
     logging.basicConfig(level=logging.INFO, handlers=handlers, force=True)
     logging.captureWarnings(True)
+    logging.getLogger("httpx2").setLevel(logging.WARNING)  # it would log every address, the hub's signed ones too
 
 
 def fetch(options: argparse.Namespace) -> None:

@@ -43,8 +43,8 @@ class WholeNeededError(HubError):
     """Why only the whole file will do."""
 
 
-class _ChangedError(HubError):
-    """The file is not the one that the first answer was about."""
+class _ContentError(HubError):
+    """The content is of no use, or not all of one file: nothing of it is kept."""
 
 
 class _PassingError(Exception):
@@ -102,9 +102,7 @@ class _Remote:
     etag: str
     size: int
     patience: Patience
-    answered: str | None = (
-        None  # ETag of the answers to range requests; a CDN has its own, and its first answer tells it
-    )
+    answered: str | None = None  # ETag of answers to range requests: a CDN has its own, and its first answer tells it
     moved: int = 0
     lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -183,16 +181,16 @@ def download_kernels(
         tensors = _parse_header(header, remote)
         chosen = {key: tensors[key] for key in choose(tensors, kinds)}
         if not chosen:
-            raise HubError(f"{remote.where} has no {' or '.join(kinds)} kernels larger than 1×1 in {file}")
+            raise _ContentError(f"{remote.where} has no {' or '.join(kinds)} kernels larger than 1×1 in {file}")
         pieces = [(len(header) + start, len(header) + end) for start, end in plan(chosen)]
         _fetch_pieces(remote, folder, pieces, connections)
-    except (_ChangedError, WholeNeededError):
+        source = {"repository": repository, "file": file, "revision": remote.revision, "etag": remote.etag}
+        digest = hashlib.sha256(header).hexdigest()
+        metadata = source | {"header_sha256": digest, "kinds": " ".join(kinds)}
+        _assemble(output, remote, folder, pieces, len(header), chosen, metadata)
+    except (_ContentError, WholeNeededError):
         shutil.rmtree(folder)
         raise
-    source = {"repository": repository, "file": file, "revision": remote.revision, "etag": remote.etag}
-    digest = hashlib.sha256(header).hexdigest()
-    metadata = source | {"header_sha256": digest, "kinds": " ".join(kinds)}
-    _assemble(output, remote, folder, pieces, len(header), chosen, metadata)
     shutil.rmtree(folder)
     needed = len(header) + sum(_length(entry) for entry in chosen.values())
     _LOG.info("%s: %d bytes of %d for %d tensors", remote.where, remote.moved, remote.size, len(chosen))
@@ -328,7 +326,7 @@ def _check_answer(remote: _Remote, answer: Any, start: int, end: int) -> None:
     total = f"bytes {start}-{end - 1}/{remote.size}"
     if etag != expected or answer.headers.get("Content-Range") != total:
         found = f"ETag {etag or 'none'}, {answer.headers.get('Content-Range')}"
-        raise _ChangedError(
+        raise _ContentError(
             f"{remote.where} changed while it was read ({found} where ETag {expected}, {total} was expected)"
         )
 
@@ -425,7 +423,7 @@ def _fetch_header(remote: _Remote, folder: Path) -> bytes:
     first = _fetch_piece(remote, folder, 0, min(8, remote.size)).read_bytes()
     length = int.from_bytes(first, "little")
     if len(first) < 8 or not 2 <= length <= min(remote.size - 8, _LONGEST_HEADER):
-        raise HubError(f"{remote.where} gave a file that is no safetensors file (a header of {length:,} bytes)")
+        raise _ContentError(f"{remote.where} gave a file that is no safetensors file (a header of {length:,} bytes)")
     return first + _fetch_piece(remote, folder, 8, 8 + length).read_bytes()
 
 
@@ -440,7 +438,7 @@ def _parse_header(header: bytes, remote: _Remote) -> _Tensors:
                 raise ValueError(f"a tensor at {start} to {end} of {data} bytes")
     except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
         found = " ".join(str(error).split())[:100]
-        raise HubError(f"{remote.where} gave a file that is no safetensors file ({found})") from None
+        raise _ContentError(f"{remote.where} gave a file that is no safetensors file ({found})") from None
     return tensors
 
 
@@ -482,4 +480,4 @@ def _assemble(
             with safe_open(temporary, framework="numpy"):
                 pass
         except SafetensorError as error:
-            raise HubError(f"{remote.where} gave tensors that do not fit their header ({error})") from None
+            raise _ContentError(f"{remote.where} gave tensors that do not fit their header ({error})") from None

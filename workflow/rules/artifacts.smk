@@ -9,7 +9,7 @@ rule figure:
     input:
         unpack(artifact_inputs),
         notebook=str(ROOT / "workflow/notebooks/{artifact}.ipynb"),
-        code=library("artifacts/base", "artifacts/figures", "artifacts/scale_space", "evaluation"),
+        code=artifact_code,
     output:
         pdf="<results>/figures/{artifact}.pdf",
         png=report(
@@ -48,7 +48,7 @@ rule table:
     input:
         unpack(artifact_inputs),
         notebook=str(ROOT / "workflow/notebooks/{artifact}.ipynb"),
-        code=library("artifacts/base", "artifacts/summaries", "artifacts/scale_space", "evaluation"),
+        code=artifact_code,
     output:
         csv="<results>/tables/{artifact}.csv",
         md="<results>/tables/{artifact}.md",

@@ -153,6 +153,13 @@ def artifact_inputs(wildcards):
     return {name: files[name] for name in entry["reads"]}
 
 
+def artifact_code(wildcards):
+    """The library's files that make an artifact."""
+    entry = ARTIFACTS[wildcards.artifact]
+    module = entry["code"] or {"figure": "figures", "table": "summaries"}[entry["kind"]]
+    return library("artifacts/base", f"artifacts/{module}", "evaluation", *DOG)
+
+
 def artifact_options(wildcards):
     """An artifact's options as JSON; what the config already says elsewhere is looked up there."""
     options = dict(ARTIFACTS[wildcards.artifact]["options"])
