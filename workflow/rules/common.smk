@@ -71,7 +71,9 @@ def library(*modules):
 
 DOG = [f"receptive_fields/{module}" for module in ("__init__", "banks", "difference_of_gaussians", "normalisation")]
 SCALE_SPACE = [f"receptive_fields/{module}" for module in ("__init__", "master_key", "scale_space")]
-INITIALISATIONS = [f"initialisations/{module}" for module in ("__init__", "apply", "borrowed", "noise", "receptive", "registry")]
+INITIALISATIONS = [
+    f"initialisations/{module}" for module in ("__init__", "apply", "borrowed", "noise", "receptive", "registry")
+]
 ARCHITECTURES = ["architectures/__init__", "architectures/hornet", "architectures/small"]
 
 

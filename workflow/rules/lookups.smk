@@ -156,8 +156,8 @@ def artifact_inputs(wildcards):
 def artifact_code(wildcards):
     """The library's files that make an artifact."""
     entry = ARTIFACTS[wildcards.artifact]
-    module = entry["code"] or {"figure": "figures", "table": "summaries"}[entry["kind"]]
-    return library("artifacts/base", f"artifacts/{module}", "evaluation", *DOG)
+    made_by = entry["code"] or {"figure": "figures", "table": "summaries"}[entry["kind"]]
+    return library("artifacts/base", f"artifacts/{made_by}", "evaluation", *DOG)
 
 
 def artifact_options(wildcards):
