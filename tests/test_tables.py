@@ -29,6 +29,10 @@ def made(name: str, rows: int = 3) -> pa.Table:
             return None
         if pa.types.is_string(field.type):
             return f"{field.name} é {row}"
+        if pa.types.is_boolean(field.type):
+            return row % 2 == 0
+        if pa.types.is_list(field.type):
+            return [row / 7] * row
         return row / 7 if pa.types.is_floating(field.type) else row
 
     columns = [pa.array([value(field, row) for row in range(rows)], field.type) for field in SCHEMAS[name]]

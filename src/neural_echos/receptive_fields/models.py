@@ -26,7 +26,8 @@ Values = dict[str, np.ndarray]
 # centred templates (n,), its gradient (p, n), its Hessian (p, p, n), and the Gram matrix (p, p, n) of the slopes of the
 # templates at unit norm.
 Slopes = Callable[[int, int, np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]]
-_LEAST_SIGMA = 0.35  # see `fit`
+_LEAST_SIGMA = (0.35, 0.5, 0.6)  # by order; see `fit`
+_SIGMAS = ((0.35, 0.6, 1.0, 1.8, 3.5), (0.5, 0.7, 1.0, 1.8, 3.5), (0.6, 1.0, 1.8, 3.5))
 _PLACES = 9  # offsets per axis of the fit's first search, at most
 
 
@@ -102,10 +103,9 @@ def model_named(name: str) -> Model:
 
 def _gaussian_ranges(order: int, height: int, width: int) -> dict[str, Range]:
     side = float(max(height, width))
-    least = max(_LEAST_SIGMA, math.sqrt(order) / math.pi)
     return {
-        "sigma_u": Range(least, side, (least, 0.6, 1.0, 1.8, 3.5), "log"),
-        "sigma_v": Range(_LEAST_SIGMA, side, (_LEAST_SIGMA, 0.6, 1.0, 1.8, 3.5), "log"),
+        "sigma_u": Range(_LEAST_SIGMA[order], side, _SIGMAS[order], "log"),
+        "sigma_v": Range(_LEAST_SIGMA[0], side, _SIGMAS[0], "log"),
         "orientation": Range(-math.inf, math.inf, tuple(np.arange(8) * math.pi / 8)),
         "offset_x": _offset_range(width),
         "offset_y": _offset_range(height),
