@@ -19,7 +19,7 @@ from neural_echos.tables import read_table
 ROOT = Path(__file__).resolve().parents[1]
 WEIGHTS = ROOT.parent / "shared" / "data" / "weights" / "mobilenet_v2_w035_imagenet.depthwise.safetensors"
 COMMANDS = (
-    "fetch dataset extract survey cluster fit scales structure initialise signals train evaluate verdicts render index".split()  # noqa: SIM905
+    "fetch dataset extract survey show cluster fit scales structure initialise signals train evaluate verdicts render index".split()  # noqa: SIM905
 )
 SMALL = {"dim": 16, "depth": 2, "kernel_size": 5, "patch_size": 2}
 NAMES = ["--dataset", "digits", "--architecture", "convmixer", "--initialisation"]
@@ -75,6 +75,40 @@ def test_every_command_has_help(capsys, command):
 
 
 # The walk
+
+
+def test_show_draws_the_kernels_of_a_layer(trained, tmp_path, capsys):
+    weights = trained / "dog" / "0.safetensors"
+    assert echos("extract", weights, "--model", "digits-net", "--output", tmp_path / "bank.parquet") == 0
+    capsys.readouterr()
+    assert echos("show", tmp_path / "bank.parquet", "--layer", "blocks.0.*", "--output", tmp_path / "a.png") == 0
+    assert "digits-net: 16 of 16 depthwise kernels in 1 layers" in capsys.readouterr().err
+    for suffix in ("png", "pdf", "svg"):
+        assert echos("show", weights, "--output", tmp_path / f"b.{suffix}") == 0
+        assert (tmp_path / f"b.{suffix}").stat().st_size > 1000
+
+
+@pytest.mark.parametrize(
+    ("command", "expected"),
+    [
+        (
+            "show bank.parquet --layer blocks.7.* --output x.png",
+            "none that matches 'blocks.7.*' (did you mean 'blocks.",
+        ),
+        ("show bank.parquet --kind regular --output x.png", "expected a regular layer, found none"),
+        ("show bank.parquet --output x.jpeg", "x.jpeg: expected a figure ending in .png, .pdf or .svg"),
+        ("show absent.parquet --output x.png", "absent.parquet: expected a bank table, found no file"),
+        ("show convnext_tine --output x.png", "did you mean 'convnext_tiny'?"),
+        ("show convmixer_small --output x.png", "pretrained weights on the hub, found none"),
+    ],
+)
+def test_what_cannot_be_shown_is_one_sentence(desk, capsys, command, expected):
+    capsys.readouterr()
+    assert echos(*command.split()) == 1
+    said = capsys.readouterr().err
+    assert re.fullmatch(r"echos: [^\n]+\n", said)
+    assert expected in said
+    assert not list(desk.glob("x.*"))
 
 
 @pytest.mark.skipif(not WEIGHTS.is_file(), reason="needs the data folder beside the checkout (../shared/data)")
@@ -387,7 +421,11 @@ TRAIN = "train --data digits.safetensors --dataset d --architecture a --initiali
             ["--initialisations", '{"a": {"scheme": "transfer", "bank": "cut.parquet"}}'],
             "cut.parquet: expected a bank",
         ),
-        (INITIALISE, ["--initialisations", '{"a": {"scheme": "transfer", "bank": "bank.parquet"}}'], "found sizes 2×2, 5×5"),
+        (
+            INITIALISE,
+            ["--initialisations", '{"a": {"scheme": "transfer", "bank": "bank.parquet"}}'],
+            "found sizes 2×2, 5×5",
+        ),
         (f"{SIGNALS} --images 9999", ["--initialisations", '{"a": {"scheme": "dog"}}'], "found 9999"),
         (SIGNALS, ["--initialisations", '{"a": {}}'], "expected an object with a scheme"),
         (

@@ -128,6 +128,17 @@ def survey(options: argparse.Namespace) -> None:
     _LOG.info("%s: %d rows", options.output, table.num_rows)
 
 
+def show(options: argparse.Namespace) -> None:
+    """Show the kernels of a model's layers: of a bank, a checkpoint, or a timm model with pretrained weights on the hub."""
+    from neural_echos.artifacts import contact_sheet
+
+    if options.output.suffix.lstrip(".") not in ("png", "pdf", "svg"):
+        raise EchosError(f"{options.output}: expected a figure ending in .png, .pdf or .svg, found another; rename it")
+    sheet = contact_sheet(_bank_of(options), layer=options.layer, kernels=options.kernels, kind=options.kind)
+    sheet.save_figure(options.output)
+    _LOG.info("%s: %s", options.output, sheet.says)
+
+
 def cluster(options: argparse.Namespace) -> None:
     """Cluster a bank's kernels with k-means and name the clusters."""
     from neural_echos import clusters
@@ -396,6 +407,45 @@ def _kernel_size(layers: list[dict[str, Any]]) -> int:
     return max(depthwise or [layer["kernel_height"] for layer in layers])
 
 
+def _bank_of(options: argparse.Namespace) -> Any:
+    """The bank of what `show` is asked for: a bank's or a checkpoint's path, or the name of a timm model on the hub."""
+    from tempfile import TemporaryDirectory
+
+    from neural_echos import hub, kernels
+    from neural_echos.tables import read_table
+
+    path = Path(options.model)
+    if path.suffix == ".parquet":
+        return read_table(path, "bank")
+    if path.suffix in (".safetensors", ".pth", ".pt", ".bin"):
+        layers = _layers_of_timm_model(options.timm) if options.timm else None
+        return kernels.bank_from_checkpoint(path, path.stem, layers=layers)
+    layers = _layers_of_timm_model(options.model)
+    repository = _hub_repository(options.model)
+    with TemporaryDirectory() as folder:
+        weights = Path(folder) / "model.safetensors"
+        try:
+            hub.download_kernels(repository, "model.safetensors", weights, revision=None)
+        except hub.HubError as error:
+            raise EchosError(
+                f"{options.model}: expected its kernels from the hub, found {error}; give a path of a bank or checkpoint instead"
+            ) from None
+        return kernels.bank_from_checkpoint(weights, options.model, layers=layers)
+
+
+def _hub_repository(model: str) -> str:
+    """Where the pretrained weights of a timm model lie on the hub."""
+    from timm.models import get_pretrained_cfg
+
+    config = get_pretrained_cfg(model)
+    if config is None or not config.hf_hub_id:
+        raise EchosError(
+            f"{model}: expected a timm model with pretrained weights on the hub, found none; "
+            "give the path of a bank or a checkpoint, or a name of config/survey.csv"
+        )
+    return str(config.hf_hub_id)
+
+
 def _layers_of_timm_model(name: str) -> list[Any]:
     import torch
 
@@ -483,6 +533,14 @@ def _parser() -> argparse.ArgumentParser:
     one = command(survey)
     one.add_argument("--page", type=Path, help="also write the page of families, Markdown")
     one.add_argument("--output", type=Path, required=True, help=".csv")
+
+    one = command(show)
+    one.add_argument("model", help="path of a bank or checkpoint, or name of a timm model whose weights are on the hub")
+    one.add_argument("--timm", default="", help="timm model that a checkpoint belongs to; without it the shapes decide")
+    one.add_argument("--layer", default="*", help="pattern of layer names, such as 'stages.3.*'; all layers without it")
+    one.add_argument("--kind", choices=("depthwise", "regular"), default="depthwise")
+    one.add_argument("--kernels", type=int, default=400, help="at most this many kernels of a layer")
+    one.add_argument("--output", type=Path, required=True, help="the figure: .png, .pdf or .svg")
 
     one = command(cluster)
     one.add_argument("bank", type=Path)

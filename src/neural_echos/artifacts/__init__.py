@@ -19,6 +19,7 @@ from neural_echos.artifacts.figures import (
 )
 from neural_echos.artifacts.initialisations import initialisation_signals
 from neural_echos.artifacts.scale_space import filters_beside_ideals, scales_table, spread_table
+from neural_echos.artifacts.sheets import contact_sheet
 from neural_echos.artifacts.summaries import ablation_table, accuracy_table, structure_table, verdict_table
 
 __all__ = [
@@ -29,6 +30,7 @@ __all__ = [
     "accuracy_table",
     "cluster_shares_by_depth",
     "clusters_with_averages",
+    "contact_sheet",
     "dog_kernels_by_ratio",
     "dog_profile",
     "filters_beside_ideals",

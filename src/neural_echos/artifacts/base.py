@@ -76,13 +76,18 @@ class Artifact:
         for suffix in FORMATS[self.kind]:
             path = stem.with_name(f"{stem.name}.{suffix}")
             if isinstance(self.content, Figure):
-                with atomic_path(path) as temporary:
-                    self.content.savefig(temporary, format=suffix, metadata=_UNDATED[suffix])
+                self.save_figure(path)
             else:
                 write_text(path, _table_as(suffix, self.content, stem.name, self.says))
         files = {str(path): path for paths in inputs.values() for path in _listed(paths)}
         command = ["snakemake", f"{stem}.{FORMATS[self.kind][0]}"]
         write_json(stem.with_name(f"{stem.name}.json"), provenance(files, says=self.says, command=command))
+
+    def save_figure(self, path: Path) -> None:
+        """Write a figure in the format of the path's suffix, without a date."""
+        suffix = path.suffix.lstrip(".")
+        with atomic_path(path) as temporary:
+            self.content.savefig(temporary, format=suffix, metadata=_UNDATED[suffix])
 
 
 def _table_as(suffix: str, table: pd.DataFrame, title: str, says: str) -> str:

@@ -8,6 +8,7 @@ the end. Everything is done for all kernels of a chunk at once, and no kernel's 
 """
 
 import itertools
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache, partial
@@ -21,6 +22,7 @@ from neural_echos.receptive_fields.normalisation import CONSTANT, norms
 
 _CHUNK = 2048  # kernels fitted at a time
 _BLOCK = 128  # kernels scored, or climbed with, at a time: what they need stays in the processor's cache
+_CANDIDATES, _ALIKE = 48, 0.8
 _SURE = 0.85  # a cosine beyond which the first search is believed
 _STARTS, _ROUNDS, _KEPT, _LAST = 8, 3, 2, 60  # otherwise so many starts get so many Newton steps, and so many of them the last
 _DAMPING = 1e-2  # of the first step, in units of the templates' own metric
@@ -213,12 +215,24 @@ def _ascend(
 
 
 def _best_places(taps: np.ndarray, grid: np.ndarray, templates: np.ndarray, count: int) -> np.ndarray:
-    """Steps of the best template at each of the `count` best places, (p, n, count)."""
+    """Steps of the best template, and of the next best ones that are unlike those before, (p, n, count)."""
     scores = taps.astype(np.float32) @ templates.T
     scores = np.abs(scores, out=scores).reshape(len(taps), -1, grid.shape[2])
-    place = np.argsort(-scores.max(axis=1), axis=1, kind="stable")[:, :count]
+    best = scores.max(axis=1)
+    place = np.argpartition(-best, min(_CANDIDATES, best.shape[1]) - 1, axis=1)[:, :_CANDIDATES] if count > 1 else best.argmax(axis=1)[:, None]
     shape = np.take_along_axis(scores, place[:, None], 2).argmax(axis=1)
-    return grid[:, shape, place]
+    steps = grid[:, shape, place]
+    if count == 1:
+        return steps
+    score = np.take_along_axis(best, place, 1)
+    candidates = templates.reshape(*grid.shape[1:], -1)[shape, place]
+    alike = np.abs(candidates @ candidates.transpose(0, 2, 1)) > _ALIKE
+    chosen = np.empty((len(taps), count), dtype=np.intp)
+    row = np.arange(len(taps))
+    for start in range(count):
+        chosen[:, start] = score.argmax(axis=1)
+        score = score - 2 * alike[row, chosen[:, start]]
+    return np.take_along_axis(steps, chosen[None], 2)
 
 
 def _parameters(model: Model, height: int, width: int, steps: np.ndarray) -> Values:
@@ -314,7 +328,7 @@ def _dictionary(model: Model, height: int, width: int, *, fine: bool) -> tuple[n
     if fine:
         first[-2:] = [np.sort(np.concatenate([row, (row[1:] + row[:-1]) / 2])) for row in first[-2:]]
     values = np.array(list(itertools.product(*first))).T
-    places = len(first[-2]) * len(first[-1])
+    places = math.prod(len(row) for row in first[-3:])
     templates = _unit(model((height, width), **dict(zip(ranges, values, strict=True))))
     templates = templates.reshape(-1, places * height * width).astype(np.float32)
     shapes = np.sort(np.unique(templates.round(6), axis=0, return_index=True)[1])
