@@ -180,6 +180,24 @@ def scales(options: argparse.Namespace) -> None:
     _LOG.info("%s: %d fits", options.output, fitted.num_rows)
 
 
+def match(options: argparse.Namespace) -> None:
+    """Fit the DoG, the Gaussian and its derivatives to every kernel of a bank, and to shuffled taps."""
+    from neural_echos import receptive_fields
+    from neural_echos.tables import read_table, write_table
+
+    matches, report = receptive_fields.match_bank(read_table(options.bank, "bank"), seed=options.seed)
+    write_table(options.output, matches, "matches")
+    _LOG.info("%s: %s", options.output, report)
+
+
+def explained(options: argparse.Namespace) -> None:
+    """Measure how much of their variance receptive-field models explain in banks."""
+    from neural_echos import evaluation
+    from neural_echos.tables import write_table
+
+    write_table(options.output, evaluation.explained(options.models), "explained")
+
+
 def structure(options: argparse.Namespace) -> None:
     """Measure the structure of banks against shuffled taps."""
     from neural_echos import evaluation
@@ -564,6 +582,19 @@ def _parser() -> argparse.ArgumentParser:
     one = command(scales)
     one.add_argument("filters", type=Path, help="the authors' text file of the eight master key filters")
     one.add_argument("--spread", type=Path, required=True)
+    one.add_argument("--output", type=Path, required=True)
+
+    one = command(match)
+    one.add_argument("bank", type=Path)
+    one.add_argument("--seed", type=int, default=0, help="of the shuffled taps")
+    one.add_argument("--output", type=Path, required=True)
+
+    one = command(explained)
+    one.add_argument(
+        "models",
+        type=_json_list_of("model", "role", "trained_on", "matches"),
+        help="list of {model, role, trained_on, matches}, JSON or @file",
+    )
     one.add_argument("--output", type=Path, required=True)
 
     one = command(structure)

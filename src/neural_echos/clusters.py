@@ -3,8 +3,12 @@
 Papers: Babaiee, Kiasari, Rus, Grosu, "Neural Echos", WACV 2024 (arXiv 2401.10178), Figure 5: excitatory centres,
 inhibitory centres and the rest (k = 3 is inferred from its caption). Kernels are normalised by
 `receptive_fields.center_norm`; k-means is scikit-learn's (Lloyd, k-means++). Beside the declared number of clusters stands
-a free one, that with the best mean silhouette (Rousseeuw, J. Comput. Appl. Math. 20, 1987). A cluster is never known by
-its index: its name comes from the fit of a Difference of Gaussians to its centroid.
+a free one, that with the best mean silhouette (Rousseeuw, J. Comput. Appl. Math. 20, 1987), the smallest of equal ones. How
+well the restarts agree, by the adjusted Rand index (Hubert and Arabie, J. Classification 2, 1985), is told and decides nothing.
+A cluster is never known by its index: its name comes from the fit of a Difference of Gaussians to its centroid.
+
+Of more than 50,000 kernels of one size a sample of so many decides where to start: all restarts run there, and the best few go
+on over all kernels. `benchmarks/kmeans.py` compares that with restarts over all kernels.
 """
 
 from collections.abc import Iterator, Sequence
@@ -21,8 +25,10 @@ from neural_echos.receptive_fields import center_norm, check_threshold, fit_dog,
 from neural_echos.tables import SCHEMAS, kernel_sizes, kernels_of
 
 _FITTED = 50_000  # above this many kernels the restarts run on a sample of so many
+_STARTS, _PASSES = 3, 10  # so many of the sample's solutions then go on, for so many passes over all kernels
 _KERNELS_PER_CLUSTER = 4  # fewer than this are not clustered
-_CHUNK = 1024  # kernels whose distances to a whole sample are held at a time
+_CHUNK = 65_536  # kernels that are held in float64 at a time
+_DISTANCES = 1024  # kernels whose distances to a whole sample are held at a time
 
 
 @dataclass(frozen=True)
@@ -46,6 +52,11 @@ class Clustering:
     centroids: np.ndarray
     counts: np.ndarray
 
+    @property
+    def inertia(self) -> float:
+        """Sum of the squared distances, in float64."""
+        return float((self.distance**2).sum())
+
 
 def cluster_bank(
     bank: pa.Table,
@@ -56,7 +67,7 @@ def cluster_bank(
     threshold: float,
     free_range: tuple[int, int] = (2, 8),
     sample: int = 20_000,
-) -> tuple[pa.Table, pa.Table, dict[str, dict[str, Any]]]:
+) -> tuple[pa.Table, pa.Table, pa.Table, dict[str, dict[str, Any]]]:
     """Cluster a bank kind by kind and size by size, with the declared and with a free number of clusters.
 
     Parameters
@@ -75,7 +86,7 @@ def cluster_bank(
     free_range : tuple of int
         Least and largest free number of clusters, both included.
     sample : int
-        Largest number of kernels on which the free number is chosen.
+        Largest number of kernels on which numbers of clusters are compared.
 
     Returns
     -------
@@ -85,10 +96,12 @@ def cluster_bank(
     centroids : pyarrow.Table
         Of schema "centroids". `similarity` and `gamma` (of the best DoG) are null where the size has none. A bank of
         several models has their names joined by "+" as `model`.
+    choices : pyarrow.Table
+        Of schema "choices": how the declared number and each of `free_range` do on (a sample of) each kind and size.
     report : dict
         Per kind and size ("depthwise 7x7"): the number of kernels "clustered", "dropped" (not finite, zero or constant)
         and "left_out" (fewer than four kernels for each cluster of the largest clustering); where kernels are clustered,
-        also the free number's "silhouettes" and the number chosen, "free_k".
+        also the number chosen, "free_k".
 
     Raises
     ------
@@ -98,33 +111,36 @@ def cluster_bank(
     _check(k, restarts, threshold, free_range, sample)
     models = "+".join(sorted(bank["model"].unique().to_pylist()))
     clusters, centroids = [SCHEMAS["clusters"].empty_table()], [SCHEMAS["centroids"].empty_table()]
-    report = {}
+    choices, report = [], {}
     for kind, height, width, rows, kernels in _groups(bank):
-        normalised, kept = center_norm(kernels)
+        normalised, kept = center_norm(kernels, np.float64 if len(kernels) <= _FITTED else np.float32)
         counts: dict[str, Any] = {"clustered": 0, "dropped": int((~kept).sum()), "left_out": 0}
         report[f"{kind} {height}x{width}"] = counts
         if len(normalised) < _KERNELS_PER_CLUSTER * max(k, free_range[1]):
             counts["left_out"] = len(normalised)
             continue
-        silhouettes = _silhouettes_by_number(normalised, free_range, restarts, seed, sample)
-        free_k = max(silhouettes, key=lambda number: silhouettes[number])
-        counts |= {"clustered": len(normalised), "free_k": free_k, "silhouettes": silhouettes}
+        tried = _compare_numbers(normalised, k, free_range, restarts=restarts, seed=seed, sample=sample)
+        size = {"model": models, "kind": kind, "kernel_height": height, "kernel_width": width}
+        choices += [size | one for one in tried]
+        free_k = next(one["clusters"] for one in tried if one["chosen"])
+        counts |= {"clustered": len(normalised), "free_k": free_k}
         for clustering, number in ((f"k={k}", k), ("free", free_k)):
             found = cluster_kernels(normalised, number, restarts=restarts, seed=seed)
             named = _centroids_table(found, threshold, models, kind, clustering)
             centroids.append(named)
             clusters.append(_clusters_table(bank, rows[kept], found, named["name"].to_numpy(), clustering))
     order = [("clustering", "ascending"), ("row", "ascending")]
-    return pa.concat_tables(clusters).sort_by(order), pa.concat_tables(centroids).combine_chunks(), report
+    compared = pa.Table.from_pylist(choices, schema=SCHEMAS["choices"])
+    return pa.concat_tables(clusters).sort_by(order), pa.concat_tables(centroids).combine_chunks(), compared, report
 
 
 def cluster_kernels(kernels: np.ndarray, k: int, *, restarts: int, seed: int) -> Clustering:
-    """Cluster kernels of one size with k-means; more than 50,000 are polished from the best start on a sample.
+    """Cluster kernels of one size with k-means; of more than 50,000, a sample's best solutions go on over all of them.
 
     Parameters
     ----------
-    kernels : ndarray of float64, shape (n, h, w)
-        Normalised, n at least `k`.
+    kernels : ndarray of float32 or float64, shape (n, h, w)
+        Normalised, n at least `k`. Millions in float32 need about as much memory again.
     k : int
         Number of clusters; fewer come back where fewer kernels are distinct.
     restarts : int
@@ -133,20 +149,16 @@ def cluster_kernels(kernels: np.ndarray, k: int, *, restarts: int, seed: int) ->
         Of the starts and of the sample.
     """
     points = kernels.reshape(len(kernels), -1)
-    if len(points) > _FITTED:
-        drawn = _draw(points, _FITTED, seed)
-        start = KMeans(k, n_init=restarts, random_state=seed).fit(drawn).cluster_centers_
-        labels = KMeans(k, init=start, n_init=1).fit(points).labels_
-    else:
-        labels = KMeans(k, n_init=restarts, random_state=seed).fit(points).labels_
-    _, labels, counts = np.unique(labels, return_inverse=True, return_counts=True)
-    # means by our own fixed order of addition: scikit-learn's last bits depend on its threads
-    centroids = np.stack([points[labels == cluster].mean(axis=0) for cluster in range(len(counts))])
-    order = np.lexsort((*centroids.T[::-1], -counts))
-    labels = np.argsort(order)[labels]
-    centroids = centroids[order]
-    distance = np.linalg.norm(points - centroids[labels], axis=1)
-    return Clustering(labels, distance, centroids.reshape(-1, *kernels.shape[1:]), counts[order])
+    if len(points) <= _FITTED:
+        return _clustering(kernels, _restarts(points, k, restarts, seed)[0].labels_)
+    starts = _restarts(_draw(points, _FITTED, seed), k, restarts, seed)[:_STARTS]
+    # without a tolerance, for scikit-learn's needs the variances, and they one more copy of the points
+    polished = (
+        KMeans(k, init=start.cluster_centers_, n_init=1, max_iter=_PASSES, tol=0).fit(points).labels_
+        for start in starts
+    )
+    # by our own inertia: scikit-learn adds millions of float32 distances in float32
+    return min((_clustering(kernels, labels) for labels in polished), key=lambda found: found.inertia)
 
 
 def name_centroids(centroids: np.ndarray, threshold: float) -> tuple[list[str], np.ndarray, np.ndarray]:
@@ -188,8 +200,8 @@ def mean_silhouettes(points: np.ndarray, labellings: Sequence[np.ndarray]) -> li
     squares = (points**2).sum(axis=1)
     members = [np.eye(labels.max() + 1)[labels] for labels in labellings]
     totals = [0.0 for _ in labellings]
-    for start in range(0, len(points), _CHUNK):
-        part = slice(start, start + _CHUNK)
+    for start in range(0, len(points), _DISTANCES):
+        part = slice(start, start + _DISTANCES)
         distance = squares[part, None] + squares - 2 * (points[part] @ points.T)
         np.sqrt(np.maximum(distance, 0.0, out=distance), out=distance)
         np.fill_diagonal(distance[:, part], 0.0)
@@ -199,6 +211,34 @@ def mean_silhouettes(points: np.ndarray, labellings: Sequence[np.ndarray]) -> li
         float(total / len(points)) if member.shape[1] > 1 else -1.0
         for total, member in zip(totals, members, strict=True)
     ]
+
+
+def stability(labellings: Sequence[np.ndarray]) -> float:
+    """How well several clusterings of the same points agree: the mean adjusted Rand index of all pairs of them.
+
+    Parameters
+    ----------
+    labellings : sequence of ndarray of int, shape (n,)
+        Each numbers its clusters from 0.
+
+    Returns
+    -------
+    float
+        1 where all are the same but for the numbers, about 0 where they agree no more than by chance; NaN for less than two.
+    """
+    if len(labellings) < 2:
+        return float("nan")
+    members = [np.eye(labels.max() + 1)[labels] for labels in labellings]
+    first = np.cumsum([0, *(one.shape[1] for one in members[:-1])])
+    shared = np.hstack(members).T @ np.hstack(members)  # points in both of two clusters, for all labellings at once
+    squares = np.add.reduceat(np.add.reduceat(shared**2, first, axis=0), first, axis=1)
+    n = len(labellings[0])
+    together = squares - n  # ordered pairs of points in one cluster of both labellings; on the diagonal, of one
+    own = np.diag(together)
+    expected = own[:, None] * (own / (n * (n - 1)))
+    largest = (own[:, None] + own) / 2
+    index = np.divide(together - expected, largest - expected, out=np.ones_like(expected), where=largest > expected)
+    return float(index[np.triu_indices(len(labellings), 1)].mean())
 
 
 def _silhouettes(distance: np.ndarray, labels: np.ndarray, members: np.ndarray) -> np.ndarray:
@@ -215,14 +255,59 @@ def _silhouettes(distance: np.ndarray, labels: np.ndarray, members: np.ndarray) 
     return np.divide(between - within, larger, out=np.zeros(len(labels)), where=defined)
 
 
-def _silhouettes_by_number(
-    kernels: np.ndarray, free_range: tuple[int, int], restarts: int, seed: int, sample: int
-) -> dict[int, float]:
-    """Mean silhouette of each number of clusters in `free_range`, on at most `sample` kernels."""
-    drawn = _draw(kernels, sample, seed)
-    numbers = range(free_range[0], free_range[1] + 1)
-    labellings = [cluster_kernels(drawn, number, restarts=restarts, seed=seed).labels for number in numbers]
-    return dict(zip(numbers, mean_silhouettes(drawn.reshape(len(drawn), -1), labellings), strict=True))
+def _compare_numbers(
+    kernels: np.ndarray, k: int, free_range: tuple[int, int], *, restarts: int, seed: int, sample: int
+) -> list[dict[str, Any]]:
+    """How `k` and each number of `free_range` do on at most `sample` kernels: rows of a table of schema "choices"."""
+    drawn = _draw(kernels, sample, seed).astype(np.float64, copy=False)
+    points = drawn.reshape(len(drawn), -1)
+    free = range(free_range[0], free_range[1] + 1)
+    numbers = sorted({k, *free})
+    fits = [_restarts(points, number, restarts, seed) for number in numbers]
+    best = [_clustering(drawn, of_number[0].labels_) for of_number in fits]
+    silhouettes = dict(zip(numbers, mean_silhouettes(points, [one.labels for one in best]), strict=True))
+    chosen = max(free, key=lambda number: silhouettes[number])
+    return [
+        {
+            "kernels": len(drawn),
+            "clusters": number,
+            "inertia": found.inertia,
+            "silhouette": silhouettes[number],
+            "stability": stability([fit.labels_ for fit in of_number]),
+            "chosen": number == chosen,
+            "declared": number == k,
+        }
+        for number, of_number, found in zip(numbers, fits, best, strict=True)
+    ]
+
+
+def _restarts(points: np.ndarray, k: int, restarts: int, seed: int) -> list[KMeans]:
+    """Run k-means from each of several k-means++ starts on points (n, d); sorted by inertia, the best first."""
+    random = np.random.RandomState(seed)  # noqa: NPY002 (scikit-learn takes no Generator)
+    return sorted((KMeans(k, n_init=1, random_state=random).fit(points) for _ in range(restarts)), key=_inertia)
+
+
+def _inertia(fit: KMeans) -> float:
+    return float(fit.inertia_)
+
+
+def _clustering(kernels: np.ndarray, labels: np.ndarray) -> Clustering:
+    """Sort clusters by count, the largest first, and take means and distances, in chunks of float64.
+
+    The means are added in our own fixed order, for the last bits of scikit-learn's depend on its threads.
+    """
+    points = kernels.reshape(len(kernels), -1)
+    parts = [slice(start, start + _CHUNK) for start in range(0, len(points), _CHUNK)]
+    _, labels, counts = np.unique(labels, return_inverse=True, return_counts=True)
+    centroids = np.zeros((len(counts), points.shape[1]))
+    for part in parts:
+        for cluster in range(len(counts)):
+            centroids[cluster] += points[part][labels[part] == cluster].sum(axis=0, dtype=np.float64)
+    centroids /= counts[:, None]
+    order = np.lexsort((*centroids.T[::-1], -counts))
+    labels, centroids = np.argsort(order)[labels], centroids[order]
+    distance = np.concatenate([np.linalg.norm(points[part] - centroids[labels[part]], axis=1) for part in parts])
+    return Clustering(labels, distance, centroids.reshape(-1, *kernels.shape[1:]), counts[order])
 
 
 def _draw(values: np.ndarray, n: int, seed: int) -> np.ndarray:
@@ -235,11 +320,9 @@ def _draw(values: np.ndarray, n: int, seed: int) -> np.ndarray:
 def _groups(bank: pa.Table) -> Iterator[tuple[str, int, int, np.ndarray, np.ndarray]]:
     """Yield each kind and size of a bank: kind, height, width, row numbers (n,) and kernels (n, height, width)."""
     for kind in sorted(bank["kind"].unique().to_pylist()):
-        of_kind = np.flatnonzero(pc.equal(bank["kind"], kind).to_numpy(zero_copy_only=False))
-        part = bank.take(pa.array(of_kind))
-        for height, width in kernel_sizes(part):
-            rows, kernels = kernels_of(part, height, width)
-            yield kind, height, width, of_kind[rows], kernels
+        of_kind = bank.select(["kernel_height", "kernel_width"]).filter(pc.equal(bank["kind"], kind))
+        for height, width in kernel_sizes(of_kind):
+            yield kind, height, width, *kernels_of(bank, height, width, kind)
 
 
 def _clusters_table(

@@ -65,6 +65,19 @@ SCHEMAS: dict[str, pa.Schema] = {
         gamma=pa.float64(),
         taps=_TAPS,
     ),
+    "choices": _schema(
+        model=pa.string(),
+        kind=pa.string(),
+        kernel_height=pa.int16(),
+        kernel_width=pa.int16(),
+        kernels=pa.int64(),
+        clusters=pa.int16(),
+        inertia=pa.float64(),
+        silhouette=pa.float64(),
+        stability=pa.float64(),
+        chosen=pa.bool_(),
+        declared=pa.bool_(),
+    ),
     "fits": _schema(
         row=pa.int64(),
         **_KERNEL,
@@ -99,6 +112,29 @@ SCHEMAS: dict[str, pa.Schema] = {
         l1=pa.float64(),
         l2=pa.float64(),
         cosine=pa.float64(),
+    ),
+    "matches": _schema(
+        row=pa.int64(),
+        **_KERNEL,
+        best=pa.string(),
+        cosine=pa.float64(),
+        amplitude=pa.float64(),
+        bias=pa.float64(),
+        gamma=pa.float64(),
+        sigma_u=pa.float64(),
+        sigma_v=pa.float64(),
+        orientation=pa.float64(),
+        offset_x=pa.float64(),
+        offset_y=pa.float64(),
+        cosine_dog=pa.float64(),
+        cosine_gaussian=pa.float64(),
+        cosine_gaussian_derivative_1=pa.float64(),
+        cosine_gaussian_derivative_2=pa.float64(),
+        null_cosine=pa.float64(),
+        null_cosine_dog=pa.float64(),
+        null_cosine_gaussian=pa.float64(),
+        null_cosine_gaussian_derivative_1=pa.float64(),
+        null_cosine_gaussian_derivative_2=pa.float64(),
     ),
     "history": _schema(
         **_RUN,
@@ -170,6 +206,30 @@ SCHEMAS: dict[str, pa.Schema] = {
         inhibitory_share=pa.float64(),
         other_share=pa.float64(),
     ),
+    "explained": _schema(
+        model=pa.string(),
+        kind=pa.string(),
+        role=pa.string(),
+        trained_on=pa.string(),
+        kernel_height=pa.int16(),
+        kernel_width=pa.int16(),
+        kernels=pa.int64(),
+        layers=pa.int32(),
+        explained=pa.float64(),
+        low=pa.float64(),
+        high=pa.float64(),
+        null_explained=pa.float64(),
+        dog=pa.float64(),
+        gaussian=pa.float64(),
+        gaussian_derivative_1=pa.float64(),
+        gaussian_derivative_2=pa.float64(),
+        null_dog=pa.float64(),
+        best_dog=pa.float64(),
+        best_gaussian=pa.float64(),
+        best_gaussian_derivative_1=pa.float64(),
+        best_gaussian_derivative_2=pa.float64(),
+        offset=pa.float64(),
+    ),
     "verdicts": _schema(
         claim=pa.string(),
         paper=pa.string(),
@@ -230,8 +290,8 @@ def read_table(path: str | Path, name: str, columns: Sequence[str] | None = None
         ) from None
 
 
-def kernels_of(table: pa.Table, height: int, width: int) -> tuple[np.ndarray, np.ndarray]:
-    """Take the kernels of one size out of a bank (or centroid) table.
+def kernels_of(table: pa.Table, height: int, width: int, kind: str | None = None) -> tuple[np.ndarray, np.ndarray]:
+    """Take the kernels of one size, and of one kind where it is given, out of a bank (or centroid) table.
 
     Returns
     -------
@@ -241,6 +301,8 @@ def kernels_of(table: pa.Table, height: int, width: int) -> tuple[np.ndarray, np
         Their taps.
     """
     chosen = pc.and_(pc.equal(table["kernel_height"], height), pc.equal(table["kernel_width"], width))
+    if kind is not None:
+        chosen = pc.and_(chosen, pc.equal(table["kind"], kind))
     rows = np.flatnonzero(chosen.to_numpy(zero_copy_only=False))
     taps = table["taps"].take(pa.array(rows)).combine_chunks()
     return rows, taps.flatten().to_numpy(zero_copy_only=False).reshape(-1, height, width)

@@ -70,6 +70,10 @@ def library(*modules):
 
 
 DOG = [f"receptive_fields/{module}" for module in ("__init__", "banks", "difference_of_gaussians", "normalisation")]
+MATCHES = [
+    *DOG,
+    *(f"receptive_fields/{module}" for module in ("fitting", "gaussians", "matches", "models", "scale_space")),
+]
 SCALE_SPACE = [f"receptive_fields/{module}" for module in ("__init__", "master_key", "scale_space")]
 INITIALISATIONS = [
     f"initialisations/{module}" for module in ("__init__", "apply", "borrowed", "noise", "receptive", "registry")

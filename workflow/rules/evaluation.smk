@@ -48,9 +48,31 @@ rule structure:
         mem_mb=2000,
         runtime=10,
     params:
-        models=lambda w, input: structure_models(input.fits, input.centroids),
+        models=lambda w, input: described_models(fits=input.fits, centroids=input.centroids),
     shell:
         "python -m neural_echos --log {log:q} structure {params.models:q} --output {output:q}"
+
+
+rule explained:
+    """Measure how much of their kernels' variance receptive-field models explain in all banks."""
+    input:
+        matches=expand("<results>/matches/{model}.parquet", model=MODELS),
+        code=library("evaluation", *DOG),
+    output:
+        "<results>/evaluation/explained.parquet",
+    log:
+        "<logs>/explained.log",
+    benchmark:
+        "<benchmarks>/explained.tsv"
+    conda:
+        CONDA
+    resources:
+        mem_mb=8000,
+        runtime=30,
+    params:
+        models=lambda w, input: described_models(matches=input.matches),
+    shell:
+        "python -m neural_echos --log {log:q} explained {params.models:q} --output {output:q}"
 
 
 rule verdicts:

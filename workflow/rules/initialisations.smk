@@ -14,7 +14,7 @@ for job, dataset, architecture, lenders in initialise_jobs():
         input:
             data=f"<results>/datasets/{dataset}.safetensors",
             borrowed=borrowed_files(cell_initialisations(dataset, architecture, lenders)),
-            code=library("kernels", *DOG, *INITIALISATIONS, *ARCHITECTURES),
+            code=library("kernels", *MATCHES, *INITIALISATIONS, *ARCHITECTURES),
         output:
             weights=expand(
                 f"<results>/initial/{dataset}/{architecture}/{{initialisation}}/seed{{seed}}.safetensors",
@@ -57,7 +57,7 @@ rule signals:
     input:
         data=f"<results>/datasets/{config['signals']['dataset']}.safetensors",
         borrowed=borrowed_files(signal_initialisations()),
-        code=library("signals", "kernels", *DOG, *INITIALISATIONS, *ARCHITECTURES),
+        code=library("signals", "kernels", *MATCHES, *INITIALISATIONS, *ARCHITECTURES),
     output:
         "<results>/signals/{architecture}.parquet",
     log:

@@ -95,20 +95,13 @@ def run_folders():
     return [f"<results>/runs/{'/'.join(cell)}/seed{seed}" for cell in CELLS for seed in SEEDS]
 
 
-def structure_models(fits, centroids):
-    """What the structure measure needs to know of each bank."""
-    return json.dumps(
-        [
-            {
-                "model": name,
-                "role": MODELS[name]["role"],
-                "trained_on": MODELS[name]["trained_on"],
-                "fits": fit,
-                "centroids": centroid,
-            }
-            for name, fit, centroid in zip(MODELS, fits, centroids)
-        ]
-    )
+def described_models(**files):
+    """What a measure over all banks needs to know of each: its name and role, and its file of every kind."""
+    entries = [
+        {key: MODELS[name][key] for key in ("role", "trained_on")} | {kind: files[kind][place] for kind in files}
+        for place, name in enumerate(MODELS)
+    ]
+    return json.dumps([{"model": name} | entry for name, entry in zip(MODELS, entries)])
 
 
 def filters_file(wildcards):
@@ -135,11 +128,13 @@ def artifact_inputs(wildcards):
         "clusters": "clusters/{model}",
         "centroids": "clusters/{model}.centroids",
         "fits": "fits/{model}",
+        "matches": "matches/{model}",
     }
     single = {
         "runs": "evaluation/runs",
         "history": "evaluation/histories",
         "structure": "evaluation/structure",
+        "explained": "evaluation/explained",
         "spread": "scale_space/spread",
         "scales": "scale_space/scales",
         "verdicts": "verdicts",

@@ -29,6 +29,28 @@ rule fit:
         " --output {output:q}"
 
 
+rule match:
+    """Fit the Difference of Gaussians, the Gaussian and its derivatives to a bank, and to the same kernels with shuffled taps."""
+    input:
+        bank="<results>/banks/{model}.parquet",
+        code=library(*MATCHES),
+    output:
+        "<results>/matches/{model}.parquet",
+    log:
+        "<logs>/match/{model}.log",
+    benchmark:
+        "<benchmarks>/match/{model}.tsv"
+    conda:
+        CONDA
+    resources:
+        mem_mb=4000,
+        runtime=120,
+    params:
+        seed=config["seed"],
+    shell:
+        "python -m neural_echos --log {log:q} match {input.bank:q} --seed {params.seed} --output {output:q}"
+
+
 rule scales:
     """Measure the spread of the eight master key filters, and fit the scales of their ideal models by every method."""
     input:

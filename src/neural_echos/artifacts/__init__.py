@@ -17,6 +17,7 @@ from neural_echos.artifacts.figures import (
     regular_kernels_as_control,
     training_curves,
 )
+from neural_echos.artifacts.fits import explained_variance_table, fit_distributions
 from neural_echos.artifacts.initialisations import initialisation_signals
 from neural_echos.artifacts.scale_space import filters_beside_ideals, scales_table, spread_table
 from neural_echos.artifacts.sheets import contact_sheet
@@ -33,7 +34,9 @@ __all__ = [
     "contact_sheet",
     "dog_kernels_by_ratio",
     "dog_profile",
+    "explained_variance_table",
     "filters_beside_ideals",
+    "fit_distributions",
     "gain_by_kernel_size",
     "initialisation_signals",
     "kernel_samples",

@@ -85,6 +85,7 @@ class Artifact:
 
     def save_figure(self, path: Path) -> None:
         """Write a figure in the format of the path's suffix, without a date."""
+        assert isinstance(self.content, Figure)
         suffix = path.suffix.lstrip(".")
         with atomic_path(path) as temporary:
             self.content.savefig(temporary, format=suffix, metadata=_UNDATED[suffix])

@@ -17,6 +17,7 @@ from neural_echos.receptive_fields.difference_of_gaussians import (
 from neural_echos.receptive_fields.fitting import Fit, fit
 from neural_echos.receptive_fields.gaussians import gaussian, gaussian_derivative
 from neural_echos.receptive_fields.master_key import fit_scales, measure_filters, read_filters
+from neural_echos.receptive_fields.matches import MATCHED, match_bank
 from neural_echos.receptive_fields.models import MODELS, Model
 from neural_echos.receptive_fields.normalisation import center_norm
 from neural_echos.receptive_fields.scale_space import (
@@ -34,6 +35,7 @@ from neural_echos.receptive_fields.scale_space import (
 
 __all__ = [
     "IDEALS",
+    "MATCHED",
     "MODELS",
     "DogFit",
     "DogParameters",
@@ -61,6 +63,7 @@ __all__ = [
     "has_dog",
     "ideal",
     "laplacian",
+    "match_bank",
     "measure_filters",
     "monomial_response",
     "normalise_filter",

@@ -22,13 +22,15 @@ from neural_echos.receptive_fields.normalisation import CONSTANT, norms
 
 _CHUNK = 2048  # kernels fitted at a time
 _BLOCK = 128  # kernels scored, or climbed with, at a time: what they need stays in the processor's cache
-_CANDIDATES, _ALIKE = 48, 0.8
-_SURE = 0.85  # a cosine beyond which the first search is believed
-_STARTS, _ROUNDS, _KEPT, _LAST = 8, 3, 2, 60  # otherwise so many starts get so many Newton steps, and so many of them the last
+_SURE = 0.97  # a cosine beyond which the first start is believed
+_STARTS = 8  # further ones, where it is not
+_CANDIDATES, _ALIKE = 48, 0.8  # these are chosen among so many templates, no two of which have a larger cosine
+_FIRST, _MORE, _LAST = 6, 3, 60  # Newton steps of the first start, of the further ones, and at most of the best of both
+_KEPT = 2  # further starts that are among the best
 _DAMPING = 1e-2  # of the first step, in units of the templates' own metric
 _FLOOR = 1e-2  # least curvature that a step believes, in the same units
 _REACH = 0.7  # longest step in any parameter
-_GAIN = 1e-9  # of ln |cos|: a smaller one ends the climb
+_GAIN = 1e-9  # of ln |cos|: a smaller one ends the climb, which closes in quadratically
 _STILL = 1e-7  # a refused step that is shorter ends it, too
 _DIFFERENCE = 1e-4  # step of numeric slopes
 _AT_BOUND = 1e-9  # how close to its bound a parameter lies on it, relative to the range
@@ -171,9 +173,7 @@ def _fit_chunk(kernels: np.ndarray, model: Model) -> Fit:
         parameters, amplitude = model.canonical(parameters, amplitude)
     undefined = np.where(constant, np.nan, 1.0)
     parameters = {name: values * undefined for name, values in parameters.items()}
-    return Fit(
-        model.name, parameters, amplitude, bias, residual * undefined, cosine, _bounds_met(parameters, ranges)
-    )
+    return Fit(model.name, parameters, amplitude, bias, residual * undefined, cosine, _bounds_met(parameters, ranges))
 
 
 def _bounds_met(parameters: Values, ranges: dict[str, Range]) -> dict[str, np.ndarray]:
@@ -186,53 +186,50 @@ def _bounds_met(parameters: Values, ranges: dict[str, Range]) -> dict[str, np.nd
 
 def _search(model: Model, height: int, width: int, taps: np.ndarray) -> np.ndarray:
     """Steps of the largest |cosine| that is found, (p, n), for centred kernels of unit norm, (n, h·w)."""
-    steps, value = _ascend(model, height, width, taps, starts=1)
-    doubtful = np.flatnonzero(~(value > np.log(_SURE)))
-    if len(doubtful):
-        others, found = _ascend(model, height, width, taps[doubtful], starts=_STARTS)
-        better = ~(value[doubtful] >= found)
-        steps[:, doubtful[better]] = others[:, better]
-    return steps
-
-
-def _ascend(
-    model: Model, height: int, width: int, taps: np.ndarray, *, starts: int
-) -> tuple[np.ndarray, np.ndarray]:
-    """Climb from the best places of a dictionary, a fine one where there are several: steps, (p, n), and ln |cos|, (n,)."""
-    grid, templates = _dictionary(model, height, width, fine=starts > 1)
     low, high = _step_bounds(model, height, width)
     slopes = partial(model.slopes or partial(_differences, model), height, width)
-    steps = np.concatenate(
-        [_best_places(taps[at : at + _BLOCK], grid, templates, starts) for at in range(0, len(taps), _BLOCK)], axis=1
-    )
-    for kept, rounds in ((min(_KEPT, starts), _ROUNDS), (1, _LAST))[starts == 1 :]:
-        each = np.repeat(taps, steps.shape[2], axis=0)
-        climbed, value = _climb(slopes, steps.reshape(len(steps), -1), each, low, high, rounds)
-        value = value.reshape(len(taps), -1)
-        rank = np.argsort(-value, axis=1, kind="stable")[:, :kept]
-        steps = np.take_along_axis(climbed.reshape(steps.shape), rank[None], 2)
-    return steps[:, :, 0], np.take_along_axis(value, rank, 1)[:, 0]
+    steps = _starts(model, height, width, taps, count=1)[:, :, 0]
+    steps, value = _climb(slopes, steps, taps, low, high, _FIRST)
+    doubtful = np.flatnonzero(~(value > np.log(_SURE)))
+    rivals = _starts(model, height, width, taps[doubtful], count=_STARTS)
+    owner = np.repeat(doubtful, rivals.shape[2])
+    rivals, found = _climb(slopes, rivals.reshape(len(rivals), -1), taps[owner], low, high, _MORE)
+    best = np.argsort(-found.reshape(len(doubtful), -1), axis=1, kind="stable")[:, :_KEPT]
+    kept = (best + np.arange(len(best))[:, None] * _STARTS).ravel()
+    owner = np.concatenate([np.arange(len(taps)), owner[kept]])
+    steps, value = _climb(slopes, np.concatenate([steps, rivals[:, kept]], axis=1), taps[owner], low, high, _LAST)
+    order = np.lexsort((-value, owner))
+    return steps[:, order[np.searchsorted(owner[order], np.arange(len(taps)))]]
 
 
-def _best_places(taps: np.ndarray, grid: np.ndarray, templates: np.ndarray, count: int) -> np.ndarray:
-    """Steps of the best template, and of the next best ones that are unlike those before, (p, n, count)."""
-    scores = taps.astype(np.float32) @ templates.T
-    scores = np.abs(scores, out=scores).reshape(len(taps), -1, grid.shape[2])
-    best = scores.max(axis=1)
-    place = np.argpartition(-best, min(_CANDIDATES, best.shape[1]) - 1, axis=1)[:, :_CANDIDATES] if count > 1 else best.argmax(axis=1)[:, None]
-    shape = np.take_along_axis(scores, place[:, None], 2).argmax(axis=1)
-    steps = grid[:, shape, place]
-    if count == 1:
-        return steps
-    score = np.take_along_axis(best, place, 1)
-    candidates = templates.reshape(*grid.shape[1:], -1)[shape, place]
-    alike = np.abs(candidates @ candidates.transpose(0, 2, 1)) > _ALIKE
-    chosen = np.empty((len(taps), count), dtype=np.intp)
-    row = np.arange(len(taps))
+def _starts(model: Model, height: int, width: int, taps: np.ndarray, *, count: int) -> np.ndarray:
+    """Steps of the best template, and of the next best that are unlike those before, (p, n, count).
+
+    Several are sought in the fine dictionary, and among the templates that are the best at their place.
+    """
+    grid, templates = _dictionary(model, height, width, fine=count > 1)
+    found = [np.empty((len(grid), 0, count))]
+    for at in range(0, len(taps), _BLOCK):
+        scores = taps[at : at + _BLOCK].astype(np.float32) @ templates.T
+        scores = np.abs(scores, out=scores).reshape(len(scores), -1, grid.shape[2])
+        best = scores.max(axis=1)
+        candidates = 1 if count == 1 else min(_CANDIDATES, best.shape[1])
+        place = np.argpartition(-best, candidates - 1, axis=1)[:, :candidates]
+        shape = np.take_along_axis(scores, place[:, None], 2).argmax(axis=1)
+        score = np.take_along_axis(best, place, 1)
+        chosen = _unlike(score, templates.reshape(*grid.shape[1:], -1)[shape, place], count)
+        found.append(np.take_along_axis(grid[:, shape, place], chosen[None], 2))
+    return np.concatenate(found, axis=1)
+
+
+def _unlike(score: np.ndarray, templates: np.ndarray, count: int) -> np.ndarray:
+    """Of candidates (n, m) with templates (n, m, h·w), the best one, then the best that is unlike it, …: (n, count)."""
+    alike = np.abs(templates @ templates.transpose(0, 2, 1)) > _ALIKE
+    chosen = np.empty((len(score), count), dtype=np.intp)
     for start in range(count):
         chosen[:, start] = score.argmax(axis=1)
-        score = score - 2 * alike[row, chosen[:, start]]
-    return np.take_along_axis(steps, chosen[None], 2)
+        score = score - 2 * alike[np.arange(len(score)), chosen[:, start]]
+    return chosen
 
 
 def _parameters(model: Model, height: int, width: int, steps: np.ndarray) -> Values:
@@ -311,8 +308,10 @@ def _newton(
 def _step_bounds(model: Model, height: int, width: int) -> tuple[np.ndarray, np.ndarray]:
     """Bounds of a model's steps, (p, 1) each."""
     ranges = model.ranges(height, width).values()
-    low, high = ([_STEPS[one.steps_in][0](bound) for one, bound in pairs] for pairs in (
-        [(one, one.low) for one in ranges], [(one, one.high) for one in ranges]))
+    low, high = (
+        [_STEPS[one.steps_in][0](bound) for one, bound in pairs]
+        for pairs in ([(one, one.low) for one in ranges], [(one, one.high) for one in ranges])
+    )
     return np.array(low)[:, None], np.array(high)[:, None]
 
 
@@ -320,8 +319,8 @@ def _step_bounds(model: Model, height: int, width: int) -> tuple[np.ndarray, np.
 def _dictionary(model: Model, height: int, width: int, *, fine: bool) -> tuple[np.ndarray, np.ndarray]:
     """What is searched first: steps, (p, shapes, places), and centred templates of unit norm, (shapes · places, h·w), float32.
 
-    A place is a choice of the last two parameters, twice as dense in a fine dictionary; starts are at different places. A
-    shape is a choice of the others; those with the same templates are left out.
+    A place is a choice of the last three parameters, the last two twice as dense in a fine dictionary; a shape is one of
+    the others.
     """
     ranges = model.ranges(height, width)
     first = [np.array(one.first) for one in ranges.values()]
@@ -330,10 +329,8 @@ def _dictionary(model: Model, height: int, width: int, *, fine: bool) -> tuple[n
     values = np.array(list(itertools.product(*first))).T
     places = math.prod(len(row) for row in first[-3:])
     templates = _unit(model((height, width), **dict(zip(ranges, values, strict=True))))
-    templates = templates.reshape(-1, places * height * width).astype(np.float32)
-    shapes = np.sort(np.unique(templates.round(6), axis=0, return_index=True)[1])
     steps = np.stack([_STEPS[one.steps_in][0](row) for one, row in zip(ranges.values(), values, strict=True)])
-    return steps.reshape(len(steps), -1, places)[:, shapes], templates[shapes].reshape(-1, height * width)
+    return steps.reshape(len(steps), -1, places), templates.astype(np.float32)
 
 
 def _unit(kernels: np.ndarray) -> np.ndarray:
@@ -356,9 +353,7 @@ def _differences(
     middle = np.clip(steps, low + 2 * h, high - 2 * h)
     at = middle + shifts[:, :, None]
     at = np.concatenate([steps[None], at])
-    parameters = {
-        name: _STEPS[one.steps_in][1](at[:, i]) for i, (name, one) in enumerate(ranges.items())
-    }
+    parameters = {name: _STEPS[one.steps_in][1](at[:, i]) for i, (name, one) in enumerate(ranges.items())}
     templates = _unit(model((height, width), **parameters))
     value = np.log(np.abs(np.einsum("snd,nd->sn", templates, taps)))
     exact, centre, up, down = value[0], value[1], value[2 : 2 + count], value[2 + count : 2 + 2 * count]

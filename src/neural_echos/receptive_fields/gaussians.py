@@ -18,7 +18,10 @@ from neural_echos.errors import EchosError
 Size = int | tuple[int, int]
 _FAR = -200.0  # exponents below are cut off there, for sums of squares that underflow are slow
 _PAIRS = np.array([[0, 1, 2], [1, 3, 4], [2, 4, 5]])  # places of (1, p, q)ᵀ(1, p, q) in (1, p, q, p², pq, q²)
-_BLOCKS = np.array([[0, 1], [1, 2]]).repeat(3, 0).repeat(3, 1), np.tile(_PAIRS, (2, 2))  # the same under T_pp, T_pq, T_qq
+_BLOCKS = (
+    np.array([[0, 1], [1, 2]]).repeat(3, 0).repeat(3, 1),
+    np.tile(_PAIRS, (2, 2)),
+)  # the same under T_pp, T_pq, T_qq
 
 
 def gaussian(
@@ -113,7 +116,7 @@ def gaussian_derivative(
 def slopes(
     order: int, height: int, width: int, steps: np.ndarray, kernels: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """ln |cos| between kernels and Gaussian derivatives, both centred, with its slopes; see `models.Slopes`.
+    """Ln |cos| between kernels and Gaussian derivatives, both centred, with its slopes; see `models.Slopes`.
 
     `steps` are ln σ_u, ln σ_v, θ, o_x, o_y. Every slope of a template T = He_order(p) G in them is a combination, given by
     the chain rule, of six functions, T_p and T_q times 1, p and q; every second slope is one of T_pp, T_pq and T_qq

@@ -26,8 +26,12 @@ Values = dict[str, np.ndarray]
 # centred templates (n,), its gradient (p, n), its Hessian (p, p, n), and the Gram matrix (p, p, n) of the slopes of the
 # templates at unit norm.
 Slopes = Callable[[int, int, np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]]
-_LEAST_SIGMA = (0.35, 0.5, 0.6)  # by order; see `fit`
-_SIGMAS = ((0.35, 0.6, 1.0, 1.8, 3.5), (0.5, 0.7, 1.0, 1.8, 3.5), (0.6, 1.0, 1.8, 3.5))
+_ALONG = (
+    (0.35, 0.6, 1.0, 1.8, 3.5),
+    (0.5, 0.8, 1.3, 2.1, 3.5),
+    (0.6, 1.0, 1.7, 3.0),
+)  # σ_u by order; least first, see `fit`
+_ACROSS = ((0.35, 0.6, 1.0, 1.8, 3.5), (0.5, 0.9, 1.6, 3.0), (0.5, 0.9, 1.6, 3.0))  # σ_v by order
 _PLACES = 9  # offsets per axis of the fit's first search, at most
 
 
@@ -104,9 +108,9 @@ def model_named(name: str) -> Model:
 def _gaussian_ranges(order: int, height: int, width: int) -> dict[str, Range]:
     side = float(max(height, width))
     return {
-        "sigma_u": Range(_LEAST_SIGMA[order], side, _SIGMAS[order], "log"),
-        "sigma_v": Range(_LEAST_SIGMA[0], side, _SIGMAS[0], "log"),
-        "orientation": Range(-math.inf, math.inf, tuple(np.arange(8) * math.pi / 8)),
+        "sigma_u": Range(_ALONG[order][0], side, _ALONG[order], "log"),
+        "sigma_v": Range(_ACROSS[order][0], side, _ACROSS[order], "log"),
+        "orientation": Range(-math.inf, math.inf, tuple(np.arange(8 if order else 4) * math.pi / 8)),
         "offset_x": _offset_range(width),
         "offset_y": _offset_range(height),
     }

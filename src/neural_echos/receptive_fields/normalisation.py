@@ -1,30 +1,41 @@
 """Which kernels can be looked at, and the papers' normalisation of them."""
 
 import numpy as np
+from numpy.typing import DTypeLike
 
 ZERO = 1e-4  # the papers' loader drops a kernel whose taps are all this small
 CONSTANT = 1e-6  # a kernel whose norm falls by this factor when centred is constant up to float32 rounding
+_CHUNK = 65_536  # kernels that are held in float64 at a time
 
 
-def center_norm(kernels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def center_norm(kernels: np.ndarray, dtype: DTypeLike = np.float64) -> tuple[np.ndarray, np.ndarray]:
     """Normalise kernels as the papers' loader does: drop the unusable, subtract the mean, divide by the L2 norm.
 
     Parameters
     ----------
     kernels : ndarray of float, shape (n, h, w)
+    dtype : dtype
+        Of the result; the computation is in float64, in chunks, so that float32 saves half of the memory of millions.
 
     Returns
     -------
-    normalised : ndarray of float64, shape (m, h, w)
+    normalised : ndarray of `dtype`, shape (m, h, w)
         The kernels kept, in order: zero mean, unit norm.
     kept : ndarray of bool, shape (n,)
         False where a tap is not finite, where all |taps| ≤ 1e-4, and where the kernel is constant.
     """
-    finite, varied = usable(kernels)
-    kept = finite & varied
-    centred = kernels[kept].astype(np.float64)
-    centred -= centred.mean(axis=(1, 2), keepdims=True)
-    return centred / np.linalg.norm(centred, axis=(1, 2))[:, None, None], kept
+    normalised, kept = np.empty(kernels.shape, dtype), np.empty(len(kernels), bool)
+    found = 0
+    for start in range(0, len(kernels), _CHUNK):
+        part = kernels[start : start + _CHUNK]
+        finite, varied = usable(part)
+        kept[start : start + _CHUNK] = finite & varied
+        centred = part[finite & varied].astype(np.float64)
+        centred -= centred.mean(axis=(1, 2), keepdims=True)
+        length = np.linalg.norm(centred, axis=(1, 2))[:, None, None]
+        np.divide(centred, length, out=normalised[found : found + len(centred)], casting="same_kind")
+        found += len(centred)
+    return normalised[:found], kept
 
 
 def usable(kernels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

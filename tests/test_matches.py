@@ -1,0 +1,87 @@
+"""Matches: the best of four receptive-field models per kernel, its null, and what is explained of a bank."""
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from neural_echos.evaluation import explained
+from neural_echos.receptive_fields import MATCHED, dog, fit_bank, gaussian, gaussian_derivative, match_bank
+from neural_echos.tables import write_table
+from test_receptive_fields import make_bank
+
+
+def planted(k: int, n: int, seed: int) -> dict[str, np.ndarray]:
+    """Noisy kernels (n, k, k) of each model."""
+    rng = np.random.default_rng(seed)
+    sigma, across = rng.uniform(0.8, 1.3, (2, n))
+    angle, (right, up) = rng.uniform(0, np.pi, n), rng.uniform(-0.8, 0.8, (2, n))
+    places = {"orientation": angle, "offset_x": right, "offset_y": up}
+    clean = {
+        "dog": dog(k, rng.uniform(0.35, 0.5, n), rng.choice([-1, 1], n)),
+        "gaussian": gaussian(k, 2.2 * sigma, 0.5 * across, **places),
+        "gaussian_derivative_1": gaussian_derivative(k, 1, sigma, 1.3 * across, **places),
+        "gaussian_derivative_2": gaussian_derivative(k, 2, sigma, 1.3 * across, **places),
+    }
+    return {
+        name: kernels / np.linalg.norm(kernels, axis=(1, 2))[:, None, None] + rng.normal(0, 0.01, kernels.shape)
+        for name, kernels in clean.items()
+    }
+
+
+@pytest.fixture(scope="module")
+def matched() -> tuple[pa.Table, dict[str, dict[str, int]], pa.Table]:
+    kernels = np.concatenate(list(planted(7, 15, 0).values())).astype(np.float32)
+    broken = np.stack([np.full((7, 7), np.nan), np.zeros((7, 7)), np.full((7, 7), 0.3)]).astype(np.float32)
+    bank = make_bank({"a": kernels[::2], "b": kernels[1::2], "c": broken})
+    return *match_bank(bank, seed=0), bank
+
+
+def test_planted_models_are_found_again(matched):
+    table, report, _ = matched
+    assert report == {"7x7": {"fitted": 60, "dropped_not_finite": 1, "dropped_zero": 2, "no_fit": 0}}
+    frame = table.to_pandas()
+    every = np.repeat(MATCHED, 15)
+    expected = np.concatenate([every[::2], every[1::2]])
+    assert (frame.best == expected).mean() > 0.9
+    assert (frame.cosine > 0.98).all()
+    assert (frame.null_cosine < frame.cosine).all()
+    assert frame.gamma.notna().equals(frame.best == "dog")
+    assert frame.sigma_u.isna().equals(frame.best == "dog")
+
+
+def test_the_best_model_has_the_largest_cosine(matched):
+    frame = matched[0].to_pandas()
+    cosines = frame[[f"cosine_{name}" for name in MATCHED]].to_numpy()
+    np.testing.assert_array_equal(frame.cosine, cosines.max(axis=1))
+    assert (np.array(MATCHED)[cosines.argmax(axis=1)] == frame.best).all()
+    nulls = frame[[f"null_cosine_{name}" for name in MATCHED]].to_numpy()
+    np.testing.assert_array_equal(frame.null_cosine, nulls.max(axis=1))
+
+
+def test_the_dog_is_that_of_the_fits_and_so_are_the_shuffled_taps(matched):
+    table, _, bank = matched
+    fits, _ = fit_bank(bank, seed=0, threshold=0.7)
+    np.testing.assert_array_equal(table["cosine_dog"], fits["cosine"])
+    np.testing.assert_array_equal(table["null_cosine_dog"], fits["null_cosine"])
+
+
+def test_even_kernels_have_no_dog_and_lines_no_match():
+    rng = np.random.default_rng(0)
+    bank = make_bank({"a": rng.normal(size=(4, 4, 4)), "b": rng.normal(size=(3, 1, 7))})
+    table, report = match_bank(bank, seed=0)
+    assert report["1x7"] == {"fitted": 0, "dropped_not_finite": 0, "dropped_zero": 0, "no_fit": 3}
+    assert table["cosine_dog"].null_count == table.num_rows == 4
+    assert not (table.to_pandas().best == "dog").any()
+
+
+def test_explained_variance_is_the_mean_of_squared_cosines(matched, tmp_path):
+    write_table(tmp_path / "m.parquet", matched[0], "matches")
+    entry = {"model": "m", "role": "trained", "trained_on": "imagenet", "matches": tmp_path / "m.parquet"}
+    (row,) = explained([entry]).to_pylist()
+    frame = matched[0].to_pandas()
+    assert row["explained"] == pytest.approx((frame.cosine**2).mean())
+    assert row["null_explained"] == pytest.approx((frame.null_cosine**2).mean())
+    assert sum(row[f"best_{name}"] for name in MATCHED) == pytest.approx(1)
+    assert row["kernels"] == 60
+    assert row["layers"] == 2
+    assert row["low"] <= row["explained"] <= row["high"]
