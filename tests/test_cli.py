@@ -19,7 +19,7 @@ from neural_echos.tables import read_table
 ROOT = Path(__file__).resolve().parents[1]
 WEIGHTS = ROOT.parent / "shared" / "data" / "weights" / "mobilenet_v2_w035_imagenet.depthwise.safetensors"
 COMMANDS = (
-    "fetch dataset extract survey show cluster fit scales structure initialise signals train evaluate verdicts render index".split()  # noqa: SIM905
+    "fetch dataset extract survey show cluster fit scales match explained structure initialise signals train evaluate verdicts render index".split()  # noqa: SIM905
 )
 SMALL = {"dim": 16, "depth": 2, "kernel_size": 5, "patch_size": 2}
 NAMES = ["--dataset", "digits", "--architecture", "convmixer", "--initialisation"]
@@ -496,12 +496,12 @@ def test_the_log_holds_everything_and_the_terminal_errors_only(desk, capsys):
 
 
 def test_warnings_go_where_records_go(desk, capsys, monkeypatch):
-    def fit_bank(*_: object, **__: object) -> None:
+    def fit_batches(*_: object, **__: object) -> None:
         warnings.warn("something is odd", stacklevel=1)
         logging.getLogger("elsewhere").warning("and so is this")
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("neural_echos.receptive_fields.fit_bank", fit_bank)
+    monkeypatch.setattr("neural_echos.receptive_fields.fit_batches", fit_batches)
     capsys.readouterr()
     with warnings.catch_warnings():
         warnings.simplefilter("always")
@@ -511,7 +511,7 @@ def test_warnings_go_where_records_go(desk, capsys, monkeypatch):
 
 
 def test_a_defect_of_ours_says_so_with_its_traceback_in_both_places(desk, capsys, monkeypatch):
-    monkeypatch.setattr("neural_echos.receptive_fields.fit_bank", lambda *_, **__: 1 / 0)
+    monkeypatch.setattr("neural_echos.receptive_fields.fit_batches", lambda *_, **__: 1 / 0)
     capsys.readouterr()
     assert echos("--log", "fit.log", "fit", "bank.parquet", "--output", "x") == 1
     for said in (capsys.readouterr().err, (desk / "fit.log").read_text()):

@@ -417,7 +417,7 @@ def lent() -> dict[str, dict[str, object]]:
             )
     bank = bank_from_model(model, "lender")
     fits, _ = receptive_fields.fit_bank(bank, seed=0, threshold=0.7)
-    _, centroids, _ = cluster_bank(bank, k=3, restarts=2, seed=0, threshold=0.7)
+    centroids = cluster_bank(bank, k=3, restarts=2, seed=0, threshold=0.7)[1]
     filters = rng.normal(size=(8, 7, 7))
     return {
         "dog_fitted": {"fits": fits},

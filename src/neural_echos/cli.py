@@ -144,7 +144,7 @@ def cluster(options: argparse.Namespace) -> None:
     from neural_echos import clusters
     from neural_echos.tables import read_table, write_table
 
-    assigned, centroids, report = clusters.cluster_bank(
+    assigned, centroids, choices, report = clusters.cluster_bank(
         read_table(options.bank, "bank"),
         k=options.k,
         restarts=options.restarts,
@@ -152,6 +152,8 @@ def cluster(options: argparse.Namespace) -> None:
         threshold=options.threshold,
     )
     write_table(options.centroids, centroids, "centroids")
+    if options.choices:
+        write_table(options.choices, choices, "choices")
     write_table(options.output, assigned, "clusters")
     _LOG.info("%s: %s", options.output, report)
 
@@ -159,12 +161,12 @@ def cluster(options: argparse.Namespace) -> None:
 def fit(options: argparse.Namespace) -> None:
     """Fit the Difference-of-Gaussians family to every kernel of a bank."""
     from neural_echos import receptive_fields
-    from neural_echos.tables import read_table, write_table
+    from neural_echos.tables import read_batches, write_batches
 
-    fits, report = receptive_fields.fit_bank(
-        read_table(options.bank, "bank"), seed=options.seed, threshold=options.threshold
-    )
-    write_table(options.output, fits, "fits")
+    report: dict[str, dict[str, int]] = {}
+    bank = read_batches(options.bank, "bank")
+    fits = receptive_fields.fit_batches(bank, report, seed=options.seed, threshold=options.threshold)
+    write_batches(options.output, fits, "fits")
     _LOG.info("%s: %s", options.output, report)
 
 
@@ -183,10 +185,11 @@ def scales(options: argparse.Namespace) -> None:
 def match(options: argparse.Namespace) -> None:
     """Fit the DoG, the Gaussian and its derivatives to every kernel of a bank, and to shuffled taps."""
     from neural_echos import receptive_fields
-    from neural_echos.tables import read_table, write_table
+    from neural_echos.tables import read_batches, write_batches
 
-    matches, report = receptive_fields.match_bank(read_table(options.bank, "bank"), seed=options.seed)
-    write_table(options.output, matches, "matches")
+    report: dict[str, dict[str, int]] = {}
+    matches = receptive_fields.match_batches(read_batches(options.bank, "bank"), report, seed=options.seed)
+    write_batches(options.output, matches, "matches")
     _LOG.info("%s: %s", options.output, report)
 
 
@@ -571,6 +574,7 @@ def _parser() -> argparse.ArgumentParser:
         "--threshold", type=float, default=0.7, help="least cosine of a centre's average with its best DoG"
     )
     one.add_argument("--centroids", type=Path, required=True)
+    one.add_argument("--choices", type=Path, help="also write how every number of clusters does")
     one.add_argument("--output", type=Path, required=True)
 
     one = command(fit)

@@ -283,12 +283,9 @@ def _compare_numbers(
 
 def _restarts(points: np.ndarray, k: int, restarts: int, seed: int) -> list[KMeans]:
     """Run k-means from each of several k-means++ starts on points (n, d); sorted by inertia, the best first."""
-    random = np.random.RandomState(seed)  # noqa: NPY002 (scikit-learn takes no Generator)
-    return sorted((KMeans(k, n_init=1, random_state=random).fit(points) for _ in range(restarts)), key=_inertia)
-
-
-def _inertia(fit: KMeans) -> float:
-    return float(fit.inertia_)
+    random = np.random.RandomState(seed)
+    fits = [KMeans(k, n_init=1, random_state=random).fit(points) for _ in range(restarts)]
+    return sorted(fits, key=lambda fit: fit.inertia_)
 
 
 def _clustering(kernels: np.ndarray, labels: np.ndarray) -> Clustering:

@@ -3,8 +3,9 @@
 `docs/data.md` is the data dictionary of these schemas; a test holds it against this file.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -16,6 +17,8 @@ from neural_echos.files import atomic_path
 
 _VERSION = 1
 _KEY = b"neural_echos.schema"
+_ROWS = 1 << 20  # of a row group, and of what is read at a time
+_T = TypeVar("_T")
 
 
 def _schema(**columns: pa.DataType) -> pa.Schema:
@@ -275,12 +278,18 @@ def read_table(path: str | Path, name: str, columns: Sequence[str] | None = None
     EchosError
         The file is missing, cut short, not Parquet, or of another schema or version.
     """
+    wanted = list(columns) if columns else None
+    return _read(path, name, lambda: pq.read_table(path, columns=wanted, page_checksum_verification=True))
+
+
+def _read(path: str | Path, name: str, read: Callable[[], _T]) -> _T:
+    """Check that a file has the schema `name`, and read of it; what fails is told in one sentence."""
     try:
         schema = pq.read_schema(path)
         kind = (schema.metadata or {}).get(_KEY, b"no neural_echos schema").decode(errors="replace")
         if kind != f"{name}/{_VERSION}" or schema.names != SCHEMAS[name].names:
             raise EchosError(f"{path}: expected a table of schema {name}/{_VERSION}, found {kind}; make it again")
-        return pq.read_table(path, columns=list(columns) if columns else None, page_checksum_verification=True)
+        return read()
     except FileNotFoundError:
         raise EchosError(f"{path}: expected a {name} table, found no file; run the rule that makes it first") from None
     except (pa.ArrowException, OSError, ValueError) as error:
@@ -288,6 +297,29 @@ def read_table(path: str | Path, name: str, columns: Sequence[str] | None = None
         raise EchosError(
             f"{path}: expected a {name} table in Parquet, found {found}; delete it and run again"
         ) from None
+
+
+def read_batches(path: str | Path, name: str) -> Iterator[pa.Table]:
+    """Read a table of schema `name` a million rows at a time; raises as `read_table` does."""
+    file = _read(path, name, lambda: pq.ParquetFile(path, page_checksum_verification=True))
+    with file:
+        batches = file.iter_batches(batch_size=_ROWS)
+        while (batch := _read(path, name, lambda: next(batches, None))) is not None:
+            yield pa.Table.from_batches([batch]).replace_schema_metadata(file.schema_arrow.metadata)
+
+
+def write_batches(path: str | Path, batches: Iterable[pa.Table], name: str) -> int:
+    """Write tables one after another as one table, as `write_table` would write them together; returns its rows."""
+    schema = SCHEMAS[name].with_metadata({_KEY: f"{name}/{_VERSION}".encode()})
+    rows = 0
+    with (
+        atomic_path(path) as temporary,
+        pq.ParquetWriter(temporary, schema, compression="zstd", write_page_checksum=True) as writer,
+    ):
+        for batch in batches:
+            writer.write_table(batch.select(schema.names).cast(schema), row_group_size=_ROWS)
+            rows += batch.num_rows
+    return rows
 
 
 def kernels_of(table: pa.Table, height: int, width: int, kind: str | None = None) -> tuple[np.ndarray, np.ndarray]:

@@ -1,6 +1,6 @@
 """Clusters: k-means on every bank, by kernel size, each cluster named by what its average looks like.
 
-Reads a bank; leaves one row a kernel, and the centroids with their counts.
+Reads a bank; leaves one row a kernel, the centroids with their counts, and how every number of clusters does.
 """
 
 
@@ -12,6 +12,7 @@ rule cluster:
     output:
         clusters="<results>/clusters/{model}.parquet",
         centroids="<results>/clusters/{model}.centroids.parquet",
+        choices="<results>/clusters/{model}.choices.parquet",
     log:
         "<logs>/cluster/{model}.log",
     benchmark:
@@ -28,4 +29,5 @@ rule cluster:
         seed=config["seed"],
     shell:
         "python -m neural_echos --log {log:q} cluster {input.bank:q} --k {params.k} --restarts {params.restarts} --seed {params.seed}"
-        " --threshold {params.threshold} --centroids {output.centroids:q} --output {output.clusters:q}"
+        " --threshold {params.threshold} --centroids {output.centroids:q} --choices {output.choices:q}"
+        " --output {output.clusters:q}"

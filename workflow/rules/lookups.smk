@@ -127,6 +127,7 @@ def artifact_inputs(wildcards):
         "bank": "banks/{model}",
         "clusters": "clusters/{model}",
         "centroids": "clusters/{model}.centroids",
+        "choices": "clusters/{model}.choices",
         "fits": "fits/{model}",
         "matches": "matches/{model}",
     }

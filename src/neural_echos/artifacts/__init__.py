@@ -4,6 +4,7 @@ The notebooks in `workflow/notebooks` read, call one of these functions, and sho
 """
 
 from neural_echos.artifacts.base import FORMATS, Artifact, read
+from neural_echos.artifacts.clusters import cluster_numbers
 from neural_echos.artifacts.figures import (
     accuracy_by_initialisation,
     cluster_shares_by_depth,
@@ -29,6 +30,7 @@ __all__ = [
     "ablation_table",
     "accuracy_by_initialisation",
     "accuracy_table",
+    "cluster_numbers",
     "cluster_shares_by_depth",
     "clusters_with_averages",
     "contact_sheet",

@@ -85,10 +85,11 @@ def _gammas(axis: Axes, centres: pd.DataFrame) -> None:
     for size, mine in centres.groupby("kernel_height"):
         axis.hist(
             mine.gamma,
-            bins=np.linspace(0, 1, 41),
+            bins=40,
+            range=(0, 1),
             weights=np.full(len(mine), 1 / len(mine)),
             histtype="step",
-            color=_SIZES.get(size, "black"),
+            color=_colour(size),
             label=f"{size}×{size} ({len(mine):,})",
         )
     axis.set(xlabel="centre-to-surround ratio γ", ylabel="share of centres", title="γ of trained kernels with a centre")
@@ -100,7 +101,7 @@ def _signs(axis: Axes, centres: pd.DataFrame) -> None:
     for size, mine in centres.groupby("kernel_height"):
         share = (mine.sign > 0).groupby(depth[mine.index]).agg(["mean", "size"])
         share = share[share["size"] >= 20]
-        axis.plot(share.index, share["mean"], "o-", color=_SIZES.get(size, "black"), label=f"{size}×{size}")
+        axis.plot(share.index, share["mean"], "o-", color=_colour(size), label=f"{size}×{size}")
     axis.axhline(0.5, color="#bbbbbb", linewidth=0.8)
     axis.set(
         xlabel="depth in the network", ylabel="share excitatory", title="Sign of the centres", ylim=(0, 1), xlim=(0, 1)
@@ -108,12 +109,12 @@ def _signs(axis: Axes, centres: pd.DataFrame) -> None:
 
 
 def _offsets(axis: Axes, derivatives: pd.DataFrame, control: str) -> None:
-    offset = np.hypot(derivatives.offset_x, derivatives.offset_y)
+    offset = pd.Series(np.hypot(derivatives.offset_x, derivatives.offset_y), derivatives.index)
     for (size, untrained), mine in offset.groupby([derivatives.kernel_height, derivatives.model == control]):
         axis.plot(
             np.sort(mine),
             np.linspace(0, 1, len(mine)),
-            color=_SIZES.get(size, "black"),
+            color=_colour(size),
             linestyle="--" if untrained else "-",
             label=f"{size}×{size}{', untrained' if untrained else ''}",
         )
@@ -144,9 +145,13 @@ def _explained_by_depth(axis: Axes, matches: pd.DataFrame, control: str) -> None
     axis.legend(frameon=False, fontsize=6)
 
 
+def _colour(size: Any) -> str:
+    return _SIZES.get(int(size), "black")
+
+
 def _depth_bins(depth: pd.Series) -> pd.Series:
     """Middle of the fifth of the depth that each kernel lies in."""
-    return (np.minimum((depth * _BINS).astype(int), _BINS - 1) + 0.5) / _BINS
+    return ((depth * _BINS).astype(int).clip(upper=_BINS - 1) + 0.5) / _BINS
 
 
 def _span(gain: pd.Series) -> str:

@@ -1,5 +1,7 @@
 """How much of a bank receptive-field models explain: fits of every kernel, and of the same kernel with its taps shuffled."""
 
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -10,6 +12,8 @@ from neural_echos.errors import EchosError
 from neural_echos.receptive_fields.difference_of_gaussians import fit_dog, has_dog
 from neural_echos.receptive_fields.normalisation import usable
 from neural_echos.tables import SCHEMAS, kernel_sizes, kernels_of
+
+_COUNTS = ("fitted", "dropped_not_finite", "dropped_zero", "no_fit")
 
 
 def fit_bank(bank: pa.Table, *, seed: int, threshold: float) -> tuple[pa.Table, dict[str, dict[str, int]]]:
@@ -38,23 +42,69 @@ def fit_bank(bank: pa.Table, *, seed: int, threshold: float) -> tuple[pa.Table, 
     EchosError
         `threshold` is outside [0, 1].
     """
+    report: dict[str, dict[str, int]] = {}
+    return pa.concat_tables(fit_batches([bank], report, seed=seed, threshold=threshold)).combine_chunks(), report
+
+
+def fit_batches(
+    batches: Iterable[pa.Table], report: dict[str, dict[str, int]], *, seed: int, threshold: float
+) -> Iterator[pa.Table]:
+    """Fit a bank that comes in parts, as `fit_bank` does; counts are added to `report` on the way."""
     check_threshold(threshold)
-    parts = [SCHEMAS["fits"].empty_table()]
-    report = {}
-    for height, width in kernel_sizes(bank):
-        rows, kernels = kernels_of(bank, height, width)
-        counts = dict.fromkeys(("fitted", "dropped_not_finite", "dropped_zero", "no_fit"), 0)
-        if has_dog(height, width):
+    return per_size(batches, report, "fits", has_dog, partial(_fits_table, threshold=threshold), seed)
+
+
+def per_size(
+    batches: Iterable[pa.Table],
+    report: dict[str, dict[str, int]],
+    schema: str,
+    fits: Callable[[int, int], bool],
+    make: Callable[[pa.Table, np.ndarray, np.ndarray, np.ndarray], pa.Table],
+    seed: int,
+) -> Iterator[pa.Table]:
+    """Make a table of the usable kernels of a bank, size by size, for each of the parts that the bank comes in.
+
+    Parameters
+    ----------
+    batches : iterable of pyarrow.Table
+        Of schema "bank", one after another.
+    report : dict
+        Per size ("7x7"), counts of kernels "fitted", "dropped_not_finite", "dropped_zero" and with "no_fit" are added to it.
+    schema : str
+        Of the tables that `make` gives.
+    fits : callable
+        From height and width to whether such kernels are fitted.
+    make : callable
+        From a part, rows in it, (n,), its kernels there, (n, h, w), and the same with shuffled taps, to their table.
+    seed : int
+        Of the shuffles, which do not depend on how the bank is parted.
+
+    Yields
+    ------
+    pyarrow.Table
+        Of one part, sorted by `row`, counted from the start of the bank.
+    """
+    shuffles: dict[tuple[int, int], np.random.Generator] = {}
+    first = 0
+    for batch in batches:
+        parts = [SCHEMAS[schema].empty_table()]
+        for height, width in kernel_sizes(batch):
+            rows, kernels = kernels_of(batch, height, width)
+            counts = report.setdefault(f"{height}x{width}", dict.fromkeys(_COUNTS, 0))
+            if not fits(height, width):
+                counts["no_fit"] += len(rows)
+                continue
             finite, varied = usable(kernels)
-            kept = finite & varied
-            parts.append(_fits_table(bank, rows[kept], kernels[kept], seed, threshold))
-            counts["fitted"] = int(kept.sum())
-            counts["dropped_not_finite"] = int((~finite).sum())
-            counts["dropped_zero"] = int((finite & ~varied).sum())
-        else:
-            counts["no_fit"] = len(rows)
-        report[f"{height}x{width}"] = counts
-    return pa.concat_tables(parts).sort_by("row").combine_chunks(), report
+            kept = kernels[finite & varied]
+            rng = shuffles.setdefault((height, width), np.random.default_rng((seed, height)))
+            shuffled = rng.permuted(kept.reshape(len(kept), -1), axis=1).reshape(kept.shape)
+            parts.append(make(batch, rows[finite & varied], kept, shuffled))
+            counts["fitted"] += len(kept)
+            counts["dropped_not_finite"] += int((~finite).sum())
+            counts["dropped_zero"] += int((finite & ~varied).sum())
+        made = pa.concat_tables(parts).sort_by("row")
+        yield made.set_column(0, SCHEMAS[schema].field("row"), pc.add(made["row"], first))
+        first += batch.num_rows
 
 
 def structured_share(fits: pa.Table, *, quantile: float = 0.95, samples: int = 2000, seed: int = 0) -> dict[str, Any]:
@@ -125,11 +175,11 @@ def check_threshold(threshold: float) -> None:
         raise EchosError(f"threshold: expected a cosine in [0, 1], found {threshold}; correct it")
 
 
-def _fits_table(bank: pa.Table, rows: np.ndarray, kernels: np.ndarray, seed: int, threshold: float) -> pa.Table:
+def _fits_table(
+    bank: pa.Table, rows: np.ndarray, kernels: np.ndarray, shuffled: np.ndarray, threshold: float
+) -> pa.Table:
     """The part of a "fits" table that holds usable kernels of one odd size."""
     fit = fit_dog(kernels)
-    flat = kernels.reshape(len(kernels), -1)
-    shuffled = np.random.default_rng((seed, kernels.shape[1])).permuted(flat, axis=1).reshape(kernels.shape)
     centre = np.where(fit.sign > 0, "on-centre", "off-centre")
     columns = {name: bank[name].take(pa.array(rows)) for name in SCHEMAS["fits"].names if name in SCHEMAS["bank"].names}
     columns |= {

@@ -22,11 +22,10 @@ from neural_echos.receptive_fields.normalisation import CONSTANT, norms
 
 _CHUNK = 2048  # kernels fitted at a time
 _BLOCK = 128  # kernels scored, or climbed with, at a time: what they need stays in the processor's cache
-_SURE = 0.97  # a cosine beyond which the first start is believed
-_STARTS = 8  # further ones, where it is not
+_SURE = 0.97  # a cosine beyond which the first start is believed; else it gets rivals
 _CANDIDATES, _ALIKE = 48, 0.8  # these are chosen among so many templates, no two of which have a larger cosine
-_FIRST, _MORE, _LAST = 6, 3, 60  # Newton steps of the first start, of the further ones, and at most of the best of both
-_KEPT = 2  # further starts that are among the best
+_FIRST, _MORE, _LAST = 6, 3, 60  # Newton steps of the first start, of its rivals, and at most of the best of both
+_KEPT = 2  # rivals that are among the best
 _DAMPING = 1e-2  # of the first step, in units of the templates' own metric
 _FLOOR = 1e-2  # least curvature that a step believes, in the same units
 _REACH = 0.7  # longest step in any parameter
@@ -95,12 +94,16 @@ def fit(kernels: np.ndarray, model: Model | str) -> Fit:
     and an orientation in [0, π). `gaussian_derivative_1`: an amplitude that is not negative and an orientation in
     [0, 2π), away from the positive lobe. `gaussian_derivative_2`: an orientation in [0, π); the sign is the amplitude's.
 
-    Sampled Gaussians have σ from .3 taps to the longer side and a peak within the outermost taps. Whatever its offset, the
-    product of a Gaussian's two samples beside the largest one is exp(−1/σ²) of that one's square: 1e-5 at σ = .3, so
-    that a narrower one cannot be told from its samples. Discrete ones have σ from 0, the impulse, to the longer side.
+    The bounds, also in `Model.ranges`. The peak of a sampled Gaussian lies within the outermost taps and its σ is at most
+    the longer side. Below .35 taps σ cannot be told from the samples: whatever the offset, the product of the two samples
+    beside the largest one is exp(−1/σ²) times its square, which is 3e-4 there. Derivatives have σ_v from .5 and σ_u from .5
+    (order 1) and .6 (order 2): the samples of narrower ones no longer sum to nearly 0, and take on any shape
+    (aliasing). Discrete Gaussians have σ from 0, the impulse, to the longer side, and filter 7 has γ₇ from 0 to 10. A fit at a
+    bound is marked in `at_bound`.
 
-    An optimum is found to about 1e-9 in cosine. That it is the best of all is sure only where the kernel resembles the
-    model; for noise, another local optimum may be better by a little.
+    Which optimum is found does not depend on other kernels, and its cosine is right to about 1e-9. It is the best one
+    where the kernel resembles the model; where the cosine is low, as for noise, a better local optimum is missed at
+    times (measured in benchmarks/README.md).
     """
     model = model_named(model) if isinstance(model, str) else model
     kernels = np.asarray(kernels)
@@ -141,9 +144,9 @@ def _fit_dog(kernels: np.ndarray, model: Model) -> Fit:
 
 
 def _fit_chunk(kernels: np.ndarray, model: Model) -> Fit:
-    """`fit` for a few hundred kernels, float64."""
+    """`fit` for a few thousand kernels, float64."""
     height, width = kernels.shape[1:]
-    taps = kernels.reshape(len(kernels), -1)
+    taps = kernels.reshape(len(kernels), height * width)
     scale = np.abs(taps).max(axis=1, initial=0.0)
     finite = np.isfinite(scale)
     if not finite.all():
@@ -191,11 +194,11 @@ def _search(model: Model, height: int, width: int, taps: np.ndarray) -> np.ndarr
     steps = _starts(model, height, width, taps, count=1)[:, :, 0]
     steps, value = _climb(slopes, steps, taps, low, high, _FIRST)
     doubtful = np.flatnonzero(~(value > np.log(_SURE)))
-    rivals = _starts(model, height, width, taps[doubtful], count=_STARTS)
+    rivals = _starts(model, height, width, taps[doubtful], count=model.rivals)
     owner = np.repeat(doubtful, rivals.shape[2])
-    rivals, found = _climb(slopes, rivals.reshape(len(rivals), -1), taps[owner], low, high, _MORE)
-    best = np.argsort(-found.reshape(len(doubtful), -1), axis=1, kind="stable")[:, :_KEPT]
-    kept = (best + np.arange(len(best))[:, None] * _STARTS).ravel()
+    rivals, found = _climb(slopes, rivals.reshape(len(rivals), len(owner)), taps[owner], low, high, _MORE)
+    best = np.argsort(-found.reshape(-1, model.rivals), axis=1, kind="stable")[:, :_KEPT]
+    kept = (best + np.arange(len(best))[:, None] * model.rivals).ravel()
     owner = np.concatenate([np.arange(len(taps)), owner[kept]])
     steps, value = _climb(slopes, np.concatenate([steps, rivals[:, kept]], axis=1), taps[owner], low, high, _LAST)
     order = np.lexsort((-value, owner))
@@ -308,14 +311,11 @@ def _newton(
 def _step_bounds(model: Model, height: int, width: int) -> tuple[np.ndarray, np.ndarray]:
     """Bounds of a model's steps, (p, 1) each."""
     ranges = model.ranges(height, width).values()
-    low, high = (
-        [_STEPS[one.steps_in][0](bound) for one, bound in pairs]
-        for pairs in ([(one, one.low) for one in ranges], [(one, one.high) for one in ranges])
-    )
-    return np.array(low)[:, None], np.array(high)[:, None]
+    bounds = np.array([[_STEPS[one.steps_in][0](bound) for bound in (one.low, one.high)] for one in ranges])
+    return bounds[:, :1], bounds[:, 1:]
 
 
-@lru_cache(maxsize=32)
+@lru_cache(maxsize=16)
 def _dictionary(model: Model, height: int, width: int, *, fine: bool) -> tuple[np.ndarray, np.ndarray]:
     """What is searched first: steps, (p, shapes, places), and centred templates of unit norm, (shapes · places, h·w), float32.
 
@@ -326,18 +326,21 @@ def _dictionary(model: Model, height: int, width: int, *, fine: bool) -> tuple[n
     first = [np.array(one.first) for one in ranges.values()]
     if fine:
         first[-2:] = [np.sort(np.concatenate([row, (row[1:] + row[:-1]) / 2])) for row in first[-2:]]
-    values = np.array(list(itertools.product(*first))).T
     places = math.prod(len(row) for row in first[-3:])
-    templates = _unit(model((height, width), **dict(zip(ranges, values, strict=True))))
-    steps = np.stack([_STEPS[one.steps_in][0](row) for one, row in zip(ranges.values(), values, strict=True)])
-    return steps.reshape(len(steps), -1, places), templates.astype(np.float32)
+    values = np.array(list(itertools.product(*first))).T.reshape(len(first), -1, places)
+    shapes = [dict(zip(ranges, row, strict=True)) for row in values.transpose(1, 0, 2)]
+    templates = np.concatenate([_unit(model((height, width), **shape)).astype(np.float32) for shape in shapes])
+    steps = [_STEPS[one.steps_in][0](row) for one, row in zip(ranges.values(), values, strict=True)]
+    return np.stack(steps), templates
 
 
 def _unit(kernels: np.ndarray) -> np.ndarray:
-    """Kernels (…, h, w) centred and divided by their norm: (…, h·w)."""
-    flat = kernels.reshape(*kernels.shape[:-2], -1)
+    """Kernels (…, h, w) centred and divided by their norm: (…, h·w); constant ones become 0."""
+    flat = kernels.reshape(*kernels.shape[:-2], math.prod(kernels.shape[-2:]))
+    size = np.linalg.norm(flat, axis=-1, keepdims=True)
     flat = flat - flat.mean(axis=-1, keepdims=True)
-    return flat / np.linalg.norm(flat, axis=-1, keepdims=True)
+    norm = np.linalg.norm(flat, axis=-1, keepdims=True)
+    return np.where(norm > CONSTANT * size, flat / np.where(norm > 0, norm, 1.0), 0.0)
 
 
 def _differences(
@@ -350,9 +353,8 @@ def _differences(
     axes = h * np.eye(count)
     pairs = [(i, j) for i in range(count) for j in range(i)]
     shifts = np.array([0 * axes[0], *axes, *-axes, *(sign * (axes[i] + axes[j]) for i, j in pairs for sign in (1, -1))])
-    middle = np.clip(steps, low + 2 * h, high - 2 * h)
-    at = middle + shifts[:, :, None]
-    at = np.concatenate([steps[None], at])
+    inside = np.clip(steps, low + 2 * h, high - 2 * h)
+    at = np.concatenate([steps[None], inside + shifts[:, :, None]])
     parameters = {name: _STEPS[one.steps_in][1](at[:, i]) for i, (name, one) in enumerate(ranges.items())}
     templates = _unit(model((height, width), **parameters))
     value = np.log(np.abs(np.einsum("snd,nd->sn", templates, taps)))

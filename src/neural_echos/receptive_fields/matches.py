@@ -1,12 +1,14 @@
 """The best receptive-field model of every kernel of a bank, and of the same kernel with its taps shuffled."""
 
+from collections.abc import Iterable, Iterator
+
 import numpy as np
 import pyarrow as pa
 
+from neural_echos.receptive_fields.banks import per_size
 from neural_echos.receptive_fields.difference_of_gaussians import has_dog
 from neural_echos.receptive_fields.fitting import fit
-from neural_echos.receptive_fields.normalisation import usable
-from neural_echos.tables import SCHEMAS, kernel_sizes, kernels_of
+from neural_echos.tables import SCHEMAS
 
 MATCHED = ("dog", "gaussian", "gaussian_derivative_1", "gaussian_derivative_2")
 
@@ -30,29 +32,19 @@ def match_bank(bank: pa.Table, *, seed: int) -> tuple[pa.Table, dict[str, dict[s
     report : dict
         Per size ("7x7"): the number of kernels "fitted", "dropped_not_finite", "dropped_zero", and with "no_fit" (a side of 1).
     """
-    parts = [SCHEMAS["matches"].empty_table()]
-    report = {}
-    for height, width in kernel_sizes(bank):
-        rows, kernels = kernels_of(bank, height, width)
-        counts = dict.fromkeys(("fitted", "dropped_not_finite", "dropped_zero", "no_fit"), 0)
-        if min(height, width) >= 2:
-            finite, varied = usable(kernels)
-            kept = finite & varied
-            parts.append(_matches_table(bank, rows[kept], kernels[kept], seed))
-            counts |= {"fitted": int(kept.sum()), "dropped_not_finite": int((~finite).sum())}
-            counts["dropped_zero"] = int((finite & ~varied).sum())
-        else:
-            counts["no_fit"] = len(rows)
-        report[f"{height}x{width}"] = counts
-    return pa.concat_tables(parts).sort_by("row").combine_chunks(), report
+    report: dict[str, dict[str, int]] = {}
+    return pa.concat_tables(match_batches([bank], report, seed=seed)).combine_chunks(), report
 
 
-def _matches_table(bank: pa.Table, rows: np.ndarray, kernels: np.ndarray, seed: int) -> pa.Table:
+def match_batches(batches: Iterable[pa.Table], report: dict[str, dict[str, int]], *, seed: int) -> Iterator[pa.Table]:
+    """Match a bank that comes in parts, as `match_bank` does; counts are added to `report` on the way."""
+    return per_size(batches, report, "matches", lambda height, width: min(height, width) >= 2, _matches_table, seed)
+
+
+def _matches_table(bank: pa.Table, rows: np.ndarray, kernels: np.ndarray, shuffled: np.ndarray) -> pa.Table:
     """The part of a "matches" table that holds usable kernels of one size."""
     height, width = kernels.shape[1:]
     models = [name for name in MATCHED if name != "dog" or has_dog(height, width)]
-    flat = kernels.reshape(len(kernels), -1)
-    shuffled = np.random.default_rng((seed, height)).permuted(flat, axis=1).reshape(kernels.shape)
     fits = {name: fit(kernels, name) for name in models}
     nulls = {name: fit(shuffled, name).cosine for name in models}
     best = np.stack([fits[name].cosine for name in models]).argmax(axis=0)

@@ -32,7 +32,7 @@ _ALONG = (
     (0.6, 1.0, 1.7, 3.0),
 )  # σ_u by order; least first, see `fit`
 _ACROSS = ((0.35, 0.6, 1.0, 1.8, 3.5), (0.5, 0.9, 1.6, 3.0), (0.5, 0.9, 1.6, 3.0))  # σ_v by order
-_PLACES = 9  # offsets per axis of the fit's first search, at most
+_PLACES = 7  # offsets per axis of the fit's first search, at most
 
 
 @dataclass(frozen=True)
@@ -71,6 +71,8 @@ class Model:
         From height and width to whether the model has kernels of that size.
     sizes : str
         The same in words.
+    rivals : int
+        Further starts for kernels where the first climb leaves doubt: fewer where there are few local optima.
     canonical : callable, optional
         From parameters and amplitude to that choice of equivalent ones that `fit` reports.
     slopes : callable, optional
@@ -82,6 +84,7 @@ class Model:
     ranges: Callable[[int, int], dict[str, Range]]
     exists: Callable[[int, int], bool]
     sizes: str
+    rivals: int = 8
     canonical: Callable[[Values, np.ndarray], tuple[Values, np.ndarray]] | None = None
     slopes: Slopes | None = None
 
@@ -160,6 +163,7 @@ def _discrete_model(name: str, formula: Callable[..., np.ndarray], *parameters: 
         ranges=partial(_discrete_ranges, parameters=parameters),
         exists=lambda height, width: min(height, width) >= 3 and height % 2 == width % 2 == 1,
         sizes="odd sides of at least 3",
+        rivals=2,
     )
 
 
