@@ -16,6 +16,7 @@ include: "workflow/rules/training.smk"
 include: "workflow/rules/kernels.smk"
 include: "workflow/rules/clusters.smk"
 include: "workflow/rules/receptive_fields.smk"
+include: "workflow/rules/patterns.smk"
 include: "workflow/rules/evaluation.smk"
 include: "workflow/rules/artifacts.smk"
 

@@ -4,10 +4,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
-from sklearn.metrics import silhouette_score
+from sklearn.cluster import KMeans
+from sklearn.metrics import adjusted_rand_score, silhouette_score
 
 from neural_echos import clusters
-from neural_echos.clusters import cluster_bank, cluster_kernels, mean_silhouettes, name_centroids
+from neural_echos.clusters import cluster_bank, cluster_kernels, mean_silhouettes, name_centroids, stability
 from neural_echos.errors import EchosError
 from neural_echos.receptive_fields import center_norm, dog
 from neural_echos.tables import SCHEMAS, read_table, write_table
@@ -34,7 +35,7 @@ def column(table: pa.Table, name: str, clustering: str) -> np.ndarray:
 def test_planted_kinds_are_found_and_named():
     kernels, names = planted(600)
     bank = make_bank({"a": kernels[:200], "b": kernels[200:]})
-    assigned, centroids, report = cluster_bank(bank, **OPTIONS)
+    assigned, centroids, choices, report = cluster_bank(bank, **OPTIONS)
     assert report["depthwise 7x7"]["clustered"] == 600 and report["depthwise 7x7"]["free_k"] == 3
     for clustering in ("k=3", "free"):
         assert (column(assigned, "name", clustering) == names).all()
@@ -44,12 +45,17 @@ def test_planted_kinds_are_found_and_named():
         assert column(centroids, "cluster", clustering).tolist() == [0, 1, 2]
         assert (column(centroids, "similarity", clustering)[:2] > 0.95).all()
         assert column(centroids, "gamma", clustering)[:2] == pytest.approx(0.45, abs=0.05)
+    numbers = choices.to_pandas().set_index("clusters")
+    assert numbers.index.tolist() == list(range(2, 9)) and set(numbers.kernels) == {600}
+    assert numbers.index[numbers.chosen].tolist() == numbers.index[numbers.declared].tolist() == [3]
+    assert numbers.silhouette.idxmax() == 3 and numbers.stability[3] == pytest.approx(1)
+    assert numbers.inertia[3] == pytest.approx((column(assigned, "distance", "k=3") ** 2).sum())
 
 
 def test_tables_agree_with_each_other(tmp_path):
-    """Distances and counts follow from centroids and labels; both tables survive Parquet."""
+    """Distances and counts follow from centroids and labels; the tables survive Parquet."""
     kernels = random_kernels(200, 5)
-    assigned, centroids, _ = cluster_bank(make_bank({"a": kernels}), **OPTIONS)
+    assigned, centroids, choices, _ = cluster_bank(make_bank({"a": kernels}), **OPTIONS)
     labels = column(assigned, "cluster", "k=3")
     points = center_norm(kernels)[0].reshape(200, -1)
     taps = np.stack(column(centroids, "taps", "k=3"))
@@ -58,7 +64,7 @@ def test_tables_agree_with_each_other(tmp_path):
     assert column(assigned, "distance", "k=3") == pytest.approx(np.linalg.norm(points - taps[labels], axis=1), abs=1e-6)
     counts = column(centroids, "count", "k=3")
     assert counts.tolist() == np.bincount(labels).tolist() == sorted(counts, reverse=True)
-    for name, table in (("clusters", assigned), ("centroids", centroids)):
+    for name, table in (("clusters", assigned), ("centroids", centroids), ("choices", choices)):
         write_table(tmp_path / "table.parquet", table, name)
         assert read_table(tmp_path / "table.parquet", name).equals(table)
 
@@ -66,7 +72,7 @@ def test_tables_agree_with_each_other(tmp_path):
 def test_same_seed_gives_the_same_tables():
     bank = make_bank({"a": random_kernels(150, 3), "b": random_kernels(150, 5)})
     first, again = cluster_bank(bank, **OPTIONS), cluster_bank(bank, **OPTIONS)
-    assert first[0].equals(again[0]) and first[1].equals(again[1]) and first[2] == again[2]
+    assert all(one.equals(other) for one, other in zip(first[:3], again[:3], strict=True)) and first[3] == again[3]
 
 
 def test_kinds_and_sizes_are_clustered_apart():
@@ -76,7 +82,7 @@ def test_kinds_and_sizes_are_clustered_apart():
     depthwise = make_bank({"a": random_kernels(20, 3), "b": bad, "c": random_kernels(40, 4), "d": random_kernels(9, 1)})
     regular = make_bank({"e": random_kernels(40, 5, seed=1), "f": random_kernels(40, 5)[:, :3]}, kind="regular")
     bank = pa.concat_tables([regular, depthwise])
-    assigned, centroids, report = cluster_bank(bank, **OPTIONS)
+    assigned, centroids, choices, report = cluster_bank(bank, **OPTIONS)
     found = {
         group: (counts["clustered"], counts["dropped"], counts["left_out"], "free_k" in counts)
         for group, counts in report.items()
@@ -90,6 +96,9 @@ def test_kinds_and_sizes_are_clustered_apart():
         "regular 5x5": (40, 0, 0, True),
     }
     assert column(assigned, "row", "k=3").tolist() == [*range(80), *range(102, 140), *range(140, 180)]
+    sizes = choices.to_pandas().groupby(["kind", "kernel_height", "kernel_width"])
+    assert [key for key, _ in sizes] == [("depthwise", 4, 4), ("depthwise", 5, 5), ("regular", 3, 5), ("regular", 5, 5)]
+    assert (sizes.chosen.sum() == 1).all() and (sizes.declared.sum() == 1).all() and (sizes.size() == 7).all()
     for name in ("kind", "layer", "kernel_height", "kernel_width"):
         assert assigned[name].to_pylist() == bank[name].take(assigned["row"]).to_pylist()
     without = centroids.filter(pc.field("kernel_height") != pc.field("kernel_width"))
@@ -100,12 +109,12 @@ def test_kinds_and_sizes_are_clustered_apart():
 
 
 def test_an_empty_bank_has_empty_tables_and_several_models_are_named_together():
-    assigned, centroids, report = cluster_bank(SCHEMAS["bank"].empty_table(), **OPTIONS)
-    assert (len(assigned), len(centroids), report) == (0, 0, {})
-    assert assigned.schema == SCHEMAS["clusters"] and centroids.schema == SCHEMAS["centroids"]
+    *tables, report = cluster_bank(SCHEMAS["bank"].empty_table(), **OPTIONS)
+    assert [table.schema for table in tables] == [SCHEMAS[name] for name in ("clusters", "centroids", "choices")]
+    assert [len(table) for table in tables] == [0, 0, 0] and report == {}
     banks = [make_bank({"a": random_kernels(40, 3, seed)}, model=model) for seed, model in enumerate(("b", "a"))]
-    assigned, centroids, _ = cluster_bank(pa.concat_tables(banks), **OPTIONS)
-    assert set(centroids["model"].to_pylist()) == {"a+b"}
+    assigned, centroids, choices, _ = cluster_bank(pa.concat_tables(banks), **OPTIONS)
+    assert set(centroids["model"].to_pylist()) == set(choices["model"].to_pylist()) == {"a+b"}
     assert column(assigned, "model", "k=3").tolist() == ["b"] * 40 + ["a"] * 40
 
 
@@ -118,6 +127,62 @@ def test_many_kernels_are_polished_from_a_sample(monkeypatch):
     assert (polished.labels == whole.labels).all()
     assert polished.centroids == pytest.approx(whole.centroids, abs=1e-12)
     assert polished.counts.tolist() == [(names == name).sum() for name in ("excitatory", "inhibitory", "other")]
+
+
+def test_a_samples_best_solutions_reach_the_optimum_of_many_full_restarts(monkeypatch):
+    """Eight groups that overlap, so that a start alone can end in worse optima."""
+    templates = random_kernels(8, 5)
+    kernels = np.repeat(templates, 750, axis=0) + 0.6 * random_kernels(6000, 5, seed=1)
+    kernels = center_norm(kernels)[0]
+    points = kernels.reshape(6000, -1)
+    full = [KMeans(8, n_init=1, random_state=seed).fit(points) for seed in range(20)]
+    best = min(full, key=lambda fit: fit.inertia_)
+    assert max(fit.inertia_ for fit in full) > 1.01 * best.inertia_
+    monkeypatch.setattr(clusters, "_FITTED", 1500)
+    for dtype in (np.float64, np.float32):
+        found = cluster_kernels(kernels.astype(dtype), 8, restarts=20, seed=0)
+        assert found.inertia == pytest.approx(best.inertia_, rel=1e-5)
+        assert adjusted_rand_score(found.labels, best.labels_) > 0.99
+
+
+def test_the_solution_kept_is_the_best_over_all_kernels_and_not_over_the_sample(monkeypatch):
+    kernels = center_norm(random_kernels(2000, 3))[0]
+    monkeypatch.setattr(clusters, "_FITTED", 60)
+    inertia = {}
+    for starts in (1, 3):
+        monkeypatch.setattr(clusters, "_STARTS", starts)
+        inertia[starts] = np.array([cluster_kernels(kernels, 6, restarts=8, seed=s).inertia for s in range(6)])
+    assert (inertia[3] <= inertia[1]).all() and (inertia[3] < inertia[1]).any()
+
+
+def test_chunks_change_nothing(monkeypatch):
+    kernels = center_norm(planted(900)[0])[0]
+    for fitted in (1000, 200):
+        monkeypatch.setattr(clusters, "_FITTED", fitted)
+        monkeypatch.setattr(clusters, "_CHUNK", 65_536)
+        whole = cluster_kernels(kernels, 4, restarts=3, seed=0)
+        monkeypatch.setattr(clusters, "_CHUNK", 7)
+        chunked = cluster_kernels(kernels, 4, restarts=3, seed=0)
+        assert (chunked.labels == whole.labels).all() and (chunked.counts == whole.counts).all()
+        assert chunked.centroids == pytest.approx(whole.centroids, abs=1e-14)
+        assert chunked.distance == pytest.approx(whole.distance, abs=1e-14)
+
+
+def test_a_large_bank_is_clustered_in_float32_as_in_float64(monkeypatch):
+    bank = make_bank({"a": planted(900)[0]})
+    whole = cluster_bank(bank, **OPTIONS)
+    normalised = []
+    monkeypatch.setattr(clusters, "center_norm", lambda *one: normalised.append(center_norm(*one)) or normalised[-1])
+    monkeypatch.setattr(clusters, "_FITTED", 300)
+    sampled = cluster_bank(bank, **OPTIONS)
+    assert normalised[0][0].dtype == np.float32
+    assert sampled[0].drop(["distance"]).equals(whole[0].drop(["distance"]))
+    assert sampled[0]["distance"].to_numpy() == pytest.approx(whole[0]["distance"].to_numpy(), abs=1e-6)
+    assert sampled[2].drop(["inertia", "silhouette", "stability"]).equals(
+        whole[2].drop(["inertia", "silhouette", "stability"])
+    )
+    silhouettes = [one[2]["silhouette"].to_numpy() for one in (sampled, whole)]
+    assert silhouettes[0][:2] == pytest.approx(silhouettes[1][:2], abs=1e-5)
 
 
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
@@ -137,6 +202,34 @@ def test_silhouettes_are_those_of_scikit_learn():
     expected = [silhouette_score(points, labels) for labels in labellings]
     assert mean_silhouettes(points, labellings) == pytest.approx(expected, abs=1e-6)
     assert mean_silhouettes(points, [np.zeros(2500, np.int64)]) == [-1.0]
+
+
+def test_stability_is_the_mean_adjusted_rand_index_of_scikit_learn():
+    rng = np.random.default_rng(0)
+    labellings = [rng.integers(c, size=300) for c in (2, 5, 5)]
+    labellings += [7 - labellings[1], np.where(rng.random(300) < 0.1, 0, labellings[1])]  # the same renumbered, and changed
+    pairs = [adjusted_rand_score(one, other) for i, one in enumerate(labellings) for other in labellings[:i]]
+    assert stability(labellings) == pytest.approx(np.mean(pairs), abs=1e-12)
+    one, each = np.zeros(9, np.int64), np.arange(9)
+    assert stability([one, one]) == stability([each, each]) == 1.0
+    assert stability([one, each]) == 0.0
+    assert np.isnan(stability([one]))
+
+
+def test_restarts_agree_on_clusters_that_stand_apart_and_not_on_noise():
+    noise = cluster_bank(make_bank({"a": random_kernels(600, 7)}), **OPTIONS)[2].to_pandas()
+    apart = cluster_bank(make_bank({"a": planted(600)[0]}), **OPTIONS)[2].to_pandas()
+    assert apart.stability[apart.clusters == 3].item() == pytest.approx(1)
+    assert (noise.stability < 0.3).all()
+    once = cluster_bank(make_bank({"a": planted(600)[0]}), **OPTIONS | {"restarts": 1})[2]
+    assert np.isnan(once["stability"].to_numpy()).all()
+
+
+def test_a_declared_number_outside_the_range_is_compared_and_never_chosen():
+    choices = cluster_bank(make_bank({"a": planted(600)[0]}), **OPTIONS, free_range=(4, 5))[2].to_pandas()
+    assert choices.clusters.tolist() == [3, 4, 5]
+    assert choices.silhouette.idxmax() == 0 and choices.declared.tolist() == [True, False, False]
+    assert not choices.chosen[0] and choices.chosen.sum() == 1
 
 
 def test_names_follow_the_sign_and_the_threshold():

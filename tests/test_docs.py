@@ -107,7 +107,7 @@ def test_every_preset_is_described():
         assert f"config/presets/{preset.name}" in described
 
 
-@pytest.mark.parametrize("page", ["initialise.md"])
+@pytest.mark.parametrize("page", ["initialise.md", "receptive_fields.md"])
 def test_examples_run_and_print_what_the_page_says(page, tmp_path):
     text = (ROOT / "docs" / page).read_text(encoding="utf-8")
     blocks = re.findall(r"```(python|text)\n(.*?)```", text, re.DOTALL)

@@ -201,6 +201,41 @@ def explained(options: argparse.Namespace) -> None:
     write_table(options.output, evaluation.explained(options.models), "explained")
 
 
+def patterns(options: argparse.Namespace) -> None:
+    """Put a bank's kernels, or several banks' together, in a row by an autoencoder, and name what lies along it."""
+    import pyarrow as pa
+    import torch
+
+    from neural_echos.patterns import Settings, find_patterns
+    from neural_echos.tables import read_table, write_table
+
+    torch.set_num_threads(options.threads)
+    found, centroids, report = find_patterns(
+        pa.concat_tables([read_table(path, "bank") for path in options.bank]),
+        clusters=options.clusters,
+        threshold=options.threshold,
+        seed=options.seed,
+        settings=Settings(
+            hidden=tuple(options.hidden),
+            squash=options.squash,
+            steps=options.steps,
+            batch=options.batch,
+            learning_rate=options.learning_rate,
+        ),
+    )
+    write_table(options.centroids, centroids, "pattern_centroids")
+    write_table(options.output, found, "patterns")
+    _LOG.info("%s: %s", options.output, report)
+
+
+def shares(options: argparse.Namespace) -> None:
+    """Count the kernels of banks with a named pattern, at every threshold, and with shuffled taps."""
+    from neural_echos.shares import pattern_shares
+    from neural_echos.tables import write_table
+
+    write_table(options.output, pattern_shares(options.models, threshold=options.threshold), "pattern_shares")
+
+
 def structure(options: argparse.Namespace) -> None:
     """Measure the structure of banks against shuffled taps."""
     from neural_echos import evaluation
@@ -340,7 +375,7 @@ def verdicts(options: argparse.Namespace) -> None:
     from neural_echos.tables import SCHEMAS, read_table, write_table
     from neural_echos.verdicts import decide
 
-    paths = {"runs": options.runs, "structure": options.structure}
+    paths = {"runs": options.runs, "structure": options.structure, "pattern_shares": options.shares}
     tables = {
         name: (read_table(path, name) if path else SCHEMAS[name].empty_table()).to_pandas()
         for name, path in paths.items()
@@ -601,6 +636,36 @@ def _parser() -> argparse.ArgumentParser:
     )
     one.add_argument("--output", type=Path, required=True)
 
+    one = command(patterns)
+    one.add_argument("bank", type=Path, nargs="+", help="several are pooled: one autoencoder for all kernels of a size")
+    one.add_argument(
+        "--clusters", type=int, default=10, help="clusters of codes; the paper tells of about ten patterns"
+    )
+    one.add_argument("--threshold", type=float, default=0.8, help="least cosine with the template that gives the name")
+    one.add_argument("--seed", type=int, default=0)
+    one.add_argument("--hidden", type=int, nargs="*", default=[64, 32], help="widths between kernel and code")
+    one.add_argument(
+        "--squash",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="squash the code to [0, 1] by a sigmoid",
+    )
+    one.add_argument("--steps", type=int, default=500, help="optimiser steps")
+    one.add_argument("--batch", type=int, default=256, help="kernels per step")
+    one.add_argument("--learning-rate", type=float, default=0.01)
+    one.add_argument("--threads", type=int, default=1, help="more than one may change the last bits")
+    one.add_argument("--centroids", type=Path, required=True)
+    one.add_argument("--output", type=Path, required=True)
+
+    one = command(shares)
+    one.add_argument(
+        "models",
+        type=_json_list_of("model", "role", "trained_on", "patterns"),
+        help="list of {model, role, trained_on, patterns}, JSON or @file",
+    )
+    one.add_argument("--threshold", type=float, default=0.8, help="the declared one, at which layers are counted")
+    one.add_argument("--output", type=Path, required=True)
+
     one = command(structure)
     one.add_argument(
         "models",
@@ -667,6 +732,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     one.add_argument("--runs", type=Path, nargs="?")
     one.add_argument("--structure", type=Path, nargs="?")
+    one.add_argument("--shares", type=Path, nargs="?")
     one.add_argument("--scale", required=True, help="one phrase that says at which scale the numbers are")
     one.add_argument("--output", type=Path, required=True)
 

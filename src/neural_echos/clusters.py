@@ -110,10 +110,11 @@ def cluster_bank(
     """
     _check(k, restarts, threshold, free_range, sample)
     models = "+".join(sorted(bank["model"].unique().to_pylist()))
-    clusters, centroids = [SCHEMAS["clusters"].empty_table()], [SCHEMAS["centroids"].empty_table()]
-    choices, report = [], {}
-    for kind, height, width, rows, kernels in _groups(bank):
+    clusters = {clustering: [SCHEMAS["clusters"].empty_table()] for clustering in ("free", f"k={k}")}
+    centroids, choices, report = [SCHEMAS["centroids"].empty_table()], [], {}
+    for kind, height, width, rows, kernels in groups(bank):
         normalised, kept = center_norm(kernels, np.float64 if len(kernels) <= _FITTED else np.float32)
+        del kernels  # of millions the memory is needed
         counts: dict[str, Any] = {"clustered": 0, "dropped": int((~kept).sum()), "left_out": 0}
         report[f"{kind} {height}x{width}"] = counts
         if len(normalised) < _KERNELS_PER_CLUSTER * max(k, free_range[1]):
@@ -128,10 +129,11 @@ def cluster_bank(
             found = cluster_kernels(normalised, number, restarts=restarts, seed=seed)
             named = _centroids_table(found, threshold, models, kind, clustering)
             centroids.append(named)
-            clusters.append(_clusters_table(bank, rows[kept], found, named["name"].to_numpy(), clustering))
-    order = [("clustering", "ascending"), ("row", "ascending")]
+            names = named["name"].to_numpy()
+            clusters[clustering].append(_clusters_table(bank, rows[kept], found, names, clustering))
+    assigned = pa.concat_tables([pa.concat_tables(parts).sort_by("row") for parts in clusters.values()])
     compared = pa.Table.from_pylist(choices, schema=SCHEMAS["choices"])
-    return pa.concat_tables(clusters).sort_by(order), pa.concat_tables(centroids).combine_chunks(), compared, report
+    return assigned, pa.concat_tables(centroids).combine_chunks(), compared, report
 
 
 def cluster_kernels(kernels: np.ndarray, k: int, *, restarts: int, seed: int) -> Clustering:
@@ -314,7 +316,7 @@ def _draw(values: np.ndarray, n: int, seed: int) -> np.ndarray:
     return values[np.sort(np.random.default_rng(seed).choice(len(values), n, replace=False))]
 
 
-def _groups(bank: pa.Table) -> Iterator[tuple[str, int, int, np.ndarray, np.ndarray]]:
+def groups(bank: pa.Table) -> Iterator[tuple[str, int, int, np.ndarray, np.ndarray]]:
     """Yield each kind and size of a bank: kind, height, width, row numbers (n,) and kernels (n, height, width)."""
     for kind in sorted(bank["kind"].unique().to_pylist()):
         of_kind = bank.select(["kernel_height", "kernel_width"]).filter(pc.equal(bank["kind"], kind))

@@ -17,6 +17,7 @@ from neural_echos.files import atomic_path
 
 _VERSION = 1
 _KEY = b"neural_echos.schema"
+_BATCH = 65_536  # rows that are looked at together
 _ROWS = 1 << 20  # of a row group, and of what is read at a time
 _T = TypeVar("_T")
 
@@ -139,6 +140,30 @@ SCHEMAS: dict[str, pa.Schema] = {
         null_cosine_gaussian_derivative_1=pa.float64(),
         null_cosine_gaussian_derivative_2=pa.float64(),
     ),
+    "patterns": _schema(
+        row=pa.int64(),
+        **_KERNEL,
+        code=pa.float64(),
+        cluster=pa.int16(),
+        cluster_pattern=pa.string(),
+        cluster_cosine=pa.float64(),
+        pattern=pa.string(),
+        cosine=pa.float64(),
+        null_cluster_cosine=pa.float64(),
+        null_cosine=pa.float64(),
+    ),
+    "pattern_centroids": _schema(
+        model=pa.string(),
+        kind=pa.string(),
+        kernel_height=pa.int16(),
+        kernel_width=pa.int16(),
+        cluster=pa.int16(),
+        code=pa.float64(),
+        count=pa.int64(),
+        pattern=pa.string(),
+        cosine=pa.float64(),
+        taps=_TAPS,
+    ),
     "history": _schema(
         **_RUN,
         epoch=pa.int32(),
@@ -232,6 +257,25 @@ SCHEMAS: dict[str, pa.Schema] = {
         best_gaussian_derivative_1=pa.float64(),
         best_gaussian_derivative_2=pa.float64(),
         offset=pa.float64(),
+    ),
+    "pattern_shares": _schema(
+        model=pa.string(),
+        kind=pa.string(),
+        role=pa.string(),
+        trained_on=pa.string(),
+        kernel_size=pa.int16(),
+        layer=pa.string(),
+        layer_index=pa.int32(),
+        depth=pa.float64(),
+        by=pa.string(),
+        shuffled=pa.bool_(),
+        threshold=pa.float64(),
+        declared=pa.bool_(),
+        kernels=pa.int64(),
+        layers=pa.int32(),
+        share=pa.float64(),
+        low=pa.float64(),
+        high=pa.float64(),
     ),
     "verdicts": _schema(
         claim=pa.string(),
@@ -335,9 +379,14 @@ def kernels_of(table: pa.Table, height: int, width: int, kind: str | None = None
     chosen = pc.and_(pc.equal(table["kernel_height"], height), pc.equal(table["kernel_width"], width))
     if kind is not None:
         chosen = pc.and_(chosen, pc.equal(table["kind"], kind))
-    rows = np.flatnonzero(chosen.to_numpy(zero_copy_only=False))
-    taps = table["taps"].take(pa.array(rows)).combine_chunks()
-    return rows, taps.flatten().to_numpy(zero_copy_only=False).reshape(-1, height, width)
+    mask = chosen.to_numpy(zero_copy_only=False)
+    kernels = np.empty((np.count_nonzero(mask), height, width), np.float32)
+    start = found = 0
+    for batch in table.select(["taps"]).to_batches(max_chunksize=_BATCH):  # pyarrow's take needs thrice the memory of lists
+        taps = batch["taps"].filter(pa.array(mask[start : start + len(batch)]))
+        kernels[found : found + len(taps)] = taps.flatten().to_numpy(zero_copy_only=False).reshape(-1, height, width)
+        start, found = start + len(batch), found + len(taps)
+    return np.flatnonzero(mask), kernels
 
 
 def kernel_sizes(table: pa.Table) -> list[tuple[int, int]]:

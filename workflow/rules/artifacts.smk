@@ -104,3 +104,22 @@ rule index:
         title=f"Neural Echos, reproduced: {config['scale']}",
     shell:
         "python -m neural_echos --log {log:q} index {params.entries:q} --title {params.title:q} --output {output:q}"
+
+
+rule docs_images:
+    """Copy the gallery of receptive-field models into the documentation; no other rule asks for it."""
+    input:
+        "<results>/figures/receptive_field_gallery.png",
+    output:
+        "docs/images/receptive_fields.png",
+    log:
+        "<logs>/docs_images.log",
+    benchmark:
+        "<benchmarks>/docs_images.tsv"
+    conda:
+        CONDA
+    resources:
+        mem_mb=500,
+        runtime=5,
+    shell:
+        "cp {input:q} {output:q} 2> {log:q}"

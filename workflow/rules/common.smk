@@ -74,6 +74,7 @@ MATCHES = [
     *DOG,
     *(f"receptive_fields/{module}" for module in ("fitting", "gaussians", "matches", "models", "scale_space")),
 ]
+PATTERNS = ["clusters", *DOG, "receptive_fields/gaussians", "receptive_fields/templates"]
 SCALE_SPACE = [f"receptive_fields/{module}" for module in ("__init__", "master_key", "scale_space")]
 INITIALISATIONS = [
     f"initialisations/{module}" for module in ("__init__", "apply", "borrowed", "noise", "receptive", "registry")

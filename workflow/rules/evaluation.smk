@@ -75,12 +75,36 @@ rule explained:
         "python -m neural_echos --log {log:q} explained {params.models:q} --output {output:q}"
 
 
+rule shares:
+    """Count the kernels of every bank with a named pattern, at every threshold, and with shuffled taps."""
+    input:
+        patterns=expand("<results>/patterns/{model}.parquet", model=MODELS),
+        code=library("shares"),
+    output:
+        "<results>/evaluation/pattern_shares.parquet",
+    log:
+        "<logs>/shares.log",
+    benchmark:
+        "<benchmarks>/shares.tsv"
+    conda:
+        CONDA
+    resources:
+        mem_mb=4000,
+        runtime=20,
+    params:
+        models=lambda w, input: described_models(patterns=input.patterns),
+        threshold=config["patterns"]["threshold"],
+    shell:
+        "python -m neural_echos --log {log:q} shares {params.models:q} --threshold {params.threshold} --output {output:q}"
+
+
 rule verdicts:
     """Decide every claim by the rule that the config declares for it."""
     input:
         runs="<results>/evaluation/runs.parquet" if CELLS else [],
         structure="<results>/evaluation/structure.parquet" if MODELS else [],
-        code=library("verdicts", "evaluation"),
+        shares="<results>/evaluation/pattern_shares.parquet" if MODELS and asks_for_patterns() else [],
+        code=library("verdicts", "evaluation", "shares"),
     output:
         "<results>/verdicts.parquet",
     log:
@@ -97,4 +121,4 @@ rule verdicts:
         scale=config["scale"],
     shell:
         "python -m neural_echos --log {log:q} verdicts {params.claims:q} --runs {input.runs:q} --structure {input.structure:q}"
-        " --scale {params.scale:q} --output {output:q}"
+        " --shares {input.shares:q} --scale {params.scale:q} --output {output:q}"

@@ -104,6 +104,20 @@ def described_models(**files):
     return json.dumps([{"model": name} | entry for name, entry in zip(MODELS, entries)])
 
 
+def patterns_options():
+    """The declared settings of the autoencoder and of the clusters, as words of the command line."""
+    declared = config["patterns"]
+    words = [f"--{name} {declared[name]}" for name in ("clusters", "threshold", "steps", "batch")]
+    words += [f"--learning-rate {declared['learning_rate']}", f"--seed {config['seed']}"]
+    words += ["--squash" if declared["squash"] else "--no-squash", " ".join(["--hidden", *map(str, declared["hidden"])])]
+    return " ".join(words)
+
+
+def asks_for_patterns():
+    """Whether a claim of the preset is about named patterns: they take a training per bank."""
+    return any(claim["rule"].startswith("patterns_") for claim in config["claims"])
+
+
 def filters_file(wildcards):
     """The eight master key filters that this preset declares."""
     if config["filters"] is None:
@@ -130,12 +144,15 @@ def artifact_inputs(wildcards):
         "choices": "clusters/{model}.choices",
         "fits": "fits/{model}",
         "matches": "matches/{model}",
+        "patterns": "patterns/{model}",
+        "pattern_centroids": "patterns/{model}.centroids",
     }
     single = {
         "runs": "evaluation/runs",
         "history": "evaluation/histories",
         "structure": "evaluation/structure",
         "explained": "evaluation/explained",
+        "pattern_shares": "evaluation/pattern_shares",
         "spread": "scale_space/spread",
         "scales": "scale_space/scales",
         "verdicts": "verdicts",

@@ -19,7 +19,14 @@ from neural_echos.artifacts.figures import (
     training_curves,
 )
 from neural_echos.artifacts.fits import explained_variance_table, fit_distributions
+from neural_echos.artifacts.galleries import receptive_field_gallery
 from neural_echos.artifacts.initialisations import initialisation_signals
+from neural_echos.artifacts.patterns import (
+    pattern_gallery,
+    pattern_shares,
+    pattern_shares_by_depth,
+    pattern_threshold_curves,
+)
 from neural_echos.artifacts.scale_space import filters_beside_ideals, scales_table, spread_table
 from neural_echos.artifacts.sheets import contact_sheet
 from neural_echos.artifacts.summaries import ablation_table, accuracy_table, structure_table, verdict_table
@@ -44,7 +51,12 @@ __all__ = [
     "kernel_samples",
     "kernels_before_and_after",
     "kernels_beside_dogs",
+    "pattern_gallery",
+    "pattern_shares",
+    "pattern_shares_by_depth",
+    "pattern_threshold_curves",
     "read",
+    "receptive_field_gallery",
     "regular_kernels_as_control",
     "scales_table",
     "spread_table",

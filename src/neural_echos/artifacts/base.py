@@ -187,9 +187,9 @@ def draw_kernels(axes: Axes, kernels: np.ndarray, columns: int) -> AxesImage:
     return axes.imshow(mosaic, cmap=KERNEL_COLOURS, vmin=-1.0, vmax=1.0, interpolation="nearest")
 
 
-def colour_bar(figure: Figure, image: AxesImage, axes: Any) -> None:
-    """Explain the kernels' colours once per figure."""
-    length = min(0.5, 1.2 / figure.get_figheight())  # about an inch, also in a tall figure
+def colour_bar(figure: Figure, image: AxesImage, axes: Any, length: float | None = None) -> None:
+    """Explain the kernels' colours once per figure, by a bar of `length` times the axes' height."""
+    length = length or min(0.5, 1.2 / figure.get_figheight())  # about an inch, also in a tall figure
     bar = figure.colorbar(image, ax=axes, shrink=length, aspect=15, pad=0.01, panchor=False)
     bar.set_ticks([-1, 0, 1], labels=["−max", "0", "+max"])
     bar.outline.set_visible(False)

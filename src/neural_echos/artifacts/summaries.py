@@ -114,14 +114,14 @@ def structure_table(tables: Tables, *, quantile: float = 0.95, note: str = "") -
     )
 
 
-def verdict_table(tables: Tables) -> Artifact:
-    """The verdict on every claim, by the decision rule declared in the config."""
+def verdict_table(tables: Tables, *, published: Mapping[str, str] | None = None) -> Artifact:
+    """The verdict on every claim, by the decision rule declared in the config; `published` are a claim's numbers, as printed."""
     verdicts = tables["verdicts"]
     rows = [
         {
             "claim": f"{row.claim} ({row.paper})",
             "statement": row.statement,
-            "published": UNREADABLE,
+            "published": (published or {}).get(row.claim, UNREADABLE),
             "measured": row.measured,
             "ours, % or points [interval]": _value(row),
             "scale": row.scale,

@@ -32,17 +32,22 @@ from neural_echos.receptive_fields.scale_space import (
     normalise_filter,
     spread,
 )
+from neural_echos.receptive_fields.templates import OTHER, PATTERNS, Pattern, best_pattern, templates
 
 __all__ = [
     "IDEALS",
     "MATCHED",
     "MODELS",
+    "OTHER",
+    "PATTERNS",
     "DogFit",
     "DogParameters",
     "DogProfile",
     "Fit",
     "Model",
+    "Pattern",
     "Spread",
+    "best_pattern",
     "center_norm",
     "check_threshold",
     "compensate_dc",
@@ -72,4 +77,5 @@ __all__ = [
     "read_filters",
     "spread",
     "structured_share",
+    "templates",
 ]

@@ -2,14 +2,15 @@
 
 Amplitude and bias are solved exactly (variable projection; Golub and Pereyra, SIAM J. Numer. Anal. 1973): for a template t(θ)
 both follow from a projection, and what is left is to find the θ of the largest |cosine| between centred kernel and centred
-template. That has many local optima. So a first search scores a dictionary of templates against all kernels (one matrix
-product); the best places go through a few damped Newton steps on ln |cos|, the better of them through more, and the best to
-the end. Everything is done for all kernels of a chunk at once, and no kernel's steps depend on another's.
+template. That has many local optima. So a dictionary of templates is scored against all kernels (a matrix product), and the
+best of each goes through a few damped Newton steps on ln |cos|. Where that leaves doubt, so do rivals: templates of a finer
+dictionary that are unlike the first result and unlike each other. The best of all go on to the end. Everything is done
+for many kernels at once, and no kernel's steps depend on another's.
 """
 
 import itertools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache, partial
 
@@ -20,23 +21,25 @@ from neural_echos.receptive_fields.difference_of_gaussians import fit_dog
 from neural_echos.receptive_fields.models import Model, Range, Values, model_named
 from neural_echos.receptive_fields.normalisation import CONSTANT, norms
 
-_CHUNK = 2048  # kernels fitted at a time
+_CHUNK = 4096  # kernels fitted at a time
 _BLOCK = 128  # kernels scored, or climbed with, at a time: what they need stays in the processor's cache
-_SURE = 0.97  # a cosine beyond which the first start is believed; else it gets rivals
-_CANDIDATES, _ALIKE = 48, 0.8  # these are chosen among so many templates, no two of which have a larger cosine
+_SURE = 0.995  # a cosine beyond which the first start is believed; else rivals are sought
+_CANDIDATES = 48  # templates of a dictionary among which they are
+_ALIKE = 0.8  # cosine of two templates beyond which they are taken to lead to one optimum
+_LOSS = 0.15  # of cosine, by which a template that is tried may be worse than what is reached already
 _FIRST, _MORE, _LAST = 6, 3, 60  # Newton steps of the first start, of its rivals, and at most of the best of both
 _KEPT = 2  # rivals that are among the best
 _DAMPING = 1e-2  # of the first step, in units of the templates' own metric
 _FLOOR = 1e-2  # least curvature that a step believes, in the same units
 _REACH = 0.7  # longest step in any parameter
-_GAIN = 1e-9  # of ln |cos|: a smaller one ends the climb, which closes in quadratically
+_GAIN = 1e-8  # of ln |cos|: a smaller one ends the climb, which closes in quadratically
 _STILL = 1e-7  # a refused step that is shorter ends it, too
 _DIFFERENCE = 1e-4  # step of numeric slopes
 _AT_BOUND = 1e-9  # how close to its bound a parameter lies on it, relative to the range
 _STEPS: dict[str, tuple[Callable, Callable]] = {
     "value": (lambda value: value, lambda step: step),
     "log": (np.log, np.exp),
-    "square": (np.square, np.sqrt),
+    "log of 1 + square": (lambda value: np.log1p(np.square(value)), lambda step: np.sqrt(np.expm1(step))),
 }
 
 
@@ -163,7 +166,7 @@ def _fit_chunk(kernels: np.ndarray, model: Model) -> Fit:
     taps /= norm[:, None]
     ranges = model.ranges(height, width)
     parameters = _parameters(model, height, width, _search(model, height, width, taps))
-    template = model((height, width), **parameters).reshape(len(taps), -1)
+    template = model((height, width), **parameters).reshape(taps.shape)
     level = template.mean(axis=1)
     template -= level[:, None]
     square = np.einsum("nd,nd->n", template, template)
@@ -191,38 +194,67 @@ def _search(model: Model, height: int, width: int, taps: np.ndarray) -> np.ndarr
     """Steps of the largest |cosine| that is found, (p, n), for centred kernels of unit norm, (n, h·w)."""
     low, high = _step_bounds(model, height, width)
     slopes = partial(model.slopes or partial(_differences, model), height, width)
-    steps = _starts(model, height, width, taps, count=1)[:, :, 0]
-    steps, value = _climb(slopes, steps, taps, low, high, _FIRST)
-    doubtful = np.flatnonzero(~(value > np.log(_SURE)))
-    rivals = _starts(model, height, width, taps[doubtful], count=model.rivals)
-    owner = np.repeat(doubtful, rivals.shape[2])
-    rivals, found = _climb(slopes, rivals.reshape(len(rivals), len(owner)), taps[owner], low, high, _MORE)
-    best = np.argsort(-found.reshape(-1, model.rivals), axis=1, kind="stable")[:, :_KEPT]
-    kept = (best + np.arange(len(best))[:, None] * model.rivals).ravel()
-    owner = np.concatenate([np.arange(len(taps)), owner[kept]])
-    steps, value = _climb(slopes, np.concatenate([steps, rivals[:, kept]], axis=1), taps[owner], low, high, _LAST)
+    coarse, fine = (_dictionary(model, height, width, fine=fine) for fine in (False, True))
+    steps, value = _climb(slopes, _first_starts(taps, *coarse), taps, low, high, _FIRST)
+    reached = _unit(model((height, width), **_parameters(model, height, width, steps)))
+    owner = np.flatnonzero(value <= np.log(_SURE))
+    for dictionary, count in ((coarse, 1), (fine, model.rivals)):
+        found, rivals = _rivals(taps[owner], reached[owner], value[owner], *dictionary, count)
+        owner = owner[found]
+    rivals, found = _climb(slopes, rivals, taps[owner], low, high, _MORE)
+    best = _best_of(owner, found, _KEPT)
+    owner = np.concatenate([np.arange(len(taps)), owner[best]])
+    steps, value = _climb(slopes, np.concatenate([steps, rivals[:, best]], axis=1), taps[owner], low, high, _LAST)
+    return steps[:, _best_of(owner, value, 1)]
+
+
+def _best_of(owner: np.ndarray, value: np.ndarray, count: int) -> np.ndarray:
+    """Places of the `count` largest values of each owner, in the owners' order."""
     order = np.lexsort((-value, owner))
-    return steps[:, order[np.searchsorted(owner[order], np.arange(len(taps)))]]
+    first = np.searchsorted(owner[order], owner[order])
+    return order[np.arange(len(order)) - first < count]
 
 
-def _starts(model: Model, height: int, width: int, taps: np.ndarray, *, count: int) -> np.ndarray:
-    """Steps of the best template, and of the next best that are unlike those before, (p, n, count).
+def _first_starts(taps: np.ndarray, grid: np.ndarray, templates: np.ndarray) -> np.ndarray:
+    """Steps of the best template of a dictionary, (p, n)."""
+    best = [scores.argmax(axis=1) for _, scores in _scored(taps, templates)]
+    return grid.reshape(len(grid), -1)[:, np.concatenate(best)]
 
-    Several are sought in the fine dictionary, and among the templates that are the best at their place.
+
+def _rivals(
+    taps: np.ndarray, reached: np.ndarray, value: np.ndarray, grid: np.ndarray, templates: np.ndarray, count: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Templates of a dictionary that are unlike what was reached, and unlike each other, and may climb beyond it.
+
+    Returns the kernel of each, (m,), and its steps, (p, m); at most `count` a kernel.
     """
-    grid, templates = _dictionary(model, height, width, fine=count > 1)
-    found = [np.empty((len(grid), 0, count))]
-    for at in range(0, len(taps), _BLOCK):
-        scores = taps[at : at + _BLOCK].astype(np.float32) @ templates.T
-        scores = np.abs(scores, out=scores).reshape(len(scores), -1, grid.shape[2])
+    owners, found = [np.empty(0, dtype=np.intp)], [np.empty((len(grid), 0))]
+    by_place = templates.T.reshape(*grid.shape[1:], -1)
+    for at, flat in _scored(taps, templates):
+        scores = flat.reshape(len(flat), *grid.shape[1:])
         best = scores.max(axis=1)
-        candidates = 1 if count == 1 else min(_CANDIDATES, best.shape[1])
+        candidates = min(_CANDIDATES, best.shape[1])
         place = np.argpartition(-best, candidates - 1, axis=1)[:, :candidates]
         shape = np.take_along_axis(scores, place[:, None], 2).argmax(axis=1)
-        score = np.take_along_axis(best, place, 1)
-        chosen = _unlike(score, templates.reshape(*grid.shape[1:], -1)[shape, place], count)
-        found.append(np.take_along_axis(grid[:, shape, place], chosen[None], 2))
-    return np.concatenate(found, axis=1)
+        shown = by_place[shape, place]
+        here = reached[at : at + _BLOCK, :, None].astype(np.float32)
+        score = np.take_along_axis(best, place, 1) - 2 * (np.abs(shown @ here)[:, :, 0] > _ALIKE)
+        chosen = _unlike(score, shown, count)
+        able = np.take_along_axis(score, chosen, 1) > np.exp(value[at : at + _BLOCK, None]) - _LOSS
+        owner, start = np.nonzero(able)
+        picked = chosen[owner, start]
+        owners.append(at + owner)
+        found.append(grid[:, shape[owner, picked], place[owner, picked]])
+    return np.concatenate(owners), np.concatenate(found, axis=1)
+
+
+def _scored(taps: np.ndarray, templates: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
+    """|cosine| of kernels with all templates, (at most _BLOCK, templates), float32, and where they start; one memory for all."""
+    scores = np.empty((_BLOCK, templates.shape[1]), dtype=np.float32)
+    for at in range(0, max(len(taps), 1), _BLOCK):
+        part = taps[at : at + _BLOCK].astype(np.float32)
+        np.matmul(part, templates, out=scores[: len(part)])
+        yield at, np.abs(scores[: len(part)], out=scores[: len(part)])
 
 
 def _unlike(score: np.ndarray, templates: np.ndarray, count: int) -> np.ndarray:
@@ -231,7 +263,7 @@ def _unlike(score: np.ndarray, templates: np.ndarray, count: int) -> np.ndarray:
     chosen = np.empty((len(score), count), dtype=np.intp)
     for start in range(count):
         chosen[:, start] = score.argmax(axis=1)
-        score = score - 2 * alike[np.arange(len(score)), chosen[:, start]]
+        score = score - 4 * alike[np.arange(len(score)), chosen[:, start]]
     return chosen
 
 
@@ -255,7 +287,7 @@ def _climb(
     with np.errstate(divide="ignore", invalid="ignore", under="ignore", over="ignore"):
         value, gradient, hessian, metric = _in_blocks(slopes, steps, taps)
         damping = np.full(len(taps), _DAMPING)
-        active = np.arange(len(taps))
+        active = np.flatnonzero(np.isfinite(value))  # a constant kernel stays where it is
         for _ in range(rounds):
             if not len(active):
                 break
@@ -277,8 +309,7 @@ def _climb(
 
 
 def _in_blocks(slopes: Callable[..., tuple[np.ndarray, ...]], steps: np.ndarray, taps: np.ndarray) -> list[np.ndarray]:
-    starts = range(0, max(len(taps), 1), _BLOCK)
-    parts = [slopes(steps[:, at : at + _BLOCK], taps[at : at + _BLOCK]) for at in starts]
+    parts = [slopes(steps[:, at : at + _BLOCK], taps[at : at + _BLOCK]) for at in range(0, max(len(taps), 1), _BLOCK)]
     return [np.concatenate(part, axis=-1) for part in zip(*parts, strict=True)]
 
 
@@ -317,7 +348,7 @@ def _step_bounds(model: Model, height: int, width: int) -> tuple[np.ndarray, np.
 
 @lru_cache(maxsize=16)
 def _dictionary(model: Model, height: int, width: int, *, fine: bool) -> tuple[np.ndarray, np.ndarray]:
-    """What is searched first: steps, (p, shapes, places), and centred templates of unit norm, (shapes · places, h·w), float32.
+    """What is searched first: steps, (p, shapes, places), and centred templates of unit norm, (h·w, shapes · places), float32.
 
     A place is a choice of the last three parameters, the last two twice as dense in a fine dictionary; a shape is one of
     the others.
@@ -331,7 +362,7 @@ def _dictionary(model: Model, height: int, width: int, *, fine: bool) -> tuple[n
     shapes = [dict(zip(ranges, row, strict=True)) for row in values.transpose(1, 0, 2)]
     templates = np.concatenate([_unit(model((height, width), **shape)).astype(np.float32) for shape in shapes])
     steps = [_STEPS[one.steps_in][0](row) for one, row in zip(ranges.values(), values, strict=True)]
-    return np.stack(steps), templates
+    return np.stack(steps), np.ascontiguousarray(templates.T)
 
 
 def _unit(kernels: np.ndarray) -> np.ndarray:

@@ -134,7 +134,7 @@ def slopes(
     first = np.empty((n, 7, taps))
     for place, slope in enumerate((t_p, p * t_p, q * t_p, t_q, p * t_q, q * t_q, template)):
         first[:, place] = slope
-    sums, scores = first.sum(axis=2), (first @ kernels[:, :, None])[:, :, 0]
+    sums, scores = first @ np.ones(taps), (first @ kernels[:, :, None])[:, :, 0]
     gram = first @ first.transpose(0, 2, 1) - sums[:, :, None] * (sums / taps)[:, None, :]
     square, match = gram[:, 6, 6, None], scores[:, 6, None]
     lean, pull = gram[:, 6, :6] / square, scores[:, :6] / match
@@ -145,9 +145,9 @@ def slopes(
     second[:, 2] = weight * template * (qq - 1)
     moments = second @ products.transpose(0, 2, 1)
     metric = gram[:, :6, :6] / square[:, :, None]
-    curvature = moments[:, _BLOCKS[0], _BLOCKS[1]] - metric
-    metric -= lean[:, :, None] * lean[:, None, :]
-    curvature += 2 * lean[:, :, None] * lean[:, None, :] - pull[:, :, None] * pull[:, None, :]
+    outer = lean[:, :, None] * lean[:, None, :]
+    curvature = moments[:, _BLOCKS[0], _BLOCKS[1]] - metric + 2 * outer - pull[:, :, None] * pull[:, None, :]
+    metric -= outer
     chain = _chain(sigma_u, sigma_v, steps[2])
     turned = chain.transpose(0, 2, 1)
     shift = pull - lean

@@ -45,14 +45,14 @@ class Range:
         Bounds, inclusive; infinite for an angle.
     first : tuple of float
         Values of the first search, which tries every combination of the parameters'.
-    steps_in : {"value", "log", "square"}
-        What the search goes on in: that in which the model is most nearly linear.
+    steps_in : {"value", "log", "log of 1 + square"}
+        What the search steps in: the logarithm of a scale; for one that can be 0, that of 1 + its square.
     """
 
     low: float
     high: float
     first: tuple[float, ...]
-    steps_in: Literal["value", "log", "square"] = "value"
+    steps_in: Literal["value", "log", "log of 1 + square"] = "value"
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,7 @@ class Model:
     sizes : str
         The same in words.
     rivals : int
-        Further starts for kernels where the first climb leaves doubt: fewer where there are few local optima.
+        Further starts, at most, of a kernel where the first leaves doubt; fewer for a model with few local optima.
     canonical : callable, optional
         From parameters and amplitude to that choice of equivalent ones that `fit` reports.
     slopes : callable, optional
@@ -84,7 +84,7 @@ class Model:
     ranges: Callable[[int, int], dict[str, Range]]
     exists: Callable[[int, int], bool]
     sizes: str
-    rivals: int = 8
+    rivals: int = 6
     canonical: Callable[[Values, np.ndarray], tuple[Values, np.ndarray]] | None = None
     slopes: Slopes | None = None
 
@@ -151,8 +151,10 @@ def _gaussian_model(name: str, order: int, formula: Callable[..., np.ndarray]) -
 
 
 def _discrete_ranges(height: int, width: int, *, parameters: tuple[str, ...]) -> dict[str, Range]:
-    scale = Range(0.0, float(max(height, width)), tuple(np.geomspace(0.3, max(height, width) / 2, 10)), "square")
-    amount = Range(0.0, 10.0, (0.1, 0.25, 0.5, 1.0, 2.0, 5.0))
+    scale = Range(
+        0.0, float(max(height, width)), tuple(np.geomspace(0.2, max(height, width) / 2, 24)), "log of 1 + square"
+    )
+    amount = Range(0.0, 10.0, tuple(np.geomspace(0.05, 10.0, 24)))
     return {name: amount if name == "amount" else scale for name in parameters}
 
 

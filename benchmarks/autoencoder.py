@@ -1,0 +1,69 @@
+"""Kernels per second of an autoencoder's training on batches sliced from memory, against the same steps fed by a DataLoader.
+
+Run from the checkout: `PYTHONPATH=src python benchmarks/autoencoder.py [--batch 16384] [--threads 2]`.
+Both train the same network from the same seed for as many passes; rounds of the two alternate, so a noisy machine disturbs both
+alike, and the best round of each counts. The library's default batch, 256, is measured too: there the steps themselves dominate.
+"""
+
+import argparse
+import time
+
+import torch
+from torch.utils.data import DataLoader, TensorDataset
+
+from neural_echos.patterns import Autoencoder, Settings, train_autoencoder
+
+
+def draw_kernels(n: int, k: int) -> torch.Tensor:
+    kernels = torch.randn(n, k * k, generator=torch.Generator().manual_seed(0))
+    kernels -= kernels.mean(dim=1, keepdim=True)
+    return torch.nn.functional.normalize(kernels, dim=1)
+
+
+def train_with_loader(kernels: torch.Tensor, settings: Settings) -> None:
+    """The loop of `train_autoencoder`, but for where its batches come from."""
+    torch.manual_seed(0)
+    model = Autoencoder(kernels.shape[1], settings)
+    optimiser = torch.optim.Adam(model.parameters(), lr=settings.learning_rate)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, settings.learning_rate, total_steps=settings.steps)
+    loader = DataLoader(TensorDataset(kernels), batch_size=settings.batch, shuffle=True, drop_last=True)
+    step = 0
+    while step < settings.steps:
+        for (part,) in loader:
+            loss = 1 - (model(part) * part).sum(dim=1).mean()
+            optimiser.zero_grad(set_to_none=True)
+            loss.backward()
+            optimiser.step()
+            schedule.step()
+            step += 1
+            if step == settings.steps:
+                break
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--size", type=int, default=7, help="side of the kernels, taps")
+    parser.add_argument("--kernels", type=int, default=131_072)
+    parser.add_argument("--batch", type=int, nargs="+", default=[16_384, 256])
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    parser.add_argument("--rounds", type=int, default=3)
+    arguments = parser.parse_args()
+    torch.set_num_threads(arguments.threads)
+    kernels = draw_kernels(arguments.kernels, arguments.size)
+    for batch in arguments.batch:
+        settings = Settings(batch=batch, steps=max(2, 2 * arguments.kernels // batch))  # two passes
+        ways = {"slices": lambda: train_autoencoder(kernels, settings, seed=0)}
+        ways["DataLoader"] = lambda: train_with_loader(kernels, settings)
+        rates: dict[str, list[float]] = {name: [] for name in ways}
+        for _ in range(arguments.rounds):
+            for name, train in ways.items():
+                began = time.perf_counter()
+                train()
+                rates[name].append(settings.steps * batch / (time.perf_counter() - began))
+        ratios = ", ".join(f"{a / b:.2f}" for a, b in zip(rates["slices"], rates["DataLoader"], strict=True))
+        told = ", ".join(f"{name} {max(rate):,.0f}" for name, rate in rates.items())
+        print(f"batch {batch}, {arguments.threads} threads, kernels/s: {told}; ratio, round by round: {ratios}")
+
+
+if __name__ == "__main__":
+    main()

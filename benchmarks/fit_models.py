@@ -1,0 +1,101 @@
+"""Kernels per second of `fit`, against scipy.optimize.least_squares kernel by kernel, for one of the models.
+
+Run from the checkout: `OMP_NUM_THREADS=1 PYTHONPATH=src python benchmarks/fit_models.py [--model gaussian] [--size 7]`.
+Kernels of two kinds, each told apart: planted ones with noise of a fifth of their norm, and noise alone. Both solve amplitude and
+bias exactly and search the same parameters between the same bounds. The optimiser has one start: that template, of a few hundred
+random ones, which matches the kernel best; finding it is not counted, which flatters it. Rounds of both alternate, so a
+noisy machine disturbs both alike; the best round of each counts, and the residuals of both are compared.
+"""
+
+import argparse
+import time
+
+import numpy as np
+from scipy.optimize import least_squares
+
+from neural_echos.receptive_fields import MODELS, Model, fit
+
+
+def draw_parameters(model: Model, n: int, k: int, rng: np.random.Generator) -> dict[str, np.ndarray]:
+    """Parameters within the bounds: scales of at most a third of the side, offsets of at most a fifth, any angle."""
+    drawn = {}
+    for name, one in model.ranges(k, k).items():
+        low, high = (one.low, one.high) if np.isfinite(one.high) else (0.0, 2 * np.pi)
+        if name.startswith("sigma"):
+            low, high = max(low, 0.3), k / 3
+        drawn[name] = rng.uniform(low / 2 if low < 0 else low, high / 2 if low < 0 else high, n)
+    return drawn
+
+
+def draw_kernels(model: Model, n: int, k: int, rng: np.random.Generator) -> dict[str, np.ndarray]:
+    planted = model(k, **draw_parameters(model, n, k, rng))
+    planted -= planted.mean(axis=(1, 2), keepdims=True)
+    planted /= np.linalg.norm(planted, axis=(1, 2), keepdims=True)
+    noise = rng.normal(size=planted.shape)
+    return {"planted": (planted + 0.2 / k * noise).astype(np.float32), "noise": noise.astype(np.float32)}
+
+
+def best_starts(model: Model, kernels: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Of 400 random templates, the parameters of the one that matches each kernel best: (n, p)."""
+    parameters = draw_parameters(model, 400, kernels.shape[1], rng)
+    templates = unit(model(kernels.shape[1], **parameters))
+    best = np.abs(unit(kernels) @ templates.T).argmax(axis=1)
+    return np.stack(list(parameters.values()), axis=1)[best]
+
+
+def unit(kernels: np.ndarray) -> np.ndarray:
+    flat = kernels.reshape(len(kernels), -1).astype(np.float64)
+    flat -= flat.mean(axis=1, keepdims=True)
+    return flat / np.linalg.norm(flat, axis=1, keepdims=True)
+
+
+def optimised_residual(model: Model, kernel: np.ndarray, start: np.ndarray) -> float:
+    """‖centred − fit‖ / ‖centred‖ after an optimiser's search from one start, amplitude and bias solved exactly."""
+    ranges = model.ranges(*kernel.shape)
+    centred = unit(kernel[None])[0]
+
+    def misfit(x: np.ndarray) -> np.ndarray:
+        template = unit(model(kernel.shape, **dict(zip(ranges, x, strict=True)))[None])[0]
+        return centred - (centred @ template) * template
+
+    bounds = [one.low for one in ranges.values()], [one.high for one in ranges.values()]
+    return float(np.sqrt(2 * least_squares(misfit, start, bounds=bounds).cost))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", default="gaussian_derivative_2", choices=[name for name in MODELS if name != "dog"])
+    parser.add_argument("--size", type=int, default=7, help="side of the kernels, taps")
+    parser.add_argument("--kernels", type=int, default=4096, help="kernels of each kind for fit")
+    parser.add_argument("--optimised", type=int, default=50, help="kernels of each kind for the optimiser")
+    parser.add_argument("--rounds", type=int, default=3)
+    arguments = parser.parse_args()
+    model, rng = MODELS[arguments.model], np.random.default_rng(0)
+    for kind, kernels in draw_kernels(model, arguments.kernels, arguments.size, rng).items():
+        few = kernels[: arguments.optimised]
+        starts = best_starts(model, few, rng)
+        found = fit(kernels, model)  # warms up
+        ours, optimiser = [], []
+        for _ in range(arguments.rounds):
+            began = time.perf_counter()
+            fit(kernels, model)
+            ours.append(len(kernels) / (time.perf_counter() - began))
+            began = time.perf_counter()
+            pairs = zip(few, starts, strict=True)
+            residual = np.array([optimised_residual(model, kernel, start) for kernel, start in pairs])
+            optimiser.append(len(few) / (time.perf_counter() - began))
+        difference = residual - found.residual[: len(few)]
+        ratios = ", ".join(f"{a / b:,.0f}" for a, b in zip(ours, optimiser, strict=True))
+        print(f"{model.name}, {arguments.size}×{arguments.size}, {kind}")
+        print(
+            f"  kernels/s: fit {max(ours):,.0f}, least_squares {max(optimiser):,.1f}; ratio, round by round: {ratios}"
+        )
+        print(
+            f"  residual: fit {found.residual[: len(few)].mean():.4f}, least_squares {residual.mean():.4f} (means); "
+            f"least_squares better by more than 1e-6 in {(difference < -1e-6).mean():.0%}, worse in "
+            f"{(difference > 1e-6).mean():.0%} of {len(few)}"
+        )
+
+
+if __name__ == "__main__":
+    main()

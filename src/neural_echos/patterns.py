@@ -1,0 +1,315 @@
+"""Patterns: a one-dimensional autoencoder puts kernels of one size in a row, k-means cuts it up, templates name the pieces.
+
+Papers: Babaiee, Kiasari, Rus, Grosu, "Unveiling the Unseen", ICLR 2024 (arXiv 2401.14469): cosine loss, a latent of one dimension,
+k-means on the codes, about ten patterns; a code squashed to [0, 1] is from later work by the same authors (arXiv 2509.11711).
+Layer sizes, training and thresholds could not be read, so they are options, and they were chosen on planted kernels.
+
+Such a procedure finds clusters in anything. So it is run once more, from scratch, on the same kernels with their taps shuffled.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import torch
+from torch import nn
+from torch.nn import functional
+
+from neural_echos.clusters import cluster_kernels, groups
+from neural_echos.errors import EchosError
+from neural_echos.receptive_fields import OTHER, best_pattern, center_norm, check_threshold
+from neural_echos.tables import SCHEMAS
+
+_STRETCH = 8.0  # a code in [0, 1] reaches the decoder in [−4, 4], where its units bend
+_KERNELS_PER_CLUSTER = 10  # fewer than this say nothing
+_RESTARTS = 10  # of k-means on the codes
+_CHUNK = 65_536  # kernels encoded at a time
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How an autoencoder is built and trained.
+
+    Attributes
+    ----------
+    hidden : tuple of int
+        Widths between kernel and code; the decoder has them in reverse.
+    squash : bool
+        Whether a sigmoid squashes the code to [0, 1].
+    steps : int
+        Number of optimiser steps: the same for every bank, so that a small one is trained as long as a large one.
+    batch : int
+        Kernels per step; all of them where there are fewer.
+    learning_rate : float
+        The greatest, of Adam on a one-cycle schedule.
+
+    Raises
+    ------
+    EchosError
+        A number is not positive.
+    """
+
+    hidden: tuple[int, ...] = (64, 32)
+    squash: bool = True
+    steps: int = 500
+    batch: int = 256
+    learning_rate: float = 0.01
+
+    def __post_init__(self) -> None:
+        named = {"hidden": min(self.hidden, default=1), "steps": self.steps, "batch": self.batch}
+        for name, value in (named | {"learning_rate": self.learning_rate}).items():
+            if not value > 0:
+                raise EchosError(f"{name}: expected a positive number, found {value}; correct it")
+
+
+class Autoencoder(nn.Module):
+    """A perceptron from a kernel to a single code, and its mirror image back.
+
+    Parameters
+    ----------
+    taps : int
+        Taps of a kernel.
+    settings : Settings
+    """
+
+    def __init__(self, taps: int, settings: Settings) -> None:
+        super().__init__()
+        self.squash = settings.squash
+        self.gain = taps**0.5  # a tap of a kernel of unit norm then has unit variance
+        self.encoder = _perceptron([taps, *settings.hidden, 1])
+        self.decoder = _perceptron([1, *reversed(settings.hidden), taps])
+
+    def encode(self, kernels: torch.Tensor) -> torch.Tensor:
+        """Codes, shape (n, 1), of kernels with zero mean and unit norm, shape (n, taps)."""
+        code = self.encoder(self.gain * kernels)
+        return torch.sigmoid(code) if self.squash else code
+
+    def decode(self, codes: torch.Tensor) -> torch.Tensor:
+        """Kernels with zero mean and unit norm, shape (n, taps), of codes, shape (n, 1)."""
+        kernels = self.decoder(_STRETCH * (codes - 0.5) if self.squash else codes)
+        return functional.normalize(kernels - kernels.mean(dim=1, keepdim=True), dim=1)
+
+    def forward(self, kernels: torch.Tensor) -> torch.Tensor:
+        """What comes back of kernels, shape (n, taps)."""
+        return self.decode(self.encode(kernels))
+
+
+@dataclass(frozen=True)
+class Described:
+    """Kernels of one size in the words of an autoencoder; the c clusters are sorted by count, the largest first.
+
+    Attributes
+    ----------
+    codes : ndarray of float64, shape (n,)
+    labels : ndarray of int64, shape (n,)
+        Cluster of each kernel, from 0.
+    centres : ndarray of float64, shape (c,)
+        Mean code of each cluster.
+    counts : ndarray of int64, shape (c,)
+    decoded : ndarray of float64, shape (c, k, k)
+        What the decoder makes of each centre: zero mean, unit norm.
+    patterns : ndarray of str, shape (c,)
+        The name of each: "other" below the threshold.
+    cosine : ndarray of float64, shape (c,)
+        Cosine of each with its best template.
+    loss : float
+        1 − the mean cosine of a kernel with what comes back of it.
+    """
+
+    codes: np.ndarray
+    labels: np.ndarray
+    centres: np.ndarray
+    counts: np.ndarray
+    decoded: np.ndarray
+    patterns: np.ndarray
+    cosine: np.ndarray
+    loss: float
+
+
+def find_patterns(
+    bank: pa.Table, *, clusters: int, threshold: float, seed: int, settings: Settings | None = None
+) -> tuple[pa.Table, pa.Table, dict[str, dict[str, Any]]]:
+    """Find the patterns of a bank kind by kind and size by size, and of the same kernels with their taps shuffled.
+
+    Parameters
+    ----------
+    bank : pyarrow.Table
+        Of schema "bank"; kernels of several models are pooled.
+    clusters : int
+        Number of clusters of codes, at least 2.
+    threshold : float
+        Least cosine, in [0, 1], of a decoded centroid, or of a kernel, with the template that names it; below it is "other".
+    seed : int
+        Of every random choice, from 0 to 2³² − 1.
+    settings : Settings, optional
+        Of the autoencoder.
+
+    Returns
+    -------
+    patterns : pyarrow.Table
+        Of schema "patterns", sorted by `row`, the kernel's row number in `bank`.
+    centroids : pyarrow.Table
+        Of schema "pattern_centroids". A bank of several models has their names joined by "+" as `model`.
+    report : dict
+        Per kind and size ("depthwise 7x7"): the number of kernels "described", "dropped" (not finite, zero or constant) and
+        "left_out" (not square, smaller than 3×3, or fewer than ten for each cluster); where kernels are described, also
+        the "loss" and the "null_loss".
+
+    Raises
+    ------
+    EchosError
+        A parameter is outside its range.
+    """
+    check_threshold(threshold)
+    if clusters < 2:
+        raise EchosError(f"clusters: expected at least 2 clusters, found {clusters}; correct it")
+    models = "+".join(sorted(bank["model"].unique().to_pylist()))
+    patterns, centroids = [SCHEMAS["patterns"].empty_table()], [SCHEMAS["pattern_centroids"].empty_table()]
+    report = {}
+    for kind, height, width, rows, kernels in groups(bank):
+        normalised, kept = center_norm(kernels)
+        counts: dict[str, Any] = {"described": 0, "dropped": int((~kept).sum()), "left_out": 0}
+        report[f"{kind} {height}x{width}"] = counts
+        if height != width or height < 3 or len(normalised) < _KERNELS_PER_CLUSTER * clusters:
+            counts["left_out"] = len(normalised)
+            continue
+        shuffled = _shuffle(normalised, seed)
+        found, null = (
+            describe(some, clusters=clusters, threshold=threshold, seed=seed, settings=settings or Settings())
+            for some in (normalised, shuffled)
+        )
+        counts |= {"described": len(normalised), "loss": round(found.loss, 3), "null_loss": round(null.loss, 3)}
+        centroids.append(_centroids_table(found, models, kind))
+        patterns.append(_patterns_table(bank, rows[kept], normalised, shuffled, found, null, threshold))
+    return pa.concat_tables(patterns).sort_by("row"), pa.concat_tables(centroids).combine_chunks(), report
+
+
+def describe(kernels: np.ndarray, *, clusters: int, threshold: float, seed: int, settings: Settings) -> Described:
+    """Train an autoencoder on kernels of one size, cluster their codes, and name what the decoder makes of the centres.
+
+    Parameters
+    ----------
+    kernels : ndarray of float64, shape (n, k, k)
+        Zero mean and unit norm, k at least 3, n at least `clusters`.
+    clusters, threshold, seed, settings
+        As in `find_patterns`.
+    """
+    taps = torch.tensor(kernels.reshape(len(kernels), -1), dtype=torch.float32)
+    model = train_autoencoder(taps, settings, seed=seed)
+    with torch.no_grad():
+        codes = torch.cat([model.encode(part) for part in taps.split(_CHUNK)])
+        similar = torch.cat([(model.decode(code) * part).sum(1) for code, part in _pairs(codes, taps)])
+        codes = codes.double().numpy()
+        found = cluster_kernels(codes[:, :, None], clusters, restarts=_RESTARTS, seed=seed)
+        centres = found.centroids.reshape(-1, 1)
+        decoded = model.decode(torch.tensor(centres, dtype=torch.float32)).double().numpy()
+    decoded = decoded.reshape(-1, *kernels.shape[1:])
+    names, cosine = best_pattern(decoded)
+    return Described(
+        codes=codes[:, 0],
+        labels=found.labels,
+        centres=centres[:, 0],
+        counts=found.counts,
+        decoded=decoded,
+        patterns=np.where(cosine >= threshold, names, OTHER),
+        cosine=cosine,
+        loss=1 - float(similar.double().mean()),
+    )
+
+
+def train_autoencoder(kernels: torch.Tensor, settings: Settings, *, seed: int) -> Autoencoder:
+    """Train an autoencoder to give kernels back, by the cosine between the two.
+
+    Batches are slices of the tensor, in an order drawn anew for every pass; the global generator is left as it was. On one thread
+    of a CPU the same seed gives the same bits.
+
+    Parameters
+    ----------
+    kernels : tensor of float32, shape (n, taps)
+        Zero mean and unit norm.
+    settings : Settings
+    seed : int
+        Of the weights and of the order.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        model = Autoencoder(kernels.shape[1], settings)
+        optimiser = torch.optim.Adam(model.parameters(), lr=settings.learning_rate)
+        schedule = torch.optim.lr_scheduler.OneCycleLR(
+            optimiser, settings.learning_rate, total_steps=max(settings.steps, 2)
+        )
+        batch = min(settings.batch, len(kernels))
+        per_pass = len(kernels) // batch
+        for step in range(settings.steps):
+            if step % per_pass == 0:
+                shuffled = kernels[torch.randperm(len(kernels))]
+            part = shuffled[step % per_pass * batch :][:batch]
+            loss = 1 - (model(part) * part).sum(dim=1).mean()
+            optimiser.zero_grad(set_to_none=True)
+            loss.backward()
+            optimiser.step()
+            schedule.step()
+    return model
+
+
+def _perceptron(widths: Sequence[int]) -> nn.Sequential:
+    """Linear layers of these widths with GELUs between them."""
+    layers: list[nn.Module] = []
+    for before, after in pairwise(widths):
+        layers += [nn.Linear(before, after), nn.GELU()]
+    return nn.Sequential(*layers[:-1])
+
+
+def _pairs(codes: torch.Tensor, taps: torch.Tensor) -> Any:
+    return zip(codes.split(_CHUNK), taps.split(_CHUNK), strict=True)
+
+
+def _shuffle(kernels: np.ndarray, seed: int) -> np.ndarray:
+    """The same kernels, (n, k, k), each with its taps in an order of its own."""
+    flat = kernels.reshape(len(kernels), -1)
+    return np.random.default_rng((seed, kernels.shape[1])).permuted(flat, axis=1).reshape(kernels.shape)
+
+
+def _patterns_table(
+    bank: pa.Table,
+    rows: np.ndarray,
+    kernels: np.ndarray,
+    shuffled: np.ndarray,
+    found: Described,
+    null: Described,
+    threshold: float,
+) -> pa.Table:
+    names, cosine = best_pattern(kernels)
+    columns = {name: bank[name].take(pa.array(rows)) for name in SCHEMAS["patterns"].names if name in bank.column_names}
+    columns |= {
+        "row": rows,
+        "code": found.codes,
+        "cluster": found.labels,
+        "cluster_pattern": found.patterns[found.labels],
+        "cluster_cosine": found.cosine[found.labels],
+        "pattern": np.where(cosine >= threshold, names, OTHER),
+        "cosine": cosine,
+        "null_cluster_cosine": null.cosine[null.labels],
+        "null_cosine": best_pattern(shuffled)[1],
+    }
+    return pa.table({name: columns[name] for name in SCHEMAS["patterns"].names}).cast(SCHEMAS["patterns"])
+
+
+def _centroids_table(found: Described, models: str, kind: str) -> pa.Table:
+    n, height, width = found.decoded.shape
+    columns = {
+        "model": [models] * n,
+        "kind": [kind] * n,
+        "kernel_height": np.full(n, height),
+        "kernel_width": np.full(n, width),
+        "cluster": np.arange(n),
+        "code": found.centres,
+        "count": found.counts,
+        "pattern": found.patterns,
+        "cosine": found.cosine,
+        "taps": found.decoded.reshape(n, -1).astype(np.float32).tolist(),
+    }
+    return pa.table(columns).cast(SCHEMAS["pattern_centroids"])

@@ -1,0 +1,29 @@
+"""Patterns: an autoencoder with a latent of one dimension for every bank, kind and kernel size, and the names of what it finds.
+
+Reads a bank; leaves one row a kernel, and the decoded centroids with their counts.
+"""
+
+
+rule patterns:
+    """Train on a bank, and anew on the same kernels with shuffled taps; cluster the codes, and name the clusters."""
+    input:
+        bank="<results>/banks/{model}.parquet",
+        code=library("patterns", *PATTERNS),
+    output:
+        patterns="<results>/patterns/{model}.parquet",
+        centroids="<results>/patterns/{model}.centroids.parquet",
+    log:
+        "<logs>/patterns/{model}.log",
+    benchmark:
+        "<benchmarks>/patterns/{model}.tsv"
+    conda:
+        CONDA
+    threads: config["patterns"]["threads"]
+    resources:
+        mem_mb=4000,
+        runtime=60,
+    params:
+        options=patterns_options(),
+    shell:
+        "python -m neural_echos --log {log:q} patterns {input.bank:q} {params.options} --threads {threads}"
+        " --centroids {output.centroids:q} --output {output.patterns:q}"
