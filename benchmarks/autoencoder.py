@@ -43,24 +43,25 @@ def train_with_loader(kernels: torch.Tensor, settings: Settings) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--size", type=int, default=7, help="side of the kernels, taps")
-    parser.add_argument("--kernels", type=int, default=131_072)
+    parser.add_argument("--kernels", type=int, default=65_536)
     parser.add_argument("--batch", type=int, nargs="+", default=[16_384, 256])
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
-    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--rounds", type=int, default=5)
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     kernels = draw_kernels(arguments.kernels, arguments.size)
     for batch in arguments.batch:
-        settings = Settings(batch=batch, steps=max(2, 2 * arguments.kernels // batch))  # two passes
-        ways = {"slices": lambda: train_autoencoder(kernels, settings, seed=0)}
-        ways["DataLoader"] = lambda: train_with_loader(kernels, settings)
-        rates: dict[str, list[float]] = {name: [] for name in ways}
+        settings = Settings(batch=batch, steps=max(2, 4 * arguments.kernels // batch))  # four passes
+        rates: dict[str, list[float]] = {"slices": [], "DataLoader": []}
         for _ in range(arguments.rounds):
-            for name, train in ways.items():
+            for name, rate in rates.items():
                 began = time.perf_counter()
-                train()
-                rates[name].append(settings.steps * batch / (time.perf_counter() - began))
-        ratios = ", ".join(f"{a / b:.2f}" for a, b in zip(rates["slices"], rates["DataLoader"], strict=True))
+                if name == "slices":
+                    train_autoencoder(kernels, settings, seed=0)
+                else:
+                    train_with_loader(kernels, settings)
+                rate.append(settings.steps * batch / (time.perf_counter() - began))
+        ratios = ", ".join(f"{a / b:.2f}" for a, b in zip(*rates.values(), strict=True))
         told = ", ".join(f"{name} {max(rate):,.0f}" for name, rate in rates.items())
         print(f"batch {batch}, {arguments.threads} threads, kernels/s: {told}; ratio, round by round: {ratios}")
 

@@ -382,7 +382,8 @@ def kernels_of(table: pa.Table, height: int, width: int, kind: str | None = None
     mask = chosen.to_numpy(zero_copy_only=False)
     kernels = np.empty((np.count_nonzero(mask), height, width), np.float32)
     start = found = 0
-    for batch in table.select(["taps"]).to_batches(max_chunksize=_BATCH):  # pyarrow's take needs thrice the memory of lists
+    # batch by batch, for pyarrow's take of lists needs three times their memory
+    for batch in table.select(["taps"]).to_batches(max_chunksize=_BATCH):
         taps = batch["taps"].filter(pa.array(mask[start : start + len(batch)]))
         kernels[found : found + len(taps)] = taps.flatten().to_numpy(zero_copy_only=False).reshape(-1, height, width)
         start, found = start + len(batch), found + len(taps)

@@ -109,7 +109,7 @@ def patterns_options():
     declared = config["patterns"]
     words = [f"--{name} {declared[name]}" for name in ("clusters", "threshold", "steps", "batch")]
     words += [f"--learning-rate {declared['learning_rate']}", f"--seed {config['seed']}"]
-    words += ["--squash" if declared["squash"] else "--no-squash", " ".join(["--hidden", *map(str, declared["hidden"])])]
+    words += ["--squash" if declared["squash"] else "--no-squash", "--hidden", *map(str, declared["hidden"])]
     return " ".join(words)
 
 
@@ -170,7 +170,7 @@ def artifact_code(wildcards):
     """The library's files that make an artifact."""
     entry = ARTIFACTS[wildcards.artifact]
     made_by = entry["code"] or {"figure": "figures", "table": "summaries"}[entry["kind"]]
-    return library("artifacts/base", f"artifacts/{made_by}", "evaluation", *DOG)
+    return library("artifacts/base", f"artifacts/{made_by}", "evaluation", *MATCHES)
 
 
 def artifact_options(wildcards):

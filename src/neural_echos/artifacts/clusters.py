@@ -33,10 +33,11 @@ def cluster_numbers(tables: Tables, *, note: str = "") -> Artifact:
         }
         for row in both.itertuples()
     ]
-    same = (both.clusters == both.clusters_free).sum()
+    same, most = (both.clusters == both.clusters_free).sum(), choices.clusters.max()
     return Artifact(
         pd.DataFrame(rows),
-        f"The best silhouette is at the papers' k in {same} of {len(both)} kernel sizes. Median silhouette "
+        f"The best silhouette is at the papers' k in {same} of {len(both)} kernel sizes, and at {most}, the largest number "
+        f"tried, in {(both.clusters_free == most).sum()}. Median silhouette "
         f"{_number(both.silhouette.median())} at the papers' k and {_number(both.silhouette_free.median())} at the chosen; median "
         f"stability {_number(both.stability.median())} and {_number(both.stability_free.median())}. {note}".strip(),
     )

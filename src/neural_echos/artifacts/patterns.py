@@ -11,6 +11,7 @@ import matplotlib as mpl
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.ticker import MaxNLocator
 
 from neural_echos import receptive_fields
 from neural_echos.artifacts.base import Artifact, canvas, colour_bar, draw_kernels, finished, percent
@@ -42,7 +43,7 @@ def pattern_shares(tables: Tables, *, published: Sequence[Mapping[str, str]] = (
     shares = _whole_banks(tables["pattern_shares"])
     order = shares.assign(last=shares.role == "untrained").sort_values(["kind", "last", "kernel_size", "model"])
     rows = []
-    for one in order[~order.shuffled & (order.by == "cluster")].itertuples():
+    for one in _records(order[~order.shuffled & (order.by == "cluster")]):
         row = {
             "bank": one.model,
             "trained on": one.trained_on,
@@ -53,7 +54,9 @@ def pattern_shares(tables: Tables, *, published: Sequence[Mapping[str, str]] = (
         }
         same = order[(order.model == one.model) & (order.kind == one.kind) & (order.kernel_size == one.kernel_size)]
         for by, said in _BY.items():
-            found, null = (_one(same[(same.by == by) & (same.shuffled == shuffled)]) for shuffled in (False, True))
+            found, null = (
+                _records(same[(same.by == by) & (same.shuffled == shuffled)])[0] for shuffled in (False, True)
+            )
             row[f"{said} [95 %]"] = f"{percent(found.share)} [{percent(found.low)}, {percent(found.high)}]"
             row[f"{said}: shuffled taps"] = percent(null.share)
             row[f"{said}: control"] = "–" if one.role == "untrained" else percent(_control(shares, one.kernel_size, by))
@@ -108,7 +111,7 @@ def pattern_gallery(
     columns = int(centroids.groupby("model").size().max())
     figure, _ = canvas(1, 1, (7.2, 1.35 + 1.75 * len(shown)))
     figure.clear()
-    parts = figure.subfigures(1 + len(shown), 1, height_ratios=[1.2, *[1.75] * len(shown)])
+    parts: Any = figure.subfigures(1 + len(shown), 1, height_ratios=[1.2, *[1.75] * len(shown)])
     image = _draw_templates(parts[0], size)
     told = []
     for part, model in zip(parts[1:], shown, strict=True):
@@ -165,8 +168,8 @@ def _whole_banks(shares: pd.DataFrame) -> pd.DataFrame:
     return shares[shares.declared.astype(bool) & shares.layer.isna()].astype({"shuffled": bool})
 
 
-def _one(rows: pd.DataFrame) -> Any:
-    return next(rows.itertuples())
+def _records(rows: pd.DataFrame) -> list[Any]:
+    return list(rows.itertuples())
 
 
 def _control(shares: pd.DataFrame, size: int, by: str) -> float:
@@ -179,10 +182,12 @@ def _told(shares: pd.DataFrame) -> str:
     """Least and greatest share over trained banks, by kernel size, with what shuffled taps and the control have."""
     parts = []
     shares = shares[shares.kind == "depthwise"]
-    for size, mine in shares[shares.role == "trained"].groupby("kernel_size"):
+    trained = shares[shares.role == "trained"]
+    for size in sorted(trained.kernel_size.unique()):
+        mine = trained[trained.kernel_size == size]
         for by, said in _BY.items():
             found, null = (mine[(mine.by == by) & (mine.shuffled == shuffled)].share for shuffled in (False, True))
-            control = _control(shares, int(size), by)
+            control = _control(shares, size, by)
             parts.append(
                 f"{size}×{size} {said} {percent(found.min())} to {percent(found.max())} "
                 f"(shuffled taps up to {percent(null.max())}, control {percent(control)})"
@@ -191,13 +196,12 @@ def _told(shares: pd.DataFrame) -> str:
     return f"Share with a named pattern at a least cosine of {threshold}, over trained banks: {'; '.join(parts) or 'none at hand'}."
 
 
-def _draw_curves(axis: Axes, shares: pd.DataFrame, colours: Mapping[str, Any]) -> None:
+def _draw_curves(axis: Axes, shares: pd.DataFrame, colours: Mapping[Any, Any]) -> None:
     for (model, role, shuffled), one in shares.groupby(["model", "role", "shuffled"]):
         line = one.sort_values("threshold")
+        looks: dict[str, Any] = {"color": colours.get(model), "linewidth": 1.2, "label": model}
         if role == "untrained":
             looks = {"color": "black", "linestyle": "--", "linewidth": 1.2, "label": "random weights"}
-        else:
-            looks = {"color": colours[model], "linewidth": 1.2, "label": model}
         if shuffled:
             looks |= {"color": "#999999", "linestyle": ":", "linewidth": 0.9, "label": "shuffled taps, each bank"}
         axis.plot(line.threshold, line.share, **looks)
@@ -228,7 +232,7 @@ def _draw_clusters(
         axis.set_axis_off()
     random = np.random.default_rng(seed)
     total = centroids["count"].sum()
-    for (above, below), one in zip(axes.T, centroids.itertuples(), strict=False):
+    for (above, below), one in zip(axes.T, _records(centroids), strict=False):
         draw_kernels(above, np.asarray(one.taps).reshape(1, one.kernel_height, one.kernel_width), 1)
         name = one.pattern.replace(" ", "\n", 1) if " " in one.pattern else f"\n{one.pattern}"
         above.set_title(
@@ -252,4 +256,4 @@ def _draw_layers(axis: Axes, patterns: pd.DataFrame, layers: pd.DataFrame) -> No
         mine = layers[layers.shuffled == shuffled]
         axis.plot(mine.layer_index, mine.share, marker, color="black", markersize=3, label=label)
     axis.set_ylim(0, 1)
-    axis.xaxis.get_major_locator().set_params(integer=True)
+    axis.xaxis.set_major_locator(MaxNLocator("auto", steps=[1, 2, 5, 10], integer=True))
