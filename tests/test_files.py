@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -45,6 +46,25 @@ def test_a_failed_write_leaves_nothing_and_keeps_the_old_file(tmp_path, failure,
         raise failure
     assert under(tmp_path) == before
     assert old is None or path.read_bytes() == old
+
+
+def test_what_a_killed_writer_left_is_removed_and_a_live_ones_file_is_not(tmp_path):
+    code = f"""import os, signal
+from neural_echos.files import atomic_path
+with atomic_path({str(tmp_path / "x[1].bin")!r}) as temporary:
+    temporary.write_bytes(b'half')
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+    assert subprocess.run([sys.executable, "-c", code]).returncode == -signal.SIGKILL
+    assert len(under(tmp_path)) == 1
+    (tmp_path / ".x[1]-other-model.bin").write_bytes(b"another file")
+    with atomic_path(tmp_path / "x[1].bin") as first:
+        first.write_bytes(b"first")
+        with atomic_path(tmp_path / "x[1].bin") as second:
+            second.write_bytes(b"second")
+        assert first.read_bytes() == b"first"
+    assert under(tmp_path) == [".x[1]-other-model.bin", "x[1].bin"]
+    assert (tmp_path / "x[1].bin").read_bytes() == b"first"
 
 
 def test_a_successful_write_replaces_the_old_file(tmp_path):

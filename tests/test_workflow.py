@@ -135,7 +135,13 @@ def test_a_value_from_the_config_never_reaches_a_shell_unquoted(tmp_path: Path) 
     hostile = tmp_path / "hostile.yaml"
     hostile.write_text(
         yaml.safe_dump(
-            {"scale": f"x'; touch {tmp_path}/touched; echo '", "experiments": [], "models": [], "artifacts": []}
+            {
+                "scale": f"x'; touch {tmp_path}/touched; echo '",
+                "experiments": [],
+                "models": [],
+                "artifacts": [],
+                "signals": {"architectures": [], "initialisations": []},
+            }
         )
     )
     done = snakemake("--configfile", TINY, config, hostile, "--", f"{tmp_path}/results/verdicts.parquet")

@@ -1,5 +1,7 @@
 """Files on disk: atomic writes, checksums, JSON, and the record of what made a file."""
 
+import fcntl
+import glob
 import hashlib
 import json
 import math
@@ -24,14 +26,16 @@ _VERSIONED = ("neural-echos", "numpy", "scipy", "scikit-learn", "pandas", "pyarr
 def atomic_path(path: str | Path) -> Iterator[Path]:
     """Yield a temporary path beside `path` that becomes `path` when the block succeeds and vanishes when it fails.
 
-    The temporary file is flushed to disk before the rename, so `path` is either absent, old or whole.
+    The temporary file is flushed to disk before the rename, so `path` is either absent, old or whole. What a killed writer
+    of the same path left is removed: its lock is gone with it, while a live one holds its own.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
+    _sweep(path)
     handle, name = tempfile.mkstemp(prefix=f".{path.stem}-", suffix=path.suffix, dir=path.parent)
-    os.close(handle)
     temporary = Path(name)
     try:
+        fcntl.flock(handle, fcntl.LOCK_EX)
         yield temporary
         with temporary.open("rb") as file:
             os.fsync(file.fileno())
@@ -41,6 +45,18 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+        os.close(handle)
+
+
+def _sweep(path: Path) -> None:
+    """Remove temporary files of `path` that no writer holds."""
+    for left in path.parent.glob(f".{glob.escape(path.stem)}-{'?' * 8}{glob.escape(path.suffix)}"):
+        try:
+            with left.open("rb") as file:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                left.unlink()
+        except OSError:
+            continue  # a live writer's, or gone already
 
 
 def write_text(path: str | Path, text: str) -> None:
