@@ -56,7 +56,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n\n")[0])
     parser.add_argument("--kernels", type=int, default=7_000_000)
     parser.add_argument("--folder", type=Path, help="keep the files there; without it, a temporary folder")
-    parser.add_argument("--rooms", nargs="+", default=["extract", "cluster", "fit", "match", "patterns"])
+    parser.add_argument(
+        "--rooms", nargs="+", default=["extract", "cluster", "fit", "patterns"], help="also match, which takes hours"
+    )
     options = parser.parse_args()
     folder = options.folder or Path(tempfile.mkdtemp(prefix="echos-scale-"))
     folder.mkdir(parents=True, exist_ok=True)
@@ -74,6 +76,14 @@ def main() -> None:
             f"{folder}/clusters.parquet",
         ],
         "fit": ["fit", str(bank), "--output", f"{folder}/fits.parquet"],
+        "patterns": [
+            "patterns",
+            str(bank),
+            "--centroids",
+            f"{folder}/patterns.c.parquet",
+            "--output",
+            f"{folder}/patterns.parquet",
+        ],
         "match": ["match", str(bank), "--output", f"{folder}/matches.parquet"],
     }
     print(f"{options.kernels:,} kernels of 7×7, {os.cpu_count()} cores")
