@@ -412,9 +412,8 @@ def _initialised(options: argparse.Namespace, data: Any) -> Iterator[tuple[str, 
                 options.model, num_classes=len(data.classes), in_chans=data.train_images.shape[1], kwargs=options.kwargs
             )
             settings = {key: value for key, value in declared.items() if key != "scheme"}
-            keeps = declared["scheme"] == "default" and not settings.get(
-                "frozen"
-            )  # a regular network has the default too
+            # The default needs no depthwise layers: a regular network has it too.
+            keeps = declared["scheme"] == "default" and not settings.get("frozen")
             report = [] if keeps else initialisations.init_depthwise_(model, declared["scheme"], seed=seed, **settings)
             yield name, seed, model, report
 
@@ -541,6 +540,21 @@ def _json_list_of(*keys: str) -> Callable[[str], Any]:
         return value
 
     return read
+
+
+def _drawing(one: argparse.ArgumentParser, data: str) -> None:
+    """Add what every command that draws initial weights takes; `data` says what it needs the data set for."""
+    one.add_argument("model", help="timm model, ours included")
+    one.add_argument("--data", type=Path, required=True, help=data)
+    one.add_argument("--kwargs", type=_json_object, default={}, help="keywords of the model, JSON or @file")
+    one.add_argument(
+        "--initialisations",
+        type=_json_object,
+        required=True,
+        help="name to {scheme, share, scale, options…}, JSON or @file",
+    )
+    one.add_argument("--seeds", type=int, nargs="+", required=True)
+    one.add_argument("--threads", type=int, default=1)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -675,34 +689,14 @@ def _parser() -> argparse.ArgumentParser:
     one.add_argument("--output", type=Path, required=True)
 
     one = command(initialise)
-    one.add_argument("model", help="timm model, ours included")
-    one.add_argument("--data", type=Path, required=True, help="data set file: decides classes and channels")
-    one.add_argument("--kwargs", type=_json_object, default={}, help="keywords of the model, JSON or @file")
-    one.add_argument(
-        "--initialisations",
-        type=_json_object,
-        required=True,
-        help="name to {scheme, share, scale, options…}, JSON or @file",
-    )
-    one.add_argument("--seeds", type=int, nargs="+", required=True)
-    one.add_argument("--threads", type=int, default=1)
+    _drawing(one, "data set file: decides classes and channels")
     one.add_argument("--output", required=True, help="path with {initialisation} and {seed}, .safetensors")
 
     one = command(signals)
-    one.add_argument("model", help="timm model, ours included")
-    one.add_argument("--data", type=Path, required=True, help="data set file: some of its train images pass through")
-    one.add_argument("--kwargs", type=_json_object, default={}, help="keywords of the model, JSON or @file")
-    one.add_argument(
-        "--initialisations",
-        type=_json_object,
-        required=True,
-        help="name to {scheme, share, scale, options…}, JSON or @file",
-    )
-    one.add_argument("--seeds", type=int, nargs="+", required=True)
+    _drawing(one, "data set file: some of its train images pass through")
     one.add_argument("--images", type=int, default=64, help="how many train images")
     one.add_argument("--dataset", required=True, help="the data set's name in tables")
     one.add_argument("--architecture", required=True, help="the architecture's name in tables")
-    one.add_argument("--threads", type=int, default=1)
     one.add_argument("--output", type=Path, required=True)
 
     one = command(train)

@@ -17,6 +17,7 @@ from scipy.special import stdtrit
 from neural_echos.errors import EchosError
 from neural_echos.files import read_json
 from neural_echos.receptive_fields import MATCHED, structured_share
+from neural_echos.receptive_fields.banks import layer_interval
 from neural_echos.tables import SCHEMAS, kernel_sizes, read_table
 
 _CELL = ["dataset", "architecture", "initialisation", "seed"]
@@ -152,8 +153,11 @@ def explained(models: Sequence[Mapping[str, Any]], *, samples: int = 2000, seed:
     for entry in models:
         matches = read_table(entry["matches"], "matches").to_pandas()
         for (kind, height, width), mine in matches.groupby(["kind", "kernel_height", "kernel_width"]):
-            by_layer = (mine.cosine**2).groupby(mine.layer).agg(["sum", "size"]).to_numpy()
-            low, high = _layer_bootstrap(by_layer, samples, seed)
+            by_layer = (mine.cosine**2).groupby(mine.layer).agg(["sum", "size"])
+            repeated = len(by_layer) > 1
+            interval = (
+                layer_interval(*by_layer.to_numpy().T, samples=samples, seed=seed) if repeated else (np.nan, np.nan)
+            )
             rows.append(
                 {
                     **{key: entry[key] for key in ("model", "role", "trained_on")},
@@ -163,8 +167,8 @@ def explained(models: Sequence[Mapping[str, Any]], *, samples: int = 2000, seed:
                     "kernels": len(mine),
                     "layers": len(by_layer),
                     "explained": (mine.cosine**2).mean(),
-                    "low": low,
-                    "high": high,
+                    "low": interval[0],
+                    "high": interval[1],
                     "null_explained": (mine.null_cosine**2).mean(),
                     "null_dog": (mine.null_cosine_dog**2).mean(),
                     **{name: (mine[f"cosine_{name}"] ** 2).mean() for name in MATCHED},
@@ -174,18 +178,6 @@ def explained(models: Sequence[Mapping[str, Any]], *, samples: int = 2000, seed:
             )
     frame = pd.DataFrame(rows, columns=SCHEMAS["explained"].names)
     return pa.Table.from_pandas(frame, schema=SCHEMAS["explained"], preserve_index=False)
-
-
-def _layer_bootstrap(by_layer: np.ndarray, samples: int, seed: int) -> tuple[float, float]:
-    """95 % interval of a mean, bootstrapped over layers, from each layer's sum and count, (layers, 2); NaN for one layer."""
-    if len(by_layer) < 2:
-        return float("nan"), float("nan")
-    drawn = np.random.default_rng(seed).multinomial(
-        len(by_layer), np.full(len(by_layer), 1 / len(by_layer)), size=samples
-    )
-    totals = drawn @ by_layer
-    low, high = np.quantile(totals[:, 0] / totals[:, 1], (0.025, 0.975))
-    return float(low), float(high)
 
 
 def _cluster_shares(centroids: pd.DataFrame, kind: str, height: int, width: int) -> dict[str, float | None]:

@@ -12,7 +12,7 @@ import pandas as pd
 import pyarrow as pa
 from scipy.special import ndtri
 
-from neural_echos.receptive_fields import check_threshold
+from neural_echos.receptive_fields.banks import TAILS, check_threshold, layer_interval
 from neural_echos.tables import SCHEMAS, read_table
 
 _THRESHOLDS = np.arange(51) / 50
@@ -22,7 +22,6 @@ _COUNTED = {
     ("kernel", False): "cosine",
     ("kernel", True): "null_cosine",
 }
-_TAILS = (0.025, 0.975)
 
 
 def pattern_shares(
@@ -90,13 +89,13 @@ def pooled_interval(
             here = place == model
             drawn = rng.multinomial(len(value), np.full(len(value), 1 / len(value)), size=int(here.sum()))
             total[here] += drawn @ (value * weight) / (drawn @ weight)
-    low, high = np.quantile(total / count, _TAILS)
+    low, high = np.quantile(total / count, TAILS)
     return mean, float(low), float(high)
 
 
 def wilson_interval(share: np.ndarray, n: np.ndarray | int) -> tuple[np.ndarray, np.ndarray]:
     """Wilson's 95 % interval of a share of `n` independent trials (J. Am. Stat. Assoc. 22, 1927)."""
-    z = ndtri(_TAILS[1])
+    z = ndtri(TAILS[1])
     middle = (share + z**2 / (2 * n)) / (1 + z**2 / n)
     half = z / (1 + z**2 / n) * np.sqrt(share * (1 - share) / n + (z / (2 * n)) ** 2)
     return middle - half, middle + half
@@ -112,7 +111,9 @@ def _rows(kernels: pd.DataFrame, threshold: float, samples: int, seed: int) -> I
         named = _named(kernels[column].to_numpy(), layer_of, thresholds)
         counted = {"by": by, "shuffled": shuffled}
         share = named.sum(axis=0) / n.sum()
-        low, high = wilson_interval(share, n.sum()) if len(n) == 1 else _over_layers(named, n, samples, seed)
+        low, high = (
+            wilson_interval(share, n.sum()) if len(n) == 1 else layer_interval(named, n, samples=samples, seed=seed)
+        )
         for at, one in enumerate(thresholds):
             found = {"share": share[at], "low": low[at], "high": high[at]}
             yield counted | found | _counts(one, threshold, n.sum(), len(n))
@@ -130,13 +131,6 @@ def _named(cosine: np.ndarray, layer_of: np.ndarray, thresholds: np.ndarray) -> 
     counts = np.zeros((layer_of.max() + 1, len(thresholds) + 1))
     np.add.at(counts, (layer_of, reached), 1)
     return counts[:, ::-1].cumsum(axis=1)[:, ::-1][:, 1:]
-
-
-def _over_layers(named: np.ndarray, n: np.ndarray, samples: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Bootstrap interval of the share at each threshold; all thresholds see the same samples."""
-    drawn = np.random.default_rng(seed).multinomial(len(n), np.full(len(n), 1 / len(n)), size=samples)
-    low, high = np.quantile(drawn @ named / (drawn @ n)[:, None], _TAILS, axis=0)
-    return low, high
 
 
 def _counts(threshold: float, declared: float, kernels: int, layers: int) -> dict[str, Any]:

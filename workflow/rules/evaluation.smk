@@ -57,7 +57,7 @@ rule explained:
     """Measure how much of their kernels' variance receptive-field models explain in all banks."""
     input:
         matches=expand("<results>/matches/{model}.parquet", model=MODELS),
-        code=library("evaluation", *DOG),
+        code=library("evaluation", *MATCHES),
     output:
         "<results>/evaluation/explained.parquet",
     log:
@@ -79,7 +79,7 @@ rule shares:
     """Count the kernels of every bank with a named pattern, at every threshold, and with shuffled taps."""
     input:
         patterns=expand("<results>/patterns/{model}.parquet", model=MODELS),
-        code=library("shares"),
+        code=library("shares", *DOG),
     output:
         "<results>/evaluation/pattern_shares.parquet",
     log:

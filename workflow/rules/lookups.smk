@@ -32,28 +32,32 @@ def initialise_jobs():
     ]
 
 
+LENT = {"bank": "banks/{}", "fits": "fits/{}", "centroids": "clusters/{}.centroids", "filters": None}
+
+
+def lent_options(initialisation):
+    """Options that name what an initialisation is drawn from: a model's table, or a declared input."""
+    return [option for option in LENT if option in config["initialisations"][initialisation]]
+
+
 def borrowed_files(initialisations):
     """Files that initialisations are drawn from, in the order of `initialisation_options`."""
-    folders = {"bank": "banks/{}", "fits": "fits/{}", "centroids": "clusters/{}.centroids"}
-    files = []
-    for name in initialisations:
-        files += [f"<results>/{folders[option].format(model)}.parquet" for option, model in lenders_of(name)]
-        files += [
-            input_file(config["initialisations"][name][option])
-            for option in ("filters",)
-            if option in config["initialisations"][name]
-        ]
-    return files
+    named = [
+        (option, config["initialisations"][name][option]) for name in initialisations for option in lent_options(name)
+    ]
+    return [
+        f"<results>/{LENT[option].format(lender)}.parquet" if LENT[option] else input_file(lender)
+        for option, lender in named
+    ]
 
 
 def initialisation_options(initialisations, files):
     """Declared settings of initialisations as JSON, the files that they are drawn from in place of ids."""
     files = iter(files)
-    lent = ("bank", "fits", "centroids", "filters")
     return json.dumps(
         {
-            name: declared | {option: str(next(files)) for option in lent if option in declared}
-            for name, declared in ((name, config["initialisations"][name]) for name in initialisations)
+            name: config["initialisations"][name] | {option: str(next(files)) for option in lent_options(name)}
+            for name in initialisations
         }
     )
 

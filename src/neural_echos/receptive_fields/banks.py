@@ -13,6 +13,7 @@ from neural_echos.receptive_fields.difference_of_gaussians import fit_dog, has_d
 from neural_echos.receptive_fields.normalisation import usable
 from neural_echos.tables import SCHEMAS, kernel_sizes, kernels_of
 
+TAILS = (0.025, 0.975)  # of a 95 % interval
 _COUNTS = ("fitted", "dropped_not_finite", "dropped_zero", "no_fit")
 
 
@@ -150,13 +151,11 @@ def structured_share(fits: pa.Table, *, quantile: float = 0.95, samples: int = 2
     structured = cosine > threshold
     layer_of = _layer_codes(fits)
     of_layer = np.bincount(layer_of)
-    rng = np.random.default_rng(seed)
     if len(of_layer) > 1:
-        drawn = rng.multinomial(len(of_layer), np.full(len(of_layer), 1 / len(of_layer)), size=samples)
-        shares = drawn @ np.bincount(layer_of, weights=structured) / (drawn @ of_layer)
+        low, high = layer_interval(np.bincount(layer_of, weights=structured), of_layer, samples=samples, seed=seed)
     else:
-        shares = rng.binomial(len(cosine), structured.mean(), size=samples) / len(cosine)
-    low, high = np.quantile(shares, (0.025, 0.975))
+        shares = np.random.default_rng(seed).binomial(len(cosine), structured.mean(), size=samples) / len(cosine)
+        low, high = np.quantile(shares, TAILS)
     return {
         "share": float(structured.mean()),
         "low": float(low),
@@ -167,6 +166,29 @@ def structured_share(fits: pa.Table, *, quantile: float = 0.95, samples: int = 2
         "kernels": len(cosine),
         "layers": len(of_layer),
     }
+
+
+def layer_interval(sums: np.ndarray, counts: np.ndarray, *, samples: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """95 % interval of a mean over kernels, bootstrapped over layers: kernels of one layer are not independent.
+
+    Parameters
+    ----------
+    sums : ndarray of float, shape (layers,) or (layers, m)
+        Of each layer's kernels; several quantities see the same samples.
+    counts : ndarray of int, shape (layers,)
+        Kernels of each layer.
+    samples : int
+        Number of bootstrap samples.
+    seed : int
+        Of the bootstrap.
+
+    Returns
+    -------
+    low, high : float64, or ndarray of float64 of shape (m,)
+    """
+    drawn = np.random.default_rng(seed).multinomial(len(counts), np.full(len(counts), 1 / len(counts)), size=samples)
+    low, high = np.quantile(((drawn @ sums).T / (drawn @ counts)).T, TAILS, axis=0)
+    return low, high
 
 
 def check_threshold(threshold: float) -> None:
