@@ -357,6 +357,11 @@ def gain_by_kernel_size(
     for axis, baseline in zip(axes[0], baselines, strict=True):
         pairs = paired(tables["runs"], initialisation, baseline)
         pairs = pairs[(pairs.dataset == dataset) & pairs.architecture.isin(architectures)]
+        if not len(pairs):
+            raise EchosError(
+                f"figure 10: expected runs of {initialisation} and {baseline} with the same seeds, found none that did not "
+                "diverge; choose others"
+            )
         axis.axhline(0, color="#bbbbbb", linewidth=0.8)
         axis.plot(
             pairs.kernel_size, 100 * pairs.difference, "o", color=COLOURS["other"], markersize=4, label="one seed"
@@ -368,7 +373,11 @@ def gain_by_kernel_size(
             sizes, 100 * mean, bars, fmt=MARKERS["dog"], color=COLOURS["dog"], capsize=3, label="mean, 95 % interval"
         )
         axis.set(title=f"{initialisation} − {baseline}", xlabel="kernel size", xticks=sizes)
-        slopes = [np.polyfit(one.kernel_size, 100 * one.difference, 1)[0] for _, one in pairs.groupby("seed")]
+        slopes = [
+            np.polyfit(one.kernel_size, 100 * one.difference, 1)[0]
+            for _, one in pairs.groupby("seed")
+            if one.kernel_size.nunique() > 1
+        ]
         slope, low_slope, high_slope = mean_interval(slopes)
         told.append(f"over {baseline} {slope:+.2f} [{low_slope:+.2f}, {high_slope:+.2f}]".replace("-", "−"))
     axes[0, 0].set_ylabel("difference in top-1 (points)")
