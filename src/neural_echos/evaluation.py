@@ -93,14 +93,14 @@ def bootstrap_interval(values: Sequence[float] | np.ndarray, confidence: float =
 
 
 def paired_p(differences: Sequence[float] | np.ndarray) -> float:
-    """Two-sided p of Student's paired t test; 1 where all differences are 0, NaN for fewer than two."""
+    """Two-sided p of Student's paired t test; 1 where all differences are 0.
+
+    NaN for fewer than two, and where all are one other number: whole epochs can be so, and then no deviation is seen to judge by.
+    """
     values = np.asarray(differences, dtype=np.float64)
-    if values.size < 2:
-        return float("nan")
-    if not values.any():
-        return 1.0
-    with np.errstate(divide="ignore"):
-        t = abs(values.mean()) / (values.std(ddof=1) / np.sqrt(values.size))
+    if values.size < 2 or not np.ptp(values):
+        return 1.0 if values.size > 1 and not values.any() else float("nan")
+    t = abs(values.mean()) / (values.std(ddof=1) / np.sqrt(values.size))
     return float(2 * stdtr(values.size - 1, -t))
 
 
@@ -183,7 +183,14 @@ def compare(
         Initialisations; one without runs is passed over.
     target : float
         Of `epochs_to_target`: share of the baseline's mean final top-1.
+
+    Raises
+    ------
+    EchosError
+        The target is no share above 0.
     """
+    if not 0 < target <= 1:
+        raise EchosError(f"comparisons: target: expected a share above 0 and at most 1, found {target}; correct it")
     rows = []
     curves = dict(list(histories.groupby(["dataset", "architecture"])))
     for place, cell in runs.groupby(["dataset", "architecture"]):

@@ -317,7 +317,7 @@ def training_curves(
 ) -> Artifact:
     """Test accuracy by epoch for each initialisation: mean over seeds, and the range of the seeds."""
     history = tables["history"]
-    figure, axes = canvas(1, len(architectures), (7.2, 2.3), sharey=True)
+    figure, axes = canvas(1, len(architectures), (7.2, 2.3 + 0.2 * -(-len(initialisations) // 4)), sharey=True)
     for axis, architecture in zip(axes[0], architectures, strict=True):
         for name, (colour, marker) in looks(initialisations).items():
             cell = history[
@@ -338,7 +338,7 @@ def training_curves(
         axis.set(title=architecture, xlabel="epoch")
         axis.xaxis.get_major_locator().set_params(integer=True)
     axes[0, 0].set_ylabel("test top-1 (%)")
-    axes[0, -1].legend(frameon=False)
+    figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside upper center", ncols=4, frameon=False)
     seeds = history[history.dataset == dataset].seed.nunique()
     first = history[(history.dataset == dataset) & (history.epoch == 1) & history.architecture.isin(architectures)]
     early = first.groupby("initialisation").top1.mean()
