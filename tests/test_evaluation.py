@@ -266,7 +266,7 @@ def test_a_run_that_never_reaches_the_target_counts_as_its_epochs_and_one():
 
 @pytest.mark.parametrize("target", [0, -0.5, 1.5, float("nan")])
 def test_a_target_that_is_no_share_is_refused(target):
-    with pytest.raises(EchosError, match="^comparisons: target: expected a share above 0 and at most 1, found"):
+    with pytest.raises(EchosError, match=r"^comparisons: target: expected a share above 0 and at most 1, found"):
         compared(runs_of({("a", "kaiming", 0): 0.5}), target=target)
 
 
