@@ -82,10 +82,13 @@ def test_tables_say_which_runs_diverged_and_which_are_missing():
     assert mean_and_spread(pd.Series([0.5])) == "50.0"
 
 
-def test_one_seed_has_a_difference_and_no_statistics():
+def test_one_seed_or_equal_differences_have_no_interval():
     made = artifacts.initialisations_compared(tables_of(seeds=1), **TABLE)
     told = cells(made.content, "a", "dog")["final top-1 − default, points [95 %]; Holm p; detectable"]
     assert told.endswith("[one seed]; –; –")
+    alike = artifacts.initialisations_compared(tables_of(gain=0.5), **TABLE | {"dataset": "tenth"})
+    told = cells(alike.content, "a", "dog")["epochs to target − default, epochs [95 %]; Holm p; detectable"]
+    assert told == "+0.0 [all alike]; 1; –"
     assert "found with 80 %" not in made.says
 
 

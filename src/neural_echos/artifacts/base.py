@@ -232,6 +232,8 @@ def compared(comparison: pd.DataFrame, factor: float = 100) -> str:
         return f"diverged ({row.diverged} of {row.diverged})"
     share = factor / 100
     told = points(row.difference * share, row.low * share, row.high * share)
+    if row.low == row.high:  # no deviation, no interval
+        told = f"{told.partition(' [')[0]} [all alike]"
     could = f"{factor * row.detectable:.1f}" if np.isfinite(row.detectable) else "–"
     return f"{told}; {probability(row.p_holm)}; {could}"
 
