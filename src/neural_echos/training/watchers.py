@@ -39,11 +39,13 @@ class LiveBar(Watcher):
 
     def begin(self, name: str, epochs: int, steps: int, done: int) -> None:
         """Draw the bar."""
+        from rich.console import Console
         from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
         self.steps, self.epochs, self.top1 = steps, epochs, ""
         columns = ("{task.description}", "epoch {task.fields[epoch]}", "{task.fields[speed]}", "{task.fields[top1]}")
-        self.bar = Progress(TextColumn(columns[0]), BarColumn(), *map(TextColumn, columns[1:]), TimeRemainingColumn())
+        shown = (TextColumn(columns[0]), BarColumn(), *map(TextColumn, columns[1:]), TimeRemainingColumn())
+        self.bar = Progress(*shown, console=Console(stderr=True))
         self.task = self.bar.add_task(name, total=epochs * steps, completed=done, **self._fields(done, 0.0))
         self.bar.start()
 
