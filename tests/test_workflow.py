@@ -6,10 +6,15 @@ import signal
 import subprocess
 import sys
 import time
+from itertools import product
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
+from snakemake.utils import update_config
+
+from neural_echos.training import Recipe
 
 ROOT = Path(__file__).resolve().parents[1]
 SNAKEMAKE = [str(Path(sys.executable).parent / "snakemake")]
@@ -46,6 +51,17 @@ def test_every_preset_dry_runs(preset: str, tmp_path: Path) -> None:
     done = snakemake("-n", "--configfile", *below, f"config/presets/{preset}", into(tmp_path))
     assert done.returncode == 0, done.stdout + done.stderr
     assert "total" in done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("preset", ["../config.yaml", *PRESETS])
+def test_every_recipe_of_a_preset_can_be_trained_with(preset: str) -> None:
+    config: dict[str, Any] = {}
+    for file in ["config/config.yaml", *ON_TOP_OF.get(preset, []), f"config/presets/{preset}"]:
+        update_config(config, yaml.safe_load((ROOT / file).read_text()))
+    for experiment in config["experiments"]:
+        for dataset, architecture in product(experiment["datasets"], experiment["architectures"]):
+            base = config["recipes"][config["datasets"][dataset]["recipe"]]
+            Recipe.from_dict(base | config["architectures"][architecture].get("recipe", {}))
 
 
 def test_the_demo_dry_runs_from_nothing(tmp_path: Path) -> None:
