@@ -47,13 +47,14 @@ def _row(runs: pd.DataFrame, against: pd.DataFrame, name: str, baseline: str) ->
     """Cells of one architecture and initialisation; `against` holds the comparisons of that architecture with the baseline."""
     row = {"seeds": str(runs.seed.nunique())}
     mine = against[against.initialisation == name].set_index("measure")
-    first = against[against.measure == "epochs_to_target"]
-    if name == baseline and len(first):
-        epochs = f"{first.baseline_value.mean():.1f} (to {100 * first.target.iloc[0]:.1f} %)"
-    else:
-        epochs = f"{mine.value['epochs_to_target']:.1f}" if "epochs_to_target" in mine.index else "–"
-        censored = mine.censored.get("epochs_to_target", 0)
-        epochs += f", {censored} never" if censored else ""
+    pairs = against[against.measure == "epochs_to_target"].sort_values("seeds", kind="stable")
+    epochs, censored = "–", 0
+    if name == baseline and len(pairs):  # from the comparison that has most of the baseline's seeds
+        last = pairs.iloc[-1]
+        epochs, censored = f"{last.baseline_value:.1f} (to {100 * last.target:.1f} %)", last.baseline_censored
+    elif "epochs_to_target" in mine.index and mine.seeds["epochs_to_target"]:
+        epochs, censored = f"{mine.value['epochs_to_target']:.1f}", mine.censored["epochs_to_target"]
+    epochs += f", {censored} never" if censored else ""
     values = {"top1": mean_and_spread(runs.top1), "area": mean_and_spread(runs.area), "epochs_to_target": epochs}
     for measure, title in _MEASURES.items():
         unit, factor = ("epochs", 1) if measure == "epochs_to_target" else ("points", 100)
