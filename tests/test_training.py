@@ -451,7 +451,7 @@ def test_checkpoints_are_few(tmp_path: Path) -> None:
 
 def test_an_optimizer_that_cannot_be_checkpointed_is_refused(tmp_path: Path) -> None:
     recipe = Recipe(epochs=2, batch_size=32)
-    run_ = checkpoints.State(build(), engine._optimizer(build(), recipe))
+    run_ = checkpoints.State(build(), engine.make_optimizer(build(), recipe))
     run_.optimizer.state[run_.optimizer.param_groups[0]["params"][0]]["odd"] = object()
     with pytest.raises(EchosError, match="choose adamw or sgd"):
         checkpoints.Checkpoint(tmp_path / CHECKPOINT, "test", 0).save(run_)

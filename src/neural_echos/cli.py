@@ -374,6 +374,29 @@ def train(options: argparse.Namespace) -> None:
         )
 
 
+def plan(options: argparse.Namespace) -> None:
+    """Say what the trainings of a preset will cost, from a calibration on this machine; nothing is started."""
+    import torch
+
+    from neural_echos import plan as planning
+    from neural_echos.config import check, load_schema, merge, read_yaml
+    from neural_echos.training import pick_device
+
+    root = options.root
+    files = [root / "config/config.yaml"] + [root / f"config/presets/{name}.yaml" for name in options.preset]
+    schema = load_schema(root / "workflow/schemas/config.schema.yaml")
+    config = check(merge(map(read_yaml, files)), schema, files=files)
+
+    shapes: dict[str, Any] = {}
+    work = planning.list_work(config, shapes)
+    device = pick_device(options.device)
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else f"cpu, {options.threads} threads"
+    given = {"seconds": options.seconds, "device": device, "threads": options.threads}
+    costs = list(planning.estimate(work, **given))
+    total = planning.summarise(costs, devices=options.devices, watts=options.watts)
+    print((planning.plan_json if options.json else planning.render_plan)(costs, total, name))
+
+
 def evaluate(options: argparse.Namespace) -> None:
     """Gather finished runs and compare initialisations, paired by seed."""
     from neural_echos import evaluation
@@ -728,6 +751,18 @@ def _parser() -> argparse.ArgumentParser:
     one.add_argument("--device", default="auto", help="auto, cpu or cuda")
     one.add_argument("--threads", type=int, default=1)
     one.add_argument("--tensorboard", type=Path, help="also write TensorBoard events into this folder")
+
+    one = command(plan)
+    one.add_argument(
+        "--preset", nargs="*", default=[], help="presets on top of config/config.yaml, by name; the demo without"
+    )
+    one.add_argument("--root", type=Path, default=Path(), help="folder of the workflow")
+    one.add_argument("--seconds", type=float, default=60, help="time for all calibrations together")
+    one.add_argument("--devices", type=int, default=1, help="how many will work at the same time")
+    one.add_argument("--watts", type=float, help="power of one device at work, for the energy")
+    one.add_argument("--device", default="auto", help="auto, cpu or cuda")
+    one.add_argument("--threads", type=int, default=os.cpu_count() or 1)
+    one.add_argument("--json", action="store_true", help="print JSON")
 
     one = command(evaluate)
     one.add_argument("run", type=Path, nargs="+", help="folders of finished runs")

@@ -109,7 +109,9 @@ class MemoryBatches:
             self.mixup = Mixup(
                 recipe.mixup, recipe.cutmix, label_smoothing=recipe.label_smoothing, num_classes=len(data.classes)
             )
-        self.erasing = RandomErasing(recipe.random_erasing, mode="pixel", device=str(device))
+        self.erasing = None
+        if recipe.random_erasing:
+            self.erasing = RandomErasing(recipe.random_erasing, mode="pixel", device=str(device))
 
     def epoch(self, epoch: int, start: int = 0) -> Iterator[Batch]:
         """See `Batches`."""
@@ -119,7 +121,9 @@ class MemoryBatches:
         for step, (chosen, raw) in enumerate(zip(rows, self._raw(rows, epoch, start), strict=True), start):
             generator = seed_generators(self.seed, epoch, step)
             images = normalise(self._augment(raw.to(self.device), generator), *self.pixels)
-            images, labels = self.erasing(images), self.labels[chosen.to(self.device)]
+            labels = self.labels[chosen.to(self.device)]
+            if self.erasing is not None:
+                images = self.erasing(images)
             if self.mixup is not None:
                 images, labels = self.mixup(images, labels)
             yield (images, labels) if self.world == 1 else (images[share].contiguous(), labels[share])

@@ -207,7 +207,7 @@ def train(
     """
     folder = Path(folder)
     _check(model, data, recipe, seed)
-    accelerator = _accelerator(pick_device(device), recipe)
+    accelerator = make_accelerator(pick_device(device), recipe)
     device, rank, world = accelerator.device, accelerator.process_index, accelerator.num_processes
     if recipe.batch_size % world:
         raise EchosError(
@@ -220,7 +220,7 @@ def train(
         model.to(device, memory_format=torch.channels_last if recipe.channels_last else torch.contiguous_format)
         if world > 1 and device.type == "cuda":
             model = convert_sync_batchnorm(model)
-        optimizer = _optimizer(model, recipe)
+        optimizer = make_optimizer(model, recipe)
         ema = ModelEmaV3(model, recipe.ema_decay) if recipe.ema_decay else None
         state = State(model, optimizer, ema, accelerator.scaler, loss=torch.zeros((), device=device))
         checkpoint = Checkpoint(folder / CHECKPOINT, key, checkpoint_seconds)
@@ -375,7 +375,7 @@ class _Loop:
         )
 
 
-def _accelerator(device: torch.device, recipe: Recipe) -> Accelerator:
+def make_accelerator(device: torch.device, recipe: Recipe) -> Accelerator:
     """Make this run's Accelerator; a CPU keeps to float32."""
     if device.type == "cuda" and device.index is not None:
         torch.cuda.set_device(device)
@@ -428,7 +428,8 @@ def _check(model: nn.Module, data: Dataset, recipe: Recipe, seed: int) -> None:
         )
 
 
-def _optimizer(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
+def make_optimizer(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
+    """Make the recipe's optimizer of timm; biases, norms and other one-dimensional parameters are not decayed."""
     options = {name: tuple(v) if isinstance(v, list) else v for name, v in recipe.optimizer_options.items()}
     try:
         return create_optimizer_v2(model, recipe.optimizer, lr=recipe.lr, weight_decay=recipe.weight_decay, **options)
