@@ -15,7 +15,7 @@ from torchvision.transforms import functional
 
 from neural_echos.datasets import StreamedDataset, make_dataset
 from neural_echos.errors import EchosError
-from neural_echos.streaming import StreamedBatches, repair_posterize, seeded
+from neural_echos.streaming import StreamedBatches, generators_restored, repair_posterize, seed_generators
 
 CPU = torch.device("cpu")
 EVERYTHING = {
@@ -119,7 +119,8 @@ def test_the_global_generators_stay_as_they_were(data):
     assert random.getstate() == states[0]
     assert np.random.get_state()[1].tolist() == states[1]  # noqa: NPY002
     assert torch.equal(torch.get_rng_state(), states[2])
-    with pytest.raises(KeyError), seeded((1, 2)):
+    with pytest.raises(KeyError), generators_restored(CPU):
+        seed_generators((1, 2), CPU)
         torch.rand(1), random.random()
         raise KeyError
     assert torch.equal(torch.get_rng_state(), states[2])

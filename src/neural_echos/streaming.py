@@ -24,6 +24,7 @@ from neural_echos.datasets import StreamedDataset
 from neural_echos.errors import EchosError
 
 _ORDER, _SAMPLE, _BATCH = 1, 2, 3  # what a seed is for
+_CPU = torch.device("cpu")
 
 
 class StreamedBatches:
@@ -140,7 +141,8 @@ class StreamedBatches:
         rows = order[: self.steps * self.batch_size].reshape(self.steps, -1)[start:, self.rank :: self.world]
         samples = _Samples(self.data, "train", self.train_transform, (_SAMPLE, self.seed, epoch))
         for step, (images, labels) in enumerate(self._loaded(samples, rows), start=start):
-            with seeded((_BATCH, self.seed, epoch, step, self.rank), self.device):
+            with generators_restored(self.device):
+                seed_generators((_BATCH, self.seed, epoch, step, self.rank), self.device)
                 if self.erasing is not None:
                     images = self.erasing(images)
                 if self.mixup is not None:
@@ -180,17 +182,16 @@ class _Samples(TorchDataset):
 
     def __getitem__(self, rows: np.ndarray) -> Any:
         try:
-            return fast_collate([self._sample(row) for row in rows.tolist()])
+            with generators_restored(_CPU):
+                return fast_collate([self._sample(row) for row in rows.tolist()])
         except EchosError as error:
             return error  # raised in the main process, for torch would wrap it in the worker's traceback
 
     def _sample(self, row: int) -> tuple[torch.Tensor, int]:
         image = self.data.read(self.split, row)
-        label = int(self.labels[row])
-        if self.seed is None:
-            return self.transform(image), label
-        with seeded((*self.seed, row)):
-            return self.transform(image), label
+        if self.seed is not None:
+            seed_generators((*self.seed, row), _CPU)
+        return self.transform(image), int(self.labels[row])
 
 
 def _raised(loader: Iterable[Any]) -> Iterator[Any]:
@@ -202,25 +203,11 @@ def _raised(loader: Iterable[Any]) -> Iterator[Any]:
 
 
 @contextmanager
-def seeded(numbers: tuple[int, ...], device: torch.device | None = None) -> Iterator[None]:
-    """Seed the global generators that timm draws from, and put them back as they were.
-
-    Parameters
-    ----------
-    numbers : tuple of int
-        What the seeds follow from.
-    device : torch.device, optional
-        A GPU whose generator is seeded too.
-    """
-    states = np.random.SeedSequence(numbers).generate_state(3).tolist()
+def generators_restored(device: torch.device) -> Iterator[None]:
+    """Put the global generators that timm draws from (random, numpy, torch, and a GPU's) back as they were at the end."""
+    gpu = device.type == "cuda"
     python_state, numpy_state, torch_state = random.getstate(), np.random.get_state(), torch.get_rng_state()  # noqa: NPY002
-    gpu_state = torch.cuda.get_rng_state(device) if device is not None and device.type == "cuda" else None
-    random.seed(states[0])
-    np.random.seed(states[1])  # noqa: NPY002
-    torch.default_generator.manual_seed(states[2])
-    if gpu_state is not None:
-        with torch.cuda.device(device):
-            torch.cuda.manual_seed(states[2])
+    gpu_state = torch.cuda.get_rng_state(device) if gpu else None
     try:
         yield
     finally:
@@ -229,6 +216,17 @@ def seeded(numbers: tuple[int, ...], device: torch.device | None = None) -> Iter
         torch.set_rng_state(torch_state)
         if gpu_state is not None:
             torch.cuda.set_rng_state(gpu_state, device)
+
+
+def seed_generators(numbers: tuple[int, ...], device: torch.device) -> None:
+    """Seed the same generators from some numbers."""
+    states = np.random.SeedSequence(numbers).generate_state(3).tolist()
+    random.seed(states[0])
+    np.random.seed(states[1])  # noqa: NPY002
+    torch.default_generator.manual_seed(states[2])
+    if device.type == "cuda":
+        with torch.cuda.device(device):
+            torch.cuda.manual_seed(states[2])
 
 
 def repair_posterize(transform: Any) -> None:

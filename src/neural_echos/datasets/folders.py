@@ -101,7 +101,7 @@ def index_folder(
         },
         "seed": seed,
         **described(
-            [folder / file for file, _ in files], [size for _, size in files], [file for file, _ in files], checksums
+            (folder / file for file, _ in files), [size for _, size in files], [file for file, _ in files], checksums
         ),
         "licence": licence,
         "citation": citation,
@@ -159,10 +159,11 @@ def _listed(root: Path, split: str, classes: Sequence[str], below: str) -> list[
 
     def listing(name: str) -> Listing:
         folder = root / split / name / below
+        prefix = folder.relative_to(root).as_posix()
         try:
             with os.scandir(folder) as entries:
                 found = [
-                    (f"{folder.relative_to(root).as_posix()}/{entry.name}", entry.stat().st_size)
+                    (f"{prefix}/{entry.name}", entry.stat().st_size)
                     for entry in entries
                     if entry.name.lower().endswith(SUFFIXES) and not entry.name.startswith(".")
                 ]

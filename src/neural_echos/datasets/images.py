@@ -2,6 +2,7 @@
 
 import hashlib
 import io
+import os
 import struct
 import zlib
 from collections.abc import Iterable, Sequence
@@ -16,6 +17,8 @@ from neural_echos.errors import EchosError
 from neural_echos.files import sha256
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".ppm")
+# What Pillow may try; without a list it asks every plugin that it has.
+_FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "PPM", "GIF", "TIFF")
 _CHECKSUMS = 5000  # files, at most, whose checksums are kept one by one
 # What Pillow raises on broken images, beside its own errors (which are OSErrors).
 _UNDECODABLE = (OSError, SyntaxError, ValueError, TypeError, EOFError, struct.error, zlib.error)
@@ -40,7 +43,7 @@ def decode(where: str, data: Any, mode: str) -> Image.Image:
     """
     encoded: Any = data.get("bytes") if isinstance(data, dict) else data
     try:
-        with Image.open(io.BytesIO(encoded)) as image:
+        with Image.open(io.BytesIO(encoded), formats=_FORMATS) as image:
             return image.convert(mode)
     except (*_UNDECODABLE, Image.DecompressionBombError):
         found = f"{len(encoded)} bytes that do not decode" if isinstance(encoded, bytes) else "no image"
@@ -142,12 +145,13 @@ def kept_rows(labels: np.ndarray, limit: int | None, share: float | None, seed: 
     return np.sort(by_class[place < np.repeat(quota, counts)])
 
 
-def described(paths: Sequence[Path], sizes: Sequence[int], names: Sequence[str], checksums: bool) -> Facts:
+def described(paths: Iterable[Path], sizes: Sequence[int], names: Sequence[str], checksums: bool) -> Facts:
     """Say which files a data set was made from: their number, bytes, a digest of the listing and, where asked for, checksums.
 
     Parameters
     ----------
-    paths : sequence of path
+    paths : iterable of path
+        Gone through only where checksums are asked for.
     sizes : sequence of int
         Bytes of each.
     names : sequence of str
@@ -160,15 +164,15 @@ def described(paths: Sequence[Path], sizes: Sequence[int], names: Sequence[str],
     EchosError
         There are more than 5,000 files to read.
     """
-    if checksums and len(paths) > _CHECKSUMS:
+    if checksums and len(names) > _CHECKSUMS:
         raise EchosError(
-            f"{paths[0].parent}: expected at most {_CHECKSUMS:,} files to checksum, found {len(paths):,}; "
-            "set the option 'checksums' to false, the digest of the listing is kept instead"
+            f"{names[0]} …: expected at most {_CHECKSUMS:,} files to checksum, found {len(names):,}; "
+            "set the option 'checksums' to false, the digest of the listing is kept in any case"
         )
     digest = hashlib.sha256()
     for name, size in zip(names, sizes, strict=True):
-        digest.update(f"{name}\t{size}\n".encode(errors="surrogateescape"))
+        digest.update(os.fsencode(f"{name}\t{size}\n"))
     return {
         "files": {name: sha256(path) for name, path in zip(names, paths, strict=True)} if checksums else {},
-        "listing": {"files": len(paths), "bytes": int(sum(sizes)), "sha256": digest.hexdigest()},
+        "listing": {"files": len(names), "bytes": int(sum(sizes)), "sha256": digest.hexdigest()},
     }
