@@ -314,6 +314,10 @@ def test_webdataset_shards_are_indexed_from_their_headers(tmp_path, monkeypatch)
         ({"train/000001.png": None}, "key train/000001: expected an image and a label, found no image"),
         ({"train/000001.jpg": b"x"}, "expected one image per key, found two"),
         ({"train/000001.cls": b"cat"}, "member train/000001.cls: expected a label from 0, found 'cat'"),
+        (
+            {f"train/10000{one}.cls": None for one in range(4)},
+            "member train/100000.jpg: expected a label (.cls) beside",
+        ),
         ({"val/000001.cls": b"7"}, "expected labels of 3 classes, '0' to '2', found '7'"),
     ],
 )
@@ -335,6 +339,7 @@ def test_shards_of_another_kind_or_cut_short_are_one_sentence(tmp_path):
     for kept in (300, 700, 5000, whole.rindex(b"ustar") + 1000):
         path.write_bytes(whole[:kept])
         refuses("fetch it again", index)
+    refuses("of the form /tmp/*.tar, found none", lambda: index(train="/tmp/*.tar"))
     write_tar(root / "tiny-train-000001.tar.gz", [("a.cls", b"1")])
     refuses("expected a whole, uncompressed tar archive", lambda: index(train="*.tar.gz"))
     refuses("absent: expected a folder", lambda: make_dataset("shards", {"root": str(tmp_path / "absent")}))

@@ -2,9 +2,12 @@
 
 import io
 import multiprocessing
+import os
 import random
+import signal
 import tarfile
 import time
+from dataclasses import fields
 from pathlib import Path
 
 import numpy as np
@@ -136,6 +139,17 @@ def test_workers_end_when_an_iteration_is_abandoned(data):
     while multiprocessing.active_children() and time.monotonic() < deadline:
         time.sleep(0.05)
     assert multiprocessing.active_children() == []
+
+
+def test_a_worker_that_is_killed_is_one_sentence(data):
+    class Deadly(StreamedDataset):
+        def read(self, split: str, row: int) -> Image.Image:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    deadly = Deadly(**{one.name: getattr(data, one.name) for one in fields(data)})
+    with pytest.raises(EchosError, match=r"the workers to live, found: DataLoader worker .*; give the job") as caught:
+        list(batches(deadly, workers=1).epoch(0))
+    assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize("workers", [0, 1])

@@ -195,11 +195,19 @@ class _Samples(TorchDataset):
 
 
 def _raised(loader: Iterable[Any]) -> Iterator[Any]:
-    """Raise what a worker could not read."""
-    for batch in loader:
-        if isinstance(batch, EchosError):
-            raise batch
-        yield batch
+    """Raise what a worker could not read, and a worker's own death, as one sentence."""
+    try:
+        for batch in loader:
+            if isinstance(batch, EchosError):
+                raise batch
+            yield batch
+    except RuntimeError as error:
+        if "DataLoader worker" not in str(error):
+            raise
+        found = str(error).splitlines()[0].rstrip(". ")
+        raise EchosError(
+            f"batches: expected the workers to live, found: {found}; give the job more memory or fewer workers"
+        ) from None
 
 
 @contextmanager

@@ -14,7 +14,8 @@ References
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from types import UnionType
+from typing import Any, get_args, get_origin, get_type_hints
 
 from neural_echos.datasets.archives import CIFAR10_CLASSES, read_archive
 from neural_echos.datasets.base import Dataset, Facts
@@ -136,7 +137,34 @@ def _checked_options(kind: str, maker: Callable[..., Any], options: dict[str, An
                 f"dataset kind {kind}: expected options among {', '.join(keywords)}, "
                 f"found {name!r}{nearest(name, keywords)}; correct it or take it out"
             )
+    hints = get_type_hints(maker)
+    for name, value in options.items():
+        if not _fits(value, hints[name]):
+            expected = _words(hints[name])
+            raise EchosError(
+                f"dataset kind {kind}: expected for the option {name!r} {expected}, found {value!r}; correct it"
+            )
     for name, parameter in keywords.items():
         if parameter.default is parameter.empty and name not in options:
             raise EchosError(f"dataset kind {kind}: expected the option {name!r}, found none; add it")
     return options
+
+
+def _fits(value: Any, hint: Any) -> bool:
+    """Whether a value of a config has the type that a maker's option is annotated with."""
+    if isinstance(hint, UnionType):
+        return any(_fits(value, one) for one in get_args(hint))
+    if get_origin(hint) is Sequence:
+        return isinstance(value, list | tuple) and all(_fits(one, get_args(hint)[0]) for one in value)
+    if hint in (int, float):
+        return isinstance(value, int if hint is int else int | float) and not isinstance(value, bool)
+    return isinstance(value, hint)
+
+
+def _words(hint: Any) -> str:
+    """Say which type an option has, in words."""
+    if isinstance(hint, UnionType):
+        return " or ".join(_words(one) for one in get_args(hint))
+    if get_origin(hint) is Sequence:
+        return f"a list, each {_words(get_args(hint)[0])},"
+    return {int: "a whole number", float: "a number", str: "text", bool: "true or false"}.get(hint, "null")

@@ -102,6 +102,9 @@ def read_parquet_images(
         column=column,
         pool=pool,
     )
+    called = [file.name for file in files]
+    if len(set(called)) < len(set(files)):
+        called = [os.path.relpath(file, root) for file in files]
     mode = "L" if grey else "RGB"
     facts = {
         "how": f"read from parquet, images decoded as {mode}, in the order of the files"
@@ -115,7 +118,7 @@ def read_parquet_images(
             "size": size,
         },
         "seed": seed,
-        **described(files, [file.stat().st_size for file in files], [file.name for file in files], checksums),
+        **described(files, [file.stat().st_size for file in files], called, checksums),
         "licence": licence,
         "citation": citation,
     }

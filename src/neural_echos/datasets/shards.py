@@ -17,7 +17,7 @@ from neural_echos.files import sha256
 _WNID = re.compile(r"n\d{8}")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class _Member:
     """One file in a tar archive: its name, and where its data lies in the archive's file."""
 
@@ -65,7 +65,7 @@ def index_shards(
     root : str
         Folder of the archives.
     train, test : str
-        Patterns of the archives' names, read in the order of their names.
+        Patterns of the archives' names below the root, read in the order of their names.
     labels : str
         File with the wnid of every test image, one per line: "wnid", in the order of the images' names, or "file wnid".
     classes : sequence of str or int, optional
@@ -115,6 +115,7 @@ def index_shards(
         std=std,
     )
     files = [*train_part.files, *test_part.files]
+    inside = [file.relative_to(folder).as_posix() for file in files]
     facts = {
         "how": f"tar archives, {'decoded' if memory else 'index only'}",
         "options": {
@@ -127,7 +128,7 @@ def index_shards(
             "size": size,
         },
         "seed": seed,
-        **described(files, [file.stat().st_size for file in files], [file.name for file in files], checksums),
+        **described(files, [file.stat().st_size for file in files], inside, checksums),
         "labels": {Path(labels).name: sha256(labels)} if labels else {},
         "licence": licence,
         "citation": citation,
@@ -139,7 +140,8 @@ def _listed(root: Path, split: str, pattern: str, labels: str) -> _Listing:
     """List the images of one split, whatever its layout."""
     if not root.is_dir():
         raise EchosError(f"{root}: expected a folder of tar archives, found no folder; correct root")
-    files = sorted(path for path in root.glob(pattern) if path.is_file())
+    relative = bool(pattern) and not pattern.startswith("/")
+    files = sorted(path for path in root.glob(pattern) if path.is_file()) if relative else []
     if not files:
         raise EchosError(
             f"{root}: expected {split} archives of the form {pattern}, found none; correct the option {split!r}"
@@ -150,14 +152,23 @@ def _listed(root: Path, split: str, pattern: str, labels: str) -> _Listing:
     if first.name.endswith(".tar"):
         return _class_tars(files)
     listing = _Listing(files, [], [])
-    everything = [list(_members(file)) for file in tracked(files, f"{split} archives", len(files))]
-    if not any(member.name.endswith(".cls") for members in everything for member in members):
-        return _flat(files, everything, labels)
     numbers: list[int] = []
-    for number, (file, members) in enumerate(zip(files, everything, strict=True)):
+    bare: list[tuple[str, int, _Member]] = []  # images of archives without labels
+    for number, file in enumerate(tracked(files, f"{split} archives", len(files))):
+        members = list(_members(file))
+        if not any(member.name.endswith(".cls") for member in members):
+            bare += [(one.name, number, one) for one in members if one.name.lower().endswith(SUFFIXES)]
+            continue
         for image, label in _samples(file, members):
             listing.places.append((number, image.start, image.length))
             numbers.append(label)
+    if numbers and bare:
+        name, number, _ = bare[0]
+        raise EchosError(
+            f"{files[number]}, member {name}: expected a label (.cls) beside it, found none; make the shard again"
+        )
+    if bare:
+        return _flat(files, bare, labels)
     listing.labels = numbers
     return listing
 
@@ -235,21 +246,16 @@ def _class_tars(files: Sequence[Path]) -> _Listing:
     return listing
 
 
-def _flat(files: Sequence[Path], everything: Sequence[Sequence[_Member]], labels: str) -> _Listing:
-    """List images that lie side by side, with labels from a file."""
+def _flat(files: Sequence[Path], images: list[tuple[str, int, _Member]], labels: str) -> _Listing:
+    """List images that lie side by side, (name, number of the archive, member), with labels from a file."""
     if not labels:
         raise EchosError(
             f"{files[0]}: expected a label (.cls) beside each image, found images alone, as in ImageNet's val; give the option "
             "'labels', a file with the wnid of each image"
         )
-    found = sorted(
-        (member.name, number, member)
-        for number, members in enumerate(everything)
-        for member in members
-        if member.name.lower().endswith(SUFFIXES)
-    )
-    wnids = _wnids(Path(labels), [name.rpartition("/")[2] for name, _, _ in found])
-    return _Listing(list(files), [(number, one.start, one.length) for _, number, one in found], wnids)
+    images = sorted(images, key=lambda image: image[:2])
+    wnids = _wnids(Path(labels), [name.rpartition("/")[2] for name, _, _ in images])
+    return _Listing(list(files), [(number, one.start, one.length) for _, number, one in images], wnids)
 
 
 def _wnids(path: Path, images: Sequence[str]) -> list[str]:
