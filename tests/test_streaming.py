@@ -18,7 +18,7 @@ from torchvision.transforms import functional
 
 from neural_echos.datasets import StreamedDataset, make_dataset
 from neural_echos.errors import EchosError
-from neural_echos.streaming import StreamedBatches, generators_restored, repair_posterize, seed_generators
+from neural_echos.streaming import StreamedBatches, repair_posterize
 
 CPU = torch.device("cpu")
 EVERYTHING = {
@@ -115,19 +115,27 @@ def test_test_images_are_resized_by_their_shorter_side_and_cropped_at_the_centre
     assert torch.cat([labels for _, labels in found]).tolist() == data.test_labels.tolist()
 
 
-def test_the_global_generators_stay_as_they_were(data):
+def test_what_a_network_draws_after_a_batch_follows_from_the_batch_too(data):
+    def draws(start: int = 0, **options: object) -> list[tuple[float, ...]]:
+        torch.manual_seed(start)  # whatever was before
+        iteration = batches(data, **options).epoch(0, start)
+        return [(torch.rand(1).item(), random.random(), np.random.rand()) for _ in iteration]  # noqa: NPY002
+
+    alone = draws(**EVERYTHING)
+    assert len(set(alone)) == 4
+    assert alone == draws(workers=2, **EVERYTHING)
+    assert alone[2:] == draws(2, **EVERYTHING)
+    assert draws() == draws(workers=1)
+    assert draws(rank=1, world=2) != draws()
+
+
+def test_test_images_draw_nothing(data):
     states = random.getstate(), np.random.get_state()[1].tolist(), torch.get_rng_state()  # noqa: NPY002
-    list(batches(data, **EVERYTHING).epoch(0))
-    list(batches(data, workers=1, **EVERYTHING).epoch(0))
+    list(batches(data, workers=1).test())
+    list(batches(data).test())
     assert random.getstate() == states[0]
     assert np.random.get_state()[1].tolist() == states[1]  # noqa: NPY002
     assert torch.equal(torch.get_rng_state(), states[2])
-    with pytest.raises(KeyError), generators_restored(CPU):
-        seed_generators((1, 2), CPU)
-        torch.rand(1), random.random()
-        raise KeyError
-    assert torch.equal(torch.get_rng_state(), states[2])
-    assert random.getstate() == states[0]
 
 
 def test_workers_end_when_an_iteration_is_abandoned(data):

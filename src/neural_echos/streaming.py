@@ -1,7 +1,8 @@
 """Batches of a data set on disk, decoded and augmented by timm's transforms in worker processes.
 
 Everything random follows from numbers: of a sample from (seed, epoch, row), of a batch from (seed, epoch, step, rank). So
-neither the number of workers nor a restart in the middle of an epoch changes a batch.
+neither the number of workers nor a restart in the middle of an epoch changes a batch. Each batch leaves the global generators
+seeded by its numbers, so that what a network draws (dropout, stochastic depth) follows from them too.
 
 Papers: see `neural_echos.training`; random resized crops, Szegedy et al., "Going deeper with convolutions", CVPR 2015.
 """
@@ -24,7 +25,6 @@ from neural_echos.datasets import StreamedDataset
 from neural_echos.errors import EchosError
 
 _ORDER, _SAMPLE, _BATCH = 1, 2, 3  # what a seed is for
-_CPU = torch.device("cpu")
 
 
 class StreamedBatches:
@@ -141,12 +141,11 @@ class StreamedBatches:
         rows = order[: self.steps * self.batch_size].reshape(self.steps, -1)[start:, self.rank :: self.world]
         samples = _Samples(self.data, "train", self.train_transform, (_SAMPLE, self.seed, epoch))
         for step, (images, labels) in enumerate(self._loaded(samples, rows), start=start):
-            with generators_restored(self.device):
-                seed_generators((_BATCH, self.seed, epoch, step, self.rank), self.device)
-                if self.erasing is not None:
-                    images = self.erasing(images)
-                if self.mixup is not None:
-                    images, labels = self.mixup(images, labels)
+            seed_generators(_BATCH, self.seed, epoch, step, self.rank)
+            if self.erasing is not None:
+                images = self.erasing(images)
+            if self.mixup is not None:
+                images, labels = self.mixup(images, labels)
             yield images, labels
 
     def test(self) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
@@ -182,7 +181,7 @@ class _Samples(TorchDataset):
 
     def __getitem__(self, rows: np.ndarray) -> Any:
         try:
-            with generators_restored(_CPU):
+            with _generators_restored():
                 return fast_collate([self._sample(row) for row in rows.tolist()])
         except EchosError as error:
             return error  # raised in the main process, for torch would wrap it in the worker's traceback
@@ -190,7 +189,7 @@ class _Samples(TorchDataset):
     def _sample(self, row: int) -> tuple[torch.Tensor, int]:
         image = self.data.read(self.split, row)
         if self.seed is not None:
-            seed_generators((*self.seed, row), _CPU)
+            seed_generators(*self.seed, row, gpu=False)
         return self.transform(image), int(self.labels[row])
 
 
@@ -211,30 +210,23 @@ def _raised(loader: Iterable[Any]) -> Iterator[Any]:
 
 
 @contextmanager
-def generators_restored(device: torch.device) -> Iterator[None]:
-    """Put the global generators that timm draws from (random, numpy, torch, and a GPU's) back as they were at the end."""
-    gpu = device.type == "cuda"
-    python_state, numpy_state, torch_state = random.getstate(), np.random.get_state(), torch.get_rng_state()  # noqa: NPY002
-    gpu_state = torch.cuda.get_rng_state(device) if gpu else None
+def _generators_restored() -> Iterator[None]:
+    """Put the CPU's global generators (random, numpy, torch) back as they were at the end."""
+    states = random.getstate(), np.random.get_state(), torch.get_rng_state()  # noqa: NPY002
     try:
         yield
     finally:
-        random.setstate(python_state)
-        np.random.set_state(numpy_state)  # noqa: NPY002
-        torch.set_rng_state(torch_state)
-        if gpu_state is not None:
-            torch.cuda.set_rng_state(gpu_state, device)
+        random.setstate(states[0])
+        np.random.set_state(states[1])  # noqa: NPY002
+        torch.set_rng_state(states[2])
 
 
-def seed_generators(numbers: tuple[int, ...], device: torch.device) -> None:
-    """Seed the same generators from some numbers."""
+def seed_generators(*numbers: int, gpu: bool = True) -> None:
+    """Seed the global generators that timm and networks draw from (random, numpy, torch, and torch's on GPUs) from some numbers."""
     states = np.random.SeedSequence(numbers).generate_state(3).tolist()
     random.seed(states[0])
     np.random.seed(states[1])  # noqa: NPY002
-    torch.default_generator.manual_seed(states[2])
-    if device.type == "cuda":
-        with torch.cuda.device(device):
-            torch.cuda.manual_seed(states[2])
+    (torch.manual_seed if gpu else torch.default_generator.manual_seed)(states[2])
 
 
 def repair_posterize(transform: Any) -> None:
