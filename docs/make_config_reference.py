@@ -25,7 +25,7 @@ HEAD = """# Config reference
 
 Every key of every config file, written from the schemas in `workflow/schemas` by `docs/make_config_reference.py`; do not edit
 it by hand. `<name>` is a name that you choose, `[]` an entry of a list. A key that is not required and has no default may be
-left out; the defaults of a recipe are those of `Recipe` in `src/neural_echos/training.py`. Unknown keys, wrong types and
+left out; the defaults of a recipe are those of `Recipe` in `src/neural_echos/training/recipe.py`. Unknown keys, wrong types and
 undeclared names are refused before any job runs, with the line that holds them.
 """
 TYPES = {

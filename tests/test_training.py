@@ -7,6 +7,7 @@ import multiprocessing
 import os
 import random
 import re
+import signal
 import subprocess
 import sys
 import time
@@ -18,14 +19,30 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from safetensors.torch import load_file
 from torch import nn
 
 import neural_echos
-from neural_echos import architectures, training
-from neural_echos.datasets import Dataset, make_digits
-from neural_echos.errors import EchosError
+from neural_echos import architectures, cli
+from neural_echos.datasets import Dataset, make_digits, save_dataset
+from neural_echos.errors import EchosError, Preempted
 from neural_echos.tables import read_table
-from neural_echos.training import CHECKPOINT, Recipe, evaluate, learning_rate, train, write_run
+from neural_echos.training import (
+    CHECKPOINT,
+    Events,
+    LiveBar,
+    MemoryBatches,
+    Recipe,
+    Watcher,
+    augmentation,
+    checkpoints,
+    engine,
+    evaluate,
+    learning_rate,
+    runs,
+    train,
+    write_run,
+)
 
 torch.set_num_threads(1)
 
@@ -168,7 +185,7 @@ def test_a_run_learns_and_writes_what_it_did(tmp_path: Path) -> None:
     metrics = json.loads((tmp_path / "metrics.json").read_text())
     assert metrics == {**result.metrics, "kernel_size": 3}
     assert set(metrics) == {
-        *("loss", "top1", "top5", "epochs", "parameters", "train_images", "test_images", "kernel_size")
+        *("loss", "top1", "top5", "diverged", "epochs", "parameters", "train_images", "test_images", "kernel_size")
     }
     history = read_table(tmp_path / "history.parquet", "history").to_pylist()
     assert [row["epoch"] for row in history] == [1, 2, 3, 4]
@@ -182,6 +199,27 @@ def test_a_run_learns_and_writes_what_it_did(tmp_path: Path) -> None:
 
     scores = evaluate(model, DATA.test_images, DATA.test_labels, DATA.mean, DATA.std, "cpu")
     assert scores == pytest.approx([metrics[name] for name in ("loss", "top1", "top5")])
+
+
+def test_a_terminal_sees_a_bar_and_a_folder_gets_events(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from tensorboardX.proto.event_pb2 import Event
+
+    monkeypatch.setenv("FORCE_COLOR", "1")  # a terminal, for rich
+    monkeypatch.setenv("COLUMNS", "120")
+    result = run(tmp_path, Recipe(epochs=2, batch_size=32), watchers=[LiveBar(), Events(tmp_path / "events")])
+    shown = " ".join(re.sub(r"\x1b\[[\d;?]*\w", "", capsys.readouterr().err.split("\r")[-1]).split())
+    assert re.search(r"^digits///0 \S+ epoch 2/2 [\d,]+ images/s top-1 \d+\.\d % 0:00:00$", shown), shown
+    content = next((tmp_path / "events").glob("events.*")).read_bytes()
+    found = {}
+    while content:  # records: length (8 bytes), checksum (4), an event, checksum (4)
+        length = int.from_bytes(content[:8], "little")
+        event = Event.FromString(content[12 : 12 + length])
+        found |= {(value.tag, event.step): value.simple_value for value in event.summary.value}
+        content = content[16 + length :]
+    expected = {(name, row["epoch"]): row[name] for row in result.history for name in ("top1", "loss", "learning_rate")}
+    assert {key: found[key] for key in expected} == pytest.approx(expected)
 
 
 def test_evaluation_agrees_with_a_calculation_by_hand() -> None:
@@ -214,12 +252,12 @@ def test_frozen_parameters_stay(tmp_path: Path) -> None:
 def test_the_average_of_the_weights_is_what_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     heads: list[torch.Tensor] = []
 
-    class Recorder(training.ModelEmaV3):
+    class Recorder(engine.ModelEmaV3):
         def update(self, model: nn.Module, step: int | None = None) -> None:
             heads.append(model.head.weight.detach().clone())
             super().update(model, step)
 
-    monkeypatch.setattr(training, "ModelEmaV3", Recorder)
+    monkeypatch.setattr(engine, "ModelEmaV3", Recorder)
     averaged = build()
     result = run(tmp_path, Recipe(epochs=2, batch_size=32, ema_decay=0.9), model=averaged)
     expected = heads[0]
@@ -232,25 +270,92 @@ def test_the_average_of_the_weights_is_what_counts(tmp_path: Path, monkeypatch: 
 
 def test_shifts_are_crops_of_the_reflected_image() -> None:
     images = torch.arange(2 * 5 * 4, dtype=torch.float32).view(2, 1, 5, 4)
-    shifted = training.shift_images(images.repeat(50, 1, 1, 1), 2, torch.Generator().manual_seed(0))
     padded = F.pad(images, [2] * 4, mode="reflect")
+    assert torch.equal(augmentation.pad_images(images, 2), padded)
+    shifted = augmentation.shift_images(padded.repeat(50, 1, 1, 1), 2, torch.Generator().manual_seed(0))
     crops = {padded[n, :, i : i + 5, j : j + 4].numpy().tobytes() for n in (0, 1) for i in range(5) for j in range(5)}
     found = {image.contiguous().numpy().tobytes() for image in shifted}
     assert found <= crops
     assert len(found) > 25
 
 
+def batches(data: Dataset, recipe: Recipe, **options: Any) -> MemoryBatches:
+    return MemoryBatches(data, recipe, **{"seed": 1, "device": torch.device("cpu"), **options})
+
+
 def test_randaugment_does_not_depend_on_the_processes() -> None:
     recipe = Recipe(batch_size=20, randaugment="rand-m9-mstd0.5-inc1")
     few = replace(FEW, train_images=FEW.train_images[:60], train_labels=FEW.train_labels[:60])
-    epochs = []
-    for workers in (0, 2):
-        batches = training._Batches(few, recipe, torch.device("cpu"), workers)
-        epochs.append([images for images, _ in batches.epoch(torch.Generator().manual_seed(1))])
+    epochs = [[images for images, _ in batches(few, recipe, workers=workers).epoch(0)] for workers in (0, 2)]
     assert len(epochs[0]) == 3
     assert all(torch.equal(one, other) for one, other in zip(*epochs, strict=True))
-    plain = training._Batches(few, replace(recipe, randaugment=""), torch.device("cpu"), 0)
-    assert not torch.equal(next(plain.epoch(torch.Generator().manual_seed(1)))[0], epochs[0][0])
+    plain = batches(few, replace(recipe, randaugment=""))
+    assert not torch.equal(next(plain.epoch(0))[0], epochs[0][0])
+
+
+@pytest.mark.parametrize("level", [0, 12, 30])
+def test_batched_randaugment_does_what_torchvision_does(level: int) -> None:
+    from torchvision.transforms import InterpolationMode, autoaugment
+
+    images = torch.randint(256, (6, 3, 32, 24), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    images[0] //= 3  # a narrow histogram, too
+    space = autoaugment.RandAugment()._augmentation_space(augmentation.LEVELS, (32, 24))
+    for (theirs, (magnitudes, signed)), ours in zip(space.items(), augmentation.OPERATIONS, strict=True):
+        for sign in (1, -1) if signed else (1,):
+            magnitude = sign * float(magnitudes[level]) if magnitudes.ndim else 0.0
+            expected = [
+                autoaugment._apply_op(image, theirs, magnitude, InterpolationMode.NEAREST, None) for image in images
+            ]
+            found = augmentation.apply_operation(images, ours, level, sign)
+            torch.testing.assert_close(found, torch.stack(expected), rtol=0, atol=1, msg=theirs)  # one level: rounding
+
+
+def test_randaugment_draws_for_each_image() -> None:
+    images = torch.arange(256, dtype=torch.uint8).view(1, 1, 16, 16).repeat(400, 3, 1, 1)
+    made = augmentation.randaugment_images(images, 1, 12, torch.Generator().manual_seed(0))
+    again = augmentation.randaugment_images(images, 1, 12, torch.Generator().manual_seed(0))
+    assert torch.equal(made, again)
+    # fourteen operations, eight with two signs: of this grey ramp, some agree
+    assert 12 <= len({image.numpy().tobytes() for image in made}) <= 22
+
+
+def test_crops_and_jitter_stay_within_their_bounds() -> None:
+    generator = torch.Generator().manual_seed(0)
+    ramp = torch.arange(32, dtype=torch.uint8).mul(8).view(1, 1, 1, 32).repeat(300, 3, 32, 1)
+    crops = augmentation.crop_images(ramp, (0.25, 0.5), generator).float()
+    width = (crops[:, 0, 0, -1] - crops[:, 0, 0, 0]) / 8 + 1  # of the 32 columns
+    assert width.min() >= 32 * (0.25 * 3 / 4) ** 0.5 - 2
+    assert width.max() <= 32 * (0.5 * 4 / 3) ** 0.5 + 2
+    assert crops[:, 0, 0, 0].unique().numel() > 50
+    grey = torch.full((300, 3, 4, 4), 100, dtype=torch.uint8)
+    jittered = augmentation.jitter_images(grey, 0.4, generator)
+    assert jittered.min() in range(60, 64)
+    assert jittered.max() in range(137, 141)
+    assert torch.equal(augmentation.jitter_images(grey, 0.0, generator), grey)
+
+
+@pytest.mark.parametrize(
+    "parts",
+    [
+        {"flip": True, "shift": 2, "colour_jitter": 0.4},
+        {"resized_crop": [0.5, 1.0], "randaugment": "torchvision-n2-m12", "random_erasing": 0.5},
+        {"mixup": 0.8, "cutmix": 1.0, "label_smoothing": 0.1},
+    ],
+)
+def test_batches_start_anywhere_and_are_shared_without_a_change(parts: dict[str, Any]) -> None:
+    recipe = Recipe(batch_size=32, **parts)
+    whole = list(batches(COLOUR, recipe).epoch(3))
+    assert len(whole) == 10
+    late = list(batches(COLOUR, recipe).epoch(3, start=7))
+    halves = [list(batches(COLOUR, recipe, rank=rank, world=2).epoch(3)) for rank in (0, 1)]
+    assert all(
+        torch.equal(a, b) for one, other in zip(whole[7:], late, strict=True) for a, b in zip(one, other, strict=True)
+    )
+    for (images, labels), one, other in zip(whole, *halves, strict=True):
+        for place, half in enumerate((one, other)):
+            assert torch.equal(half[0], images[place::2])
+            assert torch.equal(half[1], labels[place::2])
+    assert not torch.equal(whole[0][0], next(batches(COLOUR, recipe).epoch(4))[0])
 
 
 def test_colour_images_go_through_every_augmentation(tmp_path: Path) -> None:
@@ -308,7 +413,7 @@ def test_a_checkpoint_of_the_same_key_resumes(tmp_path: Path, caplog: pytest.Log
     interrupt(tmp_path / "parts", recipe, after=2)
     with caplog.at_level(logging.INFO):
         run(tmp_path / "parts", recipe)
-    assert "resuming after epoch 2" in caplog.text
+    assert "resuming after epoch 2, step 0" in caplog.text
     assert digests(tmp_path / "whole") == digests(tmp_path / "parts")
     assert not (tmp_path / "parts" / CHECKPOINT).exists()
 
@@ -329,7 +434,7 @@ def test_any_other_checkpoint_is_discarded(tmp_path: Path, damage: str, caplog: 
         path.write_text("not a checkpoint")
     elif damage == "no header":
         path.write_bytes(content.replace(b"neural_echos.checkpoint", b"another_thing.xxxxxxxxx"))
-    (folder / ".checkpoint-killed.safetensors").write_bytes(b"half")
+    (folder / ".checkpoint-killed00.safetensors").write_bytes(b"half")
     with caplog.at_level(logging.INFO):
         run(folder, recipe)
     assert [record.levelname for record in caplog.records].count("WARNING") == 1
@@ -346,10 +451,10 @@ def test_checkpoints_are_few(tmp_path: Path) -> None:
 
 def test_an_optimizer_that_cannot_be_checkpointed_is_refused(tmp_path: Path) -> None:
     recipe = Recipe(epochs=2, batch_size=32)
-    run_ = training._Run(build(), training._optimizer(build(), recipe), None)
+    run_ = checkpoints.State(build(), engine._optimizer(build(), recipe))
     run_.optimizer.state[run_.optimizer.param_groups[0]["params"][0]]["odd"] = object()
     with pytest.raises(EchosError, match="choose adamw or sgd"):
-        training._Checkpoint(tmp_path / CHECKPOINT, "test", 0).save(run_)
+        checkpoints.Checkpoint(tmp_path / CHECKPOINT, "test", 0).save(run_)
     assert not list(tmp_path.iterdir())
 
 
@@ -398,45 +503,173 @@ def train_variant(variant: str, folder: Path, epochs: Any) -> None:
     run(folder, recipe, data=data, model=build(0, **kwargs), checkpoint_seconds=0, progress=epochs.put)
 
 
+KILLS = 7  # of each variant: 21 in all
+
+
 def kill_again_and_again(variant: str, folder: Path) -> None:
-    """Train undisturbed; then kill another process at a random moment after each of four starts, and let it finish."""
+    """Train undisturbed; then kill the run seven times, at a random moment or while it writes a checkpoint, and let it finish."""
     fork = multiprocessing.get_context("fork")
     began = time.monotonic()
     train_variant(variant, folder / "whole", fork.SimpleQueue())
     epoch_seconds = (time.monotonic() - began) / EPOCHS
-    for start in range(5):
+    within = 0
+    for start in range(KILLS + 1):
         epochs = fork.SimpleQueue()
         process = fork.Process(target=train_variant, args=(variant, folder / "killed", epochs))
         process.start()
-        if start < 4:
+        if start < KILLS:
             while epochs.empty() and process.is_alive():  # one more epoch is done, so the run goes on
                 time.sleep(0.001)
             time.sleep(random.uniform(0, 1) * epoch_seconds)
+            if start % 2:
+                while process.is_alive() and not list((folder / "killed").glob(".checkpoint-*")):
+                    pass
             process.kill()
         process.join()
+        within += bool(list((folder / "killed").glob(".checkpoint-*")))
     first = "no epoch left" if epochs.empty() else epochs.get()
-    if process.exitcode or not re.match(r"epoch ([5-9]|1\d|20)/", first):
-        sys.exit(f"{variant}: expected a run resumed four times, found exit code {process.exitcode} and {first}")
+    if process.exitcode or not re.match(r"epoch ([89]|1\d|20)/", first) or not within:
+        sys.exit(
+            f"{variant}: expected a run resumed {KILLS} times, sometimes from within the writing of a checkpoint, found exit code "
+            f"{process.exitcode}, {first} and {within}"
+        )
+
+
+def test_a_signal_saves_and_stops_and_the_same_call_goes_on(tmp_path: Path) -> None:
+    recipe = Recipe(epochs=3, batch_size=32, flip=True)
+    run(tmp_path / "whole", recipe)
+    handlers = [signal.getsignal(one) for one in (signal.SIGTERM, signal.SIGUSR1)]
+
+    class Warn(Watcher):
+        def __init__(self, number: int, after: int):
+            self.number, self.left = number, after
+
+        def step(self, images_per_second: float) -> None:
+            self.left -= 1
+            if not self.left:
+                os.kill(os.getpid(), self.number)
+
+    for number, after, place in (
+        (signal.SIGTERM, 4, "SIGTERM in epoch 1, after step 4 of 10"),
+        (signal.SIGUSR1, 9, "SIGUSR1 in epoch 2, after step 3 of 10"),
+    ):
+        with pytest.raises(Preempted, match=place) as caught:
+            run(tmp_path / "parts", recipe, watchers=[Warn(number, after)])
+        assert caught.value.code == 75
+        assert (tmp_path / "parts" / CHECKPOINT).exists()
+    assert handlers == [signal.getsignal(one) for one in (signal.SIGTERM, signal.SIGUSR1)]
+    run(tmp_path / "parts", recipe)
+    assert digests(tmp_path / "whole") == digests(tmp_path / "parts")
+
+
+def test_a_full_disk_stops_the_run_and_room_lets_it_go_on(tmp_path: Path) -> None:
+    recipe = Recipe(epochs=3, batch_size=32)
+    run(tmp_path / "whole", recipe)
+    small = tmp_path / "small"
+    small.mkdir()
+    if subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=48k", "none", small], capture_output=True, check=False
+    ).returncode:
+        pytest.skip("no right to mount a small disk here")
+    try:
+        interrupt(small, recipe, after=1)
+        kept = (small / CHECKPOINT).read_bytes()
+        ballast = small / "ballast"
+        with pytest.raises(OSError, match="No space left"), ballast.open("wb", buffering=0) as file:
+            while True:
+                file.write(bytes(256))
+        with pytest.raises(
+            EchosError, match=r"checkpoint\.safetensors: expected to write there, found .*(os error 28|space)"
+        ):
+            run(small, recipe, checkpoint_seconds=0)
+        assert (small / CHECKPOINT).read_bytes() == kept
+        assert sorted(path.name for path in small.iterdir()) == ["ballast", CHECKPOINT]
+        ballast.unlink()
+        run(small, recipe)
+        assert digests(tmp_path / "whole") == digests(small)
+    finally:
+        subprocess.run(["umount", small], check=True)
+
+
+# Several processes, parts of batches -----------------------------------------------------------------------------------
+
+LAYER_NORMED = {"name": "convnext_small_images", "depths": [1], "dims": [8], "kernel_size": 3, "patch_size": 2}
+
+
+def greatest_difference(one: Path, other: Path) -> float:
+    first, second = (load_file(folder / "weights.safetensors") for folder in (one, other))
+    return max(float((first[name] - second[name]).abs().max()) for name in first)
+
+
+def test_a_batch_in_parts_gives_the_same_result(tmp_path: Path) -> None:
+    recipe = Recipe(epochs=2, batch_size=32, mixup=0.8, clip_grad=1.0)
+    run(tmp_path / "whole", recipe, model=build(**LAYER_NORMED))
+    run(tmp_path / "parts", replace(recipe, device_batch=10), model=build(**LAYER_NORMED))
+    assert greatest_difference(tmp_path / "whole", tmp_path / "parts") < 1e-5
+
+
+def test_two_processes_give_the_result_of_one(tmp_path: Path) -> None:
+    save_dataset(tmp_path / "data.safetensors", FEW, {})
+    kwargs = {key: value for key, value in LAYER_NORMED.items() if key != "name"}
+    initial = tmp_path / "initial.safetensors"
+    arguments = [
+        "initialise",
+        LAYER_NORMED["name"],
+        "--data",
+        tmp_path / "data.safetensors",
+        "--kwargs",
+        json.dumps(kwargs),
+    ]
+    arguments += ["--initialisations", '{"default": {"scheme": "default"}}', "--seeds", "0", "--output", initial]
+    assert cli.main([*map(str, arguments)]) == 0
+    recipe = {"epochs": 2, "batch_size": 32, "flip": True, "shift": 1, "mixup": 0.8, "clip_grad": 1.0, "ema_decay": 0.9}
+    command = ["train", "--data", tmp_path / "data.safetensors", "--initial", initial, "--recipe", json.dumps(recipe)]
+    command += ["--dataset", "digits", "--architecture", "x", "--initialisation", "default", "--device", "cpu"]
+    assert cli.main([*map(str, command), "--run", str(tmp_path / "one")]) == 0
+    torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "--", "neural_echos"]
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(neural_echos.__file__).parents[1])}
+    words = [sys.executable, *torchrun, *map(str, command), "--run", str(tmp_path / "two")]
+    done = subprocess.run(words, env=environment, capture_output=True, text=True, timeout=240, check=False)
+    assert done.returncode == 0, done.stderr
+    assert json.loads((tmp_path / "two" / "run.json").read_text())["devices"] == 2
+    assert greatest_difference(tmp_path / "one", tmp_path / "two") < 1e-5
+    one, two = (json.loads((tmp_path / name / "metrics.json").read_text()) for name in ("one", "two"))
+    assert one == pytest.approx(two, abs=1e-5)
+
+
+def test_a_batch_that_the_processes_cannot_share_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Three(engine.Accelerator):
+        num_processes = 3
+
+    monkeypatch.setattr(engine, "Accelerator", Three)
+    with pytest.raises(EchosError, match="a multiple of the 3 processes that share it, found 32"):
+        run(tmp_path, Recipe(batch_size=32))
 
 
 # Failing well ---------------------------------------------------------------------------------------------------------
 
 
-def test_a_loss_that_is_not_finite_stops_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(training, "learning_rate", lambda recipe, epoch: 0.01 if epoch <= 1 else 1e30)
-    with pytest.raises(EchosError, match=r"found (nan|inf) in epoch 2 of 3 at lr 0\.02; lower lr") as caught:
-        run(tmp_path, Recipe(epochs=3, batch_size=32))
-    assert "\n" not in str(caught.value)
-    assert read_table(tmp_path / "history.parquet", "history")["epoch"].to_pylist() == [1]
-    assert not (tmp_path / "metrics.json").exists()
+def test_a_run_that_diverges_stops_and_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engine, "learning_rate", lambda recipe, epoch: 0.01 if epoch <= 1 else 1e30)
+    lines: list[str] = []
+    result = run(tmp_path, Recipe(epochs=4, batch_size=32), progress=lines.append)
+    assert lines[-1] in ("epoch 2/4  loss nan: diverged", "epoch 2/4  loss inf: diverged")
+    metrics = json.loads((tmp_path / "metrics.json").read_text())
+    assert metrics["diverged"]
+    assert metrics["top1"] is metrics["loss"] is None
+    history = read_table(tmp_path / "history.parquet", "history").to_pylist()
+    assert [row["epoch"] for row in history] == [1, 2] == [row["epoch"] for row in result.history]
+    assert np.isfinite(history[0]["top1"])
+    assert np.isnan(history[1]["top1"])
+    assert not (tmp_path / CHECKPOINT).exists()
 
 
 def test_a_full_gpu_is_told_in_a_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(*_: Any) -> None:
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate …")
 
-    monkeypatch.setattr(training, "_train_epoch", full)
-    with pytest.raises(EchosError, match="GPU memory for batches of 32 images, found it full; lower batch_size"):
+    monkeypatch.setattr(engine._Loop, "_step", full)
+    with pytest.raises(EchosError, match="memory for 32 images at a time, found it full; lower device_batch below 32"):
         run(tmp_path, Recipe(batch_size=32))
 
 
@@ -447,7 +680,7 @@ def test_metrics_come_last_and_only_when_all_is_written(tmp_path: Path, monkeypa
     def fail(*_: Any) -> None:
         raise OSError("no space left on device")
 
-    monkeypatch.setattr(training, "write_table", fail)
+    monkeypatch.setattr(runs, "write_table", fail)
     with pytest.raises(OSError, match="no space"):
         run(tmp_path, recipe)
     assert not (tmp_path / "metrics.json").exists()
@@ -456,7 +689,7 @@ def test_metrics_come_last_and_only_when_all_is_written(tmp_path: Path, monkeypa
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 def test_a_gpu_trains_with_everything_on(tmp_path: Path) -> None:
     parts = {"flip": True, "shift": 2, "random_erasing": 0.5, "mixup": 0.8, "label_smoothing": 0.1, "ema_decay": 0.9}
-    recipe = Recipe(epochs=2, batch_size=32, amp=True, channels_last=True, **parts)
+    recipe = Recipe(epochs=2, batch_size=32, precision="bf16", channels_last=True, **parts)
     interrupt(tmp_path, recipe, after=1, device="cuda")
     result = run(tmp_path, recipe, device="auto")
     assert len(result.history) == 2

@@ -9,6 +9,7 @@ import hashlib
 import json
 import logging
 import os
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -34,7 +35,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         options.command(options)
     except EchosError as error:
         _LOG.error("%s", error)
-        return 1
+        return error.code
     except OSError as error:
         where, found = error.filename2 or error.filename or command, error.strerror or error
         _LOG.error(
@@ -246,18 +247,15 @@ def structure(options: argparse.Namespace) -> None:
 
 def initialise(options: argparse.Namespace) -> None:
     """Write initial weights, one file for each initialisation and seed, and beside each what was done."""
-    from safetensors.torch import save_file
-
     from neural_echos import datasets, kernels
-    from neural_echos.files import atomic_path
+    from neural_echos.files import write_tensors
 
     _check_schemes(options.initialisations)
     outputs = _initial_outputs(options)
     data = datasets.load_dataset(options.data)
     for name, seed, model, report in _initialised(options, data):
         output = outputs[name, seed]
-        with atomic_path(output) as temporary:
-            save_file({key: value.contiguous() for key, value in model.state_dict().items()}, temporary)
+        write_tensors(output, model.state_dict())
         declared = options.initialisations[name]
         write_json(
             output.with_suffix(".json"),
@@ -295,7 +293,9 @@ def signals(options: argparse.Namespace) -> None:
 
 
 def train(options: argparse.Namespace) -> None:
-    """Train one or several runs from initial weights; a killed one goes on from its last checkpoint."""
+    """Train one or several runs from initial weights; a killed one goes on from its last checkpoint, and so does one that
+    SIGTERM or SIGUSR1 stopped, which exits with 75. Under torchrun several processes share each batch.
+    """
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
@@ -339,6 +339,11 @@ def train(options: argparse.Namespace) -> None:
             "architecture": options.architecture,
             "initialisation": options.initialisation,
         }
+        watchers: list[training.Watcher] = (
+            [training.Events(options.tensorboard / folder.name)] if options.tensorboard else []
+        )
+        if sys.stderr.isatty() and not options.log:
+            watchers.append(training.LiveBar())
         result = training.train(
             model,
             data,
@@ -349,7 +354,18 @@ def train(options: argparse.Namespace) -> None:
             device=options.device,
             threads=options.threads,
             labels=labels,
+            watchers=watchers,
         )
+        if result.metrics["diverged"]:
+            _LOG.warning(
+                "%s: expected a finite loss, found %s in epoch %d of %d at lr %g: the run diverged, its history is kept; lower "
+                "lr, or set clip_grad or warmup_epochs",
+                folder,
+                result.history[-1]["train_loss"],
+                len(result.history),
+                recipe.epochs,
+                recipe.lr,
+            )
         training.write_run(
             folder,
             model,
@@ -715,6 +731,7 @@ def _parser() -> argparse.ArgumentParser:
     one.add_argument("--initialisation", required=True, help="the initialisation's name in tables")
     one.add_argument("--device", default="auto", help="auto, cpu or cuda")
     one.add_argument("--threads", type=int, default=1)
+    one.add_argument("--tensorboard", type=Path, help="also write TensorBoard events into this folder")
 
     one = command(evaluate)
     one.add_argument("run", type=Path, nargs="+", help="folders of finished runs")

@@ -5,7 +5,21 @@ from collections.abc import Iterable
 
 
 class EchosError(Exception):
-    """An input that cannot be used, told in one sentence; the command line prints it without a traceback."""
+    """An input that cannot be used, told in one sentence; the command line prints it without a traceback.
+
+    Attributes
+    ----------
+    code : int
+        Exit code of the command line.
+    """
+
+    code = 1
+
+
+class Preempted(EchosError):
+    """Work that a signal stopped, and that the same command goes on with; the exit code is EX_TEMPFAIL of sysexits.h."""
+
+    code = 75
 
 
 def nearest(name: str, names: Iterable[str]) -> str:

@@ -10,7 +10,7 @@ import platform
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from importlib import metadata
@@ -31,7 +31,7 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    _sweep(path)
+    sweep(path)
     handle, name = tempfile.mkstemp(prefix=f".{path.stem}-", suffix=path.suffix, dir=path.parent)
     temporary = Path(name)
     try:
@@ -48,7 +48,7 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
         os.close(handle)
 
 
-def _sweep(path: Path) -> None:
+def sweep(path: Path) -> None:
     """Remove temporary files of `path` that no writer holds."""
     for left in path.parent.glob(f".{glob.escape(path.stem)}-{'?' * 8}{glob.escape(path.suffix)}"):
         try:
@@ -57,6 +57,29 @@ def _sweep(path: Path) -> None:
                 left.unlink()
         except OSError:
             continue  # a live writer's, or gone already
+
+
+def write_tensors(path: str | Path, tensors: Mapping[str, Any], metadata: Mapping[str, str] | None = None) -> None:
+    """Write torch tensors as safetensors, atomically; each is copied to the CPU and made contiguous, its memory its own.
+
+    Raises
+    ------
+    EchosError
+        The file cannot be written; what lay there before stays.
+    """
+    import torch
+    from safetensors import SafetensorError
+    from safetensors.torch import save_file
+
+    plain = {name: value.detach().cpu().clone(memory_format=torch.contiguous_format) for name, value in tensors.items()}
+    try:
+        with atomic_path(path) as temporary:
+            save_file(plain, temporary, dict(metadata or {}))
+    except SafetensorError as error:  # which wraps what the system said
+        found = " ".join(str(error).split())
+        raise EchosError(
+            f"{path}: expected to write there, found {found}; check path, permissions and free space"
+        ) from None
 
 
 def write_text(path: str | Path, text: str) -> None:

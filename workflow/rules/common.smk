@@ -84,6 +84,10 @@ SCALE_SPACE = [f"receptive_fields/{module}" for module in ("__init__", "master_k
 INITIALISATIONS = [
     f"initialisations/{module}" for module in ("__init__", "apply", "borrowed", "noise", "receptive", "registry")
 ]
+TRAINING = [
+    f"training/{module}"
+    for module in ("__init__", "augmentation", "batches", "checkpoints", "engine", "recipe", "runs", "watchers")
+]
 ARCHITECTURES = ["architectures/__init__", "architectures/hornet", "architectures/small"]
 
 

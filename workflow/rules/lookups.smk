@@ -75,6 +75,11 @@ def recipe(dataset, architecture):
     return json.dumps(base | config["architectures"][architecture]["recipe"])
 
 
+def launcher():
+    """What starts a training's Python: itself, or torchrun with a process for each GPU."""
+    return f"torchrun --standalone --nproc-per-node {config['gpu']} -m --" if config["gpu"] > 1 else "python -m"
+
+
 def model_weights(wildcards):
     """The weights that a bank is extracted from."""
     entry = MODELS[wildcards.model]

@@ -22,7 +22,7 @@ for number, seeds in enumerate(SEED_GROUPS):
                 seed=seeds,
                 allow_missing=True,
             ),
-            code=library("training", *ARCHITECTURES),
+            code=library("datasets", *TRAINING, *ARCHITECTURES),
         output:
             weights=expand(
                 "<results>/runs/{dataset}/{architecture}/{initialisation}/seed{seed}/weights.safetensors",
@@ -51,14 +51,16 @@ for number, seeds in enumerate(SEED_GROUPS):
         conda:
             CONDA
         threads: config["threads"]
+        retries: config["retries"]
         resources:
             mem_mb=lambda wildcards, attempt: config["memory_mb"] * attempt,
             runtime=config["runtime_minutes"],
             gpu=config["gpu"],
         params:
+            launcher=launcher(),
             recipe=lambda w: recipe(w.dataset, w.architecture),
             folders=lambda w, output: [str(Path(path).parent) for path in output.metrics],
         shell:
-            "python -m neural_echos --log {log:q} train --data {input.data:q} --initial {input.initial:q} --run {params.folders:q}"
+            "{params.launcher} neural_echos --log {log:q} train --data {input.data:q} --initial {input.initial:q} --run {params.folders:q}"
             " --recipe {params.recipe:q} --dataset {wildcards.dataset:q} --architecture {wildcards.architecture:q}"
             " --initialisation {wildcards.initialisation:q} --threads {threads}"

@@ -1,0 +1,26 @@
+"""Training: from initial weights and a data set to trained weights, a history and final metrics."""
+
+from neural_echos.training.batches import Batches, MemoryBatches
+from neural_echos.training.checkpoints import CHECKPOINT
+from neural_echos.training.engine import RunResult, evaluate, pick_device, train
+from neural_echos.training.recipe import SCHEDULES, Recipe, learning_rate
+from neural_echos.training.runs import write_run
+from neural_echos.training.watchers import Events, Lines, LiveBar, Watcher
+
+__all__ = [
+    "CHECKPOINT",
+    "SCHEDULES",
+    "Batches",
+    "Events",
+    "Lines",
+    "LiveBar",
+    "MemoryBatches",
+    "Recipe",
+    "RunResult",
+    "Watcher",
+    "evaluate",
+    "learning_rate",
+    "pick_device",
+    "train",
+    "write_run",
+]

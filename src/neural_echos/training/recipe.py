@@ -1,0 +1,225 @@
+"""How a model is trained: one checked, immutable record, and the learning rate that follows from it.
+
+Papers: Loshchilov and Hutter, "SGDR", ICLR 2017 (cosine); Trockman and Kolter, "Patches Are All You Need?", TMLR 2023 (the
+one-cycle-linear schedule); Zhang et al., "mixup", ICLR 2018; Yun et al., "CutMix", ICCV 2019; Zhong et al., "Random Erasing",
+AAAI 2020; Cubuk et al., "RandAugment", 2020; Huang et al., "Deep networks with stochastic depth", ECCV 2016.
+"""
+
+import math
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields
+from typing import Any
+
+import numpy as np
+from timm.optim import list_optimizers
+
+from neural_echos.errors import EchosError, nearest
+
+SCHEDULES = ("cosine", "one-cycle-linear", "constant")
+PRECISIONS = ("", "bf16", "fp16")
+_TIMM = re.compile(r"rand(-(m|n|p|mstd|mmax|inc)[\d.]+|-t\w+)*")
+_TORCHVISION = re.compile(r"torchvision-n([1-9])-m(30|[12]?\d)")
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How a model is trained; checked when made, 0 or "" switches a part off.
+
+    Attributes
+    ----------
+    epochs, batch_size : int
+        `batch_size` is the effective one, however many devices share it; a last batch that is not full is left out of its epoch.
+    device_batch : int
+        Most images that one device holds at a time: gradients of several such parts make up a batch; 0 for no limit.
+    optimizer : str
+        Name of an optimizer of timm; biases, norms and other one-dimensional parameters are not decayed.
+    optimizer_options : mapping
+        More of its keywords: eps, betas, momentum, nesterov, ….
+    lr, weight_decay : float
+        `lr` is the greatest learning rate of the schedule.
+    schedule : str
+        "cosine", "one-cycle-linear" or "constant"; see `learning_rate`.
+    warmup_epochs, min_lr : float
+        Linear warm-up from 0 (cosine and constant); where the cosine ends.
+    label_smoothing, mixup, cutmix : float
+        `mixup` and `cutmix` are the α of their Beta distributions; one of the two is chosen for each batch.
+    random_erasing : float
+        Probability that a rectangle of an image is replaced by noise.
+    resized_crop : tuple of float
+        Least and greatest share of the image's area that a random crop keeps before it is resized, sides 3:4 to 4:3; () for none.
+    flip : bool
+        Mirror half of the images, left to right.
+    shift : int
+        Greatest random shift, pixels; the border is reflected.
+    randaugment : str
+        timm's description, "rand-m9-mstd0.5-inc1" (image by image, on the CPU), or torchvision's operations and magnitude of
+        31 levels, "torchvision-n2-m12" (batches in memory, on the device).
+    colour_jitter : float
+        Greatest relative change of brightness, contrast and saturation.
+    clip_grad : float
+        Greatest norm of the gradient.
+    drop_path : float
+        Stochastic depth; whoever builds the model gives it the same `drop_path_rate`.
+    ema_decay : float
+        Decay per step of the average of the weights that is evaluated and kept in place of the last ones.
+    precision : str
+        "bf16" or "fp16" for mixed precision on a GPU (a CPU is slower with it, and keeps to float32), "" for float32.
+    compile : bool
+        `torch.compile` the model.
+    channels_last : bool
+        Memory format of the weights.
+    """
+
+    epochs: int = 5
+    batch_size: int = 64
+    device_batch: int = 0
+    optimizer: str = "adamw"
+    optimizer_options: Mapping[str, Any] = field(default_factory=dict)
+    lr: float = 0.02
+    weight_decay: float = 0.05
+    schedule: str = "cosine"
+    warmup_epochs: float = 0.5
+    min_lr: float = 0.0
+    label_smoothing: float = 0.0
+    mixup: float = 0.0
+    cutmix: float = 0.0
+    random_erasing: float = 0.0
+    resized_crop: tuple[float, ...] = ()
+    flip: bool = False
+    shift: int = 0
+    randaugment: str = ""
+    colour_jitter: float = 0.0
+    clip_grad: float = 0.0
+    drop_path: float = 0.0
+    ema_decay: float = 0.0
+    precision: str = ""
+    compile: bool = False
+    channels_last: bool = True
+
+    def __post_init__(self) -> None:
+        for one in fields(self):
+            object.__setattr__(self, one.name, _typed(one.name, getattr(self, one.name), one.type))
+        for name, (holds, expected) in _LIMITS.items():
+            if not holds(self):
+                found = getattr(self, name)
+                guess = nearest(found, _choices(name)) if isinstance(found, str) else ""
+                raise EchosError(f"recipe: {name}: expected {expected}, found {found!r}{guess}; correct it")
+
+    @property
+    def torchvision_randaugment(self) -> tuple[int, int] | None:
+        """Operations an image and magnitude of torchvision's RandAugment, where that is asked for."""
+        found = _TORCHVISION.fullmatch(self.randaugment)
+        return (int(found[1]), int(found[2])) if found else None
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> "Recipe":
+        """Make a recipe from a mapping, such as a part of a config file.
+
+        Raises
+        ------
+        EchosError
+            A key is unknown, or a value is of another type or out of range.
+        """
+        known = [one.name for one in fields(cls)]
+        for name in values:
+            if name not in known:
+                raise EchosError(
+                    f"recipe: expected keys among {', '.join(known)}, found {name!r}{nearest(str(name), known)}; "
+                    "correct it or take it out"
+                )
+        return cls(**values)
+
+
+_TYPES: dict[Any, tuple[Callable[[Any], bool], Callable[[Any], Any], str]] = {
+    int: (lambda value: isinstance(value, int) and not isinstance(value, bool), int, "a whole number"),
+    float: (
+        lambda value: isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value),
+        float,
+        "a finite number",
+    ),
+    bool: (lambda value: isinstance(value, bool), bool, "true or false"),
+    str: (lambda value: isinstance(value, str), str, "text"),
+}
+_LIMITS: dict[str, tuple[Callable[[Recipe], bool], str]] = {
+    "epochs": (lambda r: r.epochs >= 1, "at least 1"),
+    "batch_size": (
+        lambda r: r.batch_size >= 1 and not (r.batch_size % 2 and (r.mixup or r.cutmix)),
+        "at least 1, and an even number where mixup or cutmix is on",
+    ),
+    "optimizer": (lambda r: r.optimizer in list_optimizers(), "an optimizer that timm.optim.list_optimizers() lists"),
+    "device_batch": (lambda r: r.device_batch >= 0, "at least 0"),
+    "lr": (lambda r: r.lr > 0, "a number above 0"),
+    "weight_decay": (lambda r: r.weight_decay >= 0, "a number of at least 0"),
+    "schedule": (lambda r: r.schedule in SCHEDULES, f"one of {', '.join(SCHEDULES)}"),
+    "warmup_epochs": (lambda r: 0 <= r.warmup_epochs < r.epochs, "a number from 0 to below epochs"),
+    "min_lr": (lambda r: 0 <= r.min_lr <= r.lr, "a number from 0 to lr"),
+    "label_smoothing": (lambda r: 0 <= r.label_smoothing < 1, "a number from 0 to below 1"),
+    "mixup": (lambda r: r.mixup >= 0, "a number of at least 0"),
+    "cutmix": (lambda r: r.cutmix >= 0, "a number of at least 0"),
+    "random_erasing": (lambda r: 0 <= r.random_erasing <= 1, "a number from 0 to 1"),
+    "resized_crop": (
+        lambda r: not r.resized_crop or (len(r.resized_crop) == 2 and 0 < r.resized_crop[0] <= r.resized_crop[1] <= 1),
+        "two shares above 0 and up to 1 in ascending order, or an empty list for none",
+    ),
+    "shift": (
+        lambda r: r.shift >= 0 and not (r.shift and r.resized_crop),
+        "at least 0, and 0 where resized_crop is on",
+    ),
+    "randaugment": (
+        lambda r: not r.randaugment or bool(_TIMM.fullmatch(r.randaugment) or _TORCHVISION.fullmatch(r.randaugment)),
+        'text like "rand-m9-mstd0.5-inc1" or "torchvision-n2-m12" (n from 1, m from 0 to 30), or "" for none',
+    ),
+    "colour_jitter": (lambda r: 0 <= r.colour_jitter < 1, "a number from 0 to below 1"),
+    "clip_grad": (lambda r: r.clip_grad >= 0, "a number of at least 0"),
+    "drop_path": (lambda r: 0 <= r.drop_path < 1, "a number from 0 to below 1"),
+    "ema_decay": (lambda r: 0 <= r.ema_decay < 1, "a number from 0 to below 1"),
+    "precision": (lambda r: r.precision in PRECISIONS, '"bf16", "fp16", or "" for float32'),
+}
+
+
+def _typed(name: str, value: Any, kind: Any) -> Any:
+    if name == "optimizer_options":
+        if not isinstance(value, Mapping):
+            raise EchosError(f"recipe: {name}: expected a mapping, found {value!r}; write it as keys and values")
+        return dict(value)
+    if name == "resized_crop":
+        if not isinstance(value, list | tuple) or not all(_TYPES[float][0](share) for share in value):
+            raise EchosError(
+                f"recipe: {name}: expected a list of two numbers, found {value!r}; write [least, greatest]"
+            )
+        return tuple(map(float, value))
+    holds, convert, expected = _TYPES[kind]
+    if not holds(value):
+        raise EchosError(f"recipe: {name}: expected {expected}, found {value!r}; correct it")
+    return convert(value)
+
+
+def _choices(name: str) -> list[str]:
+    return {"optimizer": list_optimizers(), "schedule": list(SCHEDULES), "precision": list(PRECISIONS)}.get(name, [])
+
+
+def learning_rate(recipe: Recipe, epoch: float) -> float:
+    """Learning rate at a moment of training.
+
+    Step i of n in epoch e (both from 0) uses the rate at e + (i + 1)/n, so the last step of all uses the end's.
+
+    - cosine: linear from 0 to lr over `warmup_epochs`, then min_lr + ½ (lr − min_lr)(1 + cos πt), t from 0 to 1.
+    - one-cycle-linear: linear through 0 at the start, lr at 2/5, lr/20 at 4/5, and 0 at the end.
+    - constant: lr, after the same warm-up.
+
+    Parameters
+    ----------
+    recipe : Recipe
+    epoch : float
+        Epochs done, from 0 to `recipe.epochs`.
+    """
+    if recipe.schedule == "one-cycle-linear":
+        knots = np.array([0, 2, 4, 5]) / 5 * recipe.epochs
+        return float(np.interp(epoch, knots, [0.0, recipe.lr, recipe.lr / 20, 0.0]))
+    if epoch < recipe.warmup_epochs:
+        return recipe.lr * epoch / recipe.warmup_epochs
+    if recipe.schedule == "constant":
+        return recipe.lr
+    t = (epoch - recipe.warmup_epochs) / (recipe.epochs - recipe.warmup_epochs)
+    return recipe.min_lr + 0.5 * (recipe.lr - recipe.min_lr) * (1 + math.cos(math.pi * t))
