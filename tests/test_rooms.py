@@ -22,6 +22,7 @@ ROOMS = (
     ("clusters", "patterns"),
     ("initialisations",),
     ("signals",),
+    ("streaming",),
     ("training", "plan"),
     ("evaluation", "shares", "verdicts"),
     ("artifacts",),

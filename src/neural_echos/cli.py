@@ -84,7 +84,7 @@ def fetch(options: argparse.Namespace) -> None:
 
 
 def dataset(options: argparse.Namespace) -> None:
-    """Make a data set file: photographs, digits, or images in Parquet."""
+    """Make a data set file: photographs, digits, or images in Parquet, archives, folders or tar shards."""
     from neural_echos import datasets
 
     files = {"train": options.train, "test": options.test} if options.train or options.test else None
@@ -306,12 +306,16 @@ def train(options: argparse.Namespace) -> None:
             f"train: expected one --run for each of {len(options.initial)} initial weights, found {len(options.run)}"
         )
     data = datasets.load_dataset(options.data)
+    if isinstance(data, datasets.StreamedDataset):
+        raise EchosError(
+            f"{options.data}: expected a data set in memory, found a streamed one; set its option memory: true"
+        )
     recipe = training.Recipe.from_dict(options.recipe)
     for initial, folder in zip(options.initial, options.run, strict=True):
         made = _made(initial)
         kwargs = made["kwargs"] | ({"drop_path_rate": recipe.drop_path} if recipe.drop_path else {})
         model = architectures.create(
-            made["model"], num_classes=len(data.classes), in_chans=data.train_images.shape[1], kwargs=kwargs
+            made["model"], num_classes=len(data.classes), in_chans=data.channels, kwargs=kwargs
         )
         try:
             model.load_state_dict(load_file(initial))
@@ -448,7 +452,7 @@ def _initialised(options: argparse.Namespace, data: Any) -> Iterator[tuple[str, 
         for seed in options.seeds:
             torch.manual_seed(seed)
             model = architectures.create(
-                options.model, num_classes=len(data.classes), in_chans=data.train_images.shape[1], kwargs=options.kwargs
+                options.model, num_classes=len(data.classes), in_chans=data.channels, kwargs=options.kwargs
             )
             settings = {key: value for key, value in declared.items() if key != "scheme"}
             # The default needs no depthwise layers: a regular network has it too.
@@ -622,12 +626,12 @@ def _parser() -> argparse.ArgumentParser:
     one.add_argument("--output", type=Path, required=True)
 
     one = command(dataset)
-    one.add_argument("kind", help="photographs, digits or parquet")
+    one.add_argument("kind", help="photographs, digits, parquet, archive, folder or shards")
     one.add_argument("--options", type=_json_object, default={}, help="the kind's options, JSON or @file")
     one.add_argument(
-        "--train", type=Path, nargs="*", default=[], help="Parquet files of the train split (kind parquet)"
+        "--train", type=Path, nargs="*", default=[], help="Parquet files of the train split, or the one archive"
     )
-    one.add_argument("--test", type=Path, nargs="*", default=[], help="Parquet files of the test split (kind parquet)")
+    one.add_argument("--test", type=Path, nargs="*", default=[], help="Parquet files of the test split")
     one.add_argument("--seed", type=int, default=0)
     one.add_argument("--output", type=Path, required=True)
 
