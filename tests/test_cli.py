@@ -240,7 +240,11 @@ def test_runs_walk_to_verdicts(trained, tmp_path):
     }
     assert found == {("digits", "convmixer", name, seed, 5) for name in ("dog", "kaiming") for seed in (0, 1)}
     assert read_table(history, "history").num_rows == 4
-    (compared,) = read_table(comparisons, "comparisons").to_pylist()
+    rows = read_table(comparisons, "comparisons").to_pylist()
+    assert [(row["baseline"], row["measure"]) for row in rows] == [
+        (name, measure) for name in ("kaiming", "dog") for measure in ("top1", "area", "epochs_to_target")
+    ]
+    compared = rows[0]
     assert (compared["initialisation"], compared["baseline"], compared["seeds"]) == ("dog", "kaiming", 2)
 
     options = {"dataset": "digits", "architectures": ["convmixer"], "initialisation": "dog", "baseline": "kaiming"}

@@ -55,7 +55,7 @@ def test_the_data_dictionary_holds_the_keys_of_json_files():
     assert keys_of("key of provenance") == list(provenance())
     assert keys_of("key of layers") == [field.name for field in fields(Layer)]
     assert keys_of("key of did") == [field.name for field in fields(LayerReport)]
-    runs = set(SCHEMAS["runs"].names) - {"dataset", "architecture", "initialisation", "seed"}
+    runs = set(SCHEMAS["runs"].names) - {"dataset", "architecture", "initialisation", "seed", "area"}
     assert set(keys_of("key of metrics.json")) == runs
     declared = {"sha256", "bytes", "licence", "citation", "origin", "trained_on", "note", "revision", "part"}
     found = {"source", "etag", "header_sha256", "moved_bytes", "why_whole"}

@@ -81,7 +81,8 @@ def test_every_network_of_every_preset_can_be_built(preset: str) -> None:
 
     from neural_echos import architectures
 
-    files = [ROOT / "config/config.yaml", ROOT / f"config/presets/{preset}.yaml"]
+    below = ["imagenet"] if preset == "imagenet100" else []
+    files = [ROOT / "config/config.yaml", *(ROOT / f"config/presets/{name}.yaml" for name in [*below, preset])]
     config = check(merge(map(read_yaml, files)), load_schema(ROOT / "workflow/schemas/config.schema.yaml"))
     for architecture in {name for one in config["experiments"] for name in one["architectures"]}:
         built = config["architectures"][architecture]

@@ -22,7 +22,6 @@ ROOMS = (
     ("clusters", "patterns"),
     ("initialisations",),
     ("signals",),
-    ("streaming",),
     ("training", "plan"),
     ("evaluation", "shares", "verdicts"),
     ("artifacts",),

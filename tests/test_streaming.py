@@ -18,7 +18,8 @@ from torchvision.transforms import functional
 
 from neural_echos.datasets import StreamedDataset, make_dataset
 from neural_echos.errors import EchosError
-from neural_echos.streaming import StreamedBatches, repair_posterize
+from neural_echos.training.batches import repair_posterize
+from neural_echos.training.streaming import StreamedBatches
 
 CPU = torch.device("cpu")
 EVERYTHING = {

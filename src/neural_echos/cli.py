@@ -406,9 +406,12 @@ def evaluate(options: argparse.Namespace) -> None:
     from neural_echos import evaluation
     from neural_echos.tables import write_table
 
-    runs = evaluation.gather_runs(options.run)
-    write_table(options.comparisons, evaluation.compare(runs.to_pandas()), "comparisons")
-    write_table(options.histories, evaluation.gather_histories(options.run), "history")
+    runs, histories = evaluation.gather_runs(options.run), evaluation.gather_histories(options.run)
+    compared = evaluation.compare(
+        runs.to_pandas(), histories.to_pandas(), baselines=options.baselines, target=options.target
+    )
+    write_table(options.comparisons, compared, "comparisons")
+    write_table(options.histories, histories, "history")
     write_table(options.output, runs, "runs")
     _LOG.info("%s: %d runs", options.output, runs.num_rows)
 
@@ -770,6 +773,12 @@ def _parser() -> argparse.ArgumentParser:
 
     one = command(evaluate)
     one.add_argument("run", type=Path, nargs="+", help="folders of finished runs")
+    one.add_argument(
+        "--baselines", nargs="+", default=["default", "kaiming", "dog"], help="initialisations to compare with"
+    )
+    one.add_argument(
+        "--target", type=float, default=0.9, help="share of a baseline's final top-1 whose first epoch is told"
+    )
     one.add_argument("--histories", type=Path, required=True)
     one.add_argument("--comparisons", type=Path, required=True)
     one.add_argument("--output", type=Path, required=True)

@@ -356,6 +356,8 @@ def _references(config: dict[str, Any]) -> Iterator[tuple[list[str], str, Any]]:
                 yield ["initialisations", name, option], kind, initialisation[option]
     if config["signals"]["architectures"]:
         yield ["signals", "dataset"], "dataset", config["signals"]["dataset"]
+    for name in config["comparisons"]["baselines"]:
+        yield ["comparisons", "baselines"], "initialisation", name
     for kind in ("architecture", "initialisation"):
         for name in config["signals"][f"{kind}s"]:
             yield ["signals", f"{kind}s"], kind, name

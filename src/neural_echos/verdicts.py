@@ -15,7 +15,7 @@ import pandas as pd
 import pyarrow as pa
 
 from neural_echos.errors import EchosError, nearest
-from neural_echos.evaluation import mean_interval, paired
+from neural_echos.evaluation import detectable, holm, mean_interval, paired, paired_p
 from neural_echos.shares import pooled_interval
 from neural_echos.tables import SCHEMAS
 
@@ -181,19 +181,21 @@ def gain(
     when it lies above 0.
     """
     measured = f"top-1 of {initialisation} − {baseline} on {dataset}, paired by seed, mean over {len(architectures)} architectures"
-    pairs = paired(tables["runs"], initialisation, baseline)
-    pairs = pairs[(pairs.dataset == dataset) & pairs.architecture.isin(architectures)]
+    runs = _runs_of(tables, dataset, architectures)
+    pairs = paired(runs, initialisation, baseline)
     if expect not in ("positive", "none"):
         raise EchosError(f"gain: expected expect to be 'positive' or 'none', found {expect!r}; correct the claim")
     pairs = pairs[pairs.groupby("seed").architecture.transform("nunique") == len(set(architectures))]
+    diverged = _diverged(runs, [initialisation, baseline])
     if not len(pairs):
-        return Reading(measured)
-    value, low, high = mean_interval(pairs.groupby("seed").difference.mean().to_numpy())
+        return Reading(measured, remark=diverged)
+    gains = pairs.groupby("seed").difference.mean().to_numpy()
+    value, low, high = mean_interval(gains)
     if expect == "positive":
         reading = SUPPORTED if low > 0 else NOT_SUPPORTED if high < margin else INCONCLUSIVE
     else:
         reading = SUPPORTED if high < margin else NOT_SUPPORTED if low > 0 else INCONCLUSIVE
-    return Reading(measured, value, low, high, reading)
+    return Reading(measured, value, low, high, reading, _told(_could_see(gains), diverged))
 
 
 @rule
@@ -202,17 +204,19 @@ def gain_grows_with_size(
 ) -> Reading:
     """NE4: the slope of the paired gain over kernel size (share per tap of side), fitted seed by seed, with a t interval."""
     measured = f"slope of the gain of {initialisation} over {baseline} with kernel size, per tap of side, on {dataset}"
-    pairs = paired(tables["runs"], initialisation, baseline)
-    pairs = pairs[(pairs.dataset == dataset) & pairs.architecture.isin(architectures)]
+    runs = _runs_of(tables, dataset, architectures)
+    pairs = paired(runs, initialisation, baseline)
     slopes = [
         np.polyfit(one.kernel_size, one.difference, 1)[0]
         for _, one in pairs.groupby("seed")
         if one.kernel_size.nunique() > 1
     ]
+    diverged = _diverged(runs, [initialisation, baseline])
     if not slopes:
-        return Reading(measured)
+        return Reading(measured, remark=diverged)
     value, low, high = mean_interval(slopes)
-    return Reading(measured, value, low, high, _positive(low, high))
+    remark = _told(_could_see(slopes, "points per tap"), diverged)
+    return Reading(measured, value, low, high, _positive(low, high), remark)
 
 
 @rule
@@ -227,22 +231,24 @@ def variety_matters(
 ) -> Reading:
     """NE6: varied γ with both centre types beats every fixed γ and every single centre type.
 
-    Value: the least of the paired differences to those variants. Supported when all intervals lie above 0, not supported when
-    any lies below 0.
+    Value: the least of the paired differences to those variants. Supported when all intervals lie above 0, which needs no
+    correction, for all must hold at once; not supported when any difference is below 0 with a p of at most .05 after Holm's
+    correction over the variants, for the more of them, the sooner one is below by chance.
     """
     measured = f"top-1 of {varied} − the best variant with one γ or one centre type, {architecture} on {dataset}"
-    runs = tables["runs"]
-    runs = runs[(runs.dataset == dataset) & (runs.architecture == architecture)]
-    found = {other: paired(runs, varied, other).difference.to_numpy() for other in [*fixed_gamma, *one_centre]}
+    variants = [*fixed_gamma, *one_centre]
+    runs = _runs_of(tables, dataset, [architecture])
+    found = {other: paired(runs, varied, other).difference.to_numpy() for other in variants}
+    diverged = _diverged(runs, [varied, *variants])
     if any(not len(differences) for differences in found.values()):
-        return Reading(measured)
+        return Reading(measured, remark=diverged)
     intervals = {other: mean_interval(differences) for other, differences in found.items()}
     least = min(intervals, key=lambda other: intervals[other][0])
-    readings = [_positive(low, high) for _, low, high in intervals.values()]
-    reading = (
-        SUPPORTED if set(readings) == {SUPPORTED} else NOT_SUPPORTED if NOT_SUPPORTED in readings else INCONCLUSIVE
-    )
-    return Reading(measured, *intervals[least], reading, f"the least difference is to {least}")
+    corrected = holm([paired_p(differences) for differences in found.values()])
+    worse = [p <= 0.05 and value < 0 for p, (value, _, _) in zip(corrected, intervals.values(), strict=True)]
+    reading = SUPPORTED if all(low > 0 for _, low, _ in intervals.values()) else INCONCLUSIVE
+    remark = _told(f"the least difference is to {least}", _could_see(found[least]), diverged)
+    return Reading(measured, *intervals[least], NOT_SUPPORTED if any(worse) else reading, remark)
 
 
 @rule
@@ -364,6 +370,28 @@ def _worst(readings: Sequence[str]) -> str:
 
 def _positive(low: float, high: float) -> str:
     return SUPPORTED if low > 0 else NOT_SUPPORTED if high < 0 else INCONCLUSIVE
+
+
+def _runs_of(tables: Tables, dataset: str, architectures: Sequence[str]) -> pd.DataFrame:
+    runs = tables["runs"]
+    return runs[(runs.dataset == dataset) & runs.architecture.isin(architectures)]
+
+
+def _could_see(differences: Sequence[float] | np.ndarray, unit: str = "points") -> str:
+    """Say the smallest difference that these seeds find with 80 % power; "" where they do not tell."""
+    smallest = detectable(differences)
+    return f"{len(differences)} seeds find {100 * smallest:.1f} {unit} with 80 % power" if np.isfinite(smallest) else ""
+
+
+def _diverged(runs: pd.DataFrame, initialisations: Sequence[str]) -> str:
+    """Say which runs have no accuracy because they diverged; "" where none has."""
+    lost = runs[runs.initialisation.isin(initialisations) & runs.top1.isna()]
+    told = [f"{len(some)} of {name}" for name, some in lost.groupby("initialisation")]
+    return f"runs that diverged are left out: {', '.join(told)}" if told else ""
+
+
+def _told(*parts: str) -> str:
+    return "; ".join(part for part in parts if part)
 
 
 def _at_hand(options: Mapping[str, Any], tables: Tables) -> set[str]:

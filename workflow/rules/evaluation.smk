@@ -25,9 +25,12 @@ rule evaluate:
         runtime=10,
     params:
         folders=lambda w, input: [str(Path(path).parent) for path in input.metrics],
+        baselines=config["comparisons"]["baselines"],
+        target=config["comparisons"]["target"],
     shell:
-        "python -m neural_echos --log {log:q} evaluate {params.folders:q} --histories {output.histories:q}"
-        " --comparisons {output.comparisons:q} --output {output.runs:q}"
+        "python -m neural_echos --log {log:q} evaluate {params.folders:q} --baselines {params.baselines:q}"
+        " --target {params.target} --histories {output.histories:q} --comparisons {output.comparisons:q}"
+        " --output {output.runs:q}"
 
 
 rule structure:

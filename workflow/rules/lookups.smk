@@ -159,6 +159,7 @@ def artifact_inputs(wildcards):
     single = {
         "runs": "evaluation/runs",
         "history": "evaluation/histories",
+        "comparisons": "evaluation/comparisons",
         "structure": "evaluation/structure",
         "explained": "evaluation/explained",
         "pattern_shares": "evaluation/pattern_shares",

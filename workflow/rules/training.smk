@@ -22,7 +22,7 @@ for number, seeds in enumerate(SEED_GROUPS):
                 seed=seeds,
                 allow_missing=True,
             ),
-            code=library("datasets", *TRAINING, *ARCHITECTURES),
+            code=library(*DATASETS, *TRAINING, *ARCHITECTURES),
         output:
             weights=expand(
                 "<results>/runs/{dataset}/{architecture}/{initialisation}/seed{seed}/weights.safetensors",

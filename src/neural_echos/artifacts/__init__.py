@@ -5,6 +5,7 @@ The notebooks in `workflow/notebooks` read, call one of these functions, and sho
 
 from neural_echos.artifacts.base import FORMATS, Artifact, read
 from neural_echos.artifacts.clusters import cluster_numbers
+from neural_echos.artifacts.comparisons import data_efficiency, initialisations_compared
 from neural_echos.artifacts.figures import (
     accuracy_by_initialisation,
     cluster_shares_by_depth,
@@ -41,6 +42,7 @@ __all__ = [
     "cluster_shares_by_depth",
     "clusters_with_averages",
     "contact_sheet",
+    "data_efficiency",
     "dog_kernels_by_ratio",
     "dog_profile",
     "explained_variance_table",
@@ -48,6 +50,7 @@ __all__ = [
     "fit_distributions",
     "gain_by_kernel_size",
     "initialisation_signals",
+    "initialisations_compared",
     "kernel_samples",
     "kernels_before_and_after",
     "kernels_beside_dogs",

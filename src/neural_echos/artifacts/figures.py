@@ -317,7 +317,7 @@ def training_curves(
 ) -> Artifact:
     """Test accuracy by epoch for each initialisation: mean over seeds, and the range of the seeds."""
     history = tables["history"]
-    figure, axes = canvas(1, len(architectures), (7.2, 2.3), sharey=True)
+    figure, axes = canvas(1, len(architectures), (7.2, 2.3 + 0.2 * -(-len(initialisations) // 4)), sharey=True)
     for axis, architecture in zip(axes[0], architectures, strict=True):
         for name, (colour, marker) in looks(initialisations).items():
             cell = history[
@@ -338,7 +338,7 @@ def training_curves(
         axis.set(title=architecture, xlabel="epoch")
         axis.xaxis.get_major_locator().set_params(integer=True)
     axes[0, 0].set_ylabel("test top-1 (%)")
-    axes[0, -1].legend(frameon=False)
+    figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside upper center", ncols=4, frameon=False)
     seeds = history[history.dataset == dataset].seed.nunique()
     first = history[(history.dataset == dataset) & (history.epoch == 1) & history.architecture.isin(architectures)]
     early = first.groupby("initialisation").top1.mean()
@@ -357,6 +357,11 @@ def gain_by_kernel_size(
     for axis, baseline in zip(axes[0], baselines, strict=True):
         pairs = paired(tables["runs"], initialisation, baseline)
         pairs = pairs[(pairs.dataset == dataset) & pairs.architecture.isin(architectures)]
+        if not len(pairs):
+            raise EchosError(
+                f"figure 10: expected runs of {initialisation} and {baseline} with the same seeds, found none that did not "
+                "diverge; choose others"
+            )
         axis.axhline(0, color="#bbbbbb", linewidth=0.8)
         axis.plot(
             pairs.kernel_size, 100 * pairs.difference, "o", color=COLOURS["other"], markersize=4, label="one seed"
@@ -368,7 +373,11 @@ def gain_by_kernel_size(
             sizes, 100 * mean, bars, fmt=MARKERS["dog"], color=COLOURS["dog"], capsize=3, label="mean, 95 % interval"
         )
         axis.set(title=f"{initialisation} − {baseline}", xlabel="kernel size", xticks=sizes)
-        slopes = [np.polyfit(one.kernel_size, 100 * one.difference, 1)[0] for _, one in pairs.groupby("seed")]
+        slopes = [
+            np.polyfit(one.kernel_size, 100 * one.difference, 1)[0]
+            for _, one in pairs.groupby("seed")
+            if one.kernel_size.nunique() > 1
+        ]
         slope, low_slope, high_slope = mean_interval(slopes)
         told.append(f"over {baseline} {slope:+.2f} [{low_slope:+.2f}, {high_slope:+.2f}]".replace("-", "−"))
     axes[0, 0].set_ylabel("difference in top-1 (points)")

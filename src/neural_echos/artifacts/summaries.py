@@ -5,7 +5,7 @@ from typing import Any
 
 import pandas as pd
 
-from neural_echos.artifacts.base import Artifact, percent, points
+from neural_echos.artifacts.base import Artifact, compared, mean_and_spread, percent, points, seen
 from neural_echos.evaluation import mean_interval, paired
 
 Tables = dict[str, Any]
@@ -15,20 +15,26 @@ UNREADABLE = "not readable"
 def accuracy_table(
     tables: Tables, *, dataset: str, architectures: Sequence[str], initialisations: Sequence[str], scale: str
 ) -> Artifact:
-    """Table 1: top-1 per architecture and initialisation, paired differences with 95 % intervals, published beside ours."""
-    runs = tables["runs"]
+    """Table 1: top-1 per architecture and initialisation, paired differences of the last one, published beside ours."""
+    runs, comparisons = tables["runs"], tables["comparisons"]
     runs = runs[runs.dataset == dataset]
     last, baselines = initialisations[-1], initialisations[:-1]
+    comparisons = comparisons[
+        (comparisons.dataset == dataset)
+        & comparisons.architecture.isin(architectures)
+        & (comparisons.initialisation == last)
+        & comparisons.baseline.isin(baselines)
+        & (comparisons.measure == "top1")
+    ]
     rows = []
     for architecture in architectures:
         mine = runs[runs.architecture == architecture]
         row = {"architecture": architecture, "kernel": _size(mine), "seeds": str(mine.seed.nunique())}
         for name in initialisations:
-            row[f"{name}, top-1 %"] = _mean_and_spread(mine[mine.initialisation == name].top1)
+            row[f"{name}, top-1 %"] = mean_and_spread(mine[mine.initialisation == name].top1)
         for baseline in baselines:
-            row[f"{last} − {baseline}, points [95 %]"] = points(
-                *mean_interval(paired(mine, last, baseline).difference.to_numpy())
-            )
+            found = comparisons[(comparisons.architecture == architecture) & (comparisons.baseline == baseline)]
+            row[f"{last} − {baseline}, points [95 %]; Holm p; detectable"] = compared(found)
         rows.append(row | {"published, ImageNet top-1 %": UNREADABLE, "scale": scale})
     gains = {name: paired(runs[runs.architecture.isin(architectures)], last, name) for name in baselines}
     told = "; ".join(
@@ -38,7 +44,7 @@ def accuracy_table(
     return Artifact(
         pd.DataFrame(rows),
         f"Gain of {last} on {dataset}, mean over {len(architectures)} architectures: {told} (95 % t interval over seeds). "
-        "The paper's own numbers are for ImageNet and could not be read.",
+        f"{seen(comparisons)} The paper's own numbers are for ImageNet and could not be read.",
     )
 
 
@@ -55,11 +61,17 @@ def ablation_table(
 
     `variants` maps the initialisation's name to its declared options, which become the columns.
     """
-    runs = tables["runs"]
-    runs = runs[(runs.dataset == dataset) & (runs.architecture == architecture)]
+    runs, comparisons = (
+        table[(table.dataset == dataset) & (table.architecture == architecture)]
+        for table in (tables["runs"], tables["comparisons"])
+    )
+    comparisons = comparisons[
+        (comparisons.baseline == reference)
+        & comparisons.initialisation.isin(variants)
+        & (comparisons.measure == "top1")
+    ]
     rows = []
     for name, options in variants.items():
-        difference = paired(runs, name, reference).difference.to_numpy()
         rows.append(
             {
                 "initialisation": name,
@@ -67,8 +79,10 @@ def ablation_table(
                 "centres": options.get("centres", "–"),
                 "share": f"{options['share']:g}" if "gamma" in options else "–",
                 "scale": options["scale"] if "gamma" in options else "–",
-                "top-1 %": _mean_and_spread(runs[runs.initialisation == name].top1),
-                f"− {reference}, points [95 %]": "–" if name == reference else points(*mean_interval(difference)),
+                "top-1 %": mean_and_spread(runs[runs.initialisation == name].top1),
+                f"− {reference}, points [95 %]; Holm p; detectable": compared(
+                    comparisons[comparisons.initialisation == name]
+                ),
                 "published": UNREADABLE,
                 "measured at": scale,
             }
@@ -77,7 +91,7 @@ def ablation_table(
     return Artifact(
         pd.DataFrame(rows),
         f"{architecture} on {dataset}: from {percent(means.min())} ({means.idxmin()}) to {percent(means.max())} ({means.idxmax()}) "
-        "over the variants.",
+        f"over the variants. {seen(comparisons)}".strip(),
     )
 
 
@@ -148,12 +162,6 @@ def _range(shares: pd.Series) -> str:
     if not len(shares):
         return "none at hand"
     return f"{percent(shares.min())} to {percent(shares.max())}" if len(shares) > 1 else percent(shares.iloc[0])
-
-
-def _mean_and_spread(top1: pd.Series) -> str:
-    if not len(top1):
-        return "not run at this scale"
-    return f"{100 * top1.mean():.1f}" + (f" ± {100 * top1.std(ddof=1):.1f}" if len(top1) > 1 else "")
 
 
 def _size(runs: pd.DataFrame) -> str:

@@ -14,7 +14,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image, ImageOps
 from timm.data import Mixup, create_transform
 from timm.data.loader import PrefetchLoader, fast_collate
 from timm.data.random_erasing import RandomErasing
@@ -23,6 +22,7 @@ from torch.utils.data import Dataset as TorchDataset
 
 from neural_echos.datasets import StreamedDataset
 from neural_echos.errors import EchosError
+from neural_echos.training.batches import EVALUATION_BATCH, repair_posterize, seed_generators
 
 _ORDER, _SAMPLE, _BATCH = 1, 2, 3  # what a seed is for
 
@@ -99,7 +99,7 @@ class StreamedBatches:
         mixup: float = 0.0,
         cutmix: float = 0.0,
         label_smoothing: float = 0.0,
-        evaluation_batch: int = 512,
+        evaluation_batch: int = EVALUATION_BATCH,
     ):
         share = world * (2 if mixup or cutmix else 1)
         count = len(data.train_labels)
@@ -219,24 +219,3 @@ def _generators_restored() -> Iterator[None]:
         random.setstate(states[0])
         np.random.set_state(states[1])  # noqa: NPY002
         torch.set_rng_state(states[2])
-
-
-def seed_generators(*numbers: int, gpu: bool = True) -> None:
-    """Seed the global generators that timm and networks draw from (random, numpy, torch, and torch's on GPUs) from some numbers."""
-    states = np.random.SeedSequence(numbers).generate_state(3).tolist()
-    random.seed(states[0])
-    np.random.seed(states[1])  # noqa: NPY002
-    (torch.manual_seed if gpu else torch.default_generator.manual_seed)(states[2])
-
-
-def repair_posterize(transform: Any) -> None:
-    """Let every RandAugment in a transform posterise to 0 bits: black, as Pillow gave it before it came to refuse that."""
-    for part in getattr(transform, "transforms", [transform]):
-        for operation in getattr(part, "ops", ()):
-            if operation.name.startswith("Posterize"):
-                operation.aug_fn = _posterize
-
-
-def _posterize(image: Image.Image, bits: int, **_: Any) -> Image.Image:
-    """Keep the highest `bits` of each pixel."""
-    return ImageOps.posterize(image, bits) if bits else Image.new(image.mode, image.size)
