@@ -3,6 +3,7 @@
 import io
 import multiprocessing
 import os
+import pickle
 import random
 import signal
 import tarfile
@@ -19,7 +20,7 @@ from torchvision.transforms import functional
 from neural_echos.datasets import StreamedDataset, make_dataset
 from neural_echos.errors import EchosError
 from neural_echos.training.batches import repair_posterize
-from neural_echos.training.streaming import StreamedBatches
+from neural_echos.training.streaming import StreamedBatches, _Samples
 
 CPU = torch.device("cpu")
 EVERYTHING = {
@@ -173,6 +174,15 @@ def test_an_image_that_does_not_decode_is_one_sentence_from_any_process(tmp_path
         list(batches(broken, batch_size=2, workers=workers).epoch(0))
     assert str(caught.value).startswith(f"{tmp_path}/train/a/x.png: expected an encoded image")
     assert "\n" not in str(caught.value)
+
+
+def test_what_goes_to_a_worker_can_be_pickled(data):
+    """Where processes are spawned and not forked, it must be."""
+    stream = batches(data, **EVERYTHING)
+    samples = _Samples(data, "train", stream.train_transform, (1, 2, 3))
+    (images, labels), (again, _) = (one[np.array([4, 9])] for one in (samples, pickle.loads(pickle.dumps(samples))))
+    assert torch.equal(images, again)
+    assert labels.tolist() == [1, 0]
 
 
 def test_a_batch_that_cannot_be_shared_is_refused(data):

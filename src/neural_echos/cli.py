@@ -293,9 +293,7 @@ def signals(options: argparse.Namespace) -> None:
 
 
 def train(options: argparse.Namespace) -> None:
-    """Train one or several runs from initial weights; a killed one goes on from its last checkpoint, and so does one that
-    SIGTERM or SIGUSR1 stopped, which exits with 75. Under torchrun several processes share each batch.
-    """
+    """Train one or several runs from initial weights; one that was killed, or stopped by SIGTERM or SIGUSR1, goes on from there."""
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
@@ -306,10 +304,6 @@ def train(options: argparse.Namespace) -> None:
             f"train: expected one --run for each of {len(options.initial)} initial weights, found {len(options.run)}"
         )
     data = datasets.load_dataset(options.data)
-    if isinstance(data, datasets.StreamedDataset):
-        raise EchosError(
-            f"{options.data}: expected a data set in memory, found a streamed one; set its option memory: true"
-        )
     recipe = training.Recipe.from_dict(options.recipe)
     for initial, folder in zip(options.initial, options.run, strict=True):
         made = _made(initial)
@@ -382,6 +376,7 @@ def plan(options: argparse.Namespace) -> None:
     """Say what the trainings of a preset will cost, from a calibration on this machine; nothing is started."""
     import torch
 
+    from neural_echos import datasets
     from neural_echos import plan as planning
     from neural_echos.config import check, load_schema, merge, read_yaml
     from neural_echos.training import pick_device
@@ -391,7 +386,9 @@ def plan(options: argparse.Namespace) -> None:
     schema = load_schema(root / "workflow/schemas/config.schema.yaml")
     config = check(merge(map(read_yaml, files)), schema, files=files)
 
-    shapes: dict[str, Any] = {}
+    folder = options.root / config["pathvars"]["results"] / "datasets"
+    made = {name: folder / f"{name}.safetensors" for name in config["datasets"]}
+    shapes = {name: datasets.dataset_shape(path) for name, path in made.items() if path.exists()}
     work = planning.list_work(config, shapes)
     device = pick_device(options.device)
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else f"cpu, {options.threads} threads"

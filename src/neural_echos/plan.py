@@ -112,14 +112,16 @@ def list_work(config: Mapping[str, Any], shapes: Mapping[str, Mapping[str, int]]
     found = []
     for (dataset, architecture), initialisations in sorted(cells.items()):
         declared, built = config["datasets"][dataset], config["architectures"][architecture]
+        recipe = Recipe.from_dict(config["recipes"][declared["recipe"]] | built.get("recipe", {}))
         shape = (shapes or {}).get(dataset) or declared.get("shape") or {}
+        if dataset in (shapes or {}):
+            shape = {"size": recipe.image_size} | dict(shape)  # of images that stay on disk
         missing = [name for name in SHAPE if name not in shape]
         if missing:
             raise EchosError(
                 f"config: datasets.{dataset}.shape: expected {', '.join(SHAPE)}, found no {', '.join(missing)}; declare them, or "
                 "make the data set first"
             )
-        recipe = Recipe.from_dict(config["recipes"][declared["recipe"]] | built.get("recipe", {}))
         runs = len(initialisations) * len(config["seeds"])
         found.append(Work(dataset, architecture, built["model"], built.get("kwargs", {}), recipe, shape, runs))
     return found

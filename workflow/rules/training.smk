@@ -48,10 +48,10 @@ for number, seeds in enumerate(SEED_GROUPS):
             f"<logs>/train/{{dataset}}/{{architecture}}/{{initialisation}}/{number}.log",
         benchmark:
             f"<benchmarks>/train/{{dataset}}/{{architecture}}/{{initialisation}}/{number}.tsv"
+        retries: config["retries"]
         conda:
             CONDA
         threads: config["threads"]
-        retries: config["retries"]
         resources:
             mem_mb=lambda wildcards, attempt: config["memory_mb"] * attempt,
             runtime=config["runtime_minutes"],

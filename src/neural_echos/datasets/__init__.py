@@ -32,7 +32,7 @@ from neural_echos.datasets.photographs import (
     patch_places,
 )
 from neural_echos.datasets.shards import index_shards
-from neural_echos.datasets.storage import dataset_facts, load_dataset, save_dataset
+from neural_echos.datasets.storage import dataset_facts, dataset_shape, load_dataset, save_dataset
 from neural_echos.datasets.streamed import Index, StreamedDataset
 from neural_echos.errors import EchosError, nearest
 
@@ -46,6 +46,7 @@ __all__ = [
     "Scene",
     "StreamedDataset",
     "dataset_facts",
+    "dataset_shape",
     "held_out_region",
     "index_folder",
     "index_shards",

@@ -90,6 +90,21 @@ def dataset_facts(path: str | Path) -> Facts:
     return facts
 
 
+def dataset_shape(path: str | Path) -> dict[str, int]:
+    """Read how many train and test images, classes and channels a dataset file has, and the side of its images, without them.
+
+    Images that stay on disk have no size of their own: it is left out.
+    """
+    from safetensors import safe_open
+
+    header, _ = _open(path, ())
+    with safe_open(path, framework="np") as file:
+        sizes = {name: file.get_slice(name).get_shape() for name in file.keys()}  # noqa: SIM118  not a mapping
+    shape = {split: sizes[f"{split}_labels"][0] for split in _SPLITS}
+    shape |= {"classes": len(header["classes"]), "channels": len(header["mean"])}
+    return shape if header.get("form") == "index" else shape | {"size": sizes["train_images"][-1]}
+
+
 def _open(path: str | Path, names: Sequence[str] | None = None) -> tuple[Facts, dict[str, Any]]:
     """Read the header and some arrays, by default all."""
     from safetensors import SafetensorError, safe_open

@@ -126,9 +126,10 @@ class StreamedDataset:
         shuffled = rng.permutation(len(self.train_labels))
         if not self.column:
             return shuffled
-        _, group = np.unique(self.train.places[:, :2], axis=0, return_inverse=True)
-        pools = rng.permutation(group.max() + 1) // self.pool
-        return shuffled[np.argsort(pools[group.ravel()[shuffled]], kind="stable")]
+        file, group, _ = self.train.places.T
+        _, number = np.unique(file * (group.max() + 1) + group, return_inverse=True)
+        pools = rng.permutation(number.max() + 1) // self.pool
+        return shuffled[np.argsort(pools[number[shuffled]], kind="stable")]
 
     def images(self, split: str, rows: np.ndarray, size: int) -> np.ndarray:
         """Read some images, resized and cropped to a side of `size` pixels; uint8, shape (n, 3, size, size)."""
