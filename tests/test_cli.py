@@ -20,7 +20,19 @@ ROOT = Path(__file__).resolve().parents[1]
 WEIGHTS = ROOT.parent / "shared" / "data" / "weights" / "mobilenet_v2_w035_imagenet.depthwise.safetensors"
 COMMANDS = (
     *("fetch", "dataset", "extract", "survey", "show", "cluster", "fit", "scales", "match", "explained"),
-    *("patterns", "shares", "structure", "initialise", "signals", "train", "evaluate", "verdicts", "render", "index"),
+    *(
+        "patterns",
+        "shares",
+        "structure",
+        "initialise",
+        "signals",
+        "train",
+        "plan",
+        "evaluate",
+        "verdicts",
+        "render",
+        "index",
+    ),
 )
 SMALL = {"dim": 16, "depth": 2, "kernel_size": 5, "patch_size": 2}
 NAMES = ["--dataset", "digits", "--architecture", "convmixer", "--initialisation"]
@@ -197,6 +209,25 @@ def test_initial_weights_differ_in_depthwise_kernels_only(trained):
     made = read_json(trained / "dog" / "0.json")
     assert [(one["layer"], one["replaced"]) for one in made["did"]] == [("blocks.0.0.fn.0", 8), ("blocks.1.0.fn.0", 8)]
     assert (made["seed"], made["initialisation"]["share"], made["kwargs"]) == (0, 0.5, SMALL)
+
+
+def test_images_in_folders_stay_there_and_give_initial_weights_and_signals(tmp_path):
+    from PIL import Image
+
+    for split, name, level in [
+        (split, name, 40 * len(name)) for split in ("train", "val") for name in ("a", "bb", "c")
+    ]:
+        (tmp_path / split / name).mkdir(parents=True)
+        for one in range(2):
+            Image.new("RGB", (40 + one, 30), (level, 9, 100 * one)).save(tmp_path / split / name / f"{one}.png")
+    data, table = tmp_path / "data.safetensors", tmp_path / "signals.parquet"
+    assert echos("dataset", "folder", "--options", json.dumps({"root": str(tmp_path)}), "--output", data) == 0
+    given = ["--kwargs", json.dumps(SMALL), "--initialisations", '{"dog": {"scheme": "dog"}}', "--seeds", 0]
+    pattern = tmp_path / "{initialisation}-{seed}.safetensors"
+    assert echos("initialise", "convmixer_small", "--data", data, *given, "--output", pattern) == 0
+    named = ["--dataset", "d", "--architecture", "a", "--images", 4, "--output", table]
+    assert echos("signals", "convmixer_small", "--data", data, *given, *named) == 0
+    assert len(read_table(table, "signals")) == 2
 
 
 def test_runs_walk_to_verdicts(trained, tmp_path):

@@ -22,7 +22,7 @@ ROOMS = (
     ("clusters", "patterns"),
     ("initialisations",),
     ("signals",),
-    ("training",),
+    ("training", "plan"),
     ("evaluation", "shares", "verdicts"),
     ("artifacts",),
     ("rendering",),

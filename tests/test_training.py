@@ -19,12 +19,13 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from PIL import Image
 from safetensors.torch import load_file
 from torch import nn
 
 import neural_echos
 from neural_echos import architectures, cli
-from neural_echos.datasets import Dataset, make_digits, save_dataset
+from neural_echos.datasets import Dataset, StreamedDataset, make_dataset, make_digits, save_dataset
 from neural_echos.errors import EchosError, Preempted
 from neural_echos.tables import read_table
 from neural_echos.training import (
@@ -72,7 +73,15 @@ def build(
     return architectures.create(name, num_classes=classes, in_chans=channels, kwargs=kwargs or MIXER)
 
 
-def run(folder: Path, recipe: Recipe, *, seed: int = 0, data: Dataset = FEW, model: nn.Module | None = None, **options):
+def run(
+    folder: Path,
+    recipe: Recipe,
+    *,
+    seed: int = 0,
+    data: Dataset | StreamedDataset = FEW,
+    model: nn.Module | None = None,
+    **options,
+):
     options = {"device": "cpu", "key": "test", "labels": {"dataset": "digits"}, **options}
     model = model or build(seed)
     result = train(model, data, recipe, seed=seed, folder=folder, **options)
@@ -451,7 +460,7 @@ def test_checkpoints_are_few(tmp_path: Path) -> None:
 
 def test_an_optimizer_that_cannot_be_checkpointed_is_refused(tmp_path: Path) -> None:
     recipe = Recipe(epochs=2, batch_size=32)
-    run_ = checkpoints.State(build(), engine._optimizer(build(), recipe))
+    run_ = checkpoints.State(build(), engine.make_optimizer(build(), recipe))
     run_.optimizer.state[run_.optimizer.param_groups[0]["params"][0]]["odd"] = object()
     with pytest.raises(EchosError, match="choose adamw or sgd"):
         checkpoints.Checkpoint(tmp_path / CHECKPOINT, "test", 0).save(run_)
@@ -589,6 +598,66 @@ def test_a_full_disk_stops_the_run_and_room_lets_it_go_on(tmp_path: Path) -> Non
         assert digests(tmp_path / "whole") == digests(small)
     finally:
         subprocess.run(["umount", small], check=True)
+
+
+# Images on disk --------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def on_disk(tmp_path_factory: pytest.TempPathFactory) -> StreamedDataset:
+    """Some digits as an image folder, larger than the network will see them."""
+    root = tmp_path_factory.mktemp("folder")
+    for split, images, labels in (
+        ("train", FEW.train_images[:100], FEW.train_labels),
+        ("val", FEW.test_images[:40], FEW.test_labels),
+    ):
+        for number, (image, label) in enumerate(zip(images, labels, strict=False)):
+            path = root / split / str(label) / f"{number}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(image[0].repeat(3, axis=0).repeat(2, axis=1)).save(path)
+    data, _ = make_dataset("folder", {"root": str(root), "name": "digits"})
+    assert isinstance(data, StreamedDataset)
+    return data
+
+
+STREAMED = {"image_size": 16, "resized_crop": [0.5, 1.0], "flip": True, "randaugment": "rand-m9-mstd0.5-inc1"}
+
+
+def test_images_on_disk_go_through_the_same_loop(on_disk: StreamedDataset, tmp_path: Path) -> None:
+    recipe = Recipe(epochs=2, batch_size=20, random_erasing=0.25, mixup=0.8, ema_decay=0.9, **STREAMED)
+    result = run(tmp_path / "whole", recipe, data=on_disk, model=build(channels=3), threads=2)
+    assert result.metrics["test_images"] == 40
+    assert np.isfinite(result.metrics["loss"])
+
+    class Quit(Watcher):
+        left = 7
+
+        def step(self, images_per_second: float) -> None:
+            self.left -= 1
+            if not self.left:
+                raise Stop
+
+    options = {"data": on_disk, "threads": 2, "checkpoint_seconds": 0}
+    with pytest.raises(Stop):  # in the second epoch, after its first of five steps is saved
+        run(tmp_path / "parts", recipe, model=build(channels=3), watchers=[Quit()], **options)
+    run(tmp_path / "parts", recipe, model=build(channels=3), **options)
+    assert digests(tmp_path / "whole") == digests(tmp_path / "parts")
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"shift": 2, "resized_crop": []}, "shift: expected none of a data set on disk, found 2; take resized_crop"),
+        (
+            {"randaugment": "torchvision-n2-m12"},
+            "randaugment: expected none of a data set on disk, .* a description of timm",
+        ),
+        ({"batch_size": 200}, "at most the 100 train images, found 200"),
+    ],
+)
+def test_what_images_on_disk_do_not_allow(on_disk: StreamedDataset, tmp_path: Path, changes: Any, words: str) -> None:
+    with pytest.raises(EchosError, match=words):
+        run(tmp_path, Recipe(**{"batch_size": 20, **STREAMED, **changes}), data=on_disk, model=build(channels=3))
 
 
 # Several processes, parts of batches -----------------------------------------------------------------------------------

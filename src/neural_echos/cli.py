@@ -84,7 +84,7 @@ def fetch(options: argparse.Namespace) -> None:
 
 
 def dataset(options: argparse.Namespace) -> None:
-    """Make a data set file: photographs, digits, or images in Parquet."""
+    """Make a data set file: photographs, digits, or images in Parquet, archives, folders or tar shards."""
     from neural_echos import datasets
 
     files = {"train": options.train, "test": options.test} if options.train or options.test else None
@@ -293,9 +293,7 @@ def signals(options: argparse.Namespace) -> None:
 
 
 def train(options: argparse.Namespace) -> None:
-    """Train one or several runs from initial weights; a killed one goes on from its last checkpoint, and so does one that
-    SIGTERM or SIGUSR1 stopped, which exits with 75. Under torchrun several processes share each batch.
-    """
+    """Train one or several runs from initial weights; one that was killed, or stopped by SIGTERM or SIGUSR1, goes on from there."""
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
@@ -311,7 +309,7 @@ def train(options: argparse.Namespace) -> None:
         made = _made(initial)
         kwargs = made["kwargs"] | ({"drop_path_rate": recipe.drop_path} if recipe.drop_path else {})
         model = architectures.create(
-            made["model"], num_classes=len(data.classes), in_chans=data.train_images.shape[1], kwargs=kwargs
+            made["model"], num_classes=len(data.classes), in_chans=data.channels, kwargs=kwargs
         )
         try:
             model.load_state_dict(load_file(initial))
@@ -374,6 +372,32 @@ def train(options: argparse.Namespace) -> None:
         )
 
 
+def plan(options: argparse.Namespace) -> None:
+    """Say what the trainings of a preset will cost, from a calibration on this machine; nothing is started."""
+    import torch
+
+    from neural_echos import datasets
+    from neural_echos import plan as planning
+    from neural_echos.config import check, load_schema, merge, read_yaml
+    from neural_echos.training import pick_device
+
+    root = options.root
+    files = [root / "config/config.yaml"] + [root / f"config/presets/{name}.yaml" for name in options.preset]
+    schema = load_schema(root / "workflow/schemas/config.schema.yaml")
+    config = check(merge(map(read_yaml, files)), schema, files=files)
+
+    folder = options.root / config["pathvars"]["results"] / "datasets"
+    made = {name: folder / f"{name}.safetensors" for name in config["datasets"]}
+    shapes = {name: datasets.dataset_shape(path) for name, path in made.items() if path.exists()}
+    work = planning.list_work(config, shapes)
+    device = pick_device(options.device)
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else f"cpu, {options.threads} threads"
+    given = {"seconds": options.seconds, "device": device, "threads": options.threads}
+    costs = list(planning.estimate(work, **given))
+    total = planning.summarise(costs, devices=options.devices, watts=options.watts)
+    print((planning.plan_json if options.json else planning.render_plan)(costs, total, name))
+
+
 def evaluate(options: argparse.Namespace) -> None:
     """Gather finished runs and compare initialisations, paired by seed."""
     from neural_echos import evaluation
@@ -428,7 +452,7 @@ def _initialised(options: argparse.Namespace, data: Any) -> Iterator[tuple[str, 
         for seed in options.seeds:
             torch.manual_seed(seed)
             model = architectures.create(
-                options.model, num_classes=len(data.classes), in_chans=data.train_images.shape[1], kwargs=options.kwargs
+                options.model, num_classes=len(data.classes), in_chans=data.channels, kwargs=options.kwargs
             )
             settings = {key: value for key, value in declared.items() if key != "scheme"}
             # The default needs no depthwise layers: a regular network has it too.
@@ -602,12 +626,12 @@ def _parser() -> argparse.ArgumentParser:
     one.add_argument("--output", type=Path, required=True)
 
     one = command(dataset)
-    one.add_argument("kind", help="photographs, digits or parquet")
+    one.add_argument("kind", help="photographs, digits, parquet, archive, folder or shards")
     one.add_argument("--options", type=_json_object, default={}, help="the kind's options, JSON or @file")
     one.add_argument(
-        "--train", type=Path, nargs="*", default=[], help="Parquet files of the train split (kind parquet)"
+        "--train", type=Path, nargs="*", default=[], help="Parquet files of the train split, or the one archive"
     )
-    one.add_argument("--test", type=Path, nargs="*", default=[], help="Parquet files of the test split (kind parquet)")
+    one.add_argument("--test", type=Path, nargs="*", default=[], help="Parquet files of the test split")
     one.add_argument("--seed", type=int, default=0)
     one.add_argument("--output", type=Path, required=True)
 
@@ -731,6 +755,18 @@ def _parser() -> argparse.ArgumentParser:
     one.add_argument("--device", default="auto", help="auto, cpu or cuda")
     one.add_argument("--threads", type=int, default=1)
     one.add_argument("--tensorboard", type=Path, help="also write TensorBoard events into this folder")
+
+    one = command(plan)
+    one.add_argument(
+        "--preset", nargs="*", default=[], help="presets on top of config/config.yaml, by name; the demo without"
+    )
+    one.add_argument("--root", type=Path, default=Path(), help="folder of the workflow")
+    one.add_argument("--seconds", type=float, default=60, help="time for all calibrations together")
+    one.add_argument("--devices", type=int, default=1, help="how many will work at the same time")
+    one.add_argument("--watts", type=float, help="power of one device at work, for the energy")
+    one.add_argument("--device", default="auto", help="auto, cpu or cuda")
+    one.add_argument("--threads", type=int, default=os.cpu_count() or 1)
+    one.add_argument("--json", action="store_true", help="print JSON")
 
     one = command(evaluate)
     one.add_argument("run", type=Path, nargs="+", help="folders of finished runs")

@@ -6,7 +6,7 @@ told in one sentence: file and line, dotted key, what was expected, what was fou
 
 import copy
 import math
-from collections.abc import Hashable, Iterable, Iterator, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -82,6 +82,18 @@ def read_yaml(path: str | Path) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise EchosError(f"{path}: expected a mapping (key: value), found {_show(value)}; write it as keys and values")
     return value
+
+
+def merge(documents: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
+    """Put config documents on top of one another as the workflow does: mappings key by key, all else as a whole."""
+    merged: dict[str, Any] = {}
+    for document in documents:
+        for key, value in document.items():
+            below = merged.get(key)
+            if isinstance(value, Mapping) and isinstance(below, Mapping):
+                value = merge([below, value])
+            merged[key] = copy.deepcopy(value)
+    return merged
 
 
 def load_schema(path: str | Path) -> dict[str, Any]:

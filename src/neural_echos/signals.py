@@ -15,7 +15,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from neural_echos.datasets import Dataset
+from neural_echos.datasets import Dataset, StreamedDataset
 from neural_echos.errors import EchosError
 from neural_echos.kernels import Layer, layers_of
 from neural_echos.tables import SCHEMAS
@@ -120,8 +120,16 @@ def spectrum_of(output: torch.Tensor) -> tuple[np.ndarray, float]:
     return shares, float((power * radius).sum() / power.sum())
 
 
-def batch_of(data: Dataset, images: int) -> tuple[torch.Tensor, torch.Tensor]:
+def batch_of(data: Dataset | StreamedDataset, images: int, size: int = 224) -> tuple[torch.Tensor, torch.Tensor]:
     """Take train images, evenly spaced so that every class has its share, normalised as for training.
+
+    Parameters
+    ----------
+    data : Dataset or StreamedDataset
+    images : int
+        How many.
+    size : int
+        Side, pixels, to which images of a streamed data set are resized and cropped.
 
     Returns
     -------
@@ -139,7 +147,8 @@ def batch_of(data: Dataset, images: int) -> tuple[torch.Tensor, torch.Tensor]:
         )
     rows = np.linspace(0, len(data.train_labels) - 1, images).round().astype(np.int64)
     shape = (1, -1, 1, 1)
-    pixels = (data.train_images[rows] / 255 - data.mean.reshape(shape)) / data.std.reshape(shape)
+    chosen = data.images("train", rows, size) if isinstance(data, StreamedDataset) else data.train_images[rows]
+    pixels = (chosen / 255 - data.mean.reshape(shape)) / data.std.reshape(shape)
     return torch.tensor(pixels, dtype=torch.float32), torch.tensor(data.train_labels[rows])
 
 

@@ -69,6 +69,11 @@ def library(*modules):
     return [str(ROOT / "src/neural_echos" / f"{module}.py") for module in ("tables", *modules)]
 
 
+DATASETS = [
+    f"datasets/{module}"
+    for module in ("__init__", "archives", "base", "digits", "folders", "images", "parquet", "photographs", "shards")
+    + ("storage", "streamed")
+]
 DOG = [f"receptive_fields/{module}" for module in ("__init__", "banks", "difference_of_gaussians", "normalisation")]
 MATCHES = [
     *DOG,
@@ -81,7 +86,7 @@ INITIALISATIONS = [
 ]
 TRAINING = [
     f"training/{module}"
-    for module in ("__init__", "augmentation", "batches", "checkpoints", "engine", "recipe", "runs", "watchers")
+    for module in ("__init__", "augmentation", "batches", "checkpoints", "engine", "recipe", "runs", "streaming", "watchers")
 ]
 ARCHITECTURES = ["architectures/__init__", "architectures/hornet", "architectures/small"]
 

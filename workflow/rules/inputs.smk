@@ -31,11 +31,11 @@ rule fetch:
 
 
 rule dataset:
-    """Make a data set: photographs and digits from their packages, others from fetched files."""
+    """Make a data set: photographs and digits from their packages, others from fetched files or a folder of your own."""
     input:
         train=lambda w: dataset_files(w.dataset, "train"),
         test=lambda w: dataset_files(w.dataset, "test"),
-        code=library("datasets"),
+        code=library(*DATASETS),
     output:
         "<results>/datasets/{dataset}.safetensors",
     log:

@@ -22,7 +22,7 @@ for number, seeds in enumerate(SEED_GROUPS):
                 seed=seeds,
                 allow_missing=True,
             ),
-            code=library("datasets", *TRAINING, *ARCHITECTURES),
+            code=library(*DATASETS, *TRAINING, *ARCHITECTURES),
         output:
             weights=expand(
                 "<results>/runs/{dataset}/{architecture}/{initialisation}/seed{seed}/weights.safetensors",
@@ -48,10 +48,10 @@ for number, seeds in enumerate(SEED_GROUPS):
             f"<logs>/train/{{dataset}}/{{architecture}}/{{initialisation}}/{number}.log",
         benchmark:
             f"<benchmarks>/train/{{dataset}}/{{architecture}}/{{initialisation}}/{number}.tsv"
+        retries: config["retries"]
         conda:
             CONDA
         threads: config["threads"]
-        retries: config["retries"]
         resources:
             mem_mb=lambda wildcards, attempt: config["memory_mb"] * attempt,
             runtime=config["runtime_minutes"],

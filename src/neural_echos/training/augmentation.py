@@ -48,8 +48,8 @@ def shift_images(padded: torch.Tensor, pixels: int, generator: torch.Generator) 
 
 def flip_images(images: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
     """Mirror a random half of the images (n, c, h, w), left to right."""
-    mirrored = (torch.rand(len(images), generator=generator) < 0.5).to(images.device)
-    return torch.where(mirrored[:, None, None, None], images.flip(3), images)
+    rows = torch.nonzero(torch.rand(len(images), generator=generator) < 0.5).flatten().to(images.device)
+    return images.index_copy(0, rows, images.index_select(0, rows).flip(3))
 
 
 def crop_images(images: torch.Tensor, shares: tuple[float, ...], generator: torch.Generator) -> torch.Tensor:

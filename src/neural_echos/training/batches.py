@@ -49,10 +49,13 @@ class Batches(Protocol):
         ...
 
 
-def seed_generators(*numbers: int) -> torch.Generator:
-    """Seed the global generators (torch: dropout; numpy: mixup; random: erasing) and return one more, on the CPU."""
+def seed_generators(*numbers: int, gpu: bool = True) -> torch.Generator:
+    """Seed the global generators (torch: dropout; numpy: mixup; random: erasing) and return one more, on the CPU.
+
+    Without `gpu`, torch's generators on GPUs stay as they are, as a worker process must leave them.
+    """
     states = np.random.SeedSequence(numbers).generate_state(4).tolist()
-    torch.manual_seed(states[0])
+    (torch.manual_seed if gpu else torch.default_generator.manual_seed)(states[0])
     np.random.seed(states[1])  # noqa: NPY002  timm draws from the legacy generator
     random.seed(states[2])
     return torch.Generator().manual_seed(states[3])
@@ -109,7 +112,9 @@ class MemoryBatches:
             self.mixup = Mixup(
                 recipe.mixup, recipe.cutmix, label_smoothing=recipe.label_smoothing, num_classes=len(data.classes)
             )
-        self.erasing = RandomErasing(recipe.random_erasing, mode="pixel", device=str(device))
+        self.erasing = None
+        if recipe.random_erasing:
+            self.erasing = RandomErasing(recipe.random_erasing, mode="pixel", device=str(device))
 
     def epoch(self, epoch: int, start: int = 0) -> Iterator[Batch]:
         """See `Batches`."""
@@ -119,7 +124,9 @@ class MemoryBatches:
         for step, (chosen, raw) in enumerate(zip(rows, self._raw(rows, epoch, start), strict=True), start):
             generator = seed_generators(self.seed, epoch, step)
             images = normalise(self._augment(raw.to(self.device), generator), *self.pixels)
-            images, labels = self.erasing(images), self.labels[chosen.to(self.device)]
+            labels = self.labels[chosen.to(self.device)]
+            if self.erasing is not None:
+                images = self.erasing(images)
             if self.mixup is not None:
                 images, labels = self.mixup(images, labels)
             yield (images, labels) if self.world == 1 else (images[share].contiguous(), labels[share])
@@ -166,9 +173,7 @@ class _RandAugmented(torch.utils.data.Dataset):
         self.transform = rand_augment_transform(
             description, {"translate_const": int(0.45 * min(images.shape[2:])), "img_mean": colour}
         )
-        for operation in self.transform.ops:
-            if operation.name.startswith("Posterize"):
-                operation.aug_fn = posterize
+        repair_posterize(self.transform)
 
     def __getitem__(self, task: tuple[tuple[int, ...], np.ndarray]) -> torch.Tensor:
         numbers, rows = task
@@ -188,8 +193,16 @@ class _RandAugmented(torch.utils.data.Dataset):
         return pixels[None] if grey else pixels.transpose(2, 0, 1)
 
 
-def posterize(image: Image.Image, bits: int, **_: Any) -> Image.Image:
-    """Keep the highest `bits` of each pixel; timm asks for 0 bits too (black), which Pillow has come to refuse."""
+def repair_posterize(transform: Any) -> None:
+    """Let every RandAugment in a transform posterise to 0 bits: black, as Pillow gave it before it came to refuse that."""
+    for part in getattr(transform, "transforms", [transform]):
+        for operation in getattr(part, "ops", ()):
+            if operation.name.startswith("Posterize"):
+                operation.aug_fn = _posterize
+
+
+def _posterize(image: Image.Image, bits: int, **_: Any) -> Image.Image:
+    """Keep the highest `bits` of each pixel."""
     return ImageOps.posterize(image, bits) if bits else Image.new(image.mode, image.size)
 
 

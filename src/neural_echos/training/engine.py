@@ -27,7 +27,7 @@ from timm.optim import create_optimizer_v2
 from timm.utils import ModelEmaV3
 from torch import nn
 
-from neural_echos.datasets import Dataset
+from neural_echos.datasets import Dataset, StreamedDataset
 from neural_echos.errors import EchosError, Preempted
 from neural_echos.training.batches import (
     EVALUATION_BATCH,
@@ -39,6 +39,7 @@ from neural_echos.training.batches import (
 )
 from neural_echos.training.checkpoints import CHECKPOINT, Checkpoint, State
 from neural_echos.training.recipe import Recipe, learning_rate
+from neural_echos.training.streaming import StreamedBatches
 from neural_echos.training.watchers import Lines, Watcher
 
 _log = logging.getLogger(__name__)
@@ -152,7 +153,7 @@ class RunResult:
 
 def train(
     model: nn.Module,
-    data: Dataset,
+    data: Dataset | StreamedDataset,
     recipe: Recipe,
     *,
     seed: int,
@@ -176,7 +177,8 @@ def train(
     ----------
     model : nn.Module
         Initialised; parameters without `requires_grad` stay as they are.
-    data : Dataset
+    data : Dataset or StreamedDataset
+        In memory, or read from disk by worker processes.
     recipe : Recipe
     seed : int
         Decides batches and augmentation, at least 0.
@@ -207,7 +209,7 @@ def train(
     """
     folder = Path(folder)
     _check(model, data, recipe, seed)
-    accelerator = _accelerator(pick_device(device), recipe)
+    accelerator = make_accelerator(pick_device(device), recipe)
     device, rank, world = accelerator.device, accelerator.process_index, accelerator.num_processes
     if recipe.batch_size % world:
         raise EchosError(
@@ -220,12 +222,12 @@ def train(
         model.to(device, memory_format=torch.channels_last if recipe.channels_last else torch.contiguous_format)
         if world > 1 and device.type == "cuda":
             model = convert_sync_batchnorm(model)
-        optimizer = _optimizer(model, recipe)
+        optimizer = make_optimizer(model, recipe)
         ema = ModelEmaV3(model, recipe.ema_decay) if recipe.ema_decay else None
         state = State(model, optimizer, ema, accelerator.scaler, loss=torch.zeros((), device=device))
         checkpoint = Checkpoint(folder / CHECKPOINT, key, checkpoint_seconds)
         checkpoint.restore(state)
-        batches = MemoryBatches(data, recipe, seed=seed, device=device, workers=threads - 1, rank=rank, world=world)
+        batches = _batches(data, recipe, seed=seed, device=device, workers=threads - 1, rank=rank, world=world)
         loop = _Loop(accelerator, state, recipe, batches, seed, checkpoint, told, watchers)
         for watcher in watchers:
             watcher.begin("/".join(map(str, names.values())), recipe.epochs, batches.steps, loop.done)
@@ -375,7 +377,7 @@ class _Loop:
         )
 
 
-def _accelerator(device: torch.device, recipe: Recipe) -> Accelerator:
+def make_accelerator(device: torch.device, recipe: Recipe) -> Accelerator:
     """Make this run's Accelerator; a CPU keeps to float32."""
     if device.type == "cuda" and device.index is not None:
         torch.cuda.set_device(device)
@@ -405,21 +407,44 @@ def _told_to_stop() -> Iterator[list[str]]:
             signal.signal(one, handler)
 
 
-def _check(model: nn.Module, data: Dataset, recipe: Recipe, seed: int) -> None:
+def _batches(data: Dataset | StreamedDataset, recipe: Recipe, **where: Any) -> Batches:
+    """Make the batches of a data set in memory, or of one on disk."""
+    if isinstance(data, Dataset):
+        return MemoryBatches(data, recipe, **where)
+    same = (
+        "batch_size",
+        "crop_pct",
+        "flip",
+        "colour_jitter",
+        "randaugment",
+        "random_erasing",
+        "mixup",
+        "cutmix",
+        "label_smoothing",
+    )
+    options = {name: getattr(recipe, name) for name in same}
+    scale = (recipe.resized_crop[0], recipe.resized_crop[1]) if recipe.resized_crop else (1.0, 1.0)
+    return StreamedBatches(data, size=recipe.image_size, scale=scale, **options, **where)
+
+
+def _check(model: nn.Module, data: Dataset | StreamedDataset, recipe: Recipe, seed: int) -> None:
     """Refuse what would only fail, or silently differ, later."""
-    count, channels, *size = data.train_images.shape
+    count = len(data.train_labels)
     if seed < 0:
         raise EchosError(f"training: expected a seed of at least 0, found {seed}; correct it")
     if recipe.batch_size > count:
         raise EchosError(
             f"recipe: batch_size: expected at most the {count} train images, found {recipe.batch_size}; lower it"
         )
-    if recipe.shift >= min(size):
-        raise EchosError(
-            f"recipe: shift: expected less than the image's {min(size)} pixels, found {recipe.shift}; lower it"
-        )
-    if recipe.randaugment and channels not in (1, 3):
-        raise EchosError(f"recipe: randaugment: expected images of 1 or 3 channels, found {channels}; switch it off")
+    if isinstance(data, StreamedDataset):
+        for name, used in (("shift", recipe.shift), ("randaugment", recipe.torchvision_randaugment)):
+            if used:
+                raise EchosError(
+                    f"recipe: {name}: expected none of a data set on disk, found {getattr(recipe, name)!r}; take "
+                    f"{'resized_crop' if name == 'shift' else 'a description of timm'} instead, or read the images into memory"
+                )
+    else:
+        _check_images(data.train_images.shape[1:], recipe)
     drops = any(module.drop_prob for module in model.modules() if isinstance(module, DropPath))
     if drops != bool(recipe.drop_path):
         raise EchosError(
@@ -428,7 +453,19 @@ def _check(model: nn.Module, data: Dataset, recipe: Recipe, seed: int) -> None:
         )
 
 
-def _optimizer(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
+def _check_images(shape: Sequence[int], recipe: Recipe) -> None:
+    """Refuse augmentation that images of this shape (c, h, w) in memory do not allow."""
+    channels, *size = shape
+    if recipe.shift >= min(size):
+        raise EchosError(
+            f"recipe: shift: expected less than the image's {min(size)} pixels, found {recipe.shift}; lower it"
+        )
+    if recipe.randaugment and channels not in (1, 3):
+        raise EchosError(f"recipe: randaugment: expected images of 1 or 3 channels, found {channels}; switch it off")
+
+
+def make_optimizer(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
+    """Make the recipe's optimizer of timm; biases, norms and other one-dimensional parameters are not decayed."""
     options = {name: tuple(v) if isinstance(v, list) else v for name, v in recipe.optimizer_options.items()}
     try:
         return create_optimizer_v2(model, recipe.optimizer, lr=recipe.lr, weight_decay=recipe.weight_decay, **options)
@@ -479,7 +516,7 @@ def _memory_sentence(recipe: Recipe) -> Iterator[None]:
         ) from None
 
 
-def _result(loop: _Loop, data: Dataset, device: torch.device, world: int) -> RunResult:
+def _result(loop: _Loop, data: Dataset | StreamedDataset, device: torch.device, world: int) -> RunResult:
     state, last = loop.state, loop.state.history[-1]
     return RunResult(
         history=state.history,

@@ -46,6 +46,10 @@ class Recipe:
         `mixup` and `cutmix` are the α of their Beta distributions; one of the two is chosen for each batch.
     random_erasing : float
         Probability that a rectangle of an image is replaced by noise.
+    image_size : int
+        Side of the images as the network sees them, pixels, where they are read from disk; images in memory keep theirs.
+    crop_pct : float
+        Of an evaluated image read from disk, the share of its shorter side that the centre keeps.
     resized_crop : tuple of float
         Least and greatest share of the image's area that a random crop keeps before it is resized, sides 3:4 to 4:3; () for none.
     flip : bool
@@ -85,6 +89,8 @@ class Recipe:
     mixup: float = 0.0
     cutmix: float = 0.0
     random_erasing: float = 0.0
+    image_size: int = 224
+    crop_pct: float = 0.875
     resized_crop: tuple[float, ...] = ()
     flip: bool = False
     shift: int = 0
@@ -158,6 +164,8 @@ _LIMITS: dict[str, tuple[Callable[[Recipe], bool], str]] = {
     "mixup": (lambda r: r.mixup >= 0, "a number of at least 0"),
     "cutmix": (lambda r: r.cutmix >= 0, "a number of at least 0"),
     "random_erasing": (lambda r: 0 <= r.random_erasing <= 1, "a number from 0 to 1"),
+    "image_size": (lambda r: r.image_size >= 1, "at least 1"),
+    "crop_pct": (lambda r: 0 < r.crop_pct <= 1, "a number above 0 and up to 1"),
     "resized_crop": (
         lambda r: not r.resized_crop or (len(r.resized_crop) == 2 and 0 < r.resized_crop[0] <= r.resized_crop[1] <= 1),
         "two shares above 0 and up to 1 in ascending order, or an empty list for none",

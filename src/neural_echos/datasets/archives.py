@@ -1,0 +1,162 @@
+"""CIFAR-10 and CIFAR-100 in their original binary archives, read without extraction."""
+
+import tarfile
+import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from neural_echos.datasets.base import Dataset, Facts, measured
+from neural_echos.datasets.images import check_kept, described, kept_rows
+from neural_echos.errors import EchosError
+
+CIFAR10_CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
+_SITE = "https://www.cs.toronto.edu/~kriz"
+_PIXELS = 3 * 32 * 32
+
+
+@dataclass(frozen=True)
+class _Layout:
+    """Members of one archive; of a record's label bytes, `labels` names which is which."""
+
+    name: str
+    train: tuple[str, ...]
+    test: tuple[str, ...]
+    labels: dict[str, str]  # kind of label: member with its class names; a record's label bytes are in this order
+
+
+_LAYOUTS = {
+    "cifar-10-batches-bin": _Layout(
+        "cifar10",
+        tuple(f"data_batch_{number}.bin" for number in range(1, 6)),
+        ("test_batch.bin",),
+        {"fine": "batches.meta.txt"},
+    ),
+    "cifar-100-binary": _Layout(
+        "cifar100",
+        ("train.bin",),
+        ("test.bin",),
+        {"coarse": "coarse_label_names.txt", "fine": "fine_label_names.txt"},
+    ),
+}
+_PICKLED = {"cifar-10-batches-py": "cifar-10-binary.tar.gz", "cifar-100-python": "cifar-100-binary.tar.gz"}
+
+
+def read_archive(
+    train_files: Sequence[str | Path],
+    *,
+    labels: str = "fine",
+    seed: int = 0,
+    train_limit: int | None = None,
+    test_limit: int | None = None,
+    train_share: float | None = None,
+) -> tuple[Dataset, Facts]:
+    """Read CIFAR-10 or CIFAR-100 from its binary archive, cifar-10-binary.tar.gz or cifar-100-binary.tar.gz.
+
+    Parameters
+    ----------
+    train_files : sequence of path
+        The one archive, which holds train and test images.
+    labels : str
+        "fine" (100 classes) or "coarse" (20), for CIFAR-100.
+    seed : int
+        Decides which images a limit or the share keeps.
+    train_limit, test_limit : int, optional
+        Keep so many images of each split, drawn at random, in their order; a smaller limit keeps some of the same.
+    train_share : float, optional
+        Keep this share, in (0, 1], of every class's train images; a smaller share keeps some of the same.
+
+    Raises
+    ------
+    EchosError
+        More than one archive, one of the Python or Matlab kind, cut short, or without the members that it should have; a
+        member of another length; a label out of range.
+    """
+    if len(train_files) != 1:
+        raise EchosError(f"dataset kind archive: expected one archive, found {len(train_files)}; name one")
+    path = Path(train_files[0])
+    folder, members = _members(path)
+    layout = _LAYOUTS[folder]
+    check_kept(layout.name, None, train_share, train_limit, test_limit)
+    if labels not in layout.labels:
+        raise EchosError(
+            f"dataset {layout.name}: expected the option labels among {', '.join(layout.labels)}, found {labels!r}; correct it"
+        )
+    names = members[layout.labels[labels]].decode("utf-8", "replace").split()
+    splits = []
+    for number, (files, limit) in enumerate(((layout.train, train_limit), (layout.test, test_limit))):
+        records = np.concatenate([_records(path, name, members[name], len(layout.labels)) for name in files])
+        found = records[:, list(layout.labels).index(labels)].astype(np.int64)
+        if found.max() >= len(names):
+            raise EchosError(
+                f"{path}: expected labels from 0 to {len(names) - 1} in {files[0]}, found {found.max()}; fetch it again"
+            )
+        kept = kept_rows(found, limit, None if number else train_share, [seed, number])
+        splits.append((records[kept, len(layout.labels) :].reshape(-1, 3, 32, 32), found[kept]))
+    facts = {
+        "how": f"read from the members of {folder} in the original binary archive",
+        "options": {
+            "labels": labels,
+            "train_limit": train_limit,
+            "test_limit": test_limit,
+            "train_share": train_share,
+        },
+        "seed": seed,
+        **described([path], [path.stat().st_size], [path.name], checksums=True),
+        "licence": "none stated",
+        "citation": "Krizhevsky: Learning multiple layers of features from tiny images, 2009",
+    }
+    return measured(layout.name, names, splits[0], splits[1]), facts
+
+
+def _members(path: Path) -> tuple[str, dict[str, bytes]]:
+    """Read the members that an archive must have into memory: its folder, and the bytes of each by name."""
+    contents: dict[str, bytes] = {}
+    folder = ""
+    try:
+        with tarfile.open(path) as archive:
+            for member in archive:
+                folder, _, name = member.name.removeprefix("./").partition("/")
+                if folder not in _LAYOUTS:
+                    raise _other(path, folder)
+                layout = _LAYOUTS[folder]
+                if name in (*layout.train, *layout.test, *layout.labels.values()):
+                    file = archive.extractfile(member)
+                    contents[name] = file.read() if file else b""
+    except FileNotFoundError:
+        raise EchosError(f"{path}: expected a CIFAR archive, found no file; fetch it first") from None
+    except (tarfile.TarError, EOFError, zlib.error, OSError) as error:
+        raise EchosError(f"{path}: expected a whole CIFAR archive, found {error}; fetch it again") from None
+    if folder not in _LAYOUTS:
+        raise _other(path, folder)
+    layout = _LAYOUTS[folder]
+    for name in (*layout.train, *layout.test, *layout.labels.values()):
+        if name not in contents:
+            raise EchosError(f"{path}: expected the member {folder}/{name}, found none; fetch the archive again")
+    return folder, contents
+
+
+def _other(path: Path, folder: str) -> EchosError:
+    """Say that an archive is not a binary one."""
+    if folder in _PICKLED:
+        return EchosError(
+            f"{path}: expected CIFAR's binary archive, found the Python one, whose pickles could run any code and are never "
+            f"opened; fetch {_SITE}/{_PICKLED[folder]}"
+        )
+    expected = " or ".join(_LAYOUTS)
+    return EchosError(
+        f"{path}: expected an archive with the folder {expected}, found {folder!r}; fetch {_SITE}/cifar-10-binary.tar.gz or "
+        f"{_SITE}/cifar-100-binary.tar.gz"
+    )
+
+
+def _records(path: Path, name: str, data: bytes, labels: int) -> np.ndarray:
+    """Cut one member into records of label bytes and 3,072 pixels; uint8, shape (n, labels + 3072)."""
+    length = labels + _PIXELS
+    if not data or len(data) % length:
+        raise EchosError(
+            f"{path}: expected in {name} records of {length} bytes, found {len(data)} bytes in all; fetch the archive again"
+        )
+    return np.frombuffer(data, dtype=np.uint8).reshape(-1, length)

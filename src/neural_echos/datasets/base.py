@@ -1,0 +1,117 @@
+"""A data set in memory: labelled images of one size, and the checks that every one passes."""
+
+import sys
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import numpy as np
+
+from neural_echos.errors import EchosError
+
+Facts = dict[str, Any]
+_Item = TypeVar("_Item")
+
+
+@dataclass(frozen=True, eq=False)
+class Dataset:
+    """Labelled images, split into train and test.
+
+    Attributes
+    ----------
+    name : str
+    classes : tuple of str
+        Class names; a label is an index into them.
+    train_images, test_images : ndarray of uint8, shape (n, c, h, w)
+    train_labels, test_labels : ndarray of int64, shape (n,)
+    mean, std : ndarray of float64, shape (c,)
+        Of the train pixels, scaled to [0, 1].
+    """
+
+    name: str
+    classes: tuple[str, ...]
+    train_images: np.ndarray
+    train_labels: np.ndarray
+    test_images: np.ndarray
+    test_labels: np.ndarray
+    mean: np.ndarray
+    std: np.ndarray
+
+    @property
+    def channels(self) -> int:
+        """1 for grey images, 3 for colour."""
+        return int(self.train_images.shape[1])
+
+
+def check_images(dataset: Dataset, where: str) -> None:
+    """Refuse a data set in memory whose parts contradict each other, with one sentence that starts with `where`."""
+    channels = dataset.train_images.shape[1] if dataset.train_images.ndim == 4 else 0
+    for split in ("train", "test"):
+        images, labels = getattr(dataset, f"{split}_images"), getattr(dataset, f"{split}_labels")
+        require(
+            where, images.dtype == np.uint8 and images.ndim == 4, f"{split} images in uint8 (n, c, h, w)", kind(images)
+        )
+        check_labels(labels, len(images), len(dataset.classes), split, where)
+        require(
+            where, images.shape[1:] == dataset.train_images.shape[1:], "test images like train images", images.shape
+        )
+    check_statistics(dataset.mean, dataset.std, channels, where)
+
+
+def check_labels(labels: np.ndarray, images: int, classes: int, split: str, where: str) -> None:
+    """Refuse labels that are not int64, not as many as the images, or out of range."""
+    require(where, labels.dtype == np.int64 and labels.ndim == 1, f"{split} labels in int64 (n,)", kind(labels))
+    require(where, images == len(labels) > 0, f"as many {split} labels as images", f"{len(labels)}, {images}")
+    bounds = int(labels.min()), int(labels.max())
+    require(where, bounds[0] >= 0 and bounds[1] < classes, f"labels below {classes}", bounds)
+
+
+def check_statistics(mean: np.ndarray, std: np.ndarray, channels: int, where: str) -> None:
+    """Refuse a mean or standard deviation that cannot normalise pixels."""
+    for name, value in (("mean", mean), ("std", std)):
+        finite = value.shape == (channels,) and bool(np.isfinite(value).all())
+        require(where, finite, f"a finite {name} per channel", value)
+    require(where, bool((std > 0).all()), "pixels that vary in every channel", f"standard deviation {std}")
+
+
+def require(where: str, holds: bool, expected: str, found: Any) -> None:
+    """Raise the one sentence about a data set that contradicts itself, unless `holds`."""
+    if not holds:
+        raise EchosError(f"{where}: expected {expected}, found {found}; make the dataset again")
+
+
+def kind(array: np.ndarray) -> str:
+    """Type and shape of an array, for a sentence."""
+    return f"{array.dtype} {array.shape}"
+
+
+def measured(
+    name: str, classes: Sequence[str], train: tuple[np.ndarray, np.ndarray], test: tuple[np.ndarray, np.ndarray]
+) -> Dataset:
+    """Assemble a data set and measure the mean and standard deviation of its train pixels, exactly, from counts.
+
+    Parameters
+    ----------
+    name : str
+    classes : sequence of str
+    train, test : (ndarray of uint8, shape (n, c, h, w); ndarray of int64, shape (n,))
+        Images and labels.
+    """
+    images = train[0]
+    counts = np.stack([np.bincount(images[:, c].ravel(), minlength=256) for c in range(images.shape[1])])
+    levels = np.arange(256) / 255
+    mean = counts @ levels / counts.sum(axis=1)
+    variance = (counts * (levels - mean[:, None]) ** 2).sum(axis=1) / counts.sum(axis=1)
+    dataset = Dataset(name, tuple(classes), *train, *test, mean=mean, std=np.sqrt(variance))
+    check_images(dataset, name)
+    return dataset
+
+
+def tracked(items: Iterable[_Item], what: str, total: int) -> Iterable[_Item]:
+    """Show progress over many items on standard error, where that is a terminal."""
+    if not sys.stderr.isatty():
+        return items
+    from rich.console import Console
+    from rich.progress import track
+
+    return track(items, what, total=total, console=Console(stderr=True))

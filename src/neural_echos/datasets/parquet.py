@@ -1,0 +1,213 @@
+"""Images in the Hugging Face parquet layout: encoded images (PNG, JPEG, WebP, …) and integer labels."""
+
+import json
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from neural_echos.datasets.base import Dataset, Facts
+from neural_echos.datasets.images import described
+from neural_echos.datasets.streamed import Index, StreamedDataset, assembled, open_parquet
+from neural_echos.errors import EchosError, nearest
+
+
+def read_parquet_images(
+    train_files: Sequence[str | Path],
+    test_files: Sequence[str | Path],
+    *,
+    name: str,
+    image_column: str | None = None,
+    label_column: str = "label",
+    classes: Sequence[str] | None = None,
+    grey: bool = False,
+    seed: int = 0,
+    train_limit: int | None = None,
+    test_limit: int | None = None,
+    train_share: float | None = None,
+    memory: bool = True,
+    size: int | None = None,
+    mean: Sequence[float] | None = None,
+    std: Sequence[float] | None = None,
+    pool: int = 16,
+    checksums: bool = True,
+    licence: str = "none stated",
+    citation: str = "",
+) -> tuple[Dataset | StreamedDataset, Facts]:
+    """Read an image dataset in the Hugging Face parquet layout: encoded images (PNG, JPEG, WebP, …) and integer labels.
+
+    Parameters
+    ----------
+    train_files, test_files : sequence of path
+        Shards, read in this order.
+    name : str
+        Name of the dataset.
+    image_column : str, optional
+        Bytes, or a struct {bytes, path}; by default "img" or "image", whichever there is.
+    label_column : str
+        Integers from 0; for CIFAR-100 "fine_label" or "coarse_label".
+    classes : sequence of str, optional
+        Class names; by default those in the file's Hugging Face metadata, or else its "wnid" column.
+    grey : bool
+        Read as grey (c = 1) and not as colour (c = 3); in memory only.
+    seed : int
+        Decides which images a limit or the share keeps.
+    train_limit, test_limit : int, optional
+        Keep so many images of each split, drawn at random, in their order; a smaller limit keeps some of the same.
+    train_share : float, optional
+        Keep this share, in (0, 1], of every class's train images; a smaller share keeps some of the same.
+    memory : bool
+        Decode into memory, or leave on disk and keep an index.
+    size : int, optional
+        In memory, the side that images are resized and cropped to; without it they must be equal.
+    mean, std : sequence of three floats, optional
+        On disk, what pixels are normalised with; by default ImageNet's.
+    pool : int
+        On disk, how many row groups are shuffled together and kept in memory by each process.
+    checksums : bool
+        Keep the SHA-256 of every file.
+    licence, citation : str
+        Of the source, for the facts.
+
+    Raises
+    ------
+    EchosError
+        A file that is missing, cut short or not parquet, an absent column, no class names, other class names in test than in
+        train, a label out of range, an image that does not decode (in memory), or images of different sizes.
+    """
+    if not train_files or not test_files:
+        raise EchosError(f"dataset {name}: expected train and test files, found none; declare both")
+    files = [Path(file) for file in [*train_files, *test_files]]
+    names = list(classes) if classes is not None else _class_names(files, label_column)
+    column = _image_column(files, image_column)
+    root = Path(os.path.commonpath([file.parent for file in files]))
+    splits = [
+        _split([Path(file) for file in part], label_column, len(names), root) for part in (train_files, test_files)
+    ]
+    dataset = assembled(
+        name,
+        names,
+        root,
+        splits,
+        seed=seed,
+        share=train_share,
+        limits=(train_limit, test_limit),
+        memory=memory,
+        size=size,
+        grey=grey,
+        mean=mean,
+        std=std,
+        column=column,
+        pool=pool,
+    )
+    called = [file.name for file in files]
+    if len(set(called)) < len(set(files)):
+        called = [os.path.relpath(file, root) for file in files]
+    mode = "L" if grey else "RGB"
+    facts = {
+        "how": f"read from parquet, images decoded as {mode}, in the order of the files"
+        if memory
+        else "index of parquet, images left where they are",
+        "options": {
+            "train_limit": train_limit,
+            "test_limit": test_limit,
+            "train_share": train_share,
+            "grey": grey,
+            "size": size,
+        },
+        "seed": seed,
+        **described(files, [file.stat().st_size for file in files], called, checksums),
+        "licence": licence,
+        "citation": citation,
+    }
+    return dataset, facts
+
+
+def _image_column(files: Sequence[Path], wanted: str | None) -> str:
+    """Name the column of the images, which every file must have."""
+    columns = open_parquet(files[0]).schema_arrow.names
+    column = wanted or next((name for name in ("img", "image") if name in columns), "img")
+    for path in files:
+        _require_column(path, open_parquet(path).schema_arrow.names, column)
+    return column
+
+
+def _require_column(path: Path, columns: Sequence[str], name: str) -> None:
+    if name not in columns:
+        raise EchosError(
+            f"{path}: expected a column {name!r}, found {', '.join(columns)}{nearest(name, columns)}; name the right column"
+        )
+
+
+def _split(files: Sequence[Path], label_column: str, classes: int, root: Path) -> tuple[Index, np.ndarray]:
+    """Index one split, reading the labels only."""
+    places, labels = [], []
+    for number, path in enumerate(files):
+        found = _labels(path, label_column, classes)
+        meta = open_parquet(path).metadata
+        rows = [meta.row_group(group).num_rows for group in range(meta.num_row_groups)]
+        group = np.repeat(np.arange(len(rows)), rows)
+        row = np.arange(len(found)) - np.repeat(np.cumsum(rows) - rows, rows)
+        places.append(np.stack([np.full(len(found), number), group, row], axis=1).astype(np.int64))
+        labels.append(found)
+    if not sum(map(len, labels)):
+        raise EchosError(f"{files[0]}: expected images, found no rows; check the file")
+    names = [os.path.relpath(path, root) for path in files]
+    return Index.of(names, np.concatenate(places)), np.concatenate(labels)
+
+
+def _labels(path: Path, label_column: str, classes: int) -> np.ndarray:
+    """Read the labels of one file and check each; int64, shape (rows,)."""
+    import pyarrow as pa
+
+    file = open_parquet(path)
+    _require_column(path, file.schema_arrow.names, label_column)
+    try:
+        found = file.read(columns=[label_column], use_threads=False)[label_column].to_pylist()
+    except (pa.ArrowException, OSError) as error:
+        told = str(error).splitlines()[0]
+        raise EchosError(f"{path}: expected readable rows, found {told}; fetch the file again") from None
+    for row, label in enumerate(found):
+        if not isinstance(label, int) or not 0 <= label < classes:
+            raise EchosError(
+                f"{path}, row {row}: expected a label from 0 to {classes - 1}, found {label!r}; check the file or the classes"
+            )
+    return np.array(found, dtype=np.int64)
+
+
+def _class_names(files: Sequence[Path], label_column: str) -> list[str]:
+    """Take class names from the Hugging Face metadata, or else from a "wnid" column (WordNet ids, one per label)."""
+    names = _described_classes(files[0], label_column)
+    for path in files[1:] if names else ():
+        others = _described_classes(path, label_column)
+        if others not in (None, names):
+            raise EchosError(
+                f"{path}: expected the {len(names or [])} classes of {files[0].name}, found {len(others or [])} classes with "
+                "other names; take train and test files of one data set"
+            )
+    if names:
+        return names
+    _require_column(files[0], open_parquet(files[0]).schema_arrow.names, label_column)
+    if "wnid" not in open_parquet(files[0]).schema_arrow.names:
+        raise EchosError(
+            f"{files[0]}: expected class names in its Hugging Face metadata or a column 'wnid', found neither; "
+            "give the option 'classes'"
+        )
+    pairs: set[tuple[int, str]] = set()
+    for file in files:
+        table = open_parquet(file).read(columns=[label_column, "wnid"])
+        pairs |= set(zip(table[label_column].to_pylist(), table["wnid"].to_pylist(), strict=True))
+    if sorted(label for label, _ in pairs) != list(range(len(pairs))):
+        raise EchosError(f"{files[0]}: expected one wnid per label from 0, found {sorted(pairs)[:4]}; give 'classes'")
+    return [wnid for _, wnid in sorted(pairs)]
+
+
+def _described_classes(path: Path, label_column: str) -> list[str] | None:
+    """Class names in a file's Hugging Face metadata; None where there are none."""
+    try:
+        described: Any = json.loads((open_parquet(path).schema_arrow.metadata or {})[b"huggingface"])
+        return [str(name) for name in described["info"]["features"][label_column]["names"]]
+    except (KeyError, TypeError, ValueError):
+        return None

@@ -1,0 +1,323 @@
+"""Plan: what a preset's trainings will cost, before anything starts, from a short calibration on the machine at hand.
+
+Every pair of data set and architecture is trained for a moment on random images of its shape; the rest is counting. What was
+measured and what was extrapolated is kept apart.
+"""
+
+import json
+import logging
+import math
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from neural_echos import architectures
+from neural_echos.errors import EchosError
+from neural_echos.training import Recipe, pick_device
+from neural_echos.training.engine import make_accelerator, make_optimizer
+
+_log = logging.getLogger(__name__)
+
+SHAPE = ("train", "test", "classes", "channels", "size")
+_PIXELS = 32 * 32 * 32  # a calibration batch on a CPU: 32 images of 32×32, or as many pixels in fewer larger ones
+_GPU_BATCH = 256
+_HISTORY_BYTES = 20_000
+
+
+@dataclass(frozen=True)
+class Work:
+    """All runs of one architecture on one data set.
+
+    Attributes
+    ----------
+    dataset, architecture : str
+    model : str
+    kwargs : mapping
+    recipe : Recipe
+    shape : mapping of str to int
+        Numbers of train and test images, classes, channels, and the side of an image in pixels.
+    runs : int
+        Initialisations by seeds.
+    """
+
+    dataset: str
+    architecture: str
+    model: str
+    kwargs: Mapping[str, Any]
+    recipe: Recipe
+    shape: Mapping[str, int]
+    runs: int
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What one `Work` costs on one device.
+
+    Attributes
+    ----------
+    dataset, architecture : str
+    runs, epochs, parameters : int
+    batch : int
+        Images of a calibration step.
+    images_per_second : float
+        Of training steps: forward, backward, optimizer.
+    evaluated_per_second : float
+        Of forward passes.
+    hours_per_run, hours : float
+    gigabytes : float
+        Initial and trained weights of all runs.
+    extrapolated : tuple of str
+        What the calibration did not measure.
+    """
+
+    dataset: str
+    architecture: str
+    runs: int
+    epochs: int
+    parameters: int
+    batch: int
+    images_per_second: float
+    evaluated_per_second: float
+    hours_per_run: float
+    hours: float
+    gigabytes: float
+    extrapolated: tuple[str, ...]
+
+
+def list_work(config: Mapping[str, Any], shapes: Mapping[str, Mapping[str, int]] | None = None) -> list[Work]:
+    """List a preset's trainings by data set and architecture.
+
+    Parameters
+    ----------
+    config : mapping
+        A whole, checked config.
+    shapes : mapping, optional
+        Shapes of data sets that are made already; others must declare theirs.
+
+    Raises
+    ------
+    EchosError
+        A data set is neither made nor declares its shape.
+    """
+    cells: dict[tuple[str, str], set[str]] = {}
+    for experiment in config["experiments"]:
+        for dataset in experiment["datasets"]:
+            for architecture in experiment["architectures"]:
+                cells.setdefault((dataset, architecture), set()).update(experiment["initialisations"])
+    found = []
+    for (dataset, architecture), initialisations in sorted(cells.items()):
+        declared, built = config["datasets"][dataset], config["architectures"][architecture]
+        recipe = Recipe.from_dict(config["recipes"][declared["recipe"]] | built.get("recipe", {}))
+        shape = (shapes or {}).get(dataset) or declared.get("shape") or {}
+        if dataset in (shapes or {}):
+            shape = {"size": recipe.image_size} | dict(shape)  # of images that stay on disk
+        missing = [name for name in SHAPE if name not in shape]
+        if missing:
+            raise EchosError(
+                f"config: datasets.{dataset}.shape: expected {', '.join(SHAPE)}, found no {', '.join(missing)}; declare them, or "
+                "make the data set first"
+            )
+        runs = len(initialisations) * len(config["seeds"])
+        found.append(Work(dataset, architecture, built["model"], built.get("kwargs", {}), recipe, shape, runs))
+    return found
+
+
+def estimate(
+    work: Sequence[Work],
+    *,
+    seconds: float = 60.0,
+    device: str | torch.device = "auto",
+    threads: int = 1,
+    progress: Callable[[str], None] = _log.info,
+) -> Iterator[Cost]:
+    """Calibrate each pair of data set and architecture, and yield what all its runs cost on one device.
+
+    Parameters
+    ----------
+    work : sequence of Work
+    seconds : float
+        For all calibrations together; slow models take longer, for each does two steps at least.
+    device : str or torch.device
+    threads : int
+        Of torch.
+    progress : callable
+        Takes a line for each.
+    """
+    picked = pick_device(device)
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        for number, one in enumerate(work, start=1):
+            cost = _cost(one, picked, seconds / len(work))
+            progress(
+                f"{number}/{len(work)} {one.architecture} on {one.dataset}: {cost.images_per_second:,.0f} images/s, "
+                f"{cost.runs} runs of {_time(cost.hours_per_run)}"
+            )
+            yield cost
+    finally:
+        torch.set_num_threads(before)
+
+
+def _cost(work: Work, device: torch.device, seconds: float) -> Cost:
+    shape, recipe = work.shape, work.recipe
+    kwargs = dict(work.kwargs) | ({"drop_path_rate": recipe.drop_path} if recipe.drop_path else {})
+    model = architectures.create(work.model, num_classes=shape["classes"], in_chans=shape["channels"], kwargs=kwargs)
+    limit = min(recipe.batch_size, recipe.device_batch or recipe.batch_size)
+    batch = min(limit, _GPU_BATCH if device.type == "cuda" else max(2, _PIXELS // shape["size"] ** 2))
+    trained, evaluated = calibrate(model, recipe, shape, batch=batch, device=device, seconds=seconds)
+    steps = shape["train"] // recipe.batch_size * recipe.batch_size
+    hours = recipe.epochs * (steps / trained + shape["test"] / evaluated) / 3600
+    parameters = sum(parameter.numel() for parameter in model.parameters())
+    extrapolated = [f"batches of {recipe.batch_size} from {batch}"] if batch < recipe.batch_size else []
+    return Cost(
+        dataset=work.dataset,
+        architecture=work.architecture,
+        runs=work.runs,
+        epochs=recipe.epochs,
+        parameters=parameters,
+        batch=batch,
+        images_per_second=trained,
+        evaluated_per_second=evaluated,
+        hours_per_run=hours,
+        hours=hours * work.runs,
+        gigabytes=work.runs * (8 * parameters + _HISTORY_BYTES) / 1e9,
+        extrapolated=(*extrapolated, "decoding and augmentation of images"),
+    )
+
+
+def calibrate(
+    model: nn.Module, recipe: Recipe, shape: Mapping[str, int], *, batch: int, device: torch.device, seconds: float
+) -> tuple[float, float]:
+    """Train and evaluate a model for a moment on random images; return images a second of either.
+
+    Parameters
+    ----------
+    model : nn.Module
+    recipe : Recipe
+        Its optimizer, precision and memory format are used.
+    shape : mapping of str to int
+        classes, channels, size.
+    batch : int
+        Images at a time.
+    device : torch.device
+    seconds : float
+        For both together; each does one step to warm up and one that counts, at least.
+    """
+    accelerator = make_accelerator(device, recipe)
+    model.to(accelerator.device, memory_format=torch.channels_last if recipe.channels_last else torch.contiguous_format)
+    optimizer = accelerator.prepare_optimizer(make_optimizer(model, recipe), device_placement=False)
+    trainee = torch.compile(model) if recipe.compile else model
+    images = torch.randn(batch, shape["channels"], shape["size"], shape["size"], device=accelerator.device)
+    labels = torch.randint(shape["classes"], (batch,), device=accelerator.device)
+
+    def train() -> None:
+        model.train()
+        optimizer.zero_grad()
+        with accelerator.autocast():
+            loss = F.cross_entropy(trainee(images), labels)
+        accelerator.backward(loss)
+        optimizer.step()
+
+    @torch.no_grad()
+    def evaluate() -> None:
+        model.eval()
+        with accelerator.autocast():
+            trainee(images)
+
+    return batch / _seconds_per_call(train, 0.8 * seconds), batch / _seconds_per_call(evaluate, 0.2 * seconds)
+
+
+def _seconds_per_call(call: Callable[[], None], seconds: float) -> float:
+    """Median time of a call, of as many as fit into the time, but one at least; the first call is not counted."""
+    times: list[float] = []
+    began = time.perf_counter()
+    while len(times) < 2 or time.perf_counter() - began < seconds:
+        start = time.perf_counter()
+        call()
+        if torch.cuda.is_available():
+            torch.cuda.synchronize()
+        times.append(time.perf_counter() - start)
+    counted = sorted(times[1:])
+    return counted[len(counted) // 2]
+
+
+def summarise(costs: Sequence[Cost], *, devices: int = 1, watts: float | None = None) -> dict[str, Any]:
+    """Add up costs: runs, hours of a device, days on several, disk, and energy where the power is known.
+
+    Parameters
+    ----------
+    costs : sequence of Cost
+    devices : int
+        How many work at the same time, each on runs of its own.
+    watts : float, optional
+        Power of one device at work.
+    """
+    hours = math.fsum(cost.hours for cost in costs)
+    longest = max((cost.hours_per_run for cost in costs), default=0.0)
+    return {
+        "runs": sum(cost.runs for cost in costs),
+        "device_hours": hours,
+        "devices": devices,
+        "days": max(hours / devices, longest) / 24,
+        "gigabytes": math.fsum(cost.gigabytes for cost in costs),
+        "kilowatt_hours": None if watts is None else hours * watts / 1000,
+    }
+
+
+def render_plan(costs: Sequence[Cost], total: Mapping[str, Any], device: str) -> str:
+    """Write the plan as text: a table of costs, the totals, and what is extrapolated."""
+    head = ("data set", "architecture", "runs", "epochs", "images/s", "a run", "all runs", "disk")
+    rows = [
+        (
+            cost.dataset,
+            cost.architecture,
+            f"{cost.runs:,}",
+            f"{cost.epochs:,}",
+            f"{cost.images_per_second:,.0f}" + "*" * (len(cost.extrapolated) > 1),
+            _time(cost.hours_per_run),
+            _time(cost.hours),
+            f"{cost.gigabytes:,.2f} GB",
+        )
+        for cost in costs
+    ]
+    widths = [max(map(len, column)) for column in zip(head, *rows, strict=True)]
+    lines = [
+        "  ".join(
+            f"{cell:<{width}}" if place < 2 else f"{cell:>{width}}"
+            for place, (cell, width) in enumerate(zip(row, widths, strict=True))
+        )
+        for row in (head, *rows)
+    ]
+    energy = total["kilowatt_hours"]
+    told: dict[str, list[str]] = {}
+    for cost in costs:
+        for one in cost.extrapolated[:-1]:
+            told.setdefault(one, []).append(f"{cost.architecture} on {cost.dataset}")
+    starred = "; ".join(f"{one}: {', '.join(names)}" for one, names in told.items())
+    lines += [
+        "",
+        f"{total['runs']:,} runs, {_time(total['device_hours'])} of one device ({device}); {_time(24 * total['days'])} with "
+        f"{total['devices']} of them, each on runs of its own.",
+        f"Disk: {total['gigabytes']:,.2f} GB of weights. "
+        + ("Energy: unknown; give --watts." if energy is None else f"Energy: {energy:,.1f} kWh."),
+        "Measured: forward, backward, optimizer step and evaluation of random images. Not measured: decoding and augmentation of "
+        "images, and what several devices lose to one another.",
+    ]
+    return "\n".join(lines + ([f"* Extrapolated to {starred}."] if told else []))
+
+
+def plan_json(costs: Sequence[Cost], total: Mapping[str, Any], device: str) -> str:
+    """Write the plan as JSON."""
+    return json.dumps({"device": device, "costs": [asdict(cost) for cost in costs], "total": dict(total)}, indent=2)
+
+
+def _time(hours: float) -> str:
+    """Describe a duration by its largest unit."""
+    if hours >= 48:
+        return f"{hours / 24:,.1f} d"
+    return f"{hours:.1f} h" if hours >= 1 else f"{60 * hours:.1f} min" if hours >= 1 / 60 else f"{3600 * hours:.0f} s"

@@ -1,0 +1,101 @@
+"""Plan: what a preset's trainings cost, counted by hand, and calibrated for a moment."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from neural_echos import cli
+from neural_echos.config import check, load_schema, merge, read_yaml
+from neural_echos.errors import EchosError
+from neural_echos.plan import Cost, estimate, list_work, render_plan, summarise
+from neural_echos.training import Recipe
+
+ROOT = Path(__file__).resolve().parents[1]
+SHAPE = {"train": 1000, "test": 100, "classes": 10, "channels": 3, "size": 16}
+CONFIG = {
+    "seeds": [0, 1, 2],
+    "datasets": {"small": {"recipe": "short", "shape": SHAPE}},
+    "recipes": {"short": {"epochs": 3, "batch_size": 64}},
+    "architectures": {
+        "mixer": {"model": "convmixer_small", "kwargs": {"dim": 8, "depth": 1, "kernel_size": 3, "patch_size": 4}},
+        "next": {"model": "convnext_small_images", "recipe": {"epochs": 7}},
+    },
+    "experiments": [
+        {"datasets": ["small"], "architectures": ["mixer"], "initialisations": ["default", "dog"]},
+        {"datasets": ["small"], "architectures": ["mixer", "next"], "initialisations": ["dog", "kaiming"]},
+    ],
+}
+
+
+def test_every_run_is_counted_once() -> None:
+    work = list_work(CONFIG)
+    assert [(one.architecture, one.runs, one.recipe.epochs) for one in work] == [("mixer", 9, 3), ("next", 6, 7)]
+    made = list_work(CONFIG, {"small": SHAPE | {"train": 500}})
+    assert made[0].shape["train"] == 500
+
+
+def test_a_data_set_without_a_shape_is_refused() -> None:
+    config = CONFIG | {"datasets": {"small": {"recipe": "short", "shape": {"train": 1000}}}}
+    with pytest.raises(EchosError, match=r"datasets\.small\.shape: expected train, test, .* found no test, classes"):
+        list_work(config)
+
+
+def test_costs_follow_from_the_speeds_that_were_measured() -> None:
+    cost = next(iter(estimate(list_work(CONFIG)[:1], seconds=0.1, device="cpu", progress=lambda _: None)))
+    images = 1000 // 64 * 64
+    seconds = 3 * (images / cost.images_per_second + 100 / cost.evaluated_per_second)
+    assert cost.hours_per_run == pytest.approx(seconds / 3600)
+    assert cost.hours == pytest.approx(9 * cost.hours_per_run)
+    assert cost.gigabytes == pytest.approx(9 * (8 * cost.parameters + 20_000) / 1e9)
+    assert cost.batch == 64
+    assert cost.extrapolated == ("decoding and augmentation of images",)
+
+
+def test_totals_and_what_is_extrapolated() -> None:
+    given = {"epochs": 3, "parameters": 10, "evaluated_per_second": 1.0, "gigabytes": 1.5}
+    rest = "decoding and augmentation of images"
+    slow = {"batch": 2, "images_per_second": 5.0, "extrapolated": ("batches of 8 from 2", rest)}
+    fast = {"batch": 8, "images_per_second": 9.0, "extrapolated": (rest,)}
+    costs = [
+        Cost("a", "x", 4, hours_per_run=3.0, hours=12.0, **slow, **given),
+        Cost("a", "y", 2, hours_per_run=60.0, hours=120.0, **fast, **given),
+    ]
+    total = summarise(costs, devices=4, watts=500)
+    assert total["runs"] == 6
+    assert total["device_hours"] == 132
+    assert total["days"] == 60 / 24  # no run is shared between devices: the longest decides
+    assert summarise(costs, devices=2)["days"] == 66 / 24
+    assert summarise(costs)["kilowatt_hours"] is None
+    assert total["kilowatt_hours"] == 66
+    text = render_plan(costs, total, "one GPU")
+    assert "* Extrapolated to batches of 8 from 2: x on a." in text
+    assert "5*" in text
+    assert "9*" not in text
+    assert "Energy: 66.0 kWh" in text
+
+
+@pytest.mark.parametrize("preset", sorted(path.stem for path in (ROOT / "config/presets").glob("*.yaml")))
+def test_every_network_of_every_preset_can_be_built(preset: str) -> None:
+    import torch
+
+    from neural_echos import architectures
+
+    below = ["imagenet"] if preset == "imagenet100" else []
+    files = [ROOT / "config/config.yaml", *(ROOT / f"config/presets/{name}.yaml" for name in [*below, preset])]
+    config = check(merge(map(read_yaml, files)), load_schema(ROOT / "workflow/schemas/config.schema.yaml"))
+    for architecture in {name for one in config["experiments"] for name in one["architectures"]}:
+        built = config["architectures"][architecture]
+        with torch.device("meta"):
+            architectures.create(built["model"], num_classes=10, in_chans=3, kwargs=built["kwargs"])
+    for one in config["recipes"].values():
+        Recipe.from_dict(one)
+
+
+def test_the_command_prints_a_plan(capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["plan", "--root", str(ROOT), "--preset", "tiny", "--seconds", "0.1", "--device", "cpu", "--threads", "1"]
+    assert cli.main([*words, "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["total"]["runs"] == sum(cost["runs"] for cost in found["costs"]) > 0
+    assert cli.main(words) == 0
+    assert "Energy: unknown; give --watts." in capsys.readouterr().out
