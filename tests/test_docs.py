@@ -115,3 +115,16 @@ def test_examples_run_and_print_what_the_page_says(page, tmp_path):
     done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
     assert done.stdout == "".join(body for language, body in blocks if language == "text")
+
+
+def test_the_training_page_shows_code_that_runs(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    page = (ROOT / "docs" / "training.md").read_text(encoding="utf-8")
+    [code] = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    exec(compile(code, "docs/training.md", "exec"), {})
+    printed = capsys.readouterr().out.splitlines()
+    assert [line[:9] for line in printed[:2]] == ["epoch 1/2", "epoch 2/2"]
+    assert float(printed[2]) > 0.2
+    assert {path.name for path in (tmp_path / "runs" / "dog").iterdir()} == {
+        *("history.parquet", "metrics.json", "run.json", "weights.safetensors")
+    }

@@ -427,7 +427,7 @@ def test_a_checkpoint_of_the_same_key_resumes(tmp_path: Path, caplog: pytest.Log
     assert not (tmp_path / "parts" / CHECKPOINT).exists()
 
 
-@pytest.mark.parametrize("damage", ["other key", "truncated", "text", "no header", "other shape"])
+@pytest.mark.parametrize("damage", ["other key", "truncated", "text", "no header", "other shape", "other version"])
 def test_any_other_checkpoint_is_discarded(tmp_path: Path, damage: str, caplog: pytest.LogCaptureFixture) -> None:
     recipe = Recipe(epochs=2, batch_size=32)
     run(tmp_path / "whole", recipe)
@@ -439,6 +439,9 @@ def test_any_other_checkpoint_is_discarded(tmp_path: Path, damage: str, caplog: 
     content = path.read_bytes()
     if damage == "truncated":
         path.write_bytes(content[: len(content) // 2])
+    elif damage == "other version":
+        assert content.count(b'\\"version\\": 2') == 1
+        path.write_bytes(content.replace(b'\\"version\\": 2', b'\\"version\\": 1'))
     elif damage == "text":
         path.write_text("not a checkpoint")
     elif damage == "no header":
@@ -448,6 +451,12 @@ def test_any_other_checkpoint_is_discarded(tmp_path: Path, damage: str, caplog: 
         run(folder, recipe)
     assert [record.levelname for record in caplog.records].count("WARNING") == 1
     assert "discarded, training starts anew" in caplog.text
+    found = {
+        "other version": "one of version 1, not 2",
+        "other shape": "another architecture (no ",
+        "other key": "another run",
+    }
+    assert found.get(damage, "") in caplog.text
     assert digests(tmp_path / "whole") == digests(folder)
     assert sorted(file.name for file in folder.iterdir()) == sorted([*OUTPUTS, "run.json"])
 

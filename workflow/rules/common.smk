@@ -86,7 +86,17 @@ INITIALISATIONS = [
 ]
 TRAINING = [
     f"training/{module}"
-    for module in ("__init__", "augmentation", "batches", "checkpoints", "engine", "recipe", "runs", "streaming", "watchers")
+    for module in (
+        "__init__",
+        "augmentation",
+        "batches",
+        "checkpoints",
+        "engine",
+        "recipe",
+        "runs",
+        "streaming",
+        "watchers",
+    )
 ]
 ARCHITECTURES = ["architectures/__init__", "architectures/hornet", "architectures/small"]
 
