@@ -27,6 +27,7 @@ COMMANDS = (
         "initialise",
         "signals",
         "train",
+        "zero",
         "plan",
         "evaluate",
         "verdicts",

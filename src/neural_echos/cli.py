@@ -294,10 +294,7 @@ def signals(options: argparse.Namespace) -> None:
 
 def train(options: argparse.Namespace) -> None:
     """Train one or several runs from initial weights; one that was killed, or stopped by SIGTERM or SIGUSR1, goes on from there."""
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
-    from neural_echos import architectures, datasets, training
+    from neural_echos import datasets, training
 
     if len(options.initial) != len(options.run):
         raise EchosError(
@@ -307,17 +304,7 @@ def train(options: argparse.Namespace) -> None:
     recipe = training.Recipe.from_dict(options.recipe)
     for initial, folder in zip(options.initial, options.run, strict=True):
         made = _made(initial)
-        kwargs = made["kwargs"] | ({"drop_path_rate": recipe.drop_path} if recipe.drop_path else {})
-        model = architectures.create(
-            made["model"], num_classes=len(data.classes), in_chans=data.channels, kwargs=kwargs
-        )
-        try:
-            model.load_state_dict(load_file(initial))
-        except (SafetensorError, OSError, RuntimeError) as error:
-            found = " ".join(str(error).split())[:200]
-            raise EchosError(
-                f"{initial}: expected initial weights of {made['model']}, found {found}; make them again with echos initialise"
-            ) from None
+        model = _network(made, initial, data, recipe, "initial weights", "make them again with echos initialise")
         frozen = [entry["layer"] for entry in made["did"] if entry["frozen"]]
         for layer in frozen:
             model.get_submodule(layer).weight.requires_grad_(False)
@@ -370,6 +357,36 @@ def train(options: argparse.Namespace) -> None:
             inputs=inputs,
             **labels,
         )
+
+
+def zero(options: argparse.Namespace) -> None:
+    """Evaluate finished runs with the kernels of each depthwise layer set to 0 in turn."""
+    import pyarrow as pa
+
+    from neural_echos import datasets, training
+    from neural_echos.tables import SCHEMAS, read_table, write_table
+    from neural_echos.zeroing import zero_layers
+
+    if len(options.initial) != len(options.run):
+        raise EchosError(
+            f"zero: expected the initial weights of each of {len(options.run)} runs, found {len(options.initial)}; name one "
+            "for each"
+        )
+    data = datasets.load_dataset(options.data)
+    parts = [SCHEMAS["ablated"].empty_table()]
+    for initial, folder in zip(options.initial, options.run, strict=True):
+        if read_json(folder / "metrics.json").get("diverged"):
+            _LOG.warning("%s: expected a finished run, found one that diverged; left out", folder)
+            continue
+        recipe = training.Recipe.from_dict(read_json(folder / "run.json")["recipe"])
+        weights = folder / "weights.safetensors"
+        model = _network(_made(initial), weights, data, recipe, "trained weights", "train that run again")
+        keys = ["dataset", "architecture", "initialisation", "seed"]
+        run = read_table(folder / "history.parquet", "history", keys).slice(0, 1).to_pylist()[0]
+        parts.append(zero_layers(model, data, recipe, run, device=options.device, threads=options.threads))
+    table = pa.concat_tables(parts)
+    write_table(options.output, table, "ablated")
+    _LOG.info("%s: %d layers of %d runs", options.output, table.num_rows, len(options.run))
 
 
 def plan(options: argparse.Namespace) -> None:
@@ -456,8 +473,12 @@ def _initialised(options: argparse.Namespace, data: Any) -> Iterator[tuple[str, 
             )
             settings = {key: value for key, value in declared.items() if key != "scheme"}
             # The default needs no depthwise layers: a regular network has it too.
-            keeps = declared["scheme"] == "default" and not settings.get("frozen")
-            report = [] if keeps else initialisations.init_depthwise_(model, declared["scheme"], seed=seed, **settings)
+            if declared["scheme"] == "pointwise":
+                report = initialisations.init_pointwise_(model, seed=seed, **settings)
+            elif declared["scheme"] == "default" and not settings.get("frozen"):
+                report = []
+            else:
+                report = initialisations.init_depthwise_(model, declared["scheme"], seed=seed, **settings)
             yield name, seed, model, report
 
 
@@ -469,7 +490,8 @@ def _check_schemes(declared: dict[str, Any]) -> None:
 
 def _lent(declared: dict[str, Any]) -> dict[str, str]:
     """The files that an initialisation is drawn from, by option."""
-    return {option: declared[option] for option in ("bank", "fits", "centroids", "filters") if option in declared}
+    lenders = ("bank", "fits", "centroids", "weights", "filters")
+    return {option: declared[option] for option in lenders if option in declared}
 
 
 def _initial_outputs(options: argparse.Namespace) -> dict[tuple[str, int], Path]:
@@ -497,6 +519,23 @@ def _made(initial: Path) -> dict[str, Any]:
             f"{path}: expected what echos initialise wrote, found nothing about {', '.join(sorted(missing))}; make it again"
         )
     return made
+
+
+def _network(made: dict[str, Any], weights: Path, data: Any, recipe: Any, what: str, remedy: str) -> Any:
+    """Build the network that `made`, the JSON beside initial weights, tells of, and load weights into it."""
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    from neural_echos import architectures
+
+    kwargs = made["kwargs"] | ({"drop_path_rate": recipe.drop_path} if recipe.drop_path else {})
+    model = architectures.create(made["model"], num_classes=len(data.classes), in_chans=data.channels, kwargs=kwargs)
+    try:
+        model.load_state_dict(load_file(weights))
+    except (SafetensorError, OSError, RuntimeError) as error:
+        found = " ".join(str(error).split())[:200]
+        raise EchosError(f"{weights}: expected {what} of {made['model']}, found {found}; {remedy}") from None
+    return model
 
 
 def _kernel_size(layers: list[dict[str, Any]]) -> int:
@@ -755,6 +794,14 @@ def _parser() -> argparse.ArgumentParser:
     one.add_argument("--device", default="auto", help="auto, cpu or cuda")
     one.add_argument("--threads", type=int, default=1)
     one.add_argument("--tensorboard", type=Path, help="also write TensorBoard events into this folder")
+
+    one = command(zero)
+    one.add_argument("--data", type=Path, required=True, help="data set file: its test images are evaluated")
+    one.add_argument("--initial", type=Path, nargs="+", required=True, help="initial weights that each run began with")
+    one.add_argument("--run", type=Path, nargs="+", required=True, help="folders of finished runs, in the same order")
+    one.add_argument("--device", default="auto", help="auto, cpu or cuda")
+    one.add_argument("--threads", type=int, default=1)
+    one.add_argument("--output", type=Path, required=True)
 
     one = command(plan)
     one.add_argument(

@@ -15,7 +15,7 @@ def cell_initialisations(dataset, architecture, lenders=None):
 def lenders_of(initialisation):
     """Ids of the models that an initialisation is drawn from, with the option that names each."""
     declared = config["initialisations"][initialisation]
-    return tuple((option, declared[option]) for option in ("bank", "fits", "centroids") if option in declared)
+    return tuple((option, declared[option]) for option in LENT if option != "filters" and option in declared)
 
 
 def initialise_jobs():
@@ -32,11 +32,18 @@ def initialise_jobs():
     ]
 
 
-LENT = {"bank": "banks/{}", "fits": "fits/{}", "centroids": "clusters/{}.centroids", "filters": None}
+# What an initialisation can be drawn from: a model's table, its weights, or a declared input.
+LENT = {
+    "bank": "<results>/banks/{}.parquet".format,
+    "fits": "<results>/fits/{}.parquet".format,
+    "centroids": "<results>/clusters/{}.centroids.parquet".format,
+    "weights": lambda model: weights_of(MODELS[model]),
+    "filters": input_file,
+}
 
 
 def lent_options(initialisation):
-    """Options that name what an initialisation is drawn from: a model's table, or a declared input."""
+    """Options that name what an initialisation is drawn from."""
     return [option for option in LENT if option in config["initialisations"][initialisation]]
 
 
@@ -45,10 +52,7 @@ def borrowed_files(initialisations):
     named = [
         (option, config["initialisations"][name][option]) for name in initialisations for option in lent_options(name)
     ]
-    return [
-        f"<results>/{LENT[option].format(lender)}.parquet" if LENT[option] else input_file(lender)
-        for option, lender in named
-    ]
+    return [LENT[option](lender) for option, lender in named]
 
 
 def initialisation_options(initialisations, files):
@@ -80,9 +84,8 @@ def launcher():
     return f"torchrun --standalone --nproc-per-node {config['gpu']} -m --" if config["gpu"] > 1 else "python -m"
 
 
-def model_weights(wildcards):
-    """The weights that a bank is extracted from."""
-    entry = MODELS[wildcards.model]
+def weights_of(entry):
+    """The weights that a model's bank is extracted from."""
     if "input" in entry:
         return input_file(entry["input"])
     run = entry["run"]
@@ -92,6 +95,10 @@ def model_weights(wildcards):
         if run["weights"] == "initial"
         else f"<results>/runs/{stem}/weights.safetensors"
     )
+
+
+def model_weights(wildcards):
+    return weights_of(MODELS[wildcards.model])
 
 
 def model_layers(wildcards):

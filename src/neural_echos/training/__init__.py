@@ -2,7 +2,7 @@
 
 from neural_echos.training.batches import Batches, MemoryBatches
 from neural_echos.training.checkpoints import CHECKPOINT
-from neural_echos.training.engine import RunResult, evaluate, pick_device, train
+from neural_echos.training.engine import RunResult, evaluate, pick_device, score_run, train
 from neural_echos.training.recipe import SCHEDULES, Recipe, learning_rate
 from neural_echos.training.runs import write_run
 from neural_echos.training.watchers import Events, Lines, LiveBar, Watcher
@@ -21,6 +21,7 @@ __all__ = [
     "evaluate",
     "learning_rate",
     "pick_device",
+    "score_run",
     "train",
     "write_run",
 ]

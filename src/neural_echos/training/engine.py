@@ -94,6 +94,24 @@ def evaluate(
     return loss, top1, top5
 
 
+def score_run(
+    model: nn.Module, data: Dataset | StreamedDataset, recipe: Recipe, *, device: str = "auto", threads: int = 1
+) -> tuple[float, float, float]:
+    """Evaluate a model on the test images of a data set, in memory or on disk, as `train` does after each epoch.
+
+    Returns
+    -------
+    loss, top1, top5 : float
+        See `evaluate`.
+    """
+    place = pick_device(device)
+    with _settings(threads, place), _memory_sentence(recipe), make_accelerator(place, recipe).autocast():
+        model.to(place, memory_format=torch.channels_last if recipe.channels_last else torch.contiguous_format)
+        batches = _batches(data, recipe, seed=0, device=place, workers=threads - 1, rank=0, world=1)
+        loss, top1, top5 = (_sums(model, batches.test(), place) / len(data.test_labels)).tolist()
+    return loss, top1, top5
+
+
 @torch.no_grad()
 def _sums(model: nn.Module, batches: Iterable[tuple[torch.Tensor, torch.Tensor]], device: torch.device) -> torch.Tensor:
     """Sum of losses, of hits, and of hits among the best five; float64, shape (3,)."""
