@@ -82,7 +82,8 @@ MATCHES = [
 PATTERNS = ["clusters", *DOG, "receptive_fields/gaussians", "receptive_fields/templates"]
 SCALE_SPACE = [f"receptive_fields/{module}" for module in ("__init__", "master_key", "scale_space")]
 INITIALISATIONS = [
-    f"initialisations/{module}" for module in ("__init__", "apply", "borrowed", "noise", "pointwise", "receptive", "registry")
+    f"initialisations/{module}"
+    for module in ("__init__", "apply", "borrowed", "noise", "pointwise", "receptive", "registry")
 ]
 TRAINING = [
     f"training/{module}"
