@@ -145,7 +145,7 @@ rule verdicts:
     """Decide every claim by the rule that the config declares for it."""
     input:
         runs="<results>/evaluation/runs.parquet" if CELLS else [],
-        structure="<results>/evaluation/structure.parquet" if MODELS else [],
+        structure="<results>/evaluation/structure.parquet" if MODELS and asks_for_structure() else [],
         shares="<results>/evaluation/pattern_shares.parquet" if MODELS and asks_for_patterns() else [],
         code=library("verdicts", "evaluation", "shares"),
     output:

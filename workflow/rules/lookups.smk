@@ -134,6 +134,11 @@ def asks_for_patterns():
     return any(claim["rule"].startswith("patterns_") for claim in config["claims"])
 
 
+def asks_for_structure():
+    """Whether a claim of the preset is about the structure of banks: it takes their fits and clusters."""
+    return any(claim["rule"] in ("structure_beats_controls", "centres_dominate") for claim in config["claims"])
+
+
 def filters_file(wildcards):
     """The eight master key filters that this preset declares."""
     if config["filters"] is None:
@@ -177,6 +182,13 @@ def artifact_inputs(wildcards):
     files = {name: [f"<results>/{path}.parquet"] for name, path in single.items()} | {
         name: expand(f"<results>/{path}.parquet", model=artifact_models(entry)) for name, path in folders.items()
     }
+    files["ablated"] = [
+        f"<results>/ablated/{dataset}/{architecture}/{initialisation}.parquet"
+        for entry in config["zeroed"]
+        for dataset in entry["datasets"]
+        for architecture in entry["architectures"]
+        for initialisation in entry["initialisations"]
+    ]
     files["signals"] = expand(
         "<results>/signals/{architecture}.parquet", architecture=config["signals"]["architectures"]
     )
@@ -190,13 +202,22 @@ def artifact_code(wildcards):
     return library("artifacts/base", f"artifacts/{made_by}", "evaluation", *MATCHES)
 
 
+def variant(initialisation):
+    """What the config declares of an initialisation, and of the model that lends its kernels or weights."""
+    declared = config["initialisations"][initialisation]
+    for _, model in lenders_of(initialisation):
+        run = MODELS[model].get("run", {})
+        declared = declared | {"trained_on": MODELS[model]["trained_on"], "of": run.get("architecture", model)}
+    return declared
+
+
 def artifact_options(wildcards):
     """An artifact's options as JSON; what the config already says elsewhere is looked up there."""
     options = dict(ARTIFACTS[wildcards.artifact]["options"])
     if "models" in options:
         options["models"] = artifact_models(ARTIFACTS[wildcards.artifact])
     if "variants" in options:
-        options["variants"] = {name: config["initialisations"][name] for name in options["variants"]}
+        options["variants"] = {name: variant(name) for name in options["variants"]}
     if "scale" in ARTIFACTS[wildcards.artifact]["asks"]:
         options["scale"] = config["scale"]
     return json.dumps(options)
