@@ -188,7 +188,9 @@ def match(options: argparse.Namespace) -> None:
     from neural_echos.tables import read_batches, write_batches
 
     report: dict[str, dict[str, int]] = {}
-    matches = receptive_fields.match_batches(read_batches(options.bank, "bank"), report, seed=options.seed)
+    matches = receptive_fields.match_batches(
+        read_batches(options.bank, "bank"), report, seed=options.seed, threads=options.threads
+    )
     write_batches(options.output, matches, "matches")
     _LOG.info("%s: %s", options.output, report)
 
@@ -640,6 +642,7 @@ def _parser() -> argparse.ArgumentParser:
     one = command(match)
     one.add_argument("bank", type=Path)
     one.add_argument("--seed", type=int, default=0, help="of the shuffled taps")
+    one.add_argument("--threads", type=int, default=1, help="the result does not depend on them")
     one.add_argument("--output", type=Path, required=True)
 
     one = command(explained)

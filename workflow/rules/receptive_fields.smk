@@ -42,13 +42,15 @@ rule match:
         "<benchmarks>/match/{model}.tsv"
     conda:
         CONDA
+    threads: 2
     resources:
         mem_mb=4000,
         runtime=120,
     params:
         seed=config["seed"],
     shell:
-        "python -m neural_echos --log {log:q} match {input.bank:q} --seed {params.seed} --output {output:q}"
+        "python -m neural_echos --log {log:q} match {input.bank:q} --seed {params.seed} --threads {threads}"
+        " --output {output:q}"
 
 
 rule scales:
