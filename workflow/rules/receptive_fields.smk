@@ -19,7 +19,7 @@ rule fit:
     conda:
         CONDA
     resources:
-        mem_mb=2000,
+        mem_mb=memory(4000),
         runtime=30,
     params:
         threshold=config["fits"]["threshold"],
@@ -44,7 +44,7 @@ rule match:
         CONDA
     threads: 2
     resources:
-        mem_mb=4000,
+        mem_mb=memory(4000),
         runtime=120,
     params:
         seed=config["seed"],
