@@ -112,7 +112,9 @@ def fit_distributions_by_family(
         axis.set(ylabel=label)
     axes[1, 0].axhline(0.5, color="#bbbbbb", linewidth=0.8, zorder=0)
     axes[1, 0].set_ylim(0, 1)
-    axes[2, 0].set_xticks(range(len(columns)), [f"{family}\n{size}×{size}".replace(" ", "\n") for _, family, size in columns])
+    axes[2, 0].set_xticks(
+        range(len(columns)), [f"{family}\n{size}×{size}".replace(" ", "\n") for _, family, size in columns]
+    )
     axes[2, 0].tick_params("x", labelsize=6.5)
     axes[2, 0].set_xlim(-0.6, len(columns) - 0.4)
     figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside upper center", ncols=3, frameon=False)
@@ -142,7 +144,8 @@ def _by_third(axis: Axes, kernels: pd.DataFrame, values: pd.Series, columns: pd.
     share = values.isin([0.0, 1.0]).all()
     for third, (name, colour) in enumerate(_THIRDS.items()):
         grouped = values[kernels.third == third].groupby([kernels.place, kernels.family, kernels.kernel_height])
-        found = grouped.agg(["size", "mean"]).join(grouped.quantile(np.array([0.1, 0.25, 0.5, 0.75, 0.9])).unstack())
+        quantiles = {level: grouped.quantile(level) for level in (0.1, 0.25, 0.5, 0.75, 0.9)}
+        found = pd.DataFrame({"size": grouped.size(), "mean": grouped.mean()} | quantiles)
         found = found.reindex(columns)
         at = np.arange(len(columns)) + (third - 1) * 0.22
         seen = (found["size"] >= least).to_numpy()
