@@ -189,7 +189,9 @@ def match(options: argparse.Namespace) -> None:
     from neural_echos.tables import read_batches, write_batches
 
     report: dict[str, dict[str, int]] = {}
-    matches = receptive_fields.match_batches(read_batches(options.bank, "bank"), report, seed=options.seed)
+    matches = receptive_fields.match_batches(
+        read_batches(options.bank, "bank"), report, seed=options.seed, threads=options.threads
+    )
     write_batches(options.output, matches, "matches")
     _LOG.info("%s: %s", options.output, report)
 
@@ -207,15 +209,20 @@ def patterns(options: argparse.Namespace) -> None:
     import pyarrow as pa
     import torch
 
-    from neural_echos.patterns import Settings, find_patterns
-    from neural_echos.tables import read_table, write_table
+    from neural_echos.patterns import Settings, pattern_batches
+    from neural_echos.tables import SCHEMAS, read_batches, write_batches, write_table
 
     torch.set_num_threads(options.threads)
-    found, centroids, report = find_patterns(
-        pa.concat_tables([read_table(path, "bank") for path in options.bank]),
+    centroids = [SCHEMAS["pattern_centroids"].empty_table()]
+    report: dict[str, dict[str, Any]] = {}
+    found = pattern_batches(
+        lambda: (batch for path in options.bank for batch in read_batches(path, "bank")),
+        centroids,
+        report,
         clusters=options.clusters,
         threshold=options.threshold,
         seed=options.seed,
+        trainings=options.trainings,
         settings=Settings(
             hidden=tuple(options.hidden),
             squash=options.squash,
@@ -224,8 +231,8 @@ def patterns(options: argparse.Namespace) -> None:
             learning_rate=options.learning_rate,
         ),
     )
-    write_table(options.centroids, centroids, "pattern_centroids")
-    write_table(options.output, found, "patterns")
+    write_batches(options.output, found, "patterns")
+    write_table(options.centroids, pa.concat_tables(centroids).combine_chunks(), "pattern_centroids")
     _LOG.info("%s: %s", options.output, report)
 
 
@@ -683,6 +690,7 @@ def _parser() -> argparse.ArgumentParser:
     one = command(match)
     one.add_argument("bank", type=Path)
     one.add_argument("--seed", type=int, default=0, help="of the shuffled taps")
+    one.add_argument("--threads", type=int, default=1, help="the result does not depend on them")
     one.add_argument("--output", type=Path, required=True)
 
     one = command(explained)
@@ -700,6 +708,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     one.add_argument("--threshold", type=float, default=0.8, help="least cosine with the template that gives the name")
     one.add_argument("--seed", type=int, default=0)
+    one.add_argument("--trainings", type=int, default=5, help="trainings, each with a seed of its own")
     one.add_argument("--hidden", type=int, nargs="*", default=[64, 32], help="widths between kernel and code")
     one.add_argument(
         "--squash",
