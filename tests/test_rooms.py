@@ -26,6 +26,7 @@ ROOMS = (
     ("evaluation", "shares", "verdicts"),
     ("artifacts",),
     ("rendering",),
+    ("doctor",),
     ("cli",),
     ("__main__",),
 )

@@ -405,6 +405,30 @@ def plan(options: argparse.Namespace) -> None:
     print((planning.plan_json if options.json else planning.render_plan)(costs, total, name))
 
 
+def doctor(options: argparse.Namespace) -> None:
+    """Say what this machine has, what will not work on it, and which presets can run here; nothing is changed."""
+    from neural_echos.doctor import PROBLEM, examine
+
+    findings = examine(options.root)
+    if options.json:
+        print(json.dumps([vars(one) for one in findings], indent=2))
+    else:
+        from rich.console import Console
+        from rich.table import Table
+
+        table = Table(box=None, pad_edge=False)
+        for head in ("what", "state", "found", "what to do"):
+            table.add_column(head, overflow="fold", no_wrap=head in ("what", "state"))
+        for one in findings:
+            table.add_row(one.what, one.state, one.found, one.advice)
+        Console().print(table)
+    problems = [one.what for one in findings if one.state == PROBLEM]
+    if problems:
+        raise EchosError(
+            f"doctor: expected a machine that can run the demo, found problems with {', '.join(problems)}; see above"
+        )
+
+
 def evaluate(options: argparse.Namespace) -> None:
     """Gather finished runs and compare initialisations, paired by seed."""
     from neural_echos import evaluation
@@ -775,6 +799,10 @@ def _parser() -> argparse.ArgumentParser:
     one.add_argument("--watts", type=float, help="power of one device at work, for the energy")
     one.add_argument("--device", default="auto", help="auto, cpu or cuda")
     one.add_argument("--threads", type=int, default=os.cpu_count() or 1)
+    one.add_argument("--json", action="store_true", help="print JSON")
+
+    one = command(doctor)
+    one.add_argument("--root", type=Path, default=Path(), help="folder of the workflow")
     one.add_argument("--json", action="store_true", help="print JSON")
 
     one = command(evaluate)
