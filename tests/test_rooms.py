@@ -26,7 +26,7 @@ ROOMS = (
     ("evaluation", "shares", "verdicts"),
     ("artifacts",),
     ("rendering",),
-    ("doctor",),
+    ("doctor", "explain"),
     ("cli",),
     ("__main__",),
 )

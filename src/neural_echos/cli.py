@@ -405,6 +405,14 @@ def plan(options: argparse.Namespace) -> None:
     print((planning.plan_json if options.json else planning.render_plan)(costs, total, name))
 
 
+def explain(options: argparse.Namespace) -> None:
+    """Say what made a result: its steps, sources, commit and machine, and the command that makes it again."""
+    from neural_echos import explain as explaining
+
+    found = explaining.explain(options.path, options.root)
+    print((explaining.explanation_json if options.json else explaining.render_explanation)(found))
+
+
 def doctor(options: argparse.Namespace) -> None:
     """Say what this machine has, what will not work on it, and which presets can run here; nothing is changed."""
     from neural_echos.doctor import PROBLEM, examine
@@ -800,6 +808,11 @@ def _parser() -> argparse.ArgumentParser:
     one.add_argument("--device", default="auto", help="auto, cpu or cuda")
     one.add_argument("--threads", type=int, default=os.cpu_count() or 1)
     one.add_argument("--json", action="store_true", help="print JSON")
+
+    one = command(explain)
+    one.add_argument("path", type=Path, help="a result, such as results/figures/figure_05_clusters.pdf")
+    one.add_argument("--root", type=Path, default=Path(), help="folder in which snakemake ran")
+    one.add_argument("--json", action="store_true", help="print JSON, with every command")
 
     one = command(doctor)
     one.add_argument("--root", type=Path, default=Path(), help="folder of the workflow")
