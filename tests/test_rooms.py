@@ -26,6 +26,7 @@ ROOMS = (
     ("evaluation", "shares", "verdicts"),
     ("artifacts",),
     ("rendering",),
+    ("doctor", "explain"),
     ("cli",),
     ("__main__",),
 )

@@ -48,7 +48,6 @@ for number, seeds in enumerate(SEED_GROUPS):
             f"<logs>/train/{{dataset}}/{{architecture}}/{{initialisation}}/{number}.log",
         benchmark:
             f"<benchmarks>/train/{{dataset}}/{{architecture}}/{{initialisation}}/{number}.tsv"
-        retries: config["retries"]
         conda:
             CONDA
         threads: config["threads"]

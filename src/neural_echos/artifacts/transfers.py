@@ -121,10 +121,10 @@ def frozen_by_depth(
     axis = figure.axes[1]
     axis.set_xticks(depths, [f"{depth:.2g}" for depth in depths])
     axis.set_xlabel("frozen up to relative depth")
-    figure.axes[0].set_title(f"{architecture} on {dataset}, {runs.seed.nunique()} seeds")
-    return finished(
-        figure, f"{architecture} on {dataset}, all layers frozen − {baseline}, points: {'; '.join(told)}.", note
-    )
+    sources = ", ".join(dict.fromkeys(str(d["trained_on"]) for d in variants.values() if "trained_on" in d))
+    figure.axes[0].set_title(f"{architecture}, {sources} → {dataset}, {runs.seed.nunique()} seeds")
+    says = f"{architecture}, {sources} → {dataset}, all layers frozen − {baseline}, points: {'; '.join(told)}."
+    return finished(figure, says, note)
 
 
 def source_size(
@@ -195,7 +195,7 @@ def zeroed_layers(
     figure, axes = canvas(1, 1, (4.6, 2.8))
     axis = axes[0, 0]
     styles, told = looks(list(initialisations)), []
-    gap = 0.5 / max(table.layer.nunique(), 1) / max(len(initialisations), 1)
+    gap = 0.3 / max(table.layer.nunique(), 1) / max(len(initialisations), 1)
     for place, name in enumerate(initialisations):
         mine = table[table.initialisation == name]
         lost = mine.assign(difference=mine.intact_top1 - mine.top1)

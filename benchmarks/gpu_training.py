@@ -1,0 +1,168 @@
+"""Training on a GPU: our loop against a plain one, with and without compiling; a published run; small runs side by side.
+
+Run from the checkout on a machine with a GPU: `PYTHONPATH=src python benchmarks/gpu_training.py [--shards DIR]`. The
+networks, recipes and batch sizes are those of the preset cifar10; the images are CIFAR-10's. The plain loop is what a training
+script does that keeps its images on the GPU and does nothing else: gather, normalise, forward, backward, step, in the same
+precision. Rounds of the contestants alternate. Utilisation is what `torch.cuda.utilization` reads every tenth of a second, where
+it can be read.
+"""
+
+import argparse
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from statistics import mean, median
+
+import torch
+import torch.nn.functional as F
+
+from neural_echos.architectures import create
+from neural_echos.config import merge, read_yaml
+from neural_echos.datasets import Dataset, make_dataset
+from neural_echos.training import Recipe, train
+from neural_echos.training.engine import make_optimizer
+
+ROOT = Path(__file__).resolve().parents[1]
+FAMILIES = ("convmixer", "convnext", "hornet", "mobilenetv2")
+
+
+def _declared(name: str) -> tuple[str, dict[str, object], Recipe]:
+    config = merge(read_yaml(path) for path in (ROOT / "config/config.yaml", ROOT / "config/presets/cifar10.yaml"))
+    built = config["architectures"][name]
+    return built["model"], built["kwargs"], Recipe.from_dict(config["recipes"]["cifar10"] | built.get("recipe", {}))
+
+
+def _network(name: str) -> torch.nn.Module:
+    model, kwargs, recipe = _declared(name)
+    torch.manual_seed(0)
+    extra = {"drop_path_rate": recipe.drop_path} if recipe.drop_path else {}
+    return create(model, num_classes=10, in_chans=3, kwargs={**kwargs, **extra})
+
+
+def ours(name: str, data: Dataset, epochs: int, *, compiled: bool) -> float:
+    """Images a second of our loop, over whole epochs."""
+    recipe = _declared(name)[2]
+    recipe = replace(recipe, epochs=epochs, compile=compiled, warmup_epochs=min(recipe.warmup_epochs, epochs / 2))
+    with tempfile.TemporaryDirectory() as folder:
+        done = train(
+            _network(name), data, recipe, seed=0, folder=Path(folder), key="", device="cuda", progress=lambda _: None
+        )
+    return done.images_per_second
+
+
+def plain(name: str, data: Dataset, epochs: int, *, compiled: bool) -> float:
+    """Images a second of a loop that does nothing but train."""
+    recipe = _declared(name)[2]
+    model = _network(name).to("cuda", memory_format=torch.channels_last)
+    trainee = torch.compile(model) if compiled else model
+    optimizer = make_optimizer(model, recipe)
+    images, labels = torch.tensor(data.train_images, device="cuda"), torch.tensor(data.train_labels, device="cuda")
+    pixels = torch.tensor([data.mean, data.std], device="cuda", dtype=torch.float32)[..., None, None] * 255
+    began, steps = 0.0, len(labels) // recipe.batch_size * epochs
+    for step in range(-3, steps):  # three to warm up
+        if step == 0:
+            torch.cuda.synchronize()
+            began = time.perf_counter()
+        rows = torch.randint(len(labels), (recipe.batch_size,), device="cuda")
+        with torch.autocast("cuda", torch.bfloat16):
+            loss = F.cross_entropy(trainee((images[rows] - pixels[0]) / pixels[1]), labels[rows])
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    torch.cuda.synchronize()
+    return steps * recipe.batch_size / (time.perf_counter() - began)
+
+
+@contextmanager
+def _utilisation() -> Iterator[list[float]]:
+    """Collect the GPU's utilisation, percent, for the time of the block; an empty list where it cannot be read."""
+    read: list[float] = []
+    over = threading.Event()
+
+    def watch() -> None:
+        try:
+            while not over.wait(0.1):
+                read.append(torch.cuda.utilization())
+        except (ModuleNotFoundError, RuntimeError):
+            read.clear()
+
+    thread = threading.Thread(target=watch)
+    thread.start()
+    try:
+        yield read
+    finally:
+        over.set()
+        thread.join()
+
+
+def compare(data: Dataset, epochs: int, rounds: int) -> None:
+    """Print images a second of each family: ours and plain, as they are and compiled."""
+    contestants: dict[str, tuple[Callable[..., float], bool]] = {
+        "ours": (ours, False),
+        "plain": (plain, False),
+        "ours, compiled": (ours, True),
+        "plain, compiled": (plain, True),
+    }
+    for name in FAMILIES:
+        speeds: dict[str, list[float]] = {one: [] for one in contestants}
+        with _utilisation() as read:
+            for _ in range(rounds):
+                for one, (loop, compiled) in contestants.items():
+                    speeds[one].append(loop(name, data, epochs, compiled=compiled))
+        told = ", ".join(f"{one} {max(found):,.0f}" for one, found in speeds.items())
+        ratio = median(a / b for a, b in zip(speeds["ours"], speeds["plain"], strict=True))
+        used = f"{mean(read):.0f} %" if read else "not readable"
+        print(f"{name}: images/s {told}; ours against plain {ratio:.2f}; utilisation {used}", flush=True)
+
+
+def side_by_side(shards: Path, epochs: int, processes: int) -> None:
+    """Print the wall time of several small runs that share the GPU, and of the same one after another."""
+    command = [sys.executable, __file__, "--shards", str(shards), "--only", str(epochs)]
+    began = time.perf_counter()
+    for _ in range(processes):
+        subprocess.run(command, check=True, capture_output=True)
+    alone = time.perf_counter() - began
+    began = time.perf_counter()
+    for process in [subprocess.Popen(command, stdout=subprocess.DEVNULL) for _ in range(processes)]:
+        process.wait()
+    packed = time.perf_counter() - began
+    print(f"{processes} runs of {epochs} epochs: {alone:.1f} s one after another, {packed:.1f} s at once")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument(
+        "--shards", type=Path, default=ROOT / "../shared/data/cifar10", help="folder of CIFAR-10's shards"
+    )
+    parser.add_argument("--epochs", type=int, default=2, help="of each contestant")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--processes", type=int, default=4, help="small runs that share the GPU")
+    parser.add_argument("--only", type=int, help="one small run of so many epochs, and nothing else")
+    arguments = parser.parse_args()
+    if not torch.cuda.is_available():
+        sys.exit("gpu_training: expected a GPU, found none; run it on a machine that has one")
+    files = {split: sorted(map(str, arguments.shards.glob(f"{split}*.parquet"))) for split in ("train", "test")}
+    data, _ = make_dataset("parquet", {"name": "cifar10"}, 0, files)
+    if arguments.only:
+        print(ours("convmixer", data, arguments.only, compiled=False))
+        return
+    print(torch.cuda.get_device_name())
+    compare(data, arguments.epochs, arguments.rounds)
+    recipe = _declared("convmixer")[2]
+    with tempfile.TemporaryDirectory() as folder:
+        done = train(
+            _network("convmixer"), data, recipe, seed=0, folder=Path(folder), key="", device="cuda", progress=print
+        )
+    top1 = 100 * done.metrics["top1"]
+    print(f"ConvMixer-256/8 k5, {recipe.epochs} epochs: {done.seconds:.1f} s, top-1 {top1:.2f} % (published 92.60 %)")
+    side_by_side(arguments.shards, 3, arguments.processes)
+
+
+if __name__ == "__main__":
+    main()
