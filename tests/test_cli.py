@@ -27,6 +27,8 @@ COMMANDS = (
         "initialise",
         "signals",
         "train",
+        "replace",
+        "eliminate",
         "plan",
         "evaluate",
         "verdicts",

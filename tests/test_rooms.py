@@ -23,6 +23,7 @@ ROOMS = (
     ("initialisations",),
     ("signals",),
     ("training", "plan"),
+    ("replacement",),
     ("evaluation", "shares", "verdicts"),
     ("artifacts",),
     ("rendering",),

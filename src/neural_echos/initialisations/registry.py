@@ -1,8 +1,9 @@
 """The registry of initialisations: how one is entered, looked up, and what it may ask for.
 
 An initialisation is a function `(n, height, width, rng, *, options…) -> (n, height, width)` that draws n kernels from a seeded
-generator. Among its keywords, four are no options but *facts* of the layer, which `init_depthwise_` fills in: `depth` in [0, 1],
-`outputs` (kernels of the layer), `multiplier` (kernels per channel), and `report`, a dictionary for what it has to say.
+generator. Among its keywords, five are no options but *facts* of the layer, which `init_depthwise_` fills in: `depth` in [0, 1],
+`outputs` (kernels of the layer), `multiplier` (kernels per channel), `seed` (of the whole model's draw), and `report`, a dictionary
+for what it has to say.
 """
 
 import inspect
@@ -21,7 +22,7 @@ Draw = Callable[..., np.ndarray]
 Distribution = float | Sequence[float] | Mapping[str, Sequence[float]]
 Table = pa.Table | str | Path
 
-FACTS = ("depth", "outputs", "multiplier", "report")
+FACTS = ("depth", "outputs", "multiplier", "seed", "report")
 TABLES = ("bank", "fits", "centroids")  # options that are tables of that schema, or the paths of their files
 
 
