@@ -59,6 +59,7 @@ def main() -> None:
     parser.add_argument(
         "--rooms", nargs="+", default=["extract", "cluster", "fit", "patterns"], help="also match, which takes hours"
     )
+    parser.add_argument("--trainings", type=int, default=5, help="of the autoencoder of patterns")
     options = parser.parse_args()
     folder = options.folder or Path(tempfile.mkdtemp(prefix="echos-scale-"))
     folder.mkdir(parents=True, exist_ok=True)
@@ -79,12 +80,14 @@ def main() -> None:
         "patterns": [
             "patterns",
             str(bank),
+            "--trainings",
+            str(options.trainings),
             "--centroids",
             f"{folder}/patterns.c.parquet",
             "--output",
             f"{folder}/patterns.parquet",
         ],
-        "match": ["match", str(bank), "--output", f"{folder}/matches.parquet"],
+        "match": ["match", str(bank), "--threads", "2", "--output", f"{folder}/matches.parquet"],
     }
     print(f"{options.kernels:,} kernels of 7×7, {os.cpu_count()} cores")
     print("| room | wall time, s | kernels/s | peak memory, GB |\n|---|---|---|---|")

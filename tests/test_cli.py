@@ -30,11 +30,10 @@ COMMANDS = (
         "replace",
         "eliminate",
         "plan",
-        "evaluate",
-        "verdicts",
-        "render",
-        "index",
+        "explain",
+        "doctor",
     ),
+    *("evaluate", "verdicts", "render", "index"),
 )
 SMALL = {"dim": 16, "depth": 2, "kernel_size": 5, "patch_size": 2}
 NAMES = ["--dataset", "digits", "--architecture", "convmixer", "--initialisation"]

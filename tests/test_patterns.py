@@ -11,7 +11,7 @@ import torch
 
 from neural_echos import artifacts
 from neural_echos.errors import EchosError
-from neural_echos.patterns import Autoencoder, Settings, describe, find_patterns, train_autoencoder
+from neural_echos.patterns import Autoencoder, Settings, describe, find_patterns, pattern_batches, train_autoencoder
 from neural_echos.receptive_fields import PATTERNS, best_pattern, center_norm, gaussian, gaussian_derivative, templates
 from neural_echos.shares import pattern_shares, pooled_interval, wilson_interval
 from neural_echos.tables import SCHEMAS, read_table, write_table
@@ -135,7 +135,7 @@ def test_planted_patterns_are_found_named_and_counted(found):
         1, abs=1e-5
     )
     assert rows.groupby("cluster").code.mean().to_numpy() == pytest.approx(ours.code)
-    assert (rows.cluster_cosine.to_numpy() == ours.cosine.to_numpy()[rows.cluster]).all()
+    assert (np.stack(rows.cluster_cosines)[:, 0] == ours.cosine.to_numpy()[rows.cluster]).all()
 
 
 def test_noise_is_named_no_more_than_its_shuffled_taps(found):
@@ -155,6 +155,33 @@ def test_same_seed_gives_the_same_bytes(bank, found, tmp_path):
         assert read_table(tmp_path / "0.parquet", name).equals(one)
     other = find_patterns(bank, **OPTIONS | {"seed": 1}, settings=FAST)[0]
     assert not np.allclose(other["code"].to_numpy(), found[0]["code"].to_numpy())
+
+
+def test_a_bank_in_parts_has_the_same_patterns(bank, found):
+    parts = [bank.slice(at, 170) for at in range(0, bank.num_rows, 170)]
+    centroids: list[pa.Table] = []
+    report: dict[str, dict[str, Any]] = {}
+    made = pa.concat_tables(pattern_batches(lambda: parts, centroids, report, **OPTIONS, trainings=2, settings=FAST))
+    for name in SCHEMAS["patterns"].names:
+        if name.endswith("cosines"):
+            assert set(made[name].combine_chunks().value_lengths().to_pylist()) == {2}
+            assert [pair[:1] for pair in made[name].to_pylist()] == found[0][name].to_pylist()
+        else:
+            assert made[name].to_pylist() == found[0][name].to_pylist(), name
+    assert pa.concat_tables(centroids) == found[1] and report == found[2]
+
+
+def test_shares_are_means_over_trainings(bank, tmp_path):
+    many, _, _ = find_patterns(bank, **OPTIONS, trainings=3, settings=Settings(steps=20))
+    write_table(tmp_path / "p.parquet", many, "patterns")
+    entry = {"model": "planted", "role": "trained", "trained_on": "d", "patterns": str(tmp_path / "p.parquet")}
+    shares = pattern_shares([entry], threshold=0.8).to_pandas()
+    assert set(shares[shares.by == "cluster"].by_training.map(len)) == {3}
+    assert set(shares[shares.by == "kernel"].by_training.map(len)) == {1}
+    assert shares.share.to_numpy() == pytest.approx(shares.by_training.map(np.mean).to_numpy())
+    seven = many.to_pandas().query("kernel_height == 7")
+    one = shares.query("kernel_size == 7 and declared and by == 'cluster' and not shuffled and layer.isna()")
+    assert one.by_training.item() == pytest.approx((np.stack(seven.cluster_cosines) >= 0.8).mean(axis=0))
 
 
 def test_training_leaves_the_global_generator_alone():
@@ -206,7 +233,11 @@ def test_several_models_are_pooled():
 
 @pytest.mark.parametrize(
     ("options", "found"),
-    [({"clusters": 1}, "clusters: .* found 1;"), ({"threshold": 1.5}, "threshold: .* found 1.5;")],
+    [
+        ({"clusters": 1}, "clusters: .* found 1;"),
+        ({"trainings": 0}, "trainings: .* found 0;"),
+        ({"threshold": 1.5}, "threshold: .* found 1.5;"),
+    ],
 )
 def test_bad_options_are_one_sentence(options, found):
     with pytest.raises(EchosError, match=found):
@@ -227,13 +258,13 @@ def test_shares_are_counts_and_fall_with_the_threshold(found, shares):
     rows = found[0].to_pandas().query("kernel_height == 7")
     whole = shares[(shares.kernel_size == 7) & shares.layer.isna()]
     columns = {
-        ("cluster", False): "cluster_cosine",
-        ("cluster", True): "null_cluster_cosine",
+        ("cluster", False): "cluster_cosines",
+        ("cluster", True): "null_cluster_cosines",
         ("kernel", False): "cosine",
         ("kernel", True): "null_cosine",
     }
     for (by, shuffled), one in whole.groupby(["by", "shuffled"]):
-        expected = [(rows[columns[by, shuffled]] >= threshold).mean() for threshold in one.threshold]
+        expected = [(np.stack(rows[columns[by, shuffled]]) >= threshold).mean() for threshold in one.threshold]
         assert one.share.to_numpy() == pytest.approx(expected)
         for name in ("share", "low", "high"):
             assert (np.diff(one[name]) <= 1e-12).all()
@@ -263,6 +294,8 @@ def test_pooled_intervals_see_models_and_layers():
         ((0.2 + 0.35) / 2, 0.9)
     )  # the first model twice, once with its lower layer alone
     assert np.isnan(pooled_interval([np.ones(1)], [np.ones(1)])[1:]).all()
+    trained = pooled_interval([np.array([[0.2, 0.6]] * 2)] * 2, weights)
+    assert trained == pytest.approx((0.4, 0.2, 0.6))
 
 
 def test_a_threshold_outside_its_range_is_one_sentence():
@@ -317,7 +350,17 @@ def shares_of(*banks: Mapping[str, Any]) -> dict[str, pd.DataFrame]:
                     share = float(np.mean(by_layer)) if share is None else share
                     low, high = wilson_interval(np.array(share), n)
                     where = {"layer": f"l{index}" if index else None, "layer_index": index - 1 if index else np.nan}
-                    rows.append({**counted, **where, "kernels": n, "share": share, "low": low, "high": high})
+                    rows.append(
+                        {
+                            **counted,
+                            **where,
+                            "kernels": n,
+                            "share": share,
+                            "low": low,
+                            "high": high,
+                            "by_training": [share],
+                        }
+                    )
     return {"pattern_shares": pd.DataFrame(rows).reindex(columns=SCHEMAS["pattern_shares"].names)}
 
 

@@ -27,6 +27,7 @@ ROOMS = (
     ("evaluation", "shares", "verdicts"),
     ("artifacts",),
     ("rendering",),
+    ("doctor", "explain"),
     ("cli",),
     ("__main__",),
 )

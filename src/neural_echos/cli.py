@@ -189,7 +189,9 @@ def match(options: argparse.Namespace) -> None:
     from neural_echos.tables import read_batches, write_batches
 
     report: dict[str, dict[str, int]] = {}
-    matches = receptive_fields.match_batches(read_batches(options.bank, "bank"), report, seed=options.seed)
+    matches = receptive_fields.match_batches(
+        read_batches(options.bank, "bank"), report, seed=options.seed, threads=options.threads
+    )
     write_batches(options.output, matches, "matches")
     _LOG.info("%s: %s", options.output, report)
 
@@ -207,15 +209,20 @@ def patterns(options: argparse.Namespace) -> None:
     import pyarrow as pa
     import torch
 
-    from neural_echos.patterns import Settings, find_patterns
-    from neural_echos.tables import read_table, write_table
+    from neural_echos.patterns import Settings, pattern_batches
+    from neural_echos.tables import SCHEMAS, read_batches, write_batches, write_table
 
     torch.set_num_threads(options.threads)
-    found, centroids, report = find_patterns(
-        pa.concat_tables([read_table(path, "bank") for path in options.bank]),
+    centroids = [SCHEMAS["pattern_centroids"].empty_table()]
+    report: dict[str, dict[str, Any]] = {}
+    found = pattern_batches(
+        lambda: (batch for path in options.bank for batch in read_batches(path, "bank")),
+        centroids,
+        report,
         clusters=options.clusters,
         threshold=options.threshold,
         seed=options.seed,
+        trainings=options.trainings,
         settings=Settings(
             hidden=tuple(options.hidden),
             squash=options.squash,
@@ -224,8 +231,8 @@ def patterns(options: argparse.Namespace) -> None:
             learning_rate=options.learning_rate,
         ),
     )
-    write_table(options.centroids, centroids, "pattern_centroids")
-    write_table(options.output, found, "patterns")
+    write_batches(options.output, found, "patterns")
+    write_table(options.centroids, pa.concat_tables(centroids).combine_chunks(), "pattern_centroids")
     _LOG.info("%s: %s", options.output, report)
 
 
@@ -468,6 +475,38 @@ def plan(options: argparse.Namespace) -> None:
     costs = list(planning.estimate(work, **given))
     total = planning.summarise(costs, devices=options.devices, watts=options.watts)
     print((planning.plan_json if options.json else planning.render_plan)(costs, total, name))
+
+
+def explain(options: argparse.Namespace) -> None:
+    """Say what made a result: its steps, sources, commit and machine, and the command that makes it again."""
+    from neural_echos import explain as explaining
+
+    found = explaining.explain(options.path, options.root)
+    print((explaining.explanation_json if options.json else explaining.render_explanation)(found))
+
+
+def doctor(options: argparse.Namespace) -> None:
+    """Say what this machine has, what will not work on it, and which presets can run here; nothing is changed."""
+    from neural_echos.doctor import PROBLEM, examine
+
+    findings = examine(options.root)
+    if options.json:
+        print(json.dumps([vars(one) for one in findings], indent=2))
+    else:
+        from rich.console import Console
+        from rich.table import Table
+
+        table = Table(box=None, pad_edge=False)
+        for head in ("what", "state", "found", "what to do"):
+            table.add_column(head, overflow="fold", no_wrap=head in ("what", "state"))
+        for one in findings:
+            table.add_row(one.what, one.state, one.found, one.advice)
+        Console().print(table)
+    problems = [one.what for one in findings if one.state == PROBLEM]
+    if problems:
+        raise EchosError(
+            f"doctor: expected a machine that can run the demo, found problems with {', '.join(problems)}; see above"
+        )
 
 
 def evaluate(options: argparse.Namespace) -> None:
@@ -836,6 +875,7 @@ def _parser() -> argparse.ArgumentParser:
     one = command(match)
     one.add_argument("bank", type=Path)
     one.add_argument("--seed", type=int, default=0, help="of the shuffled taps")
+    one.add_argument("--threads", type=int, default=1, help="the result does not depend on them")
     one.add_argument("--output", type=Path, required=True)
 
     one = command(explained)
@@ -853,6 +893,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     one.add_argument("--threshold", type=float, default=0.8, help="least cosine with the template that gives the name")
     one.add_argument("--seed", type=int, default=0)
+    one.add_argument("--trainings", type=int, default=5, help="trainings, each with a seed of its own")
     one.add_argument("--hidden", type=int, nargs="*", default=[64, 32], help="widths between kernel and code")
     one.add_argument(
         "--squash",
@@ -933,6 +974,15 @@ def _parser() -> argparse.ArgumentParser:
     one.add_argument("--watts", type=float, help="power of one device at work, for the energy")
     one.add_argument("--device", default="auto", help="auto, cpu or cuda")
     one.add_argument("--threads", type=int, default=os.cpu_count() or 1)
+    one.add_argument("--json", action="store_true", help="print JSON")
+
+    one = command(explain)
+    one.add_argument("path", type=Path, help="a result, such as results/figures/figure_05_clusters.pdf")
+    one.add_argument("--root", type=Path, default=Path(), help="folder in which snakemake ran")
+    one.add_argument("--json", action="store_true", help="print JSON, with every command")
+
+    one = command(doctor)
+    one.add_argument("--root", type=Path, default=Path(), help="folder of the workflow")
     one.add_argument("--json", action="store_true", help="print JSON")
 
     one = command(evaluate)

@@ -5,15 +5,17 @@ k-means on the codes, about ten patterns; a code squashed to [0, 1] is from late
 Layer sizes, training and thresholds could not be read, so they are options, and they were chosen on planted kernels.
 
 Such a procedure finds clusters in anything. So it is run once more, from scratch, on the same kernels with their taps shuffled.
+What it finds depends on the seed of the training, too. So it is trained several times, and the share of kernels is taken of each.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import torch
 from torch import nn
 from torch.nn import functional
@@ -130,7 +132,7 @@ class Described:
 
 
 def find_patterns(
-    bank: pa.Table, *, clusters: int, threshold: float, seed: int, settings: Settings | None = None
+    bank: pa.Table, *, clusters: int, threshold: float, seed: int, trainings: int = 1, settings: Settings | None = None
 ) -> tuple[pa.Table, pa.Table, dict[str, dict[str, Any]]]:
     """Find the patterns of a bank kind by kind and size by size, and of the same kernels with their taps shuffled.
 
@@ -144,6 +146,8 @@ def find_patterns(
         Least cosine, in [0, 1], of a decoded centroid, or of a kernel, with the template that names it; below it is "other".
     seed : int
         Of every random choice, from 0 to 2³² − 1.
+    trainings : int
+        Number of trainings, at least 1; the first has `seed`, and the others have seeds that follow from it.
     settings : Settings, optional
         Of the autoencoder.
 
@@ -152,39 +156,152 @@ def find_patterns(
     patterns : pyarrow.Table
         Of schema "patterns", sorted by `row`, the kernel's row number in `bank`.
     centroids : pyarrow.Table
-        Of schema "pattern_centroids". A bank of several models has their names joined by "+" as `model`.
+        Of schema "pattern_centroids", of the first training. A bank of several models has their names joined by "+" as `model`.
     report : dict
         Per kind and size ("depthwise 7x7"): the number of kernels "described", "dropped" (not finite, zero or constant) and
         "left_out" (not square, smaller than 3×3, or fewer than ten for each cluster); where kernels are described, also
-        the "loss" and the "null_loss".
+        the "loss" and the "null_loss" of the first training.
 
     Raises
     ------
     EchosError
         A parameter is outside its range.
     """
+    centroids = [SCHEMAS["pattern_centroids"].empty_table()]
+    report: dict[str, dict[str, Any]] = {}
+    found = pattern_batches(
+        lambda: [bank],
+        centroids,
+        report,
+        clusters=clusters,
+        threshold=threshold,
+        seed=seed,
+        trainings=trainings,
+        settings=settings,
+    )
+    patterns = pa.concat_tables(found).combine_chunks()
+    return patterns, pa.concat_tables(centroids).combine_chunks(), report
+
+
+def pattern_batches(
+    read: Callable[[], Iterable[pa.Table]],
+    centroids: list[pa.Table],
+    report: dict[str, dict[str, Any]],
+    *,
+    clusters: int,
+    threshold: float,
+    seed: int,
+    trainings: int = 1,
+    settings: Settings | None = None,
+) -> Iterator[pa.Table]:
+    """Find the patterns of a bank that comes in parts, as `find_patterns` does; centroids and counts are added on the way.
+
+    `read` is called twice, and gives the same parts each time. In between only the taps are held, as float32.
+    """
     check_threshold(threshold)
     if clusters < 2:
         raise EchosError(f"clusters: expected at least 2 clusters, found {clusters}; correct it")
-    models = "+".join(sorted(bank["model"].unique().to_pylist()))
-    patterns, centroids = [SCHEMAS["patterns"].empty_table()], [SCHEMAS["pattern_centroids"].empty_table()]
-    report = {}
-    for kind, height, width, rows, kernels in groups(bank):
-        normalised, kept = center_norm(kernels)
-        counts: dict[str, Any] = {"described": 0, "dropped": int((~kept).sum()), "left_out": 0}
-        report[f"{kind} {height}x{width}"] = counts
-        if height != width or height < 3 or len(normalised) < _KERNELS_PER_CLUSTER * clusters:
-            counts["left_out"] = len(normalised)
+    if trainings < 1:
+        raise EchosError(f"trainings: expected at least 1 training, found {trainings}; correct it")
+    taps, models = _usable_taps(read(), report)
+    found: dict[_Group, _Found] = {}
+    for group in sorted(taps):
+        kind, height, width = group
+        kernels = np.concatenate(taps.pop(group))
+        counts = report[f"{kind} {height}x{width}"]
+        if len(kernels) < _KERNELS_PER_CLUSTER * clusters:
+            counts["left_out"] = len(kernels)
             continue
-        shuffled = _shuffle(normalised, seed)
-        found, null = (
-            describe(some, clusters=clusters, threshold=threshold, seed=seed, settings=settings or Settings())
-            for some in (normalised, shuffled)
-        )
-        counts |= {"described": len(normalised), "loss": round(found.loss, 3), "null_loss": round(null.loss, 3)}
-        centroids.append(_centroids_table(found, models, kind))
-        patterns.append(_patterns_table(bank, rows[kept], normalised, shuffled, found, null, threshold))
-    return pa.concat_tables(patterns).sort_by("row"), pa.concat_tables(centroids).combine_chunks(), report
+        found[group] = _trained(kernels, clusters, threshold, _seeds(seed, trainings), settings or Settings())
+        first, null = found[group].first, found[group].null_loss
+        counts |= {"described": len(kernels), "loss": round(first.loss, 3), "null_loss": round(null, 3)}
+        centroids.append(_centroids_table(first, models, kind))
+        del kernels  # of millions the memory is needed
+    yield from _tables(read(), found, threshold, seed)
+
+
+_Group = tuple[str, int, int]  # kind, height, width
+
+
+@dataclass(frozen=True)
+class _Found:
+    """What trainings found in kernels of one kind and size: the first whole, of all the cosines of clusters and the labels."""
+
+    first: Described
+    null_loss: float
+    own: list[tuple[np.ndarray, np.ndarray]]
+    null: list[tuple[np.ndarray, np.ndarray]]
+
+
+def _seeds(seed: int, trainings: int) -> list[int]:
+    """The declared seed, and others that follow from it."""
+    more = [int(np.random.SeedSequence((seed, one)).generate_state(1)[0]) for one in range(1, trainings)]
+    return [seed, *more]
+
+
+def _usable_taps(
+    batches: Iterable[pa.Table], report: dict[str, dict[str, Any]]
+) -> tuple[dict[_Group, list[np.ndarray]], str]:
+    """Normalised kernels of each kind and size that can have patterns, part by part in float32, and the models' names."""
+    taps: dict[_Group, list[np.ndarray]] = {}
+    models: set[str] = set()
+    for batch in batches:
+        models.update(batch["model"].unique().to_pylist())
+        for kind, height, width, _, kernels in groups(batch):
+            normalised, kept = center_norm(kernels, np.float32)
+            counts = report.setdefault(f"{kind} {height}x{width}", {"described": 0, "dropped": 0, "left_out": 0})
+            counts["dropped"] += int((~kept).sum())
+            if height == width and height >= 3:
+                taps.setdefault((kind, height, width), []).append(normalised)
+            else:
+                counts["left_out"] += len(normalised)
+    return taps, "+".join(sorted(models))
+
+
+def _trained(kernels: np.ndarray, clusters: int, threshold: float, seeds: Sequence[int], settings: Settings) -> _Found:
+    """Describe kernels, (n, k, k), once for each seed; then shuffle their taps, in place, and describe these."""
+
+    def described() -> tuple[Described, list[tuple[np.ndarray, np.ndarray]]]:
+        first, kept = None, []
+        for seed in seeds:
+            one = describe(kernels, clusters=clusters, threshold=threshold, seed=seed, settings=settings)
+            first = first or one
+            kept.append((one.cosine, one.labels.astype(np.int16)))
+        assert first is not None
+        return first, kept
+
+    first, own = described()
+    flat = kernels.reshape(len(kernels), -1)
+    _shuffles(seeds[0], kernels.shape[1]).permuted(flat, axis=1, out=flat)
+    shuffled, null = described()
+    return _Found(first, shuffled.loss, own, null)
+
+
+def _shuffles(seed: int, side: int) -> np.random.Generator:
+    return np.random.default_rng((seed, side))
+
+
+def _tables(
+    batches: Iterable[pa.Table], found: dict[_Group, _Found], threshold: float, seed: int
+) -> Iterator[pa.Table]:
+    """Tables of schema "patterns", part by part, each sorted by row."""
+    shuffles = {group: _shuffles(seed, group[1]) for group in found}
+    done = dict.fromkeys(found, 0)
+    first = 0
+    for batch in batches:
+        parts = [SCHEMAS["patterns"].empty_table()]
+        for *group, rows, kernels in groups(batch):
+            key = (group[0], group[1], group[2])
+            if key not in found:
+                continue
+            normalised, kept = center_norm(kernels)
+            shuffled = shuffles[key].permuted(normalised.reshape(len(normalised), -1), axis=1).reshape(normalised.shape)
+            here = slice(done[key], done[key] + len(normalised))
+            done[key] = here.stop
+            parts.append(_patterns_table(batch, rows[kept], normalised, shuffled, found[key], here, threshold))
+        made = pa.concat_tables(parts).sort_by("row")
+        yield made.set_column(0, SCHEMAS["patterns"].field("row"), pc.add(made["row"], first))
+        first += batch.num_rows
 
 
 def describe(kernels: np.ndarray, *, clusters: int, threshold: float, seed: int, settings: Settings) -> Described:
@@ -192,12 +309,12 @@ def describe(kernels: np.ndarray, *, clusters: int, threshold: float, seed: int,
 
     Parameters
     ----------
-    kernels : ndarray of float64, shape (n, k, k)
+    kernels : ndarray of float32 or float64, shape (n, k, k)
         Zero mean and unit norm, k at least 3, n at least `clusters`.
     clusters, threshold, seed, settings
         As in `find_patterns`.
     """
-    taps = torch.tensor(kernels.reshape(len(kernels), -1), dtype=torch.float32)
+    taps = torch.from_numpy(kernels.reshape(len(kernels), -1).astype(np.float32, copy=False))
     model = train_autoencoder(taps, settings, seed=seed)
     with torch.no_grad():
         codes = torch.cat([model.encode(part) for part in taps.split(_CHUNK)])
@@ -245,7 +362,8 @@ def train_autoencoder(kernels: torch.Tensor, settings: Settings, *, seed: int) -
         per_pass = len(kernels) // batch
         for step in range(settings.steps):
             if step % per_pass == 0:
-                shuffled = kernels[torch.randperm(len(kernels))]
+                wanted = min(per_pass, settings.steps - step) * batch
+                shuffled = kernels[torch.randperm(len(kernels))[:wanted]]
             part = shuffled[step % per_pass * batch :][:batch]
             loss = 1 - (model(part) * part).sum(dim=1).mean()
             optimiser.zero_grad(set_to_none=True)
@@ -267,35 +385,37 @@ def _pairs(codes: torch.Tensor, taps: torch.Tensor) -> Any:
     return zip(codes.split(_CHUNK), taps.split(_CHUNK), strict=True)
 
 
-def _shuffle(kernels: np.ndarray, seed: int) -> np.ndarray:
-    """The same kernels, (n, k, k), each with its taps in an order of its own."""
-    flat = kernels.reshape(len(kernels), -1)
-    return np.random.default_rng((seed, kernels.shape[1])).permuted(flat, axis=1).reshape(kernels.shape)
-
-
 def _patterns_table(
     bank: pa.Table,
     rows: np.ndarray,
     kernels: np.ndarray,
     shuffled: np.ndarray,
-    found: Described,
-    null: Described,
+    found: _Found,
+    here: slice,
     threshold: float,
 ) -> pa.Table:
     names, cosine = best_pattern(kernels)
+    labels = found.first.labels[here]
     columns = {name: bank[name].take(pa.array(rows)) for name in SCHEMAS["patterns"].names if name in bank.column_names}
     columns |= {
         "row": rows,
-        "code": found.codes,
-        "cluster": found.labels,
-        "cluster_pattern": found.patterns[found.labels],
-        "cluster_cosine": found.cosine[found.labels],
+        "code": found.first.codes[here],
+        "cluster": labels,
+        "cluster_pattern": found.first.patterns[labels],
+        "cluster_cosines": _listed([cosines[labels[here]] for cosines, labels in found.own]),
         "pattern": np.where(cosine >= threshold, names, OTHER),
         "cosine": cosine,
-        "null_cluster_cosine": null.cosine[null.labels],
+        "null_cluster_cosines": _listed([cosines[labels[here]] for cosines, labels in found.null]),
         "null_cosine": best_pattern(shuffled)[1],
     }
     return pa.table({name: columns[name] for name in SCHEMAS["patterns"].names}).cast(SCHEMAS["patterns"])
+
+
+def _listed(columns: Sequence[np.ndarray]) -> pa.ListArray:
+    """One list a kernel, of the values of several columns, (n,) each."""
+    values = np.stack(columns, axis=1)
+    ends = np.arange(len(values) + 1, dtype=np.int32) * len(columns)
+    return pa.ListArray.from_arrays(pa.array(ends), pa.array(values.ravel()))
 
 
 def _centroids_table(found: Described, models: str, kind: str) -> pa.Table:

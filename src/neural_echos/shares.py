@@ -1,7 +1,8 @@
 """Shares: how many kernels have a named pattern, at every threshold, beside what the same procedure finds in shuffled taps.
 
-Kernels of one layer are not independent, so intervals are bootstrapped over layers, and those over several models over models
-first, then over the layers of each (Davison and Hinkley, "Bootstrap Methods and their Application", 1997, section 3.8).
+Shares by cluster are means over the trainings of the autoencoder, each of which gives another. Kernels of one layer are not
+independent, so intervals are bootstrapped over layers and trainings, and those over several models over models first, then over
+the layers and trainings of each (Davison and Hinkley, "Bootstrap Methods and their Application", 1997, section 3.8).
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -12,13 +13,13 @@ import pandas as pd
 import pyarrow as pa
 from scipy.special import ndtri
 
-from neural_echos.receptive_fields.banks import TAILS, check_threshold, layer_interval
+from neural_echos.receptive_fields.banks import TAILS, check_threshold
 from neural_echos.tables import SCHEMAS, read_table
 
 _THRESHOLDS = np.arange(51) / 50
 _COUNTED = {
-    ("cluster", False): "cluster_cosine",
-    ("cluster", True): "null_cluster_cosine",
+    ("cluster", False): "cluster_cosines",
+    ("cluster", True): "null_cluster_cosines",
     ("kernel", False): "cosine",
     ("kernel", True): "null_cosine",
 }
@@ -48,11 +49,14 @@ def pattern_shares(
     check_threshold(threshold)
     parts = [SCHEMAS["pattern_shares"].empty_table().to_pandas()]
     for entry in models:
-        wanted = ["kind", "kernel_height", "layer", "layer_index", "depth", *_COUNTED.values()]
-        patterns = read_table(entry["patterns"], "patterns", wanted).to_pandas()
+        where = ["kind", "kernel_height", "layer", "layer_index", "depth"]
+        patterns = read_table(entry["patterns"], "patterns", [*where, *_COUNTED.values()])
+        cosines = {counted: _by_training(patterns[column]) for counted, column in _COUNTED.items()}
         named = {key: entry[key] for key in ("model", "role", "trained_on")}
-        for (kind, size), mine in patterns.groupby(["kind", "kernel_height"]):
-            rows = pd.DataFrame(_rows(mine, threshold, samples, seed))
+        kernels = patterns.select(where).to_pandas()
+        for (kind, size), mine in kernels.groupby(["kind", "kernel_height"]):
+            own = {counted: cosine[mine.index] for counted, cosine in cosines.items()}
+            rows = pd.DataFrame(_rows(mine, own, threshold, samples, seed))
             parts.append(rows.assign(**named, kind=kind, kernel_size=size))
     frame = pd.concat([part for part in parts if len(part)] or parts, ignore_index=True)
     return pa.Table.from_pandas(frame, schema=SCHEMAS["pattern_shares"], preserve_index=False)
@@ -65,8 +69,10 @@ def pooled_interval(
 
     Parameters
     ----------
-    values, weights : sequence of ndarray of float, shape (layers,)
-        One array per model; a layer weighs as many kernels as it has.
+    values : sequence of ndarray of float, shape (layers,) or (layers, trainings)
+        One array per model; of several trainings the mean counts, and the interval is over them, too.
+    weights : sequence of ndarray of float, shape (layers,)
+        A layer weighs as many kernels as it has.
     samples : int
         Number of bootstrap samples.
     seed : int
@@ -78,7 +84,10 @@ def pooled_interval(
         The interval is (NaN, NaN) where there is one layer in all: nothing was repeated.
     """
     count = len(values)
-    mean = float(np.mean([np.average(value, weights=weight) for value, weight in zip(values, weights, strict=True)]))
+    values = [value.reshape(len(value), -1) for value in values]
+    mean = float(
+        np.mean([np.average(value, axis=0, weights=of).mean() for value, of in zip(values, weights, strict=True)])
+    )
     if sum(map(len, values)) < 2:
         return mean, float("nan"), float("nan")
     rng = np.random.default_rng(seed)
@@ -88,7 +97,8 @@ def pooled_interval(
         for model, (value, weight) in enumerate(zip(values, weights, strict=True)):
             here = place == model
             drawn = rng.multinomial(len(value), np.full(len(value), 1 / len(value)), size=int(here.sum()))
-            total[here] += drawn @ (value * weight) / (drawn @ weight)
+            by_training = drawn @ (value * weight[:, None]) / (drawn @ weight)[:, None]
+            total[here] += (by_training * _trainings_drawn(rng, value.shape[1], len(drawn))).sum(axis=1)
     low, high = np.quantile(total / count, TAILS)
     return mean, float(low), float(high)
 
@@ -101,28 +111,65 @@ def wilson_interval(share: np.ndarray, n: np.ndarray | int) -> tuple[np.ndarray,
     return middle - half, middle + half
 
 
-def _rows(kernels: pd.DataFrame, threshold: float, samples: int, seed: int) -> Iterator[dict[str, Any]]:
+def _trainings_drawn(rng: np.random.Generator, trainings: int, samples: int) -> np.ndarray:
+    """Weights of trainings in bootstrap samples, (samples, trainings)."""
+    if trainings == 1:
+        return np.ones((samples, 1))
+    return rng.multinomial(trainings, np.full(trainings, 1 / trainings), size=samples) / trainings
+
+
+def _by_training(column: pa.ChunkedArray) -> np.ndarray:
+    """A column of numbers, or of lists of one length, as an array, (n, trainings)."""
+    whole = column.combine_chunks()
+    values = whole.flatten() if pa.types.is_list(whole.type) else whole
+    return values.to_numpy(zero_copy_only=False).reshape(len(whole), -1 if len(whole) else 1)
+
+
+def _rows(
+    kernels: pd.DataFrame, cosines: Mapping[tuple[str, bool], np.ndarray], threshold: float, samples: int, seed: int
+) -> Iterator[dict[str, Any]]:
     """Rows of one kind and size of a bank: all layers at every threshold, and each layer at the declared one."""
     thresholds = np.union1d(_THRESHOLDS, threshold)
     layers = kernels.groupby(["layer_index", "layer", "depth"], sort=True)
     layer_of, of_layer = layers.ngroup().to_numpy(), layers.size()
     n = of_layer.to_numpy()
-    for (by, shuffled), column in _COUNTED.items():
-        named = _named(kernels[column].to_numpy(), layer_of, thresholds)
+    for (by, shuffled), cosine in cosines.items():
+        named = np.stack([_named(one, layer_of, thresholds) for one in cosine.T])
         counted = {"by": by, "shuffled": shuffled}
-        share = named.sum(axis=0) / n.sum()
-        low, high = (
-            wilson_interval(share, n.sum()) if len(n) == 1 else layer_interval(named, n, samples=samples, seed=seed)
-        )
+        share = named.sum(axis=1) / n.sum()
+        interval = _lone_interval(share, n.sum()) if len(n) == 1 else _interval(named, n, samples, seed)
         for at, one in enumerate(thresholds):
-            found = {"share": share[at], "low": low[at], "high": high[at]}
-            yield counted | found | _counts(one, threshold, n.sum(), len(n))
-        share = named[:, np.searchsorted(thresholds, threshold)] / n
-        low, high = wilson_interval(share, n)
+            yield counted | _shown(share, interval, at) | _counts(one, threshold, n.sum(), len(n))
+        share = named[:, :, np.searchsorted(thresholds, threshold)] / n
+        interval = _lone_interval(share, n)
         for at, (index, layer, depth) in enumerate(of_layer.index):
             where = {"layer": layer, "layer_index": index, "depth": depth}
-            found = {"share": share[at], "low": low[at], "high": high[at]}
-            yield counted | where | found | _counts(threshold, threshold, n[at], 1)
+            yield counted | where | _shown(share, interval, at) | _counts(threshold, threshold, n[at], 1)
+
+
+def _shown(share: np.ndarray, interval: tuple[np.ndarray, np.ndarray], at: int) -> dict[str, Any]:
+    low, high = interval
+    return {"share": share[:, at].mean(), "low": low[at], "high": high[at], "by_training": share[:, at].tolist()}
+
+
+def _interval(named: np.ndarray, n: np.ndarray, samples: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """95 % interval over layers and trainings of counts, (trainings, layers, m), of n kernels, (layers,); (m,) each."""
+    rng = np.random.default_rng(seed)
+    layers = rng.multinomial(len(n), np.full(len(n), 1 / len(n)), size=samples)
+    trainings = _trainings_drawn(rng, len(named), samples)
+    counted = sum(weight[:, None] * (layers @ one) for weight, one in zip(trainings.T, named, strict=True))
+    low, high = np.quantile(counted / (layers @ n)[:, None], TAILS, axis=0)
+    return low, high
+
+
+def _lone_interval(share: np.ndarray, n: np.ndarray | int) -> tuple[np.ndarray, np.ndarray]:
+    """Wilson's interval of the mean of shares, (trainings, m), with their normal interval added in squares; (m,) each."""
+    mean = share.mean(axis=0)
+    low, high = wilson_interval(mean, n)
+    if len(share) == 1:
+        return low, high
+    spread = ndtri(TAILS[1]) * share.std(axis=0, ddof=1) / np.sqrt(len(share))
+    return np.maximum(mean - np.hypot(mean - low, spread), 0.0), np.minimum(mean + np.hypot(high - mean, spread), 1.0)
 
 
 def _named(cosine: np.ndarray, layer_of: np.ndarray, thresholds: np.ndarray) -> np.ndarray:

@@ -146,10 +146,10 @@ SCHEMAS: dict[str, pa.Schema] = {
         code=pa.float64(),
         cluster=pa.int16(),
         cluster_pattern=pa.string(),
-        cluster_cosine=pa.float64(),
+        cluster_cosines=pa.list_(pa.float64()),
         pattern=pa.string(),
         cosine=pa.float64(),
-        null_cluster_cosine=pa.float64(),
+        null_cluster_cosines=pa.list_(pa.float64()),
         null_cosine=pa.float64(),
     ),
     "pattern_centroids": _schema(
@@ -327,6 +327,7 @@ SCHEMAS: dict[str, pa.Schema] = {
         share=pa.float64(),
         low=pa.float64(),
         high=pa.float64(),
+        by_training=pa.list_(pa.float64()),
     ),
     "verdicts": _schema(
         claim=pa.string(),

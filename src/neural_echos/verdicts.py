@@ -258,12 +258,13 @@ def patterns_cover_kernels(
     """UU1: in each family, at least that share of kernels has a named pattern, and far fewer have one by chance.
 
     `least` gives each family's published share, by the pattern of its models' names (such as "convnext_*"). Value: the share of
-    kernels with a named pattern at the declared threshold, mean over the family's models, with a bootstrap interval over models,
-    then layers; of several families that which is furthest below its published share. Supported when in every family the
-    interval lies at or above `least`, and the excess over shuffled taps and the excess over the untrained control of the same
-    kernel size lie above `margin`, both with their intervals; not supported when in any family the interval lies below `least`
-    or either excess below `margin`. A family that is not at hand leaves the claim open; where none is, the trained banks at
-    hand are read against the least of the published shares, and that is only a remark.
+    kernels with a named pattern at the declared threshold, mean over the family's models, and by cluster over trainings of the
+    autoencoder, with a bootstrap interval over models, then layers and trainings; of several families that which is furthest below
+    its published share. Supported when in every family the interval lies at or above `least`, and the excess over shuffled taps
+    and the excess over the untrained control of the same kernel size lie above `margin`, both with their intervals; not supported
+    when in any family the interval lies below `least` or either excess below `margin`. A family that is not at hand leaves the
+    claim open; where none is, the trained banks at hand are read against the least of the published shares, and that is only a
+    remark.
     """
     counted = "in clusters with a named pattern" if by == "cluster" else "with a named pattern of their own"
     measured = f"share of depthwise kernels {counted}, mean over a family's models"
@@ -400,15 +401,16 @@ def _bounded(measured: str, differences: np.ndarray, bound: float, remark: str) 
 def _layers_with_controls(shares: pd.DataFrame, by: str, role: str) -> pd.DataFrame:
     """Layers of depthwise kernels of this role at the declared threshold, with what shuffled taps and the control have.
 
-    Adds `null`, the layer's share with shuffled taps, and `control` and `control_high`, the largest share of an untrained bank of
-    the same kernel size and the largest upper end of its interval, NaN where there is none.
+    Adds `null` and `null_by_training`, the layer's share with shuffled taps, and `control` and `control_high`, the largest share
+    of an untrained bank of the same kernel size and the largest upper end of its interval, NaN where there is none.
     """
     declared = shares[shares.declared.astype(bool) & (shares.by == by) & (shares.kind == "depthwise")]
     controls = declared[(declared.role == "untrained") & ~declared.shuffled.astype(bool) & declared.layer.isna()]
     largest = controls.groupby("kernel_size")[["share", "high"]].max()
     layers = declared[(declared.role == role) & declared.layer.notna()].set_index(["model", "kernel_size", "layer"])
     shuffled = layers.shuffled.astype(bool)
-    layers = layers[~shuffled].assign(null=layers[shuffled].share).reset_index()
+    layers = layers[~shuffled].assign(null=layers[shuffled].share, null_by_training=layers[shuffled].by_training)
+    layers = layers.reset_index()
     return layers.assign(
         control=layers.kernel_size.map(largest.share).astype(float),
         control_high=layers.kernel_size.map(largest.high).astype(float),
@@ -417,11 +419,11 @@ def _layers_with_controls(shares: pd.DataFrame, by: str, role: str) -> pd.DataFr
 
 def _family_reading(layers: pd.DataFrame, least: float, margin: float) -> Reading:
     """Read the layers of a family's models against its published share, shuffled taps and controls."""
-    value, low, high = _pooled(layers, layers.share)
-    excess = {"shuffled taps": _pooled(layers, layers.share - layers.null)}
+    value, low, high = _pooled(layers)
+    excess = {"shuffled taps": _pooled(layers, "null_by_training")}
     controlled = layers[layers.control.notna()]
     if len(controlled):
-        excess["the control"] = _pooled(controlled, controlled.share - controlled.control)
+        excess["the control"] = _pooled(controlled, "control")
     if high < least or any(most < margin for _, _, most in excess.values()):
         reading = NOT_SUPPORTED
     elif low >= least and len(excess) == 2 and all(lowest > margin for _, lowest, _ in excess.values()):
@@ -436,10 +438,14 @@ def _family_reading(layers: pd.DataFrame, least: float, margin: float) -> Readin
     return Reading("", value, low, high, reading, ", ".join(told).replace("-", "−"))
 
 
-def _pooled(layers: pd.DataFrame, values: pd.Series) -> tuple[float, float, float]:
-    of_model = [layers.model == model for model in layers.model.unique()]
-    weights = [layers.kernels[rows].to_numpy() for rows in of_model]
-    return pooled_interval([values[rows].to_numpy() for rows in of_model], weights)
+def _pooled(layers: pd.DataFrame, less: str | None = None) -> tuple[float, float, float]:
+    """Mean share over models, less that of another column, with its interval over models, layers and trainings."""
+    values, weights = [], []
+    for _, mine in layers.groupby("model", sort=False):
+        share = np.stack(mine.by_training.to_list())
+        values.append(share - np.stack(mine[less].to_list()).reshape(len(mine), -1) if less else share)
+        weights.append(mine.kernels.to_numpy())
+    return pooled_interval(values, weights)
 
 
 def _worst(readings: Sequence[str]) -> str:

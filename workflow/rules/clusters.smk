@@ -20,7 +20,7 @@ rule cluster:
     conda:
         CONDA
     resources:
-        mem_mb=2000,
+        mem_mb=memory(2000, per_mb=5),
         runtime=30,
     params:
         k=config["clusters"]["k"],

@@ -113,10 +113,15 @@ def described_models(**files):
     return json.dumps([{"model": name} | entry for name, entry in zip(MODELS, entries)])
 
 
+def memory(least, per_mb=0):
+    """Memory of a job in MB: `least`, and `per_mb` for each MB of its input; a second attempt gets twice as much, and so on."""
+    return lambda wildcards, input, attempt: int((least + per_mb * input.size_mb) * attempt)
+
+
 def patterns_options():
     """The declared settings of the autoencoder and of the clusters, as words of the command line."""
     declared = config["patterns"]
-    words = [f"--{name} {declared[name]}" for name in ("clusters", "threshold", "steps", "batch")]
+    words = [f"--{name} {declared[name]}" for name in ("clusters", "threshold", "trainings", "steps", "batch")]
     words += [f"--learning-rate {declared['learning_rate']}", f"--seed {config['seed']}"]
     words += ["--squash" if declared["squash"] else "--no-squash", "--hidden", *map(str, declared["hidden"])]
     return " ".join(words)

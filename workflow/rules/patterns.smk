@@ -20,7 +20,7 @@ rule patterns:
         CONDA
     threads: config["patterns"]["threads"]
     resources:
-        mem_mb=4000,
+        mem_mb=memory(2000, per_mb=4),
         runtime=60,
     params:
         options=patterns_options(),

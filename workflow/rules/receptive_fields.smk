@@ -19,7 +19,7 @@ rule fit:
     conda:
         CONDA
     resources:
-        mem_mb=2000,
+        mem_mb=memory(4000),
         runtime=30,
     params:
         threshold=config["fits"]["threshold"],
@@ -42,13 +42,15 @@ rule match:
         "<benchmarks>/match/{model}.tsv"
     conda:
         CONDA
+    threads: 2
     resources:
-        mem_mb=4000,
+        mem_mb=memory(4000),
         runtime=120,
     params:
         seed=config["seed"],
     shell:
-        "python -m neural_echos --log {log:q} match {input.bank:q} --seed {params.seed} --output {output:q}"
+        "python -m neural_echos --log {log:q} match {input.bank:q} --seed {params.seed} --threads {threads}"
+        " --output {output:q}"
 
 
 rule scales:

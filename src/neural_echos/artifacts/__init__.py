@@ -19,7 +19,7 @@ from neural_echos.artifacts.figures import (
     regular_kernels_as_control,
     training_curves,
 )
-from neural_echos.artifacts.fits import explained_variance_table, fit_distributions
+from neural_echos.artifacts.fits import explained_variance_table, fit_distributions, fit_distributions_by_family
 from neural_echos.artifacts.galleries import receptive_field_gallery
 from neural_echos.artifacts.initialisations import initialisation_signals
 from neural_echos.artifacts.patterns import (
@@ -56,6 +56,7 @@ __all__ = [
     "explained_variance_table",
     "filters_beside_ideals",
     "fit_distributions",
+    "fit_distributions_by_family",
     "gain_by_kernel_size",
     "initialisation_signals",
     "initialisations_compared",

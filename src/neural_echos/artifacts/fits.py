@@ -1,6 +1,7 @@
 """Artifacts of the fits at scale: how much receptive-field models explain, and how their parameters are distributed."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from fnmatch import fnmatchcase
 from typing import Any
 
 import numpy as np
@@ -8,10 +9,13 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from neural_echos.artifacts.base import COLOURS, Artifact, canvas, finished, percent
+from neural_echos.errors import EchosError
+from neural_echos.shares import wilson_interval
 
 Tables = dict[str, Any]
 _SIZES = {3: "#56B4E9", 5: "#009E73", 7: "#0072B2", 9: "#D55E00", 11: "#CC79A7"}
 _BINS = 5  # of depth
+_THIRDS = {"first third of the depth": "#56B4E9", "second": "#009E73", "last": "#D55E00"}
 
 
 def explained_variance_table(tables: Tables, *, note: str = "") -> Artifact:
@@ -79,6 +83,80 @@ def fit_distributions(
         f"of the control's {len(untrained):,} kernels {percent((untrained.cosine >= threshold).mean())} have one.",
         note,
     )
+
+
+def fit_distributions_by_family(
+    tables: Tables, *, families: Mapping[str, str], threshold: float = 0.7, least: int = 20, note: str = ""
+) -> Artifact:
+    """How γ, the sign of centres and offsets are distributed, by family, kernel size and third of the depth.
+
+    `families` gives each family's models by a pattern of their names, such as "mobilenet*"; `least` is the number of kernels
+    below which nothing is shown of them.
+    """
+    fits, matches = (_with_families(tables[name], families) for name in ("fits", "matches"))
+    if not len(fits):
+        raise EchosError(
+            f"fit_distributions_by_family: expected fits of {', '.join(families.values())}, found none; choose other families"
+        )
+    centres = fits[fits.cosine >= threshold]
+    moved = matches[matches.best != "dog"]
+    figure, axes = canvas(3, 1, (7.2, 6.4), sharex=True)
+    shown = (
+        (axes[0, 0], centres, centres.gamma, "centre-to-surround ratio γ"),
+        (axes[1, 0], centres, (centres.sign > 0).astype(float), "share excitatory"),
+        (axes[2, 0], moved, pd.Series(np.hypot(moved.offset_x, moved.offset_y)), "offset from the middle, taps"),
+    )
+    columns = fits.groupby(["place", "family", "kernel_height"]).size().index
+    for axis, kernels, values, label in shown:
+        _by_third(axis, kernels, values, columns, least)
+        axis.set(ylabel=label)
+    axes[1, 0].axhline(0.5, color="#bbbbbb", linewidth=0.8, zorder=0)
+    axes[1, 0].set_ylim(0, 1)
+    axes[2, 0].set_xticks(
+        range(len(columns)), [f"{family}\n{size}×{size}".replace(" ", "\n") for _, family, size in columns]
+    )
+    axes[2, 0].tick_params("x", labelsize=6.5)
+    axes[2, 0].set_xlim(-0.6, len(columns) - 0.4)
+    figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside upper center", ncols=3, frameon=False)
+    told = [
+        f"{family} γ {mine.gamma.median():.2f}, {percent((mine.sign > 0).mean(), 0)} excitatory ({len(mine):,} centres)"
+        for (_, family), mine in centres.groupby(["place", "family"])
+        if len(mine) >= least
+    ]
+    return finished(figure, f"Medians over all sizes and depths: {'; '.join(told) or 'too few centres'}.", note)
+
+
+def _with_families(table: pd.DataFrame, families: Mapping[str, str]) -> pd.DataFrame:
+    """Depthwise kernels of the families: adds `family`, its `place` in their order, and `third` of the depth, 0 to 2."""
+    names = list(families)
+    family = {
+        model: next((name for name in names if fnmatchcase(model, families[name])), None)
+        for model in table.model.unique()
+    }
+    mine = table[(table.kind == "depthwise") & table.model.map(family).notna()]
+    third = (mine.depth * len(_THIRDS)).astype(int).clip(upper=len(_THIRDS) - 1)
+    of = mine.model.map(family)
+    return mine.assign(family=of, place=of.map(names.index), third=third)
+
+
+def _by_third(axis: Axes, kernels: pd.DataFrame, values: pd.Series, columns: pd.Index, least: int) -> None:
+    """Draw, for each family and size, the mean of a share, or median, quartiles and deciles, in each third of the depth."""
+    share = values.isin([0.0, 1.0]).all()
+    for third, (name, colour) in enumerate(_THIRDS.items()):
+        grouped = values[kernels.third == third].groupby([kernels.place, kernels.family, kernels.kernel_height])
+        quantiles = {level: grouped.quantile(level) for level in (0.1, 0.25, 0.5, 0.75, 0.9)}
+        found = pd.DataFrame({"size": grouped.size(), "mean": grouped.mean()} | quantiles)
+        found = found.reindex(columns)
+        at = np.arange(len(columns)) + (third - 1) * 0.22
+        seen = (found["size"] >= least).to_numpy()
+        mine, at = found[seen], at[seen]
+        if share:
+            low, high = wilson_interval(mine["mean"].to_numpy(), mine["size"].to_numpy())
+            axis.vlines(at, low, high, color=colour, linewidth=1)
+        else:
+            axis.vlines(at, mine[0.1], mine[0.9], color=colour, linewidth=1)
+            axis.vlines(at, mine[0.25], mine[0.75], color=colour, linewidth=4, alpha=0.5)
+        axis.plot(at, mine["mean" if share else 0.5], "o", color=colour, markersize=4, label=name)
 
 
 def _gammas(axis: Axes, centres: pd.DataFrame) -> None:

@@ -58,6 +58,8 @@ def pattern_shares(tables: Tables, *, published: Sequence[Mapping[str, str]] = (
                 _records(same[(same.by == by) & (same.shuffled == shuffled)])[0] for shuffled in (False, True)
             )
             row[f"{said} [95 %]"] = f"{percent(found.share)} [{percent(found.low)}, {percent(found.high)}]"
+            if by == "cluster":
+                row["by cluster: trainings"] = f"{percent(min(found.by_training))} to {percent(max(found.by_training))}"
             row[f"{said}: shuffled taps"] = percent(null.share)
             row[f"{said}: control"] = "–" if one.role == "untrained" else percent(_control(shares, one.kernel_size, by))
         theirs = [entry["share"] for entry in published if fnmatchcase(one.model, entry["models"])]
@@ -95,7 +97,7 @@ def pattern_threshold_curves(tables: Tables, *, note: str = "") -> Artifact:
 def pattern_gallery(
     tables: Tables, *, models: Sequence[str], size: int | None = None, seed: int = 0, note: str = ""
 ) -> Artifact:
-    """Templates; per model the decoded centroid of each cluster with name and share, and random kernels; by default the largest.
+    """Templates; per model the first training's decoded centroids with name and share, and random kernels; by default the largest.
 
     Clusters stand in the order of their codes.
     """
@@ -127,7 +129,7 @@ def pattern_gallery(
 
 
 def pattern_shares_by_depth(tables: Tables, *, models: Sequence[str], note: str = "") -> Artifact:
-    """Per layer, the shares of the named patterns by cluster, stacked; by kernel (dots), also with shuffled taps (crosses)."""
+    """Per layer, the first training's shares of patterns by cluster, stacked; by kernel (dots), with shuffled taps (crosses)."""
     patterns = tables["patterns"][tables["patterns"].kind == "depthwise"]
     present = [model for model in models if (patterns.model == model).any()]
     if not present:

@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from neural_echos.errors import EchosError
-from neural_echos.receptive_fields.normalisation import CONSTANT, norms
+from neural_echos.receptive_fields.normalisation import norms, unit_taps
 
 _TIE = 1e-12  # relative slack of d < r, so that a tap at distance r never falls into P by rounding
 _WIDEST = 0.999  # the fit's largest γ, where no singularity comes first
@@ -228,7 +228,7 @@ def fit_dog(kernels: np.ndarray) -> DogFit:
     k = kernels.shape[1]
     _check_size(k)
     starts = range(0, max(len(kernels), 1), _CHUNK)
-    parts = [_fit_chunk(kernels[start : start + _CHUNK].astype(np.float64)) for start in starts]
+    parts = [_fit_chunk(kernels[start : start + _CHUNK]) for start in starts]
     return DogFit(*(np.concatenate([getattr(part, field.name) for part in parts]) for field in fields(DogFit)))
 
 
@@ -319,37 +319,24 @@ def _fit_grid(k: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _fit_chunk(kernels: np.ndarray) -> DogFit:
-    """`fit_dog` for a few thousand kernels, float64."""
+    """`fit_dog` for a few thousand kernels."""
     index, counts = _rings(kernels.shape[1])[2].ravel(), _rings(kernels.shape[1])[1]
-    taps = kernels.reshape(-1, len(index))
-    scale = np.abs(taps).max(axis=1, initial=0.0)
-    finite = np.isfinite(scale)
-    if not finite.all():
-        raise EchosError(
-            f"fit_dog: expected finite taps, found NaN or infinity in {int((~finite).sum())} kernels; drop them first"
-        )
-    taps /= np.where(scale > 0, scale, 1.0)[:, None]  # squares neither overflow nor vanish
-    size = norms(taps)
-    taps -= taps.mean(axis=1, keepdims=True)
-    norm = norms(taps)
-    constant = norm <= CONSTANT * size
-    norm[constant] = 1.0
-    taps /= norm[:, None]
-    sums = taps @ np.eye(len(counts))[index]
+    unit = unit_taps(kernels, "fit_dog")
+    sums = unit.taps @ np.eye(len(counts))[index]
     gamma, sign = _best_gamma(kernels.shape[1], sums)
     parameters, rings = _solve(kernels.shape[1], gamma)
     square = rings**2 @ counts
     amplitude = np.abs(np.einsum("nm,nm->n", sums, rings)) / square
-    residual = norms(taps - ((sign * amplitude)[:, None] * rings)[:, index])
-    undefined = np.where(constant, np.nan, 1.0)
+    residual = norms(unit.taps - ((sign * amplitude)[:, None] * rings)[:, index])
+    undefined = np.where(unit.constant, np.nan, 1.0)
     return DogFit(
-        sign=np.where(constant, 0, sign).astype(np.int8),
+        sign=np.where(unit.constant, 0, sign).astype(np.int8),
         gamma=gamma * undefined,
         r=parameters.r * undefined,
         sigma=parameters.sigma * undefined,
-        amplitude=np.where(constant, 0.0, amplitude * norm * scale),
+        amplitude=np.where(unit.constant, 0.0, amplitude * unit.norm),
         residual=residual * undefined,
-        cosine=np.where(constant, 0.0, np.minimum(amplitude * np.sqrt(square), 1.0)),
+        cosine=np.where(unit.constant, 0.0, np.minimum(amplitude * np.sqrt(square), 1.0)),
     )
 
 

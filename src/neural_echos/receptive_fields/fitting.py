@@ -3,36 +3,44 @@
 Amplitude and bias are solved exactly (variable projection; Golub and Pereyra, SIAM J. Numer. Anal. 1973): for a template t(θ)
 both follow from a projection, and what is left is to find the θ of the largest |cosine| between centred kernel and centred
 template. That has many local optima. So a dictionary of templates is scored against all kernels (a matrix product), and the
-best of each goes through a few damped Newton steps on ln |cos|. Where that leaves doubt, so do rivals: templates of a finer
-dictionary that are unlike the first result and unlike each other. The best of all go on to the end. Everything is done
-for many kernels at once, and no kernel's steps depend on another's.
+best of each goes through a few damped Newton steps on ln |cos|. Where that leaves doubt, so do rivals: templates, of a finer
+dictionary where the doubt is grave, that are unlike the first result and unlike each other. The best of all go on until they
+fall behind, and the one that is left to the end. All but the end is done in single precision, everything for many kernels at
+once, and no kernel's steps depend on another's.
 """
 
 import itertools
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache, partial
 
 import numpy as np
+from threadpoolctl import threadpool_limits
 
 from neural_echos.errors import EchosError
 from neural_echos.receptive_fields.difference_of_gaussians import fit_dog
 from neural_echos.receptive_fields.models import Model, Range, Values, model_named
-from neural_echos.receptive_fields.normalisation import CONSTANT, norms
+from neural_echos.receptive_fields.normalisation import CONSTANT, norms, unit_taps
 
-_CHUNK = 4096  # kernels fitted at a time
-_BLOCK = 128  # kernels scored, or climbed with, at a time: what they need stays in the processor's cache
+_CHUNK = 4096  # kernels fitted at a time, by one thread
+_BLOCK = 512  # kernels climbed with at a time: what they need stays in the processor's caches
+_SCORED = 128  # kernels scored at a time, likewise
 _SURE = 0.995  # a cosine beyond which the first start is believed; else rivals are sought
-_CANDIDATES = 48  # templates of a dictionary among which they are
+_POOR = 0.9  # a cosine below which they are sought in the fine dictionary; else in the coarse one
+_FEW = 2  # rivals from the coarse one
+_CANDIDATES = 12  # templates of a dictionary among which they are, for each that is chosen
 _ALIKE = 0.8  # cosine of two templates beyond which they are taken to lead to one optimum
 _FARTHER = 0.25  # radians by which a rival may start farther from the kernel than what is reached already
-_FIRST, _MORE, _LAST = 6, 3, 60  # Newton steps of the first start, of its rivals, and at most of the best of both
-_KEPT = 2  # rivals that are among the best
+_FIRST, _MORE = 6, 3  # Newton steps of the first start and of its rivals, at most
+_KEPT = 3  # rivals that are among the best
+_AGAIN, _LAST = 20, 60  # steps of these and the first, and of the best of them, at most
+_HOPE = 20  # times its last gain, by which one of them may lie behind the best without being given up
+_ROUGH, _GAIN = 2e-6, 1e-8  # of ln |cos|: a smaller one ends a climb in single precision, and the last one
 _DAMPING = 1e-2  # of the first step, in units of the templates' own metric
 _FLOOR = 1e-2  # least curvature that a step believes, in the same units
 _REACH = 0.7  # longest step in any parameter
-_GAIN = 1e-8  # of ln |cos|: a smaller one ends the climb, which closes in quadratically
 _STILL = 1e-7  # a refused step that is shorter ends it, too
 _DIFFERENCE = 1e-4  # step of numeric slopes
 _AT_BOUND = 1e-9  # how close to its bound a parameter lies on it, relative to the range
@@ -72,7 +80,27 @@ class Fit:
     at_bound: dict[str, np.ndarray]
 
 
-def fit(kernels: np.ndarray, model: Model | str) -> Fit:
+@dataclass(frozen=True)
+class _Dictionary:
+    """Templates that are searched first; those of one place (a choice of the last three parameters) lie `places` apart.
+
+    Attributes
+    ----------
+    steps : ndarray of float64, shape (p, m)
+    templates : ndarray of float32, shape (m, h·w)
+        Centred, of unit norm.
+    columns : ndarray of float32, shape (h·w, m)
+        The same, for the matrix product.
+    places : int
+    """
+
+    steps: np.ndarray
+    templates: np.ndarray
+    columns: np.ndarray
+    places: int
+
+
+def fit(kernels: np.ndarray, model: Model | str, *, threads: int = 1) -> Fit:
     """Fit amplitude · model(k, **parameters) + bias to each kernel by least squares, parameters within their bounds.
 
     Parameters
@@ -80,6 +108,8 @@ def fit(kernels: np.ndarray, model: Model | str) -> Fit:
     kernels : ndarray of float, shape (n, h, w)
     model : Model or str
         One of `MODELS`, or its name.
+    threads : int
+        Threads that fit 4,096 kernels each at a time; the result does not depend on them.
 
     Returns
     -------
@@ -118,7 +148,12 @@ def fit(kernels: np.ndarray, model: Model | str) -> Fit:
     if model.name == "dog":
         return _fit_dog(kernels, model)
     starts = range(0, max(len(kernels), 1), _CHUNK)
-    parts = [_fit_chunk(kernels[start : start + _CHUNK].astype(np.float64), model) for start in starts]
+
+    def part(start: int) -> Fit:
+        return _fit_chunk(kernels[start : start + _CHUNK], model)
+
+    with ThreadPoolExecutor(threads) as pool, threadpool_limits(1):  # many small products, for which one thread is best
+        parts = list(pool.map(part, starts) if threads > 1 else map(part, starts))
 
     def joined(field: str) -> np.ndarray:
         return np.concatenate([getattr(part, field) for part in parts])
@@ -153,23 +188,10 @@ def _fit_dog(kernels: np.ndarray, model: Model) -> Fit:
 
 
 def _fit_chunk(kernels: np.ndarray, model: Model) -> Fit:
-    """`fit` for a few thousand kernels, float64."""
+    """`fit` for a few thousand kernels."""
     height, width = kernels.shape[1:]
-    taps = kernels.reshape(len(kernels), height * width)
-    scale = np.abs(taps).max(axis=1, initial=0.0)
-    finite = np.isfinite(scale)
-    if not finite.all():
-        raise EchosError(
-            f"fit: expected finite taps, found NaN or infinity in {int((~finite).sum())} kernels; drop them first"
-        )
-    taps /= np.where(scale > 0, scale, 1.0)[:, None]  # squares neither overflow nor vanish
-    size = norms(taps)
-    mean = taps.mean(axis=1)
-    taps -= mean[:, None]
-    norm = norms(taps)
-    constant = norm <= CONSTANT * size
-    norm[constant] = 1.0
-    taps /= norm[:, None]
+    unit = unit_taps(kernels, "fit")
+    taps = unit.taps
     ranges = model.ranges(height, width)
     parameters = _parameters(model, height, width, _search(model, height, width, taps))
     template = model((height, width), **parameters).reshape(taps.shape)
@@ -178,12 +200,12 @@ def _fit_chunk(kernels: np.ndarray, model: Model) -> Fit:
     square = np.einsum("nd,nd->n", template, template)
     amplitude = np.einsum("nd,nd->n", taps, template) / square
     residual = norms(taps - amplitude[:, None] * template)
-    cosine = np.where(constant, 0.0, np.minimum(np.abs(amplitude) * np.sqrt(square), 1.0))
-    amplitude = np.where(constant, 0.0, amplitude * norm * scale)
-    bias = mean * scale - amplitude * level
+    cosine = np.where(unit.constant, 0.0, np.minimum(np.abs(amplitude) * np.sqrt(square), 1.0))
+    amplitude = np.where(unit.constant, 0.0, amplitude * unit.norm)
+    bias = unit.mean - amplitude * level
     if model.canonical is not None:
         parameters, amplitude = model.canonical(parameters, amplitude)
-    undefined = np.where(constant, np.nan, 1.0)
+    undefined = np.where(unit.constant, np.nan, 1.0)
     parameters = {name: values * undefined for name, values in parameters.items()}
     return Fit(model.name, parameters, amplitude, bias, residual * undefined, cosine, _bounds_met(parameters, ranges))
 
@@ -198,20 +220,30 @@ def _bounds_met(parameters: Values, ranges: dict[str, Range]) -> dict[str, np.nd
 
 def _search(model: Model, height: int, width: int, taps: np.ndarray) -> np.ndarray:
     """Steps of the largest |cosine| that is found, (p, n), for centred kernels of unit norm, (n, h·w)."""
-    low, high = _step_bounds(model, height, width)
+    bounds = _step_bounds(model, height, width)
     slopes = partial(model.slopes or partial(_differences, model), height, width)
+    light = taps.astype(np.float32) if model.slopes else taps  # differences need all digits
     coarse, fine = (_dictionary(model, height, width, fine=fine) for fine in (False, True))
-    steps, value = _climb(slopes, _first_starts(taps, *coarse), taps, low, high, _FIRST)
-    reached = _unit(model((height, width), **_parameters(model, height, width, steps)))
-    owner = np.flatnonzero(value <= np.log(_SURE))
-    for dictionary, count in ((coarse, 1), (fine, model.rivals)):
-        found, rivals = _rivals(taps[owner], reached[owner], value[owner], *dictionary, count)
-        owner = owner[found]
-    rivals, found = _climb(slopes, rivals, taps[owner], low, high, _MORE)
-    best = _best_of(owner, found, _KEPT)
+    index, score = _starts(light, coarse, 1 + _FEW)
+    steps, value = _climb(slopes, coarse.steps[:, index[:, 0]], light, bounds, _FIRST, _ROUGH)
+    reached = _unit(model((height, width), **_parameters(model, height, width, steps))).astype(np.float32)
+    doubtful = np.flatnonzero((value <= math.log(_SURE)) & (value > math.log(_POOR)))
+    poor = np.flatnonzero(value <= math.log(_POOR))
+    owner, rivals = (
+        np.concatenate(both, axis=-1)
+        for both in zip(
+            _rivals(coarse, index[doubtful, 1:], score[doubtful, 1:], doubtful, reached, value),
+            _rivals(fine, *_starts(light[poor], fine, model.rivals + 1), poor, reached, value),
+            strict=True,
+        )
+    )
+    found, rival_value = _climb(slopes, rivals, light[owner], bounds, _MORE, _ROUGH)
+    best = _best_of(owner, rival_value, _KEPT)
     owner = np.concatenate([np.arange(len(taps)), owner[best]])
-    steps, value = _climb(slopes, np.concatenate([steps, rivals[:, best]], axis=1), taps[owner], low, high, _LAST)
-    return steps[:, _best_of(owner, value, 1)]
+    steps = np.concatenate([steps, found[:, best]], axis=1)
+    steps, value = _climb(slopes, steps, light[owner], bounds, _AGAIN, _ROUGH, owner)
+    steps = steps[:, _best_of(owner, value, 1)]
+    return _climb(slopes, steps, taps, bounds, _LAST, _GAIN)[0]
 
 
 def _best_of(owner: np.ndarray, value: np.ndarray, count: int) -> np.ndarray:
@@ -221,55 +253,49 @@ def _best_of(owner: np.ndarray, value: np.ndarray, count: int) -> np.ndarray:
     return order[np.arange(len(order)) - first < count]
 
 
-def _first_starts(taps: np.ndarray, grid: np.ndarray, templates: np.ndarray) -> np.ndarray:
-    """Steps of the best template of a dictionary, (p, n)."""
-    best = [scores.argmax(axis=1) for _, scores in _scored(taps, templates)]
-    return grid.reshape(len(grid), -1)[:, np.concatenate(best)]
+def _starts(taps: np.ndarray, dictionary: _Dictionary, count: int) -> tuple[np.ndarray, np.ndarray]:
+    """The best template of a dictionary, then the best that is unlike it, …: their numbers and |cosines|, (n, count)."""
+    places = dictionary.places
+    candidates = min(_CANDIDATES * count, places)
+    index, scores = np.empty((len(taps), count), np.intp), np.empty((len(taps), count), np.float32)
+    memory = np.empty((_SCORED, len(dictionary.templates)), np.float32)
+    for at in range(0, len(taps), _SCORED):
+        part = taps[at : at + _SCORED].astype(np.float32, copy=False)
+        flat = np.abs(np.matmul(part, dictionary.columns, out=memory[: len(part)]), out=memory[: len(part)])
+        best = flat.reshape(len(part), -1, places).max(axis=1)
+        place = np.argpartition(-best, candidates - 1, axis=1)[:, :candidates]
+        rows = np.arange(len(part))[:, None]
+        number = place + places * flat.reshape(len(part), -1, places)[rows, :, place].argmax(axis=2)
+        score = best[rows, place]
+        chosen = _unlike(score, dictionary.templates[number], count)
+        index[at : at + _SCORED], scores[at : at + _SCORED] = number[rows, chosen], score[rows, chosen]
+    return index, scores
 
 
 def _rivals(
-    taps: np.ndarray, reached: np.ndarray, value: np.ndarray, grid: np.ndarray, templates: np.ndarray, count: int
+    dictionary: _Dictionary,
+    index: np.ndarray,
+    score: np.ndarray,
+    kernels: np.ndarray,
+    reached: np.ndarray,
+    value: np.ndarray,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Templates of a dictionary that are unlike what was reached, and unlike each other, and may climb beyond it.
-
-    Returns the kernel of each, (m,), and its steps, (p, m); at most `count` a kernel.
-    """
-    owners, found = [np.empty(0, dtype=np.intp)], [np.empty((len(grid), 0))]
-    by_place = templates.T.reshape(*grid.shape[1:], -1)
-    for at, flat in _scored(taps, templates):
-        scores = flat.reshape(len(flat), *grid.shape[1:])
-        best = scores.max(axis=1)
-        candidates = min(_CANDIDATES, best.shape[1])
-        place = np.argpartition(-best, candidates - 1, axis=1)[:, :candidates]
-        shape = np.take_along_axis(scores, place[:, None], 2).argmax(axis=1)
-        shown = by_place[shape, place]
-        here = reached[at : at + _BLOCK, :, None].astype(np.float32)
-        score = np.take_along_axis(best, place, 1) - 2 * (np.abs(shown @ here)[:, :, 0] > _ALIKE)
-        chosen = _unlike(score, shown, count)
-        least = np.cos(np.arccos(np.minimum(np.exp(value[at : at + _BLOCK, None]), 1.0)) + _FARTHER)
-        owner, start = np.nonzero(np.take_along_axis(score, chosen, 1) > least)
-        picked = chosen[owner, start]
-        owners.append(at + owner)
-        found.append(grid[:, shape[owner, picked], place[owner, picked]])
-    return np.concatenate(owners), np.concatenate(found, axis=1)
-
-
-def _scored(taps: np.ndarray, templates: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
-    """|cosine| of kernels with all templates, (at most _BLOCK, templates), float32, and where they start; one memory for all."""
-    scores = np.empty((_BLOCK, templates.shape[1]), dtype=np.float32)
-    for at in range(0, max(len(taps), 1), _BLOCK):
-        part = taps[at : at + _BLOCK].astype(np.float32)
-        np.matmul(part, templates, out=scores[: len(part)])
-        yield at, np.abs(scores[: len(part)], out=scores[: len(part)])
+    """Of templates for some kernels, those unlike what was reached that may climb beyond it: each one's kernel, and its steps."""
+    alike = np.abs(dictionary.templates[index] @ reached[kernels, :, None])[:, :, 0] > _ALIKE
+    least = np.cos(np.arccos(np.minimum(np.exp(value[kernels]), 1.0)) + _FARTHER)
+    owner, rank = np.nonzero(~alike & (score > least[:, None]))
+    return kernels[owner], dictionary.steps[:, index[owner, rank]]
 
 
 def _unlike(score: np.ndarray, templates: np.ndarray, count: int) -> np.ndarray:
     """Of candidates (n, m) with templates (n, m, h·w), the best one, then the best that is unlike it, …: (n, count)."""
-    alike = np.abs(templates @ templates.transpose(0, 2, 1)) > _ALIKE
+    rows = np.arange(len(score))
     chosen = np.empty((len(score), count), dtype=np.intp)
+    score = score.copy()
     for start in range(count):
         chosen[:, start] = score.argmax(axis=1)
-        score = score - 4 * alike[np.arange(len(score)), chosen[:, start]]
+        picked = templates[rows, chosen[:, start]]
+        score -= 4 * (np.abs(templates @ picked[:, :, None])[:, :, 0] > _ALIKE)
     return chosen
 
 
@@ -285,14 +311,21 @@ def _climb(
     slopes: Callable[..., tuple[np.ndarray, ...]],
     steps: np.ndarray,
     taps: np.ndarray,
-    low: np.ndarray,
-    high: np.ndarray,
+    bounds: tuple[np.ndarray, np.ndarray],
     rounds: int,
+    least: float,
+    owner: np.ndarray | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Damped Newton steps up ln |cos| between bounds: the steps reached, (p, n), and the value there, (n,)."""
+    """Damped Newton steps up ln |cos| between bounds: the steps reached, (p, n), and the value there, (n,).
+
+    In the precision of the taps. A climb ends when it gains less than `least`; of several with one owner, one that falls behind
+    ends, too.
+    """
+    low, high = (bound.astype(taps.dtype) for bound in bounds)
+    steps = steps.astype(taps.dtype)
     with np.errstate(divide="ignore", invalid="ignore", under="ignore", over="ignore"):
         value, gradient, hessian, metric = _in_blocks(slopes, steps, taps)
-        damping = np.full(len(taps), _DAMPING)
+        damping = np.full(len(taps), _DAMPING, taps.dtype)
         active = np.flatnonzero(np.isfinite(value))  # a constant kernel stays where it is
         for _ in range(rounds):
             if not len(active):
@@ -310,7 +343,12 @@ def _climb(
                 state[..., kept] = new[..., better]
             damping[active] = np.where(better, damping[active] / 10, np.maximum(damping[active], 1e-3) * 10)
             still = np.abs(there - here).max(axis=0) < _STILL
-            active = active[~np.where(better, gain < _GAIN, still)]
+            done = np.where(better, gain < least, still)
+            if owner is not None:
+                leader = np.full(owner.max() + 1, -np.inf, taps.dtype)
+                np.maximum.at(leader, owner, value)
+                done |= better & (value[active] + _HOPE * gain < leader[owner[active]])
+            active = active[~done]
     return steps, value
 
 
@@ -353,22 +391,22 @@ def _step_bounds(model: Model, height: int, width: int) -> tuple[np.ndarray, np.
 
 
 @lru_cache(maxsize=16)
-def _dictionary(model: Model, height: int, width: int, *, fine: bool) -> tuple[np.ndarray, np.ndarray]:
-    """What is searched first: steps, (p, shapes, places), and centred templates of unit norm, (h·w, shapes · places), float32.
-
-    A place is a choice of the last three parameters, the last two twice as dense in a fine dictionary; a shape is one of
-    the others.
-    """
+def _dictionary(model: Model, height: int, width: int, *, fine: bool) -> _Dictionary:
+    """The dictionary of a model; the last two parameters are twice as dense in a fine one."""
     ranges = model.ranges(height, width)
     first = [np.array(one.first) for one in ranges.values()]
     if fine:
         first[-2:] = [np.sort(np.concatenate([row, (row[1:] + row[:-1]) / 2])) for row in first[-2:]]
     places = math.prod(len(row) for row in first[-3:])
-    values = np.array(list(itertools.product(*first))).T.reshape(len(first), -1, places)
-    shapes = [dict(zip(ranges, row, strict=True)) for row in values.transpose(1, 0, 2)]
-    templates = np.concatenate([_unit(model((height, width), **shape)).astype(np.float32) for shape in shapes])
+    values = np.array(list(itertools.product(*first))).T
+    templates = np.concatenate(
+        [
+            _unit(model((height, width), **dict(zip(ranges, part, strict=True)))).astype(np.float32)
+            for part in np.split(values, values.shape[1] // places, axis=1)
+        ]
+    )
     steps = [_STEPS[one.steps_in][0](row) for one, row in zip(ranges.values(), values, strict=True)]
-    return np.stack(steps), np.ascontiguousarray(templates.T)
+    return _Dictionary(np.stack(steps), templates, np.ascontiguousarray(templates.T), places)
 
 
 def _unit(kernels: np.ndarray) -> np.ndarray:

@@ -10,13 +10,15 @@ Papers: Lindeberg, "Scale-Space Theory in Computer Vision", Kluwer 1994, for Gau
 Kiasari, Rus, Grosu, "Unveiling the Unseen", ICLR 2024 (arXiv 2401.14469), for kernels that look like them.
 """
 
+from functools import lru_cache
+
 import numpy as np
 from numpy.typing import ArrayLike
 
 from neural_echos.errors import EchosError
 
 Size = int | tuple[int, int]
-_FAR = -200.0  # exponents below are cut off there, for sums of squares that underflow are slow
+_FAR = {"d": -200.0, "f": -25.0}  # exponents below are cut off there, for sums of squares that underflow are slow
 _PAIRS = np.array([[0, 1, 2], [1, 3, 4], [2, 4, 5]])  # places of (1, p, q)ᵀ(1, p, q) in (1, p, q, p², pq, q²)
 _BLOCKS = (
     np.array([[0, 1], [1, 2]]).repeat(3, 0).repeat(3, 1),
@@ -116,82 +118,121 @@ def gaussian_derivative(
 def slopes(
     order: int, height: int, width: int, steps: np.ndarray, kernels: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Ln |cos| between kernels and Gaussian derivatives, both centred, with its slopes; see `models.Slopes`.
+    """Ln |cos| between kernels and Gaussian derivatives, both centred, with its slopes, in the precision of the kernels.
 
-    `steps` are ln σ_u, ln σ_v, θ, o_x, o_y. Every slope of a template T = He_order(p) G in them is a combination, given by
-    the chain rule, of six functions, T_p and T_q times 1, p and q; every second slope is one of T_pp, T_pq and T_qq
-    times products of 1, p and q, too. So sums over taps are taken for these functions, and combined at the end.
+    See `models.Slopes`; `steps` are ln σ_u, ln σ_v, θ, o_x, o_y. Every slope of a template T = He_order(p) G in them is a
+    combination, given by the chain rule, of six functions, T_p and T_q times 1, p and q; every second slope is one of T_pp,
+    T_pq and T_qq times products of 1, p and q, too. So sums over taps are taken for these functions, and combined at the end.
     """
-    n, taps = steps.shape[1], height * width
-    sigma_u, sigma_v = np.exp(steps[:2])
-    p, q = (part.reshape(n, taps) for part in _frame(height, width, sigma_u, sigma_v, *steps[2:]))
-    products = np.empty((n, 6, taps))
-    pp, qq = p * p, q * q
-    for place, product in enumerate((1.0, p, q, pp, p * q, qq)):
-        products[:, place] = product
-    template, t_p, t_pp = _along(order, p, pp, qq)
-    t_q = -q * template
-    first = np.empty((n, 7, taps))
-    for place, slope in enumerate((t_p, p * t_p, q * t_p, t_q, p * t_q, q * t_q, template)):
-        first[:, place] = slope
-    sums, scores = first @ np.ones(taps), (first @ kernels[:, :, None])[:, :, 0]
-    gram = first @ first.transpose(0, 2, 1) - sums[:, :, None] * (sums / taps)[:, None, :]
-    square, match = gram[:, 6, 6, None], scores[:, 6, None]
-    lean, pull = gram[:, 6, :6] / square, scores[:, :6] / match
-    weight = kernels / match - (template - sums[:, 6:] / taps) / square
-    second = np.empty((n, 3, taps))
-    second[:, 0] = weight * t_pp
-    second[:, 1] = weight * t_p * -q
-    second[:, 2] = weight * template * (qq - 1)
-    moments = second @ products.transpose(0, 2, 1)
-    metric = gram[:, :6, :6] / square[:, :, None]
-    outer = lean[:, :, None] * lean[:, None, :]
-    curvature = moments[:, _BLOCKS[0], _BLOCKS[1]] - metric + 2 * outer - pull[:, :, None] * pull[:, None, :]
-    metric -= outer
-    chain = _chain(sigma_u, sigma_v, steps[2])
-    turned = chain.transpose(0, 2, 1)
+    n, taps = kernels.shape
+    turn = _Turn(*(row.astype(kernels.dtype) for row in steps))
+    part = np.empty(
+        (17, n, taps), kernels.dtype
+    )  # T_p, p T_p, q T_p, T_q, p T_q, q T_q, T; kernel; 1, p, q, p², pq, q²; second
+    part[7], part[8] = kernels, 1.0
+    p, q, pp, qq = part[9], part[10], part[11], part[13]
+    np.matmul(turn.frame(), _grid(height, width).astype(kernels.dtype), out=part[9:11])
+    np.multiply(p, p, out=pp)
+    np.multiply(q, q, out=qq)
+    np.multiply(p, q, out=part[12])
+    template, t_p, t_pp = part[6], part[0], part[14]
+    _along(order, p, pp, qq, out=(template, t_p, t_pp))
+    np.multiply(part[9:11], t_p, out=part[1:3])
+    np.multiply(q, template, out=part[3])
+    np.negative(part[3], out=part[3])
+    np.multiply(part[9:11], part[3], out=part[4:6])
+    by_kernel = part.transpose(1, 0, 2)
+    sums = (by_kernel[:, :7] @ by_kernel[:, :9].transpose(0, 2, 1)).transpose(1, 2, 0).copy()
+    gram = sums[:, :7] - sums[:, 8, None] * (sums[:, 8] / taps)
+    square, match = gram[6, 6], sums[6, 7]
+    lean, pull = gram[6, :6] / square, sums[:6, 7] / match
+    weight = kernels * (1 / match)[:, None]
+    weight -= (template - (sums[6, 8] / taps)[:, None]) * (1 / square)[:, None]
+    part[14] *= weight
+    np.multiply(t_p, q, out=part[15])
+    part[15] *= -weight
+    np.multiply(template, qq - 1, out=part[16])
+    part[16] *= weight
+    moments = (by_kernel[:, 14:] @ by_kernel[:, 8:14].transpose(0, 2, 1)).transpose(1, 2, 0)
+    outer = lean[:, None] * lean
+    both = np.empty((6, 2, 6, n), kernels.dtype)
+    metric = np.subtract(gram[:6, :6] / square, outer, out=both[:, 1])
+    np.subtract(moments[_BLOCKS], metric, out=both[:, 0])
+    both[:, 0] += outer - pull[:, None] * pull
     shift = pull - lean
-    hessian = chain @ curvature @ turned + _bend(chain, shift, sigma_v / sigma_u)
-    value = np.log(np.abs(match[:, 0])) - 0.5 * np.log(square[:, 0])
-    gradient = (chain @ shift[:, :, None])[:, :, 0]
-    return value, gradient.T, hessian.transpose(1, 2, 0), (chain @ metric @ turned).transpose(1, 2, 0)
+    curvature, metric = turn.chained(turn.chained(both).transpose(2, 1, 0, 3)).transpose(1, 0, 2, 3)
+    value = np.log(np.abs(match)) - 0.5 * np.log(square)
+    return value, turn.chained(shift), curvature + turn.bend(shift), metric
 
 
-def _along(order: int, p: np.ndarray, pp: np.ndarray, qq: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """T = He_order(p) G (the derivative up to a factor), T_p = −He_(order+1)(p) G and T_pp = He_(order+2)(p) G."""
-    bell = np.exp(np.maximum(-0.5 * (pp + qq), _FAR))
+def _along(order: int, p: np.ndarray, pp: np.ndarray, qq: np.ndarray, out: tuple[np.ndarray, ...]) -> None:
+    """T = He_order(p) G (the derivative up to a factor), T_p = −He_(order+1)(p) G and T_pp = He_(order+2)(p) G into `out`."""
+    template, t_p, t_pp = out
+    bell = pp + qq
+    bell *= -0.5
+    np.exp(np.maximum(bell, _FAR[bell.dtype.char], out=bell), out=bell)
+    odd = p * bell
     if order == 0:
-        return bell, -p * bell, (pp - 1) * bell
-    if order == 1:
-        template = p * bell
-        return template, (1 - pp) * bell, (pp - 3) * template
-    return (pp - 1) * bell, (3 - pp) * p * bell, ((pp - 6) * pp + 3) * bell
+        template[:] = bell
+        np.negative(odd, out=t_p)
+        np.multiply(pp - 1, bell, out=t_pp)
+    elif order == 1:
+        template[:] = odd
+        np.multiply(1 - pp, bell, out=t_p)
+        np.multiply(pp - 3, odd, out=t_pp)
+    else:
+        np.multiply(pp - 1, bell, out=template)
+        np.multiply(3 - pp, odd, out=t_p)
+        np.multiply((pp - 6) * pp + 3, bell, out=t_pp)
 
 
-def _chain(sigma_u: np.ndarray, sigma_v: np.ndarray, angle: np.ndarray) -> np.ndarray:
-    """Slopes of p and q in the five steps as combinations of (1, p, q): shape (n, 5, 6), p's in the first three columns."""
-    cosine, sine = np.cos(angle), np.sin(angle)
-    chain = np.zeros((len(angle), 5, 6))
-    chain[:, 0, 1] = chain[:, 1, 5] = -1.0
-    chain[:, 2, 2], chain[:, 2, 4] = sigma_v / sigma_u, -sigma_u / sigma_v
-    chain[:, 3, 0], chain[:, 3, 3] = -cosine / sigma_u, sine / sigma_v
-    chain[:, 4, 0], chain[:, 4, 3] = -sine / sigma_u, -cosine / sigma_v
-    return chain
+class _Turn:
+    """The chain rule from p and q to the five steps, for n kernels; all fields have shape (n,).
 
-
-def _bend(chain: np.ndarray, shift: np.ndarray, ratio: np.ndarray) -> np.ndarray:
-    """The second slopes of p and q, weighted by `shift`: (n, 5, 5).
-
-    They are first ones again: ∂_lnσu p_i = −p_i, ∂_lnσv q_i = −q_i, ∂_θ p_i = q_i σ_v/σ_u, ∂_θ q_i = −p_i σ_u/σ_v.
+    ∂_lnσu p = −p, ∂_lnσv q = −q, ∂_θ p = q σ_v/σ_u, ∂_θ q = −p σ_u/σ_v, and the offsets' slopes do not depend on the taps.
     """
-    by_p, by_q = chain[:, :, :3], chain[:, :, 3:]
-    of_p, of_q = shift[:, :3, None], shift[:, 3:, None]
-    bend = np.zeros((len(shift), 5, 5))
-    bend[:, 0] = bend[:, :, 0] = -(by_p @ of_p)[:, :, 0]
-    bend[:, 1, 1:] = bend[:, 1:, 1] = -(by_q @ of_q)[:, 1:, 0]
-    turned = ratio[:, None] * (by_q @ of_p)[:, :, 0] - (by_p @ of_q)[:, :, 0] / ratio[:, None]
-    bend[:, 2, 2:] = bend[:, 2:, 2] = turned[:, 2:]
-    return bend
+
+    def __init__(self, *steps: np.ndarray) -> None:
+        self.narrow, (self.x, self.y) = np.exp(-np.array(steps[:2])), steps[3:]
+        cosine, sine = np.cos(steps[2]), np.sin(steps[2])
+        (self.p_x, self.q_y), (self.p_y, self.q_x) = cosine * self.narrow, sine * self.narrow
+        self.ratio = self.narrow[0] / self.narrow[1]
+
+    def frame(self) -> np.ndarray:
+        """Coefficients of p and of q in (x, y, 1): shape (2, n, 3)."""
+        p = [self.p_x, self.p_y, -self.p_x * self.x - self.p_y * self.y]
+        q = [-self.q_x, self.q_y, self.q_x * self.x - self.q_y * self.y]
+        return np.array([p, q]).transpose(0, 2, 1)
+
+    def chained(self, of: np.ndarray) -> np.ndarray:
+        """Slopes in the steps, (5, …, n), of slopes in p, p's times p and q, and q's, (6, …, n)."""
+        return np.stack(
+            [
+                -of[1],
+                -of[5],
+                self.ratio * of[2] - of[4] / self.ratio,
+                self.q_x * of[3] - self.p_x * of[0],
+                -self.p_y * of[0] - self.q_y * of[3],
+            ]
+        )
+
+    def bend(self, shift: np.ndarray) -> np.ndarray:
+        """The second slopes of p and q weighted by `shift`, (6, n): shape (5, 5, n)."""
+        bend = np.zeros((5, 5, shift.shape[1]), shift.dtype)
+        bend[0, 0], bend[1, 1], bend[2, 2] = shift[1], shift[5], -shift[1] - shift[5]
+        bend[2, 0], bend[2, 1] = -self.ratio * shift[2], shift[4] / self.ratio
+        bend[3, 0], bend[4, 0] = self.p_x * shift[0], self.p_y * shift[0]
+        bend[3, 1], bend[4, 1] = -self.q_x * shift[3], self.q_y * shift[3]
+        bend[3, 2], bend[4, 2] = self.p_y * shift[0] + self.q_y * shift[3], self.q_x * shift[3] - self.p_x * shift[0]
+        bend[0, 1:], bend[1, 2:], bend[2, 3:] = bend[1:, 0], bend[2:, 1], bend[3:, 2]
+        return bend
+
+
+@lru_cache
+def _grid(height: int, width: int) -> np.ndarray:
+    """x, y and 1 at each tap: shape (3, h·w)."""
+    y, x = np.mgrid[(height - 1) / 2 : -height / 2 : -1, -(width - 1) / 2 : width / 2]
+    return np.stack([x.ravel(), y.ravel(), np.ones(height * width)])
 
 
 def _frame(

@@ -1,11 +1,61 @@
 """Which kernels can be looked at, and the papers' normalisation of them."""
 
+import math
+from dataclasses import dataclass
+
 import numpy as np
 from numpy.typing import DTypeLike
+
+from neural_echos.errors import EchosError
 
 ZERO = 1e-4  # the papers' loader drops a kernel whose taps are all this small
 CONSTANT = 1e-6  # a kernel whose norm falls by this factor when centred is constant up to float32 rounding
 _CHUNK = 65_536  # kernels that are held in float64 at a time
+
+
+@dataclass(frozen=True)
+class UnitTaps:
+    """Kernels as a fit needs them; float64.
+
+    Attributes
+    ----------
+    taps : ndarray, shape (n, h·w)
+        Zero mean and unit norm; rounding errors alone for a constant kernel.
+    mean, norm : ndarray, shape (n,)
+        Of the kernels, and of the centred kernels; the norm is 1 in units of the largest |tap| for a constant kernel.
+    constant : ndarray of bool, shape (n,)
+    """
+
+    taps: np.ndarray
+    mean: np.ndarray
+    norm: np.ndarray
+    constant: np.ndarray
+
+
+def unit_taps(kernels: np.ndarray, who: str) -> UnitTaps:
+    """Centre kernels, (n, h, w), and divide them by their norm, whatever their scale; `who` asks, for the error.
+
+    Raises
+    ------
+    EchosError
+        A tap is not finite.
+    """
+    taps = kernels.reshape(len(kernels), math.prod(kernels.shape[1:])).astype(np.float64)
+    scale = np.abs(taps).max(axis=1, initial=0.0)
+    finite = np.isfinite(scale)
+    if not finite.all():
+        raise EchosError(
+            f"{who}: expected finite taps, found NaN or infinity in {int((~finite).sum())} kernels; drop them first"
+        )
+    taps /= np.where(scale > 0, scale, 1.0)[:, None]  # squares neither overflow nor vanish
+    size = norms(taps)
+    mean = taps.mean(axis=1)
+    taps -= mean[:, None]
+    norm = norms(taps)
+    constant = norm <= CONSTANT * size
+    norm[constant] = 1.0
+    taps /= norm[:, None]
+    return UnitTaps(taps, mean * scale, norm * scale, constant)
 
 
 def center_norm(kernels: np.ndarray, dtype: DTypeLike = np.float64) -> tuple[np.ndarray, np.ndarray]:

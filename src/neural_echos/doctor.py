@@ -1,0 +1,196 @@
+"""Doctor: what this machine has, what will and will not work on it, and which presets can run here. Nothing is changed."""
+
+import importlib.metadata
+import os
+import platform
+import re
+import shutil
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from neural_echos.config import check, load_schema, merge, read_yaml
+from neural_echos.errors import EchosError
+from neural_echos.inputs import load_inputs, mirror_folders
+
+OK, NOTE, PROBLEM = "ok", "note", "problem"
+_DISK_GB = 8  # the environment, and what the demo makes
+_SCHEDULERS = {
+    "sbatch": "Slurm",
+    "bsub": "LSF",
+    "qsub": "PBS or Grid Engine",
+    "condor_submit": "HTCondor",
+    "kubectl": "Kubernetes",
+}
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that was looked at.
+
+    Attributes
+    ----------
+    what : str
+    state : str
+        "ok", "note" (something will not work, or not fast) or "problem" (the demo will not run).
+    found : str
+    advice : str
+        What to do, "" where nothing needs to be done.
+    """
+
+    what: str
+    state: str
+    found: str
+    advice: str = ""
+
+
+def examine(root: Path) -> list[Finding]:
+    """Examine this machine and a checkout of the project.
+
+    Parameters
+    ----------
+    root : Path
+        Folder that holds the Snakefile.
+
+    Raises
+    ------
+    EchosError
+        There is no such checkout.
+    """
+    if not (root / "workflow" / "Snakefile").exists():
+        raise EchosError(
+            f"{root}: expected a checkout of this project, found no workflow/Snakefile; give its folder with --root"
+        )
+    return [*_software(root), *_machine(root), *_presets(root)]
+
+
+def _software(root: Path) -> Iterator[Finding]:
+    version = platform.python_version()
+    enough = sys.version_info >= (3, 11)
+    yield Finding("python", OK if enough else PROBLEM, version, "" if enough else "install Python 3.11 or newer")
+    pinned = _pins(root / "envs" / "requirements.txt")
+    wrong = [
+        f"{name} {found or 'absent'} (pinned: {wanted})"
+        for name, wanted in pinned.items()
+        if (found := _version(name)) != wanted
+    ]
+    here = [name for name in wrong if "absent" not in name]
+    if not wrong:
+        yield Finding("packages", OK, f"all {len(pinned)} of the lock")
+    else:
+        shown = ", ".join(wrong[:4]) + (f" and {len(wrong) - 4} more" if len(wrong) > 4 else "")
+        advice = "python3 envs/install.py makes the pinned environment"
+        yield Finding(
+            "packages",
+            NOTE if _version("torch") else PROBLEM,
+            f"{len(here)} of another version, {len(wrong) - len(here)} absent: {shown}",
+            advice,
+        )
+
+
+def _machine(root: Path) -> Iterator[Finding]:
+    cores, memory = os.cpu_count() or 1, _memory_gb()
+    yield Finding("cores", OK, str(cores))
+    yield Finding("memory", OK if memory >= 6 else NOTE, f"{memory:.0f} GB", "" if memory >= 6 else "run with -j1")
+    free = shutil.disk_usage(root).free / 1e9
+    yield Finding(
+        "disk",
+        OK if free >= _DISK_GB else PROBLEM,
+        f"{free:.0f} GB free",
+        "" if free >= _DISK_GB else f"free {_DISK_GB} GB",
+    )
+    yield _gpu()
+    if not os.access(root, os.W_OK):
+        yield Finding("results", PROBLEM, f"{root} cannot be written to", "take a copy that you own")
+    found = [f"{name} ({command})" for command, name in _SCHEDULERS.items() if shutil.which(command)]
+    yield Finding(
+        "cluster",
+        OK if found else NOTE,
+        ", ".join(found) or "no scheduler's command in PATH",
+        "" if found else "jobs run on this machine",
+    )
+
+
+def _gpu() -> Finding:
+    if not _version("torch"):
+        return Finding("gpu", NOTE, "not looked for, without torch")
+    import torch
+
+    if not torch.cuda.is_available():
+        return Finding(
+            "gpu",
+            NOTE,
+            "none that torch can use",
+            "training runs on the CPU; the presets cifar10 and imagenet need a GPU",
+        )
+    names = [torch.cuda.get_device_name(number) for number in range(torch.cuda.device_count())]
+    return Finding("gpu", OK, ", ".join(names))
+
+
+def _presets(root: Path) -> Iterator[Finding]:
+    declared = load_inputs(root / "config" / "inputs.yaml")
+    schema = load_schema(root / "workflow" / "schemas" / "config.schema.yaml")
+    demo = root / "config" / "config.yaml"
+    for path in (demo, *sorted((root / "config" / "presets").glob("*.yaml"))):
+        files = [demo] if path == demo else [demo, path]
+        # A variant of another preset says so in its first lines.
+        base = re.search(
+            r"--configfile config/presets/(\w+)\.yaml config/presets/" + path.stem, path.read_text(encoding="utf-8")
+        )
+        if base:
+            files.insert(1, root / f"config/presets/{base[1]}.yaml")
+        config = check(merge(map(read_yaml, files)), schema, files=files)
+        name = "the demo" if path == demo else path.stem
+        lacks = list(_lacks(config, declared, root))
+        state = OK if not lacks else PROBLEM if path == demo else NOTE
+        yield Finding(
+            f"preset {name}" if path != demo else "the demo", state, "can run here" if not lacks else "; ".join(lacks)
+        )
+
+
+def _lacks(config: Mapping[str, Any], declared: Mapping[str, Any], root: Path) -> Iterator[str]:
+    """Name what a preset needs and this machine lacks."""
+    if config["gpu"] and "none" in (found := _gpu().found):
+        yield f"needs a GPU: {found}"
+    if config["memory_mb"] / 1000 > _memory_gb():
+        yield f"a training job asks for {config['memory_mb'] / 1000:.0f} GB of memory"
+    used = {name for one in config["experiments"] for name in one["datasets"]}
+    mirrors = mirror_folders([folder if Path(folder).is_absolute() else root / folder for folder in config["mirrors"]])
+    needed = {name for one in used for part in config["datasets"][one]["files"].values() for name in part}
+    chosen = [
+        one for one in config["models"] if not config["select"] or {one["id"], one.get("group")} & set(config["select"])
+    ]
+    needed |= {one["input"] for one in chosen if "input" in one}
+    missing = sorted(name for name in needed if not any((folder / declared[name].file).exists() for folder in mirrors))
+    fetched = [name for name in missing if declared[name].url or declared[name].kind == "hub"]
+    if fetched:
+        yield f"will be downloaded: {', '.join(fetched)}"
+    if lost := [name for name in missing if name not in fetched]:
+        yield f"in no mirror folder, and without an address: {', '.join(lost)}"
+    for one in sorted(used):
+        folder = config["datasets"][one]["options"].get("root")
+        if folder and not (root / folder).exists():
+            yield f"data set {one}: no folder {folder}"
+
+
+def _pins(lock: Path) -> dict[str, str]:
+    """Names and versions of a lock file, of those that this platform needs."""
+    pinned = {}
+    for line in lock.read_text(encoding="utf-8").splitlines():
+        found = re.match(r"^([A-Za-z0-9._-]+)==([^ ;\\]+)\s*(;[^\\]*)?", line)
+        if found and not found[3]:
+            pinned[found[1]] = found[2]
+    return pinned
+
+
+def _version(name: str) -> str | None:
+    try:
+        return importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def _memory_gb() -> float:
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9

@@ -1,0 +1,227 @@
+"""Explain: what made a result, step by step back to what came from outside, and the one command that makes it again.
+
+The steps are those that Snakemake recorded in `.snakemake/metadata`; commit, versions and machine come from the JSON beside the
+result, licences from data sets and from the JSON beside fetched inputs.
+"""
+
+import base64
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from neural_echos.config import read_yaml
+from neural_echos.errors import EchosError
+from neural_echos.files import read_json, sha256
+
+Record = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Step:
+    """One job on the way to a result.
+
+    Attributes
+    ----------
+    rule : str
+    made : tuple of str
+        Files of the way that it made.
+    seconds : float
+    ended : str
+        UTC, ISO 8601.
+    command : str
+    changed : tuple of str
+        Inputs whose content is no longer what it was then.
+    """
+
+    rule: str
+    made: tuple[str, ...]
+    seconds: float
+    ended: str
+    command: str
+    changed: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """What made a result.
+
+    Attributes
+    ----------
+    path : str
+    facts : mapping
+        What lies beside it as JSON: what it says, commit, uncommitted changes, versions, machine, time.
+    steps : tuple of Step
+        The first comes first.
+    sources : mapping of str to mapping
+        Data sets and fetched inputs, each with its licence, citation and checksums.
+    rebuild : str
+        The command that makes the result, and nothing else, again.
+    """
+
+    path: str
+    facts: Mapping[str, Any]
+    steps: tuple[Step, ...]
+    sources: Mapping[str, Mapping[str, Any]]
+    rebuild: str
+
+
+def explain(path: str | Path, root: Path) -> Explanation:
+    """Walk from a result back to its sources.
+
+    Parameters
+    ----------
+    path : path
+        The result, as the workflow named it: relative to `root`, or below it.
+    root : Path
+        Folder in which Snakemake ran.
+
+    Raises
+    ------
+    EchosError
+        There is no such file, or no record of how it was made.
+    """
+    name = _named(Path(path), root)
+    if not (root / name).is_file():
+        raise EchosError(f"{path}: expected a result, found no such file; make it with snakemake first")
+    records: dict[str, Record] = {}
+    _collect(name, root, records)
+    if not records:
+        raise EchosError(
+            f"{path}: expected a file that this workflow made here, found no record of it in {root / '.snakemake/metadata'}; name "
+            "a result of a rule, in the folder where snakemake ran"
+        )
+    steps = sorted(_steps(records, root), key=lambda step: step.ended)
+    sources = {key: found for key in sorted(records) if (found := _source(root / key))}
+    return Explanation(
+        name, _facts(root / name), tuple(steps), sources, f".venv/bin/snakemake {_preset(name, root)}--force -- {name}"
+    )
+
+
+def _named(path: Path, root: Path) -> str:
+    full = path if path.is_absolute() else root / path
+    try:
+        return str(full.resolve().relative_to(root.resolve()))
+    except ValueError:
+        return str(path)
+
+
+def _record(name: str, root: Path) -> Record | None:
+    """Read what Snakemake recorded of a file, None where it recorded nothing."""
+    encoded = base64.b64encode(name.encode()).decode()
+    place = root / ".snakemake" / "metadata"
+    parts = [encoded[start : start + 255] for start in range(0, len(encoded), 255)]  # long names become folders
+    place = place.joinpath(*(f"@{part}" for part in parts[:-1]), parts[-1])
+    try:
+        found: Record = json.loads(place.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return found
+
+
+def _collect(name: str, root: Path, records: dict[str, Record]) -> None:
+    waiting = [name]
+    while waiting:
+        one = waiting.pop()
+        if one not in records and (record := _record(one, root)) is not None:
+            records[one] = record
+            waiting += [other for other in record["input"] if not other.endswith(".py")]
+
+
+def _steps(records: Mapping[str, Record], root: Path) -> Iterator[Step]:
+    jobs: dict[str, list[str]] = {}
+    for name, record in records.items():
+        jobs.setdefault(record["shellcmd"] or record["rule"], []).append(name)
+    for command, names in jobs.items():
+        record = records[names[0]]
+        # Snakemake keeps checksums of small files only; the others are not compared.
+        then = {
+            other: value.removeprefix("sha256:")
+            for other, value in (record.get("input_checksums") or {}).items()
+            if value
+        }
+        changed = [
+            other for other, value in sorted(then.items()) if (root / other).is_file() and sha256(root / other) != value
+        ]
+        ended = datetime.fromtimestamp(record["endtime"], UTC).isoformat(timespec="seconds")
+        yield Step(
+            record["rule"],
+            tuple(sorted(names)),
+            record["endtime"] - record["starttime"],
+            ended,
+            command,
+            tuple(changed),
+        )
+
+
+def _facts(path: Path) -> dict[str, Any]:
+    for beside in (path.with_suffix(".json"), path.with_name("run.json"), path.with_name(f"{path.name}.json")):
+        if beside.is_file() and beside != path:
+            found = read_json(beside)
+            return {key: value for key, value in found.items() if key not in ("inputs", "layers", "did")}
+    return {}
+
+
+def _source(path: Path) -> dict[str, Any] | None:
+    """Licence and origin of a data set or a fetched input; None for everything else."""
+    if path.parent.name == "datasets" and path.suffix == ".safetensors" and path.is_file():
+        from neural_echos.datasets import dataset_facts
+
+        return {
+            key: value
+            for key, value in dataset_facts(path).items()
+            if key in ("kind", "how", "seed", "files", "licence", "citation")
+        }
+    beside = path.with_name(f"{path.name}.json")
+    if path.parent.parent.name == "inputs" and beside.is_file():
+        found = read_json(beside)
+        return {key: found.get(key) for key in ("input", "source", "origin", "sha256", "licence", "citation")}
+    return None
+
+
+def _preset(name: str, root: Path) -> str:
+    """Option that names the preset in whose results a file lies, "" for the demo's."""
+    for path in sorted((root / "config" / "presets").glob("*.yaml")):
+        results = read_yaml(path).get("pathvars", {}).get("results")
+        if results and name.startswith(f"{results}/"):
+            return f"--configfile {path.relative_to(root)} "
+    return ""
+
+
+def render_explanation(found: Explanation) -> str:
+    """Write an explanation as text."""
+    facts, lines = found.facts, [found.path]
+
+    def add(head: str, text: object) -> None:
+        lines.append(f"  {head:<9}{text}")
+
+    if facts:
+        dirty = ", with uncommitted changes" if facts.get("uncommitted_changes") else ""
+        add("says", facts.get("says", "–"))
+        add("written", facts.get("written", "unknown"))
+        add("commit", f"{facts.get('commit') or 'unknown'}{dirty}")
+        add("versions", ", ".join(f"{key} {value}" for key, value in facts.get("versions", {}).items()))
+        machine = facts.get("machine", {})
+        add("machine", f"{machine.get('processor')}, {machine.get('cores')} cores, {machine.get('system')}")
+    add("steps", f"{len(found.steps)}, {sum(step.seconds for step in found.steps):,.0f} s of work")
+    for step in found.steps:
+        more = f" and {len(step.made) - 1} more" if len(step.made) > 1 else ""
+        lines.append(f"    {step.ended}  {step.seconds:7.1f} s  {step.rule}: {step.made[0]}{more}")
+    add("sources", f"{len(found.sources)} data sets and fetched inputs" if found.sources else "none from outside")
+    for name, source in found.sources.items():
+        lines.append(f"    {name}: {source.get('origin') or source.get('how')}; licence: {source.get('licence')}")
+        files = source.get("files") or ({name: source["sha256"]} if source.get("sha256") else {})
+        lines += [f"      {file} sha256 {digest}" for file, digest in files.items()]
+    changed = sorted({one for step in found.steps for one in step.changed})
+    if changed:
+        shown = ", ".join(changed[:3]) + (f" and {len(changed) - 3} more" if len(changed) > 3 else "")
+        add("changed", f"since then: {shown}; the next snakemake makes it anew")
+    add("again", found.rebuild)
+    return "\n".join(lines)
+
+
+def explanation_json(found: Explanation) -> str:
+    """Write an explanation as JSON, commands included."""
+    return json.dumps(asdict(found), indent=2, ensure_ascii=False)

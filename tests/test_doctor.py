@@ -1,0 +1,65 @@
+"""Doctor: what it says of this machine, and of a checkout that lacks things."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from neural_echos import cli, doctor
+from neural_echos.errors import EchosError
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture
+def checkout(tmp_path: Path) -> Path:
+    """A copy of what the doctor reads, far from any mirror folder."""
+    root = tmp_path / "a checkout"
+    for folder in ("config", "workflow/schemas", "envs"):
+        shutil.copytree(ROOT / folder, root / folder)
+    shutil.copy(ROOT / "workflow/Snakefile", root / "workflow/Snakefile")
+    return root
+
+
+def states(findings: list[doctor.Finding]) -> dict[str, str]:
+    return {one.what: one.state for one in findings}
+
+
+def test_the_machine_of_the_tests_can_run_the_demo(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["doctor", "--root", str(ROOT), "--json"]) == 0
+    found = {one["what"]: one for one in json.loads(capsys.readouterr().out)}
+    assert found["the demo"]["state"] == "ok"
+    assert found["packages"]["state"] == "ok"
+    assert {f"preset {path.stem}" for path in (ROOT / "config/presets").glob("*.yaml")} <= set(found)
+    assert cli.main(["doctor", "--root", str(ROOT)]) == 0
+    assert "can run here" in capsys.readouterr().out
+
+
+def test_what_is_missing_is_named(checkout: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("ECHOS_MIRRORS", raising=False)
+    monkeypatch.setattr(doctor, "_memory_gb", lambda: 4.0)
+    real = doctor._version
+    monkeypatch.setattr(doctor, "_version", lambda name: {"timm": None, "numpy": "0.1"}.get(name, real(name)))
+    findings = {one.what: one for one in doctor.examine(checkout)}
+    assert findings["the demo"].found == "can run here"
+    assert findings["memory"].state == "note"
+    assert "in no mirror folder, and without an address: cifar10_test_0" in findings["preset cifar10_cpu"].found
+    assert "no folder ../imagenet" in findings["preset imagenet"].found
+    assert "asks for 64 GB of memory" in findings["preset imagenet"].found
+    assert findings["packages"].found.startswith("1 of another version, 1 absent: numpy 0.1 (pinned: ")
+    assert findings["packages"].advice == "python3 envs/install.py makes the pinned environment"
+
+
+def test_a_full_disk_is_a_problem(
+    checkout: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(10, 9, 1))
+    assert states(doctor.examine(checkout))["disk"] == "problem"
+    assert cli.main(["doctor", "--root", str(checkout)]) == 1
+    assert "found problems with disk; see above" in capsys.readouterr().err
+
+
+def test_a_folder_that_is_no_checkout_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(EchosError, match="expected a checkout of this project, found no workflow/Snakefile"):
+        doctor.examine(tmp_path)

@@ -1,0 +1,113 @@
+"""Explain: the way back from a result, from records as Snakemake writes them, and from the demo's own."""
+
+import base64
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from neural_echos import cli
+from neural_echos.datasets import make_digits, save_dataset
+from neural_echos.errors import EchosError
+from neural_echos.explain import explain, render_explanation
+from neural_echos.files import sha256
+
+ROOT = Path(__file__).resolve().parents[1]
+FIGURE = "results/figures/figure_05_clusters.pdf"
+
+
+def record(root: Path, name: str, rule: str, inputs: list[str], ended: float, **changes: Any) -> None:
+    """Write a record as Snakemake 9.27 does, and the file that it is about where there is none."""
+    path = root / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if not path.exists():
+        path.write_text(name)
+    sums = {one: f"sha256:{sha256(root / one)}" for one in inputs}
+    found = {"rule": rule, "input": inputs, "shellcmd": f"echos {rule}", "starttime": ended - 2.5, "endtime": ended}
+    encoded = base64.b64encode(name.encode()).decode()
+    place = root / ".snakemake" / "metadata" / encoded
+    place.parent.mkdir(parents=True, exist_ok=True)
+    place.write_text(json.dumps(found | {"input_checksums": sums, **changes}))
+
+
+@pytest.fixture
+def made(tmp_path: Path) -> Path:
+    """A folder in which a data set, two banks and a figure were made."""
+    data, facts = make_digits(size=8, seed=0)
+    save_dataset(tmp_path / "results/datasets/digits.safetensors", data, facts)
+    (tmp_path / "code.py").write_text("print()")
+    record(tmp_path, "results/datasets/digits.safetensors", "dataset", [], 1000.0)
+    record(tmp_path, "results/banks/a.parquet", "extract", ["results/datasets/digits.safetensors"], 2000.0)
+    record(tmp_path, "results/banks/b.parquet", "extract", ["results/datasets/digits.safetensors"], 2000.0)
+    record(tmp_path, FIGURE, "figure", ["results/banks/a.parquet", "results/banks/b.parquet", "code.py"], 3000.0)
+    facts = {"says": "much", "commit": "abc", "uncommitted_changes": True, "versions": {"numpy": "2"}}
+    (tmp_path / FIGURE).with_suffix(".json").write_text(
+        json.dumps(facts | {"machine": {"cores": 2}, "inputs": {"x": 1}})
+    )
+    return tmp_path
+
+
+def test_the_way_back_is_walked_once(made: Path) -> None:
+    found = explain(FIGURE, made)
+    assert [step.rule for step in found.steps] == ["dataset", "extract", "figure"]
+    assert found.steps[1].made == ("results/banks/a.parquet", "results/banks/b.parquet")
+    assert found.steps[0].seconds == 2.5
+    assert found.steps[0].ended == "1970-01-01T00:16:40+00:00"
+    assert not any(step.changed for step in found.steps)
+    assert list(found.sources) == ["results/datasets/digits.safetensors"]
+    assert "scikit-learn" in found.sources["results/datasets/digits.safetensors"]["licence"]
+    assert found.rebuild == f".venv/bin/snakemake --force -- {FIGURE}"
+    assert explain(made / FIGURE, made) == found
+    text = render_explanation(found)
+    assert "commit   abc, with uncommitted changes" in text
+    assert "extract: results/banks/a.parquet and 1 more" in text
+
+
+def test_what_has_changed_since_is_named(made: Path) -> None:
+    (made / "code.py").write_text("print(1)")
+    found = explain(FIGURE, made)
+    assert found.steps[-1].changed == ("code.py",)
+    assert "since then: code.py; the next snakemake makes it anew" in render_explanation(found)
+
+
+def test_the_preset_is_part_of_the_command(made: Path) -> None:
+    (made / "config/presets").mkdir(parents=True)
+    (made / "config/presets/zoo.yaml").write_text("pathvars: {results: results/zoo}\n")
+    record(made, "results/zoo/tables/t.csv", "table", [], 1.0)
+    command = ".venv/bin/snakemake --configfile config/presets/zoo.yaml --force -- results/zoo/tables/t.csv"
+    assert explain("results/zoo/tables/t.csv", made).rebuild == command
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("results/figures/none.pdf", "expected a result, found no such file"),
+        ("code.py", "expected a file that this workflow made here, found no record"),
+        ("/etc/hostname", "expected a file that this workflow made here, found no record"),
+    ],
+)
+def test_what_cannot_be_explained_is_one_sentence(made: Path, name: str, words: str) -> None:
+    with pytest.raises(EchosError, match=words) as caught:
+        explain(name, made)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_record_that_is_cut_short_counts_as_none(made: Path) -> None:
+    for path in (made / ".snakemake/metadata").iterdir():
+        path.write_text(path.read_text()[:20])
+    with pytest.raises(EchosError, match="found no record"):
+        explain(FIGURE, made)
+
+
+def test_a_figure_of_the_demo_goes_back_to_photographs(capsys: pytest.CaptureFixture[str]) -> None:
+    if not (ROOT / FIGURE).exists():
+        pytest.skip("the demo has not been run here")
+    assert cli.main(["explain", str(ROOT / FIGURE), "--root", str(ROOT), "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    rules = [step["rule"] for step in found["steps"]]
+    assert rules[0] == "dataset"
+    assert rules[-1] == "figure"
+    assert {"train_0", "extract_from_run", "cluster"} <= set(rules)
+    assert len(found["facts"]["commit"]) == 40
+    assert "astronaut: public domain" in found["sources"]["results/datasets/photographs.safetensors"]["licence"]
