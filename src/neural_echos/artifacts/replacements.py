@@ -108,7 +108,7 @@ def elimination_curve(tables: Tables, *, dataset: str, architectures: Sequence[s
         top.set(title=architecture, xlabel="filters left", ylim=(0, None))
         top.legend(frameon=False)
         kept = survivors(mine[mine.seed == seeds[0]])
-        image = draw_kernels(bottom, kept, min(_ACROSS, len(kept)))
+        image = draw_kernels(bottom, kept, _ACROSS)
         bottom.set_title(f"the {len(kept)} that survive, seed {seeds[0]}")
         told.append(f"{architecture} {_told_of_curve(mine)}")
     axes[0, 0].set_ylabel("top-1 (%)")
@@ -137,7 +137,9 @@ def accuracy_by_number_of_filters(
         mine = runs[runs.architecture == architecture]
         whole = mine[mine.initialisation == baseline].top1
         axis.axhline(100 * whole.mean(), color="#bbbbbb", linewidth=1, label=f"{baseline}: every tap learned")
-        for (colour, marker), (name, cells) in zip(_LOOKS * len(series), series.items(), strict=False):
+        for place, (name, cells) in enumerate(series.items()):
+            colour, marker = _LOOKS[place % len(_LOOKS)]
+            shift = 1.07 ** (place - (len(series) - 1) / 2)  # keeps intervals apart on the log axis
             found = [
                 (n, *mean_interval(mine[mine.initialisation == cell].top1.dropna().to_numpy())) for n, cell in cells
             ]
@@ -145,7 +147,7 @@ def accuracy_by_number_of_filters(
             bars = np.nan_to_num(100 * np.vstack([mean - low, high - mean]))
             style = f"{marker}-" if len(cells) > 1 else marker
             axis.errorbar(
-                n, 100 * mean, bars, fmt=style, color=colour, capsize=2, markersize=4, linewidth=1, label=name
+                n * shift, 100 * mean, bars, fmt=style, color=colour, capsize=2, markersize=4, linewidth=1, label=name
             )
         numbers = sorted({n for cells in series.values() for n, _ in cells})
         axis.set(title=architecture, xlabel="frozen filters", xscale="log")
@@ -201,13 +203,21 @@ def _told_of_curve(rows: pd.DataFrame) -> str:
     size = int(rows[rows.phase == "elimination"].filters.max())
     images, tests = int(rows.images.iloc[0]), int(rows.test_images.iloc[0])
     told = f"keeps {', '.join(map(str, elbows))} of {size} filters at the elbow"
-    told += f", exchanges change test top-1 by {100 * np.mean(gained):+.1f} points" if gained else ", no exchange helps"
+    told += (
+        f", exchanges change test top-1 by {_signed(float(np.mean(gained)))} points"
+        if gained
+        else ", no exchange helps"
+    )
     if apart:
         told += (
-            f"; a loss on the {images:,} train images differs from that on all {tests:,} test images by "
+            f"; a fall on the {images:,} train images differs from that on all {tests:,} test images by "
             f"{100 * np.mean(apart):.1f} points on average, {100 * np.max(apart):.1f} at most"
         )
-    return told.replace("-", "−")
+    return told
+
+
+def _signed(share: float) -> str:
+    return f"{100 * share:+.1f}".replace("-", "−")
 
 
 def _against_baseline(runs: pd.DataFrame, series: Mapping[str, Sequence[Sequence[Any]]], baseline: str) -> str:
