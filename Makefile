@@ -1,8 +1,9 @@
-# `make reproduce` builds the demo to the last figure; `make test` does the same and runs the tests.
+# `make reproduce` builds the demo to the last figure; `make test` does the same and runs the tests. `make siblings` builds the
+# experiments of the papers that grew out of it.
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: reproduce test lint environment lock clean
+.PHONY: reproduce siblings test lint environment lock clean
 
 reproduce: environment
 	$(BIN)/snakemake
@@ -12,6 +13,11 @@ reproduce: environment
 
 results/report.html: results/index.html
 	$(BIN)/snakemake --report $@ --quiet all
+
+siblings: environment
+	$(BIN)/snakemake --configfile config/presets/siblings.yaml
+	@echo
+	@echo "Done. Start with results/siblings/index.html."
 
 test: reproduce lint
 	$(BIN)/pytest -n 2 --dist loadfile

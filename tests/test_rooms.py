@@ -22,7 +22,7 @@ ROOMS = (
     ("clusters", "patterns"),
     ("initialisations",),
     ("signals",),
-    ("training", "plan"),
+    ("training", "plan", "zeroing"),
     ("replacement",),
     ("evaluation", "shares", "verdicts"),
     ("artifacts",),

@@ -20,7 +20,7 @@ ROOT = Path(__file__).resolve().parents[1]
 SNAKEMAKE = [str(Path(sys.executable).parent / "snakemake")]
 TINY = "config/presets/tiny.yaml"
 PRESETS = sorted(path.name for path in (ROOT / "config/presets").glob("*.yaml"))
-ON_TOP_OF = {"imagenet100.yaml": ["config/presets/imagenet.yaml"]}
+ON_TOP_OF = {name: ["config/presets/imagenet.yaml"] for name in ("imagenet100.yaml", "siblings_imagenet.yaml")}
 
 
 def snakemake(*arguments: str | Path, timeout: int = 600) -> subprocess.CompletedProcess[str]:

@@ -314,7 +314,7 @@ def train(options: argparse.Namespace) -> None:
     recipe = training.Recipe.from_dict(options.recipe)
     for initial, folder in zip(options.initial, options.run, strict=True):
         made = _made(initial)
-        model = _model_with(initial, made, data, recipe.drop_path, "make them again with echos initialise")
+        model = _network(made, initial, data, recipe, "initial weights", "make them again with echos initialise")
         if made.get("universal"):
             universal.reparameterise_(model, made["universal"])
         frozen = [entry["layer"] for entry in made["did"] if entry["frozen"]]
@@ -390,7 +390,7 @@ def replace(options: argparse.Namespace) -> None:
         filters, resample = _filters_of(options.candidates, made["seed"])
         identity = {"recipe": asdict(recipe), "run": sha256(weights), "data": sha256(options.data)}
         identity |= {"filters": "kept" if filters is None else filters.tolist()}
-        model = _model_with(weights, made, data, recipe.drop_path, "train it again")
+        model = _network(made, weights, data, recipe, "trained weights", "train that run again")
         scores, left = replacement.replacement_stages(
             model,
             filters,
@@ -433,7 +433,8 @@ def eliminate(options: argparse.Namespace) -> None:
         filters, resample = _filters_of(options.candidates, made["seed"])
         if filters is None:
             raise EchosError(f"eliminate {options.name}: expected a set of filters, found 'kept'; name a set")
-        model = _model_with(_weights_of(folder), made, data, recipe.drop_path, "train it again").to(device)
+        weights = _weights_of(folder)
+        model = _network(made, weights, data, recipe, "trained weights", "train that run again").to(device)
         found = replacement.eliminate(
             model,
             filters,
@@ -442,13 +443,43 @@ def eliminate(options: argparse.Namespace) -> None:
             elbow=options.elbow,
             neighbours=options.neighbours,
             checks=options.checks,
-            test=lambda model: training.test_scores(model, data, recipe, device=device, threads=options.threads)[:2],
+            test=lambda model: training.score_run(model, data, recipe, device=device, threads=options.threads)[:2],
             resample=resample,
         )
         row = _transfer_row(options, made["seed"]) | {"images": len(labels), "test_images": len(data.test_labels)}
         rows += [row | one for one in found]
         _LOG.info("%s: %d of %d filters at the elbow", folder, *_elbow_of(found))
     write_table(options.output, pa.Table.from_pylist(rows, schema=SCHEMAS["eliminations"]), "eliminations")
+
+
+def zero(options: argparse.Namespace) -> None:
+    """Evaluate finished runs with the kernels of each depthwise layer set to 0 in turn."""
+    import pyarrow as pa
+
+    from neural_echos import datasets, training
+    from neural_echos.tables import SCHEMAS, read_table, write_table
+    from neural_echos.zeroing import zero_layers
+
+    if len(options.initial) != len(options.run):
+        raise EchosError(
+            f"zero: expected the initial weights of each of {len(options.run)} runs, found {len(options.initial)}; name one "
+            "for each"
+        )
+    data = datasets.load_dataset(options.data)
+    parts = [SCHEMAS["ablated"].empty_table()]
+    for initial, folder in zip(options.initial, options.run, strict=True):
+        if read_json(folder / "metrics.json").get("diverged"):
+            _LOG.warning("%s: expected a finished run, found one that diverged; left out", folder)
+            continue
+        recipe = training.Recipe.from_dict(read_json(folder / "run.json")["recipe"])
+        weights = folder / "weights.safetensors"
+        model = _network(_made(initial), weights, data, recipe, "trained weights", "train that run again")
+        keys = ["dataset", "architecture", "initialisation", "seed"]
+        run = read_table(folder / "history.parquet", "history", keys).slice(0, 1).to_pylist()[0]
+        parts.append(zero_layers(model, data, recipe, run, device=options.device, threads=options.threads))
+    table = pa.concat_tables(parts)
+    write_table(options.output, table, "ablated")
+    _LOG.info("%s: %d layers of %d runs", options.output, table.num_rows, len(options.run))
 
 
 def plan(options: argparse.Namespace) -> None:
@@ -571,8 +602,12 @@ def _initialised(options: argparse.Namespace, data: Any) -> Iterator[tuple[str, 
             )
             settings = {key: value for key, value in declared.items() if key != "scheme"}
             # The default needs no depthwise layers: a regular network has it too.
-            keeps = declared["scheme"] == "default" and not settings.get("frozen")
-            report = [] if keeps else initialisations.init_depthwise_(model, declared["scheme"], seed=seed, **settings)
+            if declared["scheme"] == "pointwise":
+                report = initialisations.init_pointwise_(model, seed=seed, **settings)
+            elif declared["scheme"] == "default" and not settings.get("frozen"):
+                report = []
+            else:
+                report = initialisations.init_depthwise_(model, declared["scheme"], seed=seed, **settings)
             yield name, seed, model, report
 
 
@@ -584,7 +619,8 @@ def _check_schemes(declared: dict[str, Any]) -> None:
 
 def _lent(declared: dict[str, Any]) -> dict[str, str]:
     """The files that an initialisation is drawn from, by option."""
-    return {option: declared[option] for option in ("bank", "fits", "centroids", "filters") if option in declared}
+    lenders = ("bank", "fits", "centroids", "weights", "filters")
+    return {option: declared[option] for option in lenders if option in declared}
 
 
 def _initial_outputs(options: argparse.Namespace) -> dict[tuple[str, int], Path]:
@@ -614,20 +650,20 @@ def _made(initial: Path) -> dict[str, Any]:
     return made
 
 
-def _model_with(weights: Path, made: dict[str, Any], data: Any, drop_path: float, mend: str) -> Any:
-    """Build the model that a JSON beside initial weights describes, with weights from a file."""
+def _network(made: dict[str, Any], weights: Path, data: Any, recipe: Any, what: str, remedy: str) -> Any:
+    """Build the network that `made`, the JSON beside initial weights, tells of, and load weights into it."""
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
     from neural_echos import architectures
 
-    kwargs = made["kwargs"] | ({"drop_path_rate": drop_path} if drop_path else {})
+    kwargs = made["kwargs"] | ({"drop_path_rate": recipe.drop_path} if recipe.drop_path else {})
     model = architectures.create(made["model"], num_classes=len(data.classes), in_chans=data.channels, kwargs=kwargs)
     try:
         model.load_state_dict(load_file(weights))
     except (SafetensorError, OSError, RuntimeError) as error:
         found = " ".join(str(error).split())[:200]
-        raise EchosError(f"{weights}: expected weights of {made['model']}, found {found}; {mend}") from None
+        raise EchosError(f"{weights}: expected {what} of {made['model']}, found {found}; {remedy}") from None
     return model
 
 
@@ -963,6 +999,14 @@ def _parser() -> argparse.ArgumentParser:
     one.add_argument("--elbow", type=float, default=0.01, help="share of the subset that may be lost down to the elbow")
     one.add_argument("--neighbours", type=int, default=2, help="filters that a survivor may be exchanged for")
     one.add_argument("--checks", type=int, nargs="*", default=[], help="numbers of filters scored on all test images")
+
+    one = command(zero)
+    one.add_argument("--data", type=Path, required=True, help="data set file: its test images are evaluated")
+    one.add_argument("--initial", type=Path, nargs="+", required=True, help="initial weights that each run began with")
+    one.add_argument("--run", type=Path, nargs="+", required=True, help="folders of finished runs, in the same order")
+    one.add_argument("--device", default="auto", help="auto, cpu or cuda")
+    one.add_argument("--threads", type=int, default=1)
+    one.add_argument("--output", type=Path, required=True)
 
     one = command(plan)
     one.add_argument(

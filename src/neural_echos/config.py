@@ -5,6 +5,7 @@ told in one sentence: file and line, dotted key, what was expected, what was fou
 """
 
 import copy
+import itertools
 import math
 from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
@@ -304,7 +305,8 @@ def check_references(
     Raises
     ------
     EchosError
-        A name that is declared nowhere, with its place and the nearest declared one; or two models, or two artifacts, of one id.
+        A name that is declared nowhere, with its place and the nearest declared one; two models, or two artifacts, of one id; or a
+        model, or an entry of `zeroed`, of a run that no experiment trains.
     """
     _require_distinct(config, [Path(file) for file in files])
     known = {
@@ -325,6 +327,34 @@ def check_references(
             place = f"{where}: {_dotted(keys)}" if where else _dotted(keys)
             guess = nearest(name, sorted(known[kind])) if isinstance(name, str) else ""
             raise EchosError(f"{place}: expected a declared {kind}, found {name!r}{guess}; correct it or declare it")
+    _require_runs(config, [Path(file) for file in files])
+
+
+def _require_runs(config: dict[str, Any], files: list[Path]) -> None:
+    """Refuse a model whose run no experiment trains, and runs to be zeroed that none does: nothing would make them."""
+    cells = {cell for experiment in config["experiments"] for cell in _cells(experiment)}
+    wanted = [
+        (
+            ["models", str(index), "run"],
+            tuple(model["run"][key] for key in ("dataset", "architecture", "initialisation")),
+        )
+        for index, model in enumerate(config["models"])
+        if "run" in model
+    ]
+    wanted += [(["zeroed", str(index)], cell) for index, entry in enumerate(config["zeroed"]) for cell in _cells(entry)]
+    for keys, cell in wanted:
+        if cell not in cells:
+            where = _locate(files, keys)
+            place = f"{where}: {_dotted(keys)}" if where else _dotted(keys)
+            raise EchosError(
+                f"{place}: expected a run that an experiment trains, found {'/'.join(cell)}; add it to an experiment or "
+                "take it out"
+            )
+
+
+def _cells(entry: Mapping[str, Any]) -> Iterator[tuple[str, ...]]:
+    """All (data set, architecture, initialisation) that an experiment, or an entry like one, names."""
+    yield from itertools.product(entry["datasets"], entry["architectures"], entry["initialisations"])
 
 
 def _require_distinct(config: dict[str, Any], files: list[Path]) -> None:
@@ -353,8 +383,9 @@ def _references(config: dict[str, Any]) -> Iterator[tuple[list[str], str, Any]]:
     used += [entry["initialisation"] for part in ("replaced", "eliminated") for entry in config["replacement"][part]]
     for name in dict.fromkeys([*used, *config["signals"]["initialisations"]]):
         initialisation = config["initialisations"].get(name, {})
-        for option, kind in (("bank", "model"), ("fits", "model"), ("centroids", "model"), ("filters", "input")):
+        for option in ("bank", "fits", "centroids", "weights", "filters"):
             if option in initialisation:
+                kind = "input" if option == "filters" else "model"
                 yield ["initialisations", name, option], kind, initialisation[option]
     yield from _replacement_references(config["replacement"])
     if config["signals"]["architectures"]:
@@ -364,10 +395,11 @@ def _references(config: dict[str, Any]) -> Iterator[tuple[list[str], str, Any]]:
     for kind in ("architecture", "initialisation"):
         for name in config["signals"][f"{kind}s"]:
             yield ["signals", f"{kind}s"], kind, name
-    for index, experiment in enumerate(config["experiments"]):
-        for kind in ("dataset", "architecture", "initialisation"):
-            for name in experiment[f"{kind}s"]:
-                yield ["experiments", str(index), f"{kind}s"], kind, name
+    for key in ("experiments", "zeroed"):
+        for index, entry in enumerate(config[key]):
+            for kind in ("dataset", "architecture", "initialisation"):
+                for name in entry[f"{kind}s"]:
+                    yield [key, str(index), f"{kind}s"], kind, name
     for index, model in enumerate(config["models"]):
         if "input" in model:
             yield ["models", str(index), "input"], "input", model["input"]

@@ -21,7 +21,7 @@ from neural_echos.datasets import Dataset, StreamedDataset
 from neural_echos.errors import EchosError
 from neural_echos.initialisations.candidates import assign, fitted, projections
 from neural_echos.kernels import Layer, layers_of
-from neural_echos.training import CHECKPOINT, Recipe, make_batches, pick_device, score_sums, test_scores, train
+from neural_echos.training import CHECKPOINT, Recipe, make_batches, pick_device, score_run, score_sums, train
 
 _log = logging.getLogger(__name__)
 
@@ -175,13 +175,13 @@ def replacement_stages(
     """
     device = pick_device(device)
     where: dict[str, Any] = {"device": device, "threads": threads}
-    scores = [("trained", test_scores(model, data, recipe, **where))]
+    scores = [("trained", score_run(model, data, recipe, **where))]
     errors = [] if filters is None else replace_(model, filters, resample=resample)
-    scores.append(("replaced", test_scores(model, data, recipe, **where)))
+    scores.append(("replaced", score_run(model, data, recipe, **where)))
     batches = make_batches(data, recipe, seed=seed, device=device, workers=threads - 1)
     some = islice(batches.epoch(0), min(batches.steps, -(-batch_norm_images // recipe.batch_size)))
     norms = reestimate_batch_norm_(model, (images for images, _ in some))
-    scores.append(("batch_norm", test_scores(model, data, recipe, **where) if norms else scores[-1][1]))
+    scores.append(("batch_norm", score_run(model, data, recipe, **where) if norms else scores[-1][1]))
     freeze_depthwise_(model)
     metrics = train(model, data, recipe, seed=seed, folder=folder, key=key, **where).metrics
     tuned = [np.nan if metrics[name] is None else metrics[name] for name in ("loss", "top1", "top5")]

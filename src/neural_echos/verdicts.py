@@ -252,6 +252,91 @@ def variety_matters(
 
 
 @rule
+def transfer_holds(
+    tables: Tables, *, pairs: Sequence[Mapping[str, str]], baseline: str, control: str, margin: float = 0.02
+) -> Reading:
+    """MK1 and MK3: frozen filters of another model lose less than `margin` against `baseline`, and win against frozen `control`.
+
+    Each pair names a dataset, an architecture and the initialisation that transfers. Value: the paired difference in top-1 from the
+    baseline, mean over pairs, seed by seed; seeds that lack one are left out. Supported when its interval lies above −margin and
+    that of the difference from the control above 0; not supported when the first lies below −margin or the second below 0.
+    """
+    measured = f"top-1 of frozen transferred filters − {baseline}, paired by seed, mean over {len(pairs)} pairs A → B"
+    runs = tables["runs"]
+    against = {other: _over_pairs(runs, pairs, other) for other in (baseline, control)}
+    diverged = _diverged(runs, [baseline, control, *(pair["initialisation"] for pair in pairs)])
+    if not all(len(found) for found in against.values()):
+        return Reading(measured, remark=diverged)
+    gains, won = (against[other].mean(axis=1).to_numpy() for other in (baseline, control))
+    value, low, high = mean_interval(gains)
+    over, least, most = mean_interval(won)
+    reading = INCONCLUSIVE
+    if low > -margin and least > 0:
+        reading = SUPPORTED
+    elif high < -margin or most < 0:
+        reading = NOT_SUPPORTED
+    worst = against[baseline].mean(axis=0)
+    beyond = f"{100 * over:+.1f} [{100 * least:+.1f}, {100 * most:+.1f}] points over frozen {control}"
+    lowest = f"the lowest pair is {worst.idxmin()} ({100 * worst.min():+.1f})"
+    remark = _told(beyond.replace("-", "−"), lowest.replace("-", "−"), _could_see(gains), diverged)
+    return Reading(measured, value, low, high, reading, remark)
+
+
+@rule
+def transfer_grows_with_source(
+    tables: Tables, *, dataset: str, architecture: str, sources: Mapping[str, str]
+) -> Reading:
+    """MK2: the slope of the transferring networks' top-1 over the decimal logarithm of the source's train images, seed by seed.
+
+    `sources` maps each initialisation to the data set that its source was trained on.
+    """
+    measured = (
+        f"slope of top-1 with transferred filters per factor of 10 in the source's images, {architecture} on {dataset}"
+    )
+    runs = _runs_of(tables, dataset, [architecture])
+    images = tables["runs"].groupby("dataset").train_images.first()
+    found = runs[runs.initialisation.isin(sources) & runs.top1.notna()]
+    found = found[[sources[name] in images.index for name in found.initialisation]]
+    found = found.assign(images=[float(images[sources[name]]) for name in found.initialisation])
+    slopes = [
+        np.polyfit(np.log10(one.images), one.top1, 1)[0]
+        for _, one in found.groupby("seed")
+        if len(one) == len(sources) and one.images.nunique() > 1
+    ]
+    diverged = _diverged(runs, list(sources))
+    if not slopes:
+        return Reading(measured, remark=diverged)
+    value, low, high = mean_interval(slopes)
+    remark = _told(_could_see(slopes, "points per factor of 10"), diverged)
+    return Reading(measured, value, low, high, _positive(low, high), remark)
+
+
+@rule
+def pointwise_hurts(
+    tables: Tables, *, dataset: str, architecture: str, depthwise: str, pointwise: str, baseline: str
+) -> Reading:
+    """MK4: networks with frozen pointwise weights of a source do worse than with its depthwise kernels, and than from scratch.
+
+    Value: top-1 with the depthwise kernels frozen − with the pointwise weights frozen, paired by seed. Supported when its interval
+    lies above 0 and that of pointwise − baseline below 0; not supported when either lies on the other side.
+    """
+    measured = f"top-1 of {depthwise} − {pointwise}, {architecture} on {dataset}, paired by seed"
+    runs = _runs_of(tables, dataset, [architecture])
+    gains = paired(runs, depthwise, pointwise).difference.to_numpy()
+    hurt = paired(runs, pointwise, baseline).difference.to_numpy()
+    diverged = _diverged(runs, [depthwise, pointwise, baseline])
+    if not len(gains) or not len(hurt):
+        return Reading(measured, remark=diverged)
+    value, low, high = mean_interval(gains)
+    mean, least, most = mean_interval(hurt)
+    reading = SUPPORTED if low > 0 and most < 0 else NOT_SUPPORTED if high < 0 or least > 0 else INCONCLUSIVE
+    against = f"{pointwise} − {baseline}: {100 * mean:+.1f} [{100 * least:+.1f}, {100 * most:+.1f}] points".replace(
+        "-", "−"
+    )
+    return Reading(measured, value, low, high, reading, _told(against, _could_see(gains), diverged))
+
+
+@rule
 def patterns_cover_kernels(
     tables: Tables, *, least: Mapping[str, float], margin: float = 0.1, by: str = "cluster", role: str = "trained"
 ) -> Reading:
@@ -461,6 +546,16 @@ def _runs_of(tables: Tables, dataset: str, architectures: Sequence[str]) -> pd.D
     return runs[(runs.dataset == dataset) & runs.architecture.isin(architectures)]
 
 
+def _over_pairs(runs: pd.DataFrame, pairs: Sequence[Mapping[str, str]], baseline: str) -> pd.DataFrame:
+    """Differences in top-1 from a baseline: a row for each seed that all pairs have, a column for each pair."""
+    columns = {}
+    for pair in pairs:
+        mine = runs[(runs.dataset == pair["dataset"]) & (runs.architecture == pair["architecture"])]
+        name = f"{pair['initialisation']} on {pair['dataset']}, {pair['architecture']}"
+        columns[name] = paired(mine, pair["initialisation"], baseline).set_index("seed").difference
+    return pd.DataFrame(columns).dropna()
+
+
 def _could_see(differences: Sequence[float] | np.ndarray, unit: str = "points") -> str:
     """Say the smallest difference that these seeds find with 80 % power; "" where they do not tell."""
     smallest = detectable(differences)
@@ -482,5 +577,7 @@ def _at_hand(options: Mapping[str, Any], tables: Tables) -> set[str]:
     """Which data sets the numbers behind a claim come from."""
     if "dataset" in options:
         return {options["dataset"]}
+    if "pairs" in options:
+        return {pair["dataset"] for pair in options["pairs"]}
     banks = pd.concat([tables[name][["role", "trained_on"]] for name in ("structure", "pattern_shares")])
     return set(banks[banks.role == options.get("role", "trained")].trained_on)

@@ -94,7 +94,9 @@ PATTERNS = ["clusters", *DOG, "receptive_fields/gaussians", "receptive_fields/te
 SCALE_SPACE = [f"receptive_fields/{module}" for module in ("__init__", "master_key", "scale_space")]
 INITIALISATIONS = [
     f"initialisations/{module}"
-    for module in ("__init__", "apply", "borrowed", "candidates", "noise", "receptive", "registry", "universal")
+    for module in (
+        *("__init__", "apply", "borrowed", "candidates", "noise", "pointwise", "receptive", "registry", "universal"),
+    )
 ]
 UNIVERSAL = [f"initialisations/{module}" for module in ("candidates", "parameterisation", "universal")]
 TRAINING = [

@@ -1,6 +1,6 @@
 """Evaluation: final metrics of all runs with paired comparisons, the structure of all banks, and the verdict on every claim.
 
-Reads runs, fits and centroids; leaves the tables that artifacts show.
+Reads runs, fits and centroids; leaves the tables that artifacts show. Runs are evaluated with single layers zeroed, too.
 """
 
 
@@ -31,6 +31,46 @@ rule evaluate:
         "python -m neural_echos --log {log:q} evaluate {params.folders:q} --baselines {params.baselines:q}"
         " --target {params.target} --histories {output.histories:q} --comparisons {output.comparisons:q}"
         " --output {output.runs:q}"
+
+
+rule zero:
+    """Evaluate the runs of a cell with the kernels of each depthwise layer set to 0 in turn."""
+    input:
+        data="<results>/datasets/{dataset}.safetensors",
+        initial=expand(
+            "<results>/initial/{dataset}/{architecture}/{initialisation}/seed{seed}.safetensors",
+            seed=SEEDS,
+            allow_missing=True,
+        ),
+        made=expand(
+            "<results>/initial/{dataset}/{architecture}/{initialisation}/seed{seed}.json",
+            seed=SEEDS,
+            allow_missing=True,
+        ),
+        metrics=expand(
+            "<results>/runs/{dataset}/{architecture}/{initialisation}/seed{seed}/metrics.json",
+            seed=SEEDS,
+            allow_missing=True,
+        ),
+        code=library("kernels", "zeroing", *DATASETS, *TRAINING, *ARCHITECTURES),
+    output:
+        "<results>/ablated/{dataset}/{architecture}/{initialisation}.parquet",
+    log:
+        "<logs>/zero/{dataset}/{architecture}/{initialisation}.log",
+    benchmark:
+        "<benchmarks>/zero/{dataset}/{architecture}/{initialisation}.tsv"
+    conda:
+        CONDA
+    threads: config["threads"]
+    resources:
+        mem_mb=config["memory_mb"],
+        runtime=30,
+        gpu=min(config["gpu"], 1),
+    params:
+        folders=lambda w, input: [str(Path(path).parent) for path in input.metrics],
+    shell:
+        "python -m neural_echos --log {log:q} zero --data {input.data:q} --initial {input.initial:q} --run {params.folders:q}"
+        " --threads {threads} --output {output:q}"
 
 
 rule structure:

@@ -15,7 +15,7 @@ def cell_initialisations(dataset, architecture, lenders=None):
 def lenders_of(initialisation):
     """Ids of the models that an initialisation is drawn from, with the option that names each."""
     declared = config["initialisations"][initialisation]
-    return tuple((option, declared[option]) for option in ("bank", "fits", "centroids") if option in declared)
+    return tuple((option, declared[option]) for option in LENT if option != "filters" and option in declared)
 
 
 def initialise_jobs():
@@ -32,11 +32,18 @@ def initialise_jobs():
     ]
 
 
-LENT = {"bank": "banks/{}", "fits": "fits/{}", "centroids": "clusters/{}.centroids", "filters": None}
+# What an initialisation can be drawn from: a model's table, its weights, or a declared input.
+LENT = {
+    "bank": "<results>/banks/{}.parquet".format,
+    "fits": "<results>/fits/{}.parquet".format,
+    "centroids": "<results>/clusters/{}.centroids.parquet".format,
+    "weights": lambda model: weights_of(MODELS[model]),
+    "filters": input_file,
+}
 
 
 def lent_options(initialisation):
-    """Options that name what an initialisation is drawn from: a model's table, or a declared input."""
+    """Options that name what an initialisation is drawn from."""
     return [option for option in LENT if option in config["initialisations"][initialisation]]
 
 
@@ -45,10 +52,7 @@ def borrowed_files(initialisations):
     named = [
         (option, config["initialisations"][name][option]) for name in initialisations for option in lent_options(name)
     ]
-    return [
-        f"<results>/{LENT[option].format(lender)}.parquet" if LENT[option] else input_file(lender)
-        for option, lender in named
-    ]
+    return [LENT[option](lender) for option, lender in named]
 
 
 def initialisation_options(initialisations, files):
@@ -80,9 +84,8 @@ def launcher():
     return f"torchrun --standalone --nproc-per-node {config['gpu']} -m --" if config["gpu"] > 1 else "python -m"
 
 
-def model_weights(wildcards):
-    """The weights that a bank is extracted from."""
-    entry = MODELS[wildcards.model]
+def weights_of(entry):
+    """The weights that a model's bank is extracted from."""
     if "input" in entry:
         return input_file(entry["input"])
     run = entry["run"]
@@ -92,6 +95,10 @@ def model_weights(wildcards):
         if run["weights"] == "initial"
         else f"<results>/runs/{stem}/weights.safetensors"
     )
+
+
+def model_weights(wildcards):
+    return weights_of(MODELS[wildcards.model])
 
 
 def model_layers(wildcards):
@@ -133,7 +140,7 @@ def asks_for_patterns():
 
 
 def asks_for_structure():
-    """Whether a claim of the preset is about the structure of banks."""
+    """Whether a claim of the preset is about the structure of banks: it takes their fits and clusters."""
     return any(claim["rule"] in ("structure_beats_controls", "centres_dominate") for claim in config["claims"])
 
 
@@ -207,6 +214,13 @@ def artifact_inputs(wildcards):
     files = {name: [f"<results>/{path}.parquet"] for name, path in single.items()} | {
         name: expand(f"<results>/{path}.parquet", model=artifact_models(entry)) for name, path in folders.items()
     }
+    files["ablated"] = [
+        f"<results>/ablated/{dataset}/{architecture}/{initialisation}.parquet"
+        for entry in config["zeroed"]
+        for dataset in entry["datasets"]
+        for architecture in entry["architectures"]
+        for initialisation in entry["initialisations"]
+    ]
     files["signals"] = expand(
         "<results>/signals/{architecture}.parquet", architecture=config["signals"]["architectures"]
     )
@@ -223,13 +237,22 @@ def artifact_code(wildcards):
     return library("artifacts/base", f"artifacts/{made_by}", "evaluation", *MATCHES)
 
 
+def variant(initialisation):
+    """What the config declares of an initialisation, and of the model that lends its kernels or weights."""
+    declared = config["initialisations"][initialisation]
+    for _, model in lenders_of(initialisation):
+        run = MODELS[model].get("run", {})
+        declared = declared | {"trained_on": MODELS[model]["trained_on"], "of": run.get("architecture", model)}
+    return declared
+
+
 def artifact_options(wildcards):
     """An artifact's options as JSON; what the config already says elsewhere is looked up there."""
     options = dict(ARTIFACTS[wildcards.artifact]["options"])
     if "models" in options:
         options["models"] = artifact_models(ARTIFACTS[wildcards.artifact])
     if "variants" in options:
-        options["variants"] = {name: config["initialisations"][name] for name in options["variants"]}
+        options["variants"] = {name: variant(name) for name in options["variants"]}
     if "scale" in ARTIFACTS[wildcards.artifact]["asks"]:
         options["scale"] = config["scale"]
     return json.dumps(options)

@@ -37,6 +37,13 @@ from neural_echos.artifacts.replacements import (
 from neural_echos.artifacts.scale_space import filters_beside_ideals, scales_table, spread_table
 from neural_echos.artifacts.sheets import contact_sheet
 from neural_echos.artifacts.summaries import ablation_table, accuracy_table, structure_table, verdict_table
+from neural_echos.artifacts.transfers import (
+    frozen_by_depth,
+    pointwise_against_depthwise,
+    source_size,
+    transfer_matrix,
+    zeroed_layers,
+)
 
 __all__ = [
     "FORMATS",
@@ -57,6 +64,7 @@ __all__ = [
     "filters_beside_ideals",
     "fit_distributions",
     "fit_distributions_by_family",
+    "frozen_by_depth",
     "gain_by_kernel_size",
     "initialisation_signals",
     "initialisations_compared",
@@ -67,14 +75,18 @@ __all__ = [
     "pattern_shares",
     "pattern_shares_by_depth",
     "pattern_threshold_curves",
+    "pointwise_against_depthwise",
     "read",
     "receptive_field_gallery",
     "regular_kernels_as_control",
     "replacement_accuracy",
     "replacement_error_by_layer",
     "scales_table",
+    "source_size",
     "spread_table",
     "structure_table",
     "training_curves",
+    "transfer_matrix",
     "verdict_table",
+    "zeroed_layers",
 ]

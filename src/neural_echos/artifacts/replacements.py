@@ -96,8 +96,8 @@ def elimination_curve(tables: Tables, *, dataset: str, architectures: Sequence[s
     figure, axes = canvas(
         2,
         len(architectures),
-        (max(4.2, 2.9 * len(architectures)), 4.4),
-        gridspec_kw={"height_ratios": [1.4, 1]},
+        (max(4.2, 2.9 * len(architectures)), 3.9),
+        gridspec_kw={"height_ratios": [2.4, 1]},
     )
     told = []
     for (top, bottom), architecture in zip(axes.T, architectures, strict=True):

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from neural_echos.datasets.base import Dataset, Facts, measured
-from neural_echos.datasets.images import check_kept, described, kept_rows
+from neural_echos.datasets.images import check_kept, described, kept_classes, kept_rows
 from neural_echos.errors import EchosError
 
 CIFAR10_CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
@@ -52,6 +52,7 @@ def read_archive(
     train_limit: int | None = None,
     test_limit: int | None = None,
     train_share: float | None = None,
+    classes_kept: Sequence[str] | str | None = None,
 ) -> tuple[Dataset, Facts]:
     """Read CIFAR-10 or CIFAR-100 from its binary archive, cifar-10-binary.tar.gz or cifar-100-binary.tar.gz.
 
@@ -67,6 +68,9 @@ def read_archive(
         Keep so many images of each split, drawn at random, in their order; a smaller limit keeps some of the same.
     train_share : float, optional
         Keep this share, in (0, 1], of every class's train images; a smaller share keeps some of the same.
+    classes_kept : list of str, or str, optional
+        Keep only these classes, in the data set's order and numbered anew, or those of a half that is split by meaning
+        (`images.HALVES`); limits and the share count what they have.
 
     Raises
     ------
@@ -85,6 +89,7 @@ def read_archive(
             f"dataset {layout.name}: expected the option labels among {', '.join(layout.labels)}, found {labels!r}; correct it"
         )
     names = members[layout.labels[labels]].decode("utf-8", "replace").split()
+    kept, numbers = kept_classes(layout.name, names, classes_kept)
     splits = []
     for number, (files, limit) in enumerate(((layout.train, train_limit), (layout.test, test_limit))):
         records = np.concatenate([_records(path, name, members[name], len(layout.labels)) for name in files])
@@ -93,8 +98,9 @@ def read_archive(
             raise EchosError(
                 f"{path}: expected labels from 0 to {len(names) - 1} in {files[0]}, found {found.max()}; fetch it again"
             )
-        kept = kept_rows(found, limit, None if number else train_share, [seed, number])
-        splits.append((records[kept, len(layout.labels) :].reshape(-1, 3, 32, 32), found[kept]))
+        rows = np.flatnonzero(numbers[found] >= 0)
+        rows = rows[kept_rows(numbers[found[rows]], limit, None if number else train_share, [seed, number])]
+        splits.append((records[rows, len(layout.labels) :].reshape(-1, 3, 32, 32), numbers[found[rows]]))
     facts = {
         "how": f"read from the members of {folder} in the original binary archive",
         "options": {
@@ -102,13 +108,14 @@ def read_archive(
             "train_limit": train_limit,
             "test_limit": test_limit,
             "train_share": train_share,
+            "classes_kept": classes_kept,
         },
         "seed": seed,
         **described([path], [path.stat().st_size], [path.name], checksums=True),
         "licence": "none stated",
         "citation": "Krizhevsky: Learning multiple layers of features from tiny images, 2009",
     }
-    return measured(layout.name, names, splits[0], splits[1]), facts
+    return measured(layout.name, kept, splits[0], splits[1]), facts
 
 
 def _members(path: Path) -> tuple[str, dict[str, bytes]]:

@@ -25,6 +25,7 @@ def index_folder(
     train_limit: int | None = None,
     test_limit: int | None = None,
     train_share: float | None = None,
+    classes_kept: Sequence[str] | str | None = None,
     memory: bool = False,
     size: int | None = None,
     mean: Sequence[float] | None = None,
@@ -50,6 +51,9 @@ def index_folder(
         Keep so many images of each split, drawn at random, in their order; a smaller limit keeps some of the same.
     train_share : float, optional
         Keep this share, in (0, 1], of every class's train images; a smaller share keeps some of the same.
+    classes_kept : list of str, or str, optional
+        Keep only these classes, in the data set's order and numbered anew, or those of a half that is split by meaning
+        (`images.HALVES`); limits and the share count what they have.
     memory : bool
         Decode into memory, or leave on disk and keep the index.
     size : int, optional
@@ -83,6 +87,7 @@ def index_folder(
         splits,
         seed=seed,
         share=train_share,
+        classes_kept=classes_kept,
         limits=(train_limit, test_limit),
         memory=memory,
         size=size,
@@ -97,6 +102,7 @@ def index_folder(
             "train_limit": train_limit,
             "test_limit": test_limit,
             "train_share": train_share,
+            "classes_kept": classes_kept,
             "size": size,
         },
         "seed": seed,

@@ -5,7 +5,7 @@ import io
 import os
 import struct
 import zlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ import numpy as np
 from PIL import Image
 
 from neural_echos.datasets.base import Facts
-from neural_echos.errors import EchosError
+from neural_echos.errors import EchosError, nearest
 from neural_echos.files import sha256
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".ppm")
@@ -143,6 +143,63 @@ def kept_rows(labels: np.ndarray, limit: int | None, share: float | None, seed: 
     place = np.arange(len(labels)) - np.repeat(np.cumsum(counts) - counts, counts)
     quota = np.maximum(1, np.rint(share * counts))
     return np.sort(by_class[place < np.repeat(quota, counts)])
+
+
+# Splits by meaning that can be named in place of a list: class names, or, for ImageNet, wnids below or from one on. In the
+# order of their wnids, ILSVRC's classes are 398 animals (tench to puffer), and then everything else (abacus on).
+HALVES: dict[str, Callable[[str], bool]] = {
+    "cifar10_animals": {"bird", "cat", "deer", "dog", "frog", "horse"}.__contains__,
+    "cifar10_vehicles": {"airplane", "automobile", "ship", "truck"}.__contains__,
+    "imagenet_animals": lambda wnid: wnid < "n02666196",
+    "imagenet_others": lambda wnid: wnid >= "n02666196",
+}
+
+
+def kept_classes(name: str, classes: Sequence[str], wanted: Sequence[str] | str | None) -> tuple[list[str], np.ndarray]:
+    """Decide which classes a data set keeps, in their order, and their new numbers.
+
+    Parameters
+    ----------
+    name : str
+        The data set's name, for the sentence.
+    classes : sequence of str
+        All class names.
+    wanted : sequence of str, or str, optional
+        Names of at least two classes, each once, or a key of `HALVES`; None keeps all.
+
+    Returns
+    -------
+    kept : list of str
+    numbers : ndarray of int64, shape (classes,)
+        New label of every class; -1 for one that is left out.
+
+    Raises
+    ------
+    EchosError
+        An unknown class or half, a class twice, or fewer than two that are kept.
+    """
+    if isinstance(wanted, str):
+        if wanted not in HALVES:
+            raise EchosError(
+                f"dataset {name}: expected as classes_kept a list of classes or one of {', '.join(HALVES)}, "
+                f"found {wanted!r}{nearest(wanted, HALVES)}; correct it"
+            )
+        kept = [one for one in classes if HALVES[wanted](one)]
+    else:
+        kept = [one for one in classes if wanted is None or one in wanted]
+        for one in wanted or ():
+            if one not in classes:
+                raise EchosError(
+                    f"dataset {name}: expected as classes_kept classes that it has, found {one!r}"
+                    f"{nearest(one, classes)}; correct it"
+                )
+    if len(kept) < 2 or (not isinstance(wanted, str) and len(wanted or kept) != len(kept)):
+        raise EchosError(
+            f"dataset {name}: expected as classes_kept at least two of its {len(classes)} classes, each once, found "
+            f"{wanted}; correct it"
+        )
+    numbers = {one: number for number, one in enumerate(kept)}
+    return kept, np.array([numbers.get(one, -1) for one in classes], dtype=np.int64)
 
 
 def described(paths: Iterable[Path], sizes: Sequence[int], names: Sequence[str], checksums: bool) -> Facts:

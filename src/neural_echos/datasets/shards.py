@@ -47,6 +47,7 @@ def index_shards(
     train_limit: int | None = None,
     test_limit: int | None = None,
     train_share: float | None = None,
+    classes_kept: Sequence[str] | str | None = None,
     memory: bool = False,
     size: int | None = None,
     mean: Sequence[float] | None = None,
@@ -78,6 +79,9 @@ def index_shards(
         Keep so many images of each split, drawn at random, in their order; a smaller limit keeps some of the same.
     train_share : float, optional
         Keep this share, in (0, 1], of every class's train images; a smaller share keeps some of the same.
+    classes_kept : list of str, or str, optional
+        Keep only these classes, in the data set's order and numbered anew, or those of a half that is split by meaning
+        (`images.HALVES`); limits and the share count what they have.
     memory : bool
         Decode into memory, or leave on disk and keep the index.
     size : int, optional
@@ -108,6 +112,7 @@ def index_shards(
         splits,
         seed=seed,
         share=train_share,
+        classes_kept=classes_kept,
         limits=(train_limit, test_limit),
         memory=memory,
         size=size,
@@ -125,6 +130,7 @@ def index_shards(
             "train_limit": train_limit,
             "test_limit": test_limit,
             "train_share": train_share,
+            "classes_kept": classes_kept,
             "size": size,
         },
         "seed": seed,

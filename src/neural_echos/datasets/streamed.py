@@ -14,7 +14,7 @@ import numpy as np
 from PIL import Image
 
 from neural_echos.datasets.base import Dataset, check_labels, check_statistics, measured, require, tracked
-from neural_echos.datasets.images import check_kept, decode, kept_rows, stacked
+from neural_echos.datasets.images import check_kept, decode, kept_classes, kept_rows, stacked
 from neural_echos.errors import EchosError
 
 _GROUPS: OrderedDict[tuple[Any, ...], Any] = OrderedDict()  # row groups read last, of this process
@@ -270,13 +270,14 @@ def assembled(
     limits: tuple[int | None, int | None],
     memory: bool,
     size: int | None,
+    classes_kept: Sequence[str] | str | None = None,
     grey: bool = False,
     mean: Sequence[float] | None = None,
     std: Sequence[float] | None = None,
     column: str = "",
     pool: int = 16,
 ) -> Dataset | StreamedDataset:
-    """Assemble a data set of the rows that limits and the share of train keep, on disk or in memory.
+    """Assemble a data set of the rows that classes, limits and the share of train keep, on disk or in memory.
 
     Parameters
     ----------
@@ -293,6 +294,8 @@ def assembled(
         Of train and test images.
     memory : bool
         Whether to decode the images into memory.
+    classes_kept : sequence of str, or str, optional
+        See `images.kept_classes`; limits and the share count what these classes have.
     size, grey
         In memory, see `StreamedDataset.in_memory`.
     mean, std : sequence of three floats, optional
@@ -306,9 +309,13 @@ def assembled(
             f"dataset {name}: expected memory where grey is set, found a data set on disk; set memory: true"
         )
     parts = []
-    for number, ((index, labels), limit) in enumerate(zip(splits, limits, strict=True)):
+    classes, numbers = kept_classes(name, classes, classes_kept)
+    for number, ((index, found), limit) in enumerate(zip(splits, limits, strict=True)):
+        rows = np.flatnonzero(numbers[found] >= 0)
+        labels = numbers[found[rows]]
+        require(name, len(rows) > 0, f"{'test' if number else 'train'} images of the classes kept", "none")
         kept = kept_rows(labels, limit, None if number else share, [seed, number])
-        parts.append((index if len(kept) == len(labels) else index.rows(kept), labels[kept]))
+        parts.append((index if len(kept) == len(found) else index.rows(rows[kept]), labels[kept]))
     (train, train_labels), (test, test_labels) = parts
     statistics = ([0.0] * 3, [1.0] * 3) if memory else _statistics(mean, std)
     dataset = StreamedDataset(

@@ -1,11 +1,13 @@
 """Initialisations: named ways to draw depthwise kernels, and `init_depthwise_`, which puts them into any timm model.
 
-Each is a small function in `noise`, `receptive`, `borrowed` or `universal`, entered in the registry by `@register()`. Share, scale
-and freezing are switches of `init_depthwise_`, whatever the initialisation.
+Each is a small function in `noise`, `receptive`, `borrowed` or `universal`, entered in the registry by `@register()`. Share, scale,
+depths and freezing are switches of `init_depthwise_`, whatever the initialisation. `init_pointwise_` does for pointwise weights
+what transfer does for kernels.
 """
 
 from neural_echos.initialisations import borrowed, candidates, noise, receptive, universal
 from neural_echos.initialisations.apply import SCALES, LayerReport, init_depthwise_
+from neural_echos.initialisations.pointwise import init_pointwise_, pointwise_layers
 from neural_echos.initialisations.registry import draw_kernels, names, register
 
 __all__ = [
@@ -15,8 +17,10 @@ __all__ = [
     "candidates",
     "draw_kernels",
     "init_depthwise_",
+    "init_pointwise_",
     "names",
     "noise",
+    "pointwise_layers",
     "receptive",
     "register",
     "universal",

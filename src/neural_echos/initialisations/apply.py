@@ -1,9 +1,9 @@
 """`init_depthwise_`: put an initialisation into the depthwise layers of any model, and say what was done."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import numpy as np
 
@@ -18,9 +18,17 @@ SCALES = ("raw", "unit_l2", "match_default")
 Layers = Callable[[Layer], bool] | str | Iterable[str] | None
 
 
+class _HasDepth(Protocol):
+    @property
+    def depth(self) -> float: ...
+
+
+_Placed = TypeVar("_Placed", bound=_HasDepth)
+
+
 @dataclass(frozen=True)
 class LayerReport:
-    """What `init_depthwise_` did to one layer.
+    """What `init_depthwise_`, or `init_pointwise_`, did to one layer.
 
     Attributes
     ----------
@@ -29,7 +37,7 @@ class LayerReport:
     kernel_size : (int, int)
         Height and width.
     kernels, replaced : int
-        How many kernels it has, and how many were drawn anew.
+        How many kernels it has (a pointwise layer: rows, one for each output), and how many were drawn anew.
     frozen : bool
         Whether the layer's kernels are kept from training.
     std_before, std_after : float
@@ -68,6 +76,7 @@ def init_depthwise_(
     share: float = 1.0,
     scale: str | float = "raw",
     layers: Layers = None,
+    depths: Sequence[float] | None = None,
     frozen: bool | None = None,
     **options: Any,
 ) -> list[LayerReport]:
@@ -93,6 +102,8 @@ def init_depthwise_(
         square that they had before; or the initialisation's own scale times a positive number.
     layers : callable, str, or list of str, optional
         Which of the depthwise layers: those for which the callable is true, or whose names match a pattern ("stages.3.*").
+    depths : (low, high), optional
+        Of these, only layers of this relative depth, in [0, 1], bounds included: (0, 0.5) is the first half.
     frozen : bool, optional
         Keep the kernels of these layers from training (`requires_grad`), or let them be trained; biases stay trainable.
         By default as the initialisation's paper has it: frozen for `oocs` and `random_frozen`, untouched for the others.
@@ -107,18 +118,45 @@ def init_depthwise_(
     ------
     EchosError
         Unknown name, option or scale; seed below 0; share outside [0, 1]; no depthwise layer to initialise; a kernel size
-        that the initialisation cannot draw, or of which a bank has none. The model is then unchanged.
+        that the initialisation cannot draw, or of which a bank has none; nothing left to train. The model is then unchanged.
     """
     entry = lookup(name, options)
     _check(seed, share, scale)
-    chosen = _chosen(model, layers)
+    chosen = within(_chosen(model, layers), depths, type(model).__name__)
     weights = {layer.name: model.get_submodule(layer.name).weight for layer in chosen}
     given = opened(options)
     drawn = {
         layer.name: _draw(entry, layer, model.get_submodule(layer.name), seed, share, scale, given) for layer in chosen
     }
     freeze = True if frozen is None and entry and entry.frozen else frozen
+    if freeze:
+        refuse_to_freeze_all(model, list(weights.values()))
     return [_put(layer, weights[layer.name], drawn[layer.name], freeze) for layer in chosen]
+
+
+def within(layers: Sequence[_Placed], depths: Sequence[float] | None, where: str) -> list[_Placed]:
+    """Keep the layers whose relative depth lies in `depths`, bounds included; an error where there are none."""
+    if depths is None:
+        return list(layers)
+    if len(depths) != 2 or not 0 <= depths[0] <= depths[1] <= 1:
+        raise EchosError(f"depths: expected [low, high] with 0 ≤ low ≤ high ≤ 1, found {list(depths)}; correct them")
+    kept = [layer for layer in layers if depths[0] <= layer.depth <= depths[1]]
+    if not kept:
+        known = ", ".join(f"{layer.depth:.3g}" for layer in layers)
+        raise EchosError(
+            f"{where}: expected layers of a depth from {depths[0]} to {depths[1]}, found depths {known}; widen depths"
+        )
+    return kept
+
+
+def refuse_to_freeze_all(model: "nn.Module", weights: Sequence[Any]) -> None:
+    """Raise an `EchosError` where nothing in the model is left to train once these weights are frozen."""
+    frozen = {id(weight) for weight in weights}
+    if not any(one.requires_grad and id(one) not in frozen for one in model.parameters()):
+        raise EchosError(
+            f"{type(model).__name__}: expected parameters left to train, found all of them frozen; freeze fewer layers "
+            "with depths=… or layers=…"
+        )
 
 
 def _check(seed: int, share: float, scale: str | float) -> None:
@@ -179,7 +217,7 @@ def _draw(
     replaced[rng.permutation(n)[: max(1, round(share * n))]] = True
     notes: dict[str, float] = {}
     facts: dict[str, Any] = {"depth": layer.depth, "outputs": n, "multiplier": n // module.in_channels, "seed": seed}
-    facts["report"] = notes
+    facts |= {"layer": layer.name, "channels": np.flatnonzero(replaced), "report": notes}
     wanted = {fact: facts[fact] for fact in entry.facts}
     try:
         kernels = entry.draw(int(replaced.sum()), height, width, rng, **options, **wanted)

@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 from scipy import ndimage
 
 from neural_echos.errors import EchosError
-from neural_echos.initialisations.registry import Distribution, Table, drawn, opened, register
+from neural_echos.initialisations.registry import Distribution, Table, drawn, one_of, opened, register
 from neural_echos.receptive_fields.master_key import read_filters
 from neural_echos.receptive_fields.normalisation import usable
 from neural_echos.tables import kernel_sizes, kernels_of
@@ -28,8 +28,13 @@ def transfer(
     *,
     bank: Table | None = None,
     by_depth: bool = True,
+    by_layer: bool = False,
+    taps: str = "kept",
     resample: bool = False,
     depth: float = 0.0,
+    outputs: int = 1,
+    layer: str = "",
+    channels: np.ndarray | None = None,
     report: dict[str, float] | None = None,
 ) -> np.ndarray:
     """Draw trained kernels of another model, with replacement where it has too few ("The Master Key Filters Hypothesis").
@@ -40,6 +45,11 @@ def transfer(
         The other model's; its usable depthwise kernels are drawn from.
     by_depth : bool
         Draw from the layer nearest in depth; otherwise from all layers.
+    by_layer : bool
+        Copy, of a bank of the same architecture, the layer of the same name channel by channel, as the paper does; nothing is
+        drawn.
+    taps : {"kept", "shuffled"}
+        Shuffle each kernel's taps, the control that keeps its values and loses its form.
     resample : bool
         Where the bank lacks the size: stretch kernels of its nearest size, corner to corner, by cubic splines, and keep
         each kernel's L2 norm. Otherwise that is an error.
@@ -48,15 +58,53 @@ def transfer(
         raise EchosError(
             "transfer: expected bank=…, the bank of another model, found none; make one with echos extract"
         )
-    source = _nearest_size(bank, height, width) if resample else (height, width)
-    kernels, said = chosen_kernels("transfer", bank, *source, depth if by_depth else None)
+    one_of("transfer", "taps", taps, ("kept", "shuffled"))
+    table = depthwise_of(bank)
+    if by_layer:
+        rows = np.arange(n) if channels is None else channels
+        kernels = _of_layer(table, layer, outputs, None if resample else (height, width))[rows]
+    else:
+        kernels, said = _drawn_from(table, n, height, width, rng, depth if by_depth else None, resample)
+        if report is not None:
+            report |= said
+    if taps == "shuffled":
+        kernels = rng.permuted(kernels.reshape(n, -1), axis=1).reshape(kernels.shape)
+    return resampled(kernels, height, width)
+
+
+def _drawn_from(
+    table: pa.Table, n: int, height: int, width: int, rng: np.random.Generator, depth: float | None, resample: bool
+) -> tuple[np.ndarray, dict[str, float]]:
+    """Draw n usable kernels of a size, float64 (n, h, w), of the layer nearest to `depth` where it is given; and of how many."""
+    source = _nearest_size(table, height, width) if resample else (height, width)
+    kernels, said = chosen_kernels("transfer", table, *source, depth)
     kernels = kernels[np.logical_and(*usable(kernels))].astype(np.float64)
     if not len(kernels):
         raise EchosError("transfer: expected kernels that are finite and not constant, found none; take another bank")
     picked = rng.choice(len(kernels), n, replace=n > len(kernels))
-    if report is not None:
-        report |= {"bank_kernels": float(len(kernels))} | said
-    return resampled(kernels[picked], height, width)
+    return kernels[picked], {"bank_kernels": float(len(kernels))} | said
+
+
+def _of_layer(table: pa.Table, layer: str, outputs: int, size: tuple[int, int] | None) -> np.ndarray:
+    """All kernels of one layer in the order of channels, float64 (outputs, h, w); of any size where `size` is None."""
+    mine = table.filter(pc.equal(table["layer"], layer))
+    if mine.num_rows != outputs:
+        known = table["layer"].unique().to_pylist()
+        found = f"{mine.num_rows} kernels" if mine.num_rows else f"layers {', '.join(known)}"
+        raise EchosError(
+            f"transfer: expected a bank whose layer {layer!r} has {outputs} kernels, found {found}; take a bank of the same "
+            "architecture, or leave by_layer out"
+        )
+    ((height, width),) = kernel_sizes(mine)
+    if size is not None and size != (height, width):
+        raise EchosError(
+            f"transfer: expected kernels of {size[0]}×{size[1]}, found {height}×{width} in the bank's layer {layer!r}; take "
+            "another bank, or set resample"
+        )
+    _, kernels = kernels_of(mine, height, width)
+    if not np.isfinite(kernels).all():
+        raise EchosError(f"transfer: expected finite kernels in layer {layer!r}, found others; take another bank")
+    return kernels.astype(np.float64)
 
 
 @register()

@@ -2,7 +2,7 @@
 
 from neural_echos.training.batches import Batches, MemoryBatches
 from neural_echos.training.checkpoints import CHECKPOINT
-from neural_echos.training.engine import RunResult, evaluate, make_batches, pick_device, score_sums, test_scores, train
+from neural_echos.training.engine import RunResult, evaluate, make_batches, pick_device, score_run, score_sums, train
 from neural_echos.training.recipe import SCHEDULES, Recipe, learning_rate
 from neural_echos.training.runs import write_run
 from neural_echos.training.watchers import Events, Lines, LiveBar, Watcher
@@ -22,8 +22,8 @@ __all__ = [
     "learning_rate",
     "make_batches",
     "pick_device",
+    "score_run",
     "score_sums",
-    "test_scores",
     "train",
     "write_run",
 ]

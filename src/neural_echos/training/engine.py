@@ -94,6 +94,29 @@ def evaluate(
     return loss, top1, top5
 
 
+def score_run(
+    model: nn.Module,
+    data: Dataset | StreamedDataset,
+    recipe: Recipe,
+    *,
+    device: str | torch.device = "auto",
+    threads: int = 1,
+) -> tuple[float, float, float]:
+    """Evaluate a model on the test images of a data set, in memory or on disk, as `train` does after each epoch.
+
+    Returns
+    -------
+    loss, top1, top5 : float
+        See `evaluate`.
+    """
+    place = pick_device(device)
+    with _settings(threads, place), _memory_sentence(recipe), make_accelerator(place, recipe).autocast():
+        model.to(place, memory_format=torch.channels_last if recipe.channels_last else torch.contiguous_format)
+        batches = make_batches(data, recipe, seed=0, device=place, workers=threads - 1)
+        loss, top1, top5 = (score_sums(model, batches.test(), place) / len(data.test_labels)).tolist()
+    return loss, top1, top5
+
+
 @torch.no_grad()
 def score_sums(
     model: nn.Module, batches: Iterable[tuple[torch.Tensor, torch.Tensor]], device: torch.device
@@ -106,22 +129,6 @@ def score_sums(
         hits = logits.topk(min(5, logits.shape[1])).indices == labels[:, None]
         sums += torch.stack([F.cross_entropy(logits, labels, reduction="sum"), hits[:, 0].sum(), hits.sum()]).double()
     return sums
-
-
-@torch.no_grad()
-def test_scores(
-    model: nn.Module,
-    data: Dataset | StreamedDataset,
-    recipe: Recipe,
-    *,
-    device: str | torch.device = "auto",
-    threads: int = 1,
-) -> tuple[float, float, float]:
-    """Evaluate a model on all test images of a data set, in memory or on disk: loss, top1 and top5 as `evaluate` gives them."""
-    device = pick_device(device)
-    batches = make_batches(data, recipe, seed=0, device=device, workers=threads - 1)
-    loss, top1, top5 = (score_sums(model.to(device), batches.test(), device) / len(data.test_labels)).tolist()
-    return loss, top1, top5
 
 
 def pick_device(device: str | torch.device = "auto") -> torch.device:

@@ -1,0 +1,168 @@
+"""`init_pointwise_`: freeze the pointwise weights of a model, another model's or its own, beside frozen depthwise kernels.
+
+Paper: Babaiee, Kiasari, Rus, Grosu, "The Master Key Filters Hypothesis", AAAI 2025 (arXiv 2412.16751), whose claim MK4 is that
+freezing pointwise weights hurts where freezing depthwise ones does not.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from neural_echos.errors import EchosError, nearest
+from neural_echos.initialisations.apply import LayerReport, refuse_to_freeze_all, within
+from neural_echos.initialisations.registry import one_of
+
+if TYPE_CHECKING:
+    from torch import nn
+
+ROWS = ("kept", "shuffled", "own")
+_NEUTRAL = {"share": 1.0, "scale": "raw"}  # what a config's defaults say of every initialisation
+
+
+@dataclass(frozen=True)
+class PointwiseLayer:
+    """A layer that mixes channels at each place: its module path, and its depth in [0, 1] among the pointwise layers."""
+
+    name: str
+    depth: float
+
+
+def pointwise_layers(model: "nn.Module") -> list[PointwiseLayer]:
+    """List the pointwise layers of a model: 1×1 convolutions of one group, and linear layers but for the classifier.
+
+    The 1×1 convolutions of squeeze-and-excitation see one pooled place and are left out.
+    """
+    from timm.layers import SqueezeExcite
+    from torch import nn
+
+    head = model.get_classifier() if hasattr(model, "get_classifier") else None
+    gates = {one for module in model.modules() if isinstance(module, SqueezeExcite) for one in module.modules()}
+    found = [
+        name
+        for name, module in model.named_modules()
+        if module is not head and module not in gates and _is_pointwise(module, nn)
+    ]
+    return [PointwiseLayer(name, place / max(len(found) - 1, 1)) for place, name in enumerate(found)]
+
+
+def _is_pointwise(module: Any, nn: Any) -> bool:
+    if isinstance(module, nn.Conv2d):
+        return bool(module.kernel_size == (1, 1) and module.groups == 1)
+    return isinstance(module, nn.Linear)
+
+
+def init_pointwise_(
+    model: "nn.Module",
+    *,
+    seed: int,
+    weights: str | Path | Mapping[str, np.ndarray] | None = None,
+    rows: str = "kept",
+    depths: Sequence[float] | None = None,
+    frozen: bool = True,
+    **others: Any,
+) -> list[LayerReport]:
+    """Put another model's pointwise weights into one of the same architecture, in place, and freeze them; biases stay trainable.
+
+    Parameters
+    ----------
+    model : torch.nn.Module
+        Any model with pointwise layers.
+    seed : int
+        Decides how rows are shuffled.
+    weights : path of a .safetensors file, or mapping of names to float arrays, optional
+        State dict of the other model; `rows` "own" needs none.
+    rows : {"kept", "shuffled", "own"}
+        The other model's weights; the same with the rows of each matrix (one for each output) in another order, which keeps every
+        row and loses what it is connected to; or the model's own initial weights, the random control.
+    depths : (low, high), optional
+        Only layers of this relative depth among the pointwise ones, in [0, 1], bounds included.
+    frozen : bool
+        Keep these weights from training.
+    **others
+        Options that `init_depthwise_` has; refused but for their neutral values.
+
+    Returns
+    -------
+    list of LayerReport
+        Of size 1×1, the rows counted as kernels.
+
+    Raises
+    ------
+    EchosError
+        No pointwise layers; weights that are missing, broken, of another architecture or not finite; nothing left to train. The
+        model is then unchanged.
+    """
+    one_of("pointwise", "rows", rows, ROWS)
+    for name, value in others.items():
+        if value != _NEUTRAL.get(name):
+            raise EchosError(
+                f"initialisation 'pointwise': expected options among weights, rows, depths, frozen, found {name!r}; take it out"
+            )
+    layers = pointwise_layers(model)
+    if not layers:
+        raise EchosError(f"{type(model).__name__}: expected pointwise layers, found none; choose a model that has some")
+    chosen = within(layers, depths, type(model).__name__)
+    modules = [model.get_submodule(layer.name) for layer in chosen]
+    if frozen:
+        refuse_to_freeze_all(model, [module.weight for module in modules])
+    if rows == "own":
+        return [_put(layer, module, None, frozen) for layer, module in zip(chosen, modules, strict=True)]
+    lent = _opened(weights)
+    taken = [_weight_of(lent, layer.name, tuple(m.weight.shape)) for layer, m in zip(chosen, modules, strict=True)]
+    if rows == "shuffled":
+        draws = (np.random.default_rng([seed, place]) for place in range(len(taken)))
+        taken = [rng.permutation(weight, axis=0) for rng, weight in zip(draws, taken, strict=True)]
+    return [_put(*parts, frozen) for parts in zip(chosen, modules, taken, strict=True)]
+
+
+def _opened(weights: str | Path | Mapping[str, np.ndarray] | None) -> Mapping[str, np.ndarray]:
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    if weights is None:
+        raise EchosError(
+            "pointwise: expected weights=…, the weights of another model, found none; name a run's weights.safetensors"
+        )
+    if not isinstance(weights, str | Path):
+        return weights
+    try:
+        return {name: tensor.float().numpy() for name, tensor in load_file(weights).items()}
+    except (SafetensorError, OSError) as error:
+        raise EchosError(
+            f"{weights}: expected the weights of a model as safetensors, found {error}; train that run first"
+        ) from None
+
+
+def _weight_of(lent: Mapping[str, np.ndarray], layer: str, shape: tuple[int, ...]) -> np.ndarray:
+    weight = lent.get(f"{layer}.weight")
+    if weight is None or weight.shape != shape or not np.isfinite(weight).all():
+        found = f"no such tensor{nearest(f'{layer}.weight', lent)}" if weight is None else f"shape {weight.shape}"
+        raise EchosError(
+            f"pointwise: expected a finite weight of shape {shape} for layer {layer!r}, found {found}; take the weights of a "
+            "model of the same architecture"
+        )
+    return weight
+
+
+def _put(layer: PointwiseLayer, module: Any, weight: np.ndarray | None, frozen: bool) -> LayerReport:
+    import torch
+
+    before = float(module.weight.detach().double().std())
+    if weight is not None:
+        with torch.no_grad():
+            module.weight.copy_(torch.from_numpy(np.ascontiguousarray(weight)))
+    module.weight.requires_grad_(not frozen)
+    matrix = module.weight.detach().double().flatten(1)
+    return LayerReport(
+        layer=layer.name,
+        kernel_size=(1, 1),
+        kernels=len(matrix),
+        replaced=0 if weight is None else len(matrix),
+        frozen=frozen,
+        std_before=before,
+        std_after=float(matrix.std()),
+        mean_l2_after=float(matrix.norm(dim=1).mean()),
+    )

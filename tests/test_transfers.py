@@ -1,0 +1,488 @@
+"""Frozen filters that travel: what is copied and frozen, what is refused, classes kept, zeroed layers, and what is said of them."""
+
+import json
+import logging
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from torch import nn
+
+from neural_echos import artifacts, cli
+from neural_echos.architectures import create
+from neural_echos.config import check, check_references, load_schema, merge, read_yaml
+from neural_echos.datasets import make_dataset
+from neural_echos.datasets.images import kept_classes
+from neural_echos.errors import EchosError
+from neural_echos.evaluation import compare
+from neural_echos.files import read_json
+from neural_echos.initialisations import init_depthwise_, init_pointwise_, pointwise_layers
+from neural_echos.kernels import bank_from_model, layers_of
+from neural_echos.tables import SCHEMAS, read_table
+from neural_echos.training import Recipe
+from neural_echos.verdicts import INCONCLUSIVE, NOT_SUPPORTED, SUPPORTED, decide
+from neural_echos.zeroing import zero_layers
+
+ROOT = Path(__file__).resolve().parents[1]
+SMALL = {"dim": 12, "depth": 4, "kernel_size": 5, "patch_size": 2}
+
+
+@pytest.fixture(autouse=True)
+def logs() -> Iterator[None]:
+    """Give the process its own log handlers back: every `echos` command sets them."""
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    yield
+    for handler in set(root.handlers) - set(handlers):
+        handler.close()
+    root.handlers[:], root.level = handlers, level
+    logging.captureWarnings(False)
+
+
+def network(seed: int, model: str = "convmixer_small", **kwargs: int) -> nn.Module:
+    torch.manual_seed(seed)
+    return create(model, num_classes=4, in_chans=1, kwargs={**SMALL, **kwargs} if "mixer" in model else kwargs)
+
+
+def depthwise(model: nn.Module) -> list[np.ndarray]:
+    names = [layer.name for layer in layers_of(model) if layer.kind == "depthwise"]
+    return [model.get_submodule(name).weight.detach().numpy().copy() for name in names]
+
+
+def trainable(model: nn.Module) -> set[str]:
+    return {name for name, one in model.named_parameters() if one.requires_grad}
+
+
+# Depthwise kernels
+
+
+def test_by_layer_copies_every_channel_and_depths_freeze_the_first_layers_only():
+    source, target = network(0), network(1)
+    theirs, before, names = depthwise(source), depthwise(target), trainable(target)
+    given = {"bank": bank_from_model(source, "s"), "by_layer": True, "frozen": True}
+    report = init_depthwise_(target, "transfer", seed=0, depths=[0, 0.34], **given)
+    for place, kernels in enumerate(depthwise(target)):
+        np.testing.assert_array_equal(kernels, theirs[place] if place < 2 else before[place])
+    frozen = {f"{entry.layer}.weight" for entry in report}
+    assert names - trainable(target) == frozen
+    assert len(frozen) == 2
+    assert {f"{entry.layer}.bias" for entry in report} <= trainable(target)
+
+
+def test_shuffled_taps_keep_the_values_of_every_kernel_and_lose_its_form():
+    source, target = network(0), network(1)
+    init_depthwise_(target, "transfer", seed=3, bank=bank_from_model(source, "s"), by_layer=True, taps="shuffled")
+    for theirs, ours in zip(depthwise(source), depthwise(target), strict=True):
+        np.testing.assert_array_equal(*(np.sort(one.reshape(len(one), -1)) for one in (theirs, ours)))
+        assert (theirs != ours).mean() > 0.8
+
+
+def test_by_layer_takes_the_same_channels_where_only_a_share_is_replaced():
+    source, target = network(0), network(1)
+    before = depthwise(target)
+    init_depthwise_(target, "transfer", seed=0, bank=bank_from_model(source, "s"), by_layer=True, share=0.5)
+    for theirs, mine, ours in zip(depthwise(source), before, depthwise(target), strict=True):
+        copied = (ours == theirs).all(axis=(1, 2, 3))
+        assert copied.sum() == 6
+        np.testing.assert_array_equal(ours[~copied], mine[~copied])
+
+
+def test_another_kernel_size_is_resampled_only_when_asked():
+    bank = bank_from_model(network(0, kernel_size=7), "s")
+    with pytest.raises(EchosError, match=r"expected kernels of 5×5, found 7×7 in the bank's layer .*set resample"):
+        init_depthwise_(network(1), "transfer", seed=0, bank=bank, by_layer=True)
+    target = network(1)
+    init_depthwise_(target, "transfer", seed=0, bank=bank, by_layer=True, resample=True)
+    for theirs, ours in zip(depthwise(network(0, kernel_size=7)), depthwise(target), strict=True):
+        np.testing.assert_allclose(*(np.linalg.norm(one, axis=(2, 3)) for one in (theirs, ours)), rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ({"by_layer": True, "taps": "mixed"}, "taps to be one of kept, shuffled, found 'mixed'"),
+        ({"depths": [0.5, 0.2]}, "expected [low, high] with 0 ≤ low ≤ high ≤ 1, found [0.5, 0.2]"),
+        ({"depths": [0.4, 0.6]}, "expected layers of a depth from 0.4 to 0.6, found depths 0, 0.333, 0.667, 1"),
+    ],
+)
+def test_what_cannot_be_transferred_is_one_sentence(options, expected):
+    bank = bank_from_model(network(0), "s")
+    with pytest.raises(EchosError) as told:
+        init_depthwise_(network(1), "transfer", seed=0, bank=bank, **options)
+    assert expected in str(told.value)
+
+
+def test_a_bank_of_another_architecture_needs_a_draw_by_depth():
+    bank = bank_from_model(network(0, "convnext_small_images", kernel_size=5), "s")
+    with pytest.raises(
+        EchosError, match=r"expected a bank whose layer 'blocks.0.0.fn.0' has 12 kernels, found layers stages"
+    ):
+        init_depthwise_(network(1), "transfer", seed=0, bank=bank, by_layer=True)
+    target = network(1)
+    init_depthwise_(target, "transfer", seed=0, bank=bank)
+    known = {
+        row.tobytes()
+        for row in np.array(bank.filter(bank["kind"].to_numpy() == "depthwise")["taps"].to_pylist(), np.float32)
+    }
+    assert all(kernel.tobytes() in known for layer in depthwise(target) for kernel in layer)
+
+
+def test_freezing_everything_is_refused_and_changes_nothing():
+    alone = nn.Sequential(nn.Conv2d(4, 4, 3, groups=4, bias=False))
+    before = depthwise(alone)
+    with pytest.raises(EchosError, match="expected parameters left to train, found all of them frozen; freeze fewer"):
+        init_depthwise_(alone, "kaiming", seed=0, frozen=True)
+    np.testing.assert_array_equal(before[0], depthwise(alone)[0])
+    assert trainable(alone) == {"0.weight"}
+
+
+# Pointwise weights
+
+
+@pytest.mark.parametrize("model", ["convmixer_small", "convnext_small_images", "mobilenetv2_small_images"])
+def test_pointwise_layers_are_all_but_the_spatial_ones_and_the_classifier(model):
+    found = network(0, model)
+    names = {layer.name for layer in pointwise_layers(found)}
+    spatial = {layer.name for layer in layers_of(found)}
+    mixing = {name for name, m in found.named_modules() if isinstance(m, nn.Conv2d | nn.Linear)}
+    head = next(name for name, module in found.named_modules() if module is found.get_classifier())
+    assert names == mixing - spatial - {head}
+
+
+@pytest.mark.parametrize("rows", ["kept", "shuffled", "own"])
+def test_pointwise_weights_are_taken_shuffled_by_rows_or_kept_and_frozen(rows, tmp_path):
+    source, target = network(0), network(1)
+    save_file(source.state_dict(), tmp_path / "weights.safetensors")
+    before, kernels = {k: v.clone() for k, v in target.state_dict().items()}, depthwise(target)
+    report = init_pointwise_(target, seed=0, weights=tmp_path / "weights.safetensors", rows=rows)
+    frozen = {f"{entry.layer}.weight" for entry in report}
+    assert frozen == {f"blocks.{number}.1.weight" for number in range(4)}
+    assert {name for name, _ in target.named_parameters()} - trainable(target) == frozen
+    for name in frozen:
+        ours, theirs = target.state_dict()[name][:, :, 0, 0], source.state_dict()[name][:, :, 0, 0]
+        if rows == "own":
+            assert torch.equal(ours, before[name][:, :, 0, 0])
+        else:
+            assert torch.equal(ours, theirs) == (rows == "kept")
+            assert {row.numpy().tobytes() for row in ours} == {row.numpy().tobytes() for row in theirs}
+    for mine, ours in zip(kernels, depthwise(target), strict=True):
+        np.testing.assert_array_equal(mine, ours)
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ({}, "expected weights=…, the weights of another model, found none"),
+        (
+            {"weights": "absent.safetensors"},
+            "absent.safetensors: expected the weights of a model as safetensors, found",
+        ),
+        ({"weights": {}}, "for layer 'blocks.0.1', found no such tensor"),
+        (
+            {"weights": {"blocks.0.1.weight": np.zeros((2, 2))}},
+            "found shape (2, 2); take the weights of a model of the same",
+        ),
+        ({"rows": "mixed"}, "expected rows to be one of kept, shuffled, own, found 'mixed'"),
+        ({"rows": "own", "share": 0.5}, "expected options among weights, rows, depths, frozen, found 'share'"),
+    ],
+)
+def test_pointwise_weights_that_do_not_fit_are_one_sentence(options, expected):
+    target = network(1)
+    before = target.state_dict()["blocks.0.1.weight"].clone()
+    with pytest.raises(EchosError) as told:
+        init_pointwise_(target, seed=0, **options)
+    assert expected in str(told.value)
+    assert torch.equal(before, target.state_dict()["blocks.0.1.weight"])
+
+
+# Classes of a data set
+
+
+def test_classes_are_kept_in_their_order_and_numbered_anew():
+    names = ("cat", "truck", "dog", "ship")
+    kept, numbers = kept_classes("x", names, ["ship", "cat"])
+    assert (kept, numbers.tolist()) == (["cat", "ship"], [0, -1, -1, 1])
+    kept, numbers = kept_classes("x", names, "cifar10_vehicles")
+    assert (kept, numbers.tolist()) == (["truck", "ship"], [-1, 0, -1, 1])
+    assert kept_classes("x", names, None)[0] == list(names)
+    assert kept_classes("x", ("n02655020", "n02666196", "n01440764", "n03000684"), "imagenet_animals")[1].tolist() == [
+        0,
+        -1,
+        1,
+        -1,
+    ]
+    for wanted, expected in (
+        (["cat", "trukc"], "found 'trukc' (did you mean 'truck'?)"),
+        (["cat"], "at least two of its 4 classes"),
+        (["cat", "cat"], "each once"),
+        ("cifar10_animal", "found 'cifar10_animal' (did you mean 'cifar10_animals'?)"),
+    ):
+        with pytest.raises(EchosError) as told:
+            kept_classes("x", names, wanted)
+        assert expected in str(told.value)
+
+
+def test_a_half_of_an_image_folder_has_its_images_only(tmp_path):
+    from PIL import Image
+
+    for split in ("train", "val"):
+        for number, name in enumerate(("cat", "dog", "ship", "truck")):
+            (tmp_path / split / name).mkdir(parents=True)
+            for one in range(3):
+                Image.new("RGB", (4, 4), (50 * number, one, 9 * one)).save(tmp_path / split / name / f"{one}.png")
+    options = {"root": str(tmp_path), "classes_kept": "cifar10_vehicles", "memory": True, "train_limit": 5}
+    half, facts = make_dataset("folder", options)
+    assert half.classes == ("ship", "truck")
+    assert (len(half.train_labels), len(half.test_labels)) == (5, 6)
+    for split in ("train", "test"):
+        reds = getattr(half, f"{split}_images")[:, 0, 0, 0] / 50 - 2
+        np.testing.assert_array_equal(reds, getattr(half, f"{split}_labels"))
+    assert facts["options"]["classes_kept"] == "cifar10_vehicles"
+
+
+# From end to end
+
+
+def echos(*arguments: object) -> int:
+    return cli.main([str(argument) for argument in arguments])
+
+
+def test_frozen_kernels_travel_by_typed_commands_and_layers_are_zeroed(tmp_path, capsys):
+    data = {name: tmp_path / f"{name}.safetensors" for name in ("a", "b")}
+    scenes = {"a": ["brick", "grass", "text"], "b": ["camera", "coins", "page", "gravel"]}
+    for name, path in data.items():
+        options = {"size": 16, "train_per_scene": 16, "test_per_scene": 8, "scenes": scenes[name]}
+        assert echos("dataset", "photographs", "--options", json.dumps(options), "--output", path) == 0
+
+    def draw(name: str, declared: dict[str, object]) -> int:
+        given = ["--kwargs", json.dumps(SMALL), "--initialisations", json.dumps(declared), "--seeds", 0]
+        pattern = tmp_path / name / "{initialisation}-{seed}.safetensors"
+        return echos("initialise", "convmixer_small", "--data", data[name], *given, "--output", pattern)
+
+    def train(name: str, initialisation: str) -> Path:
+        initial, run = tmp_path / name / f"{initialisation}-0.safetensors", tmp_path / name / initialisation
+        names = ["--dataset", name, "--architecture", "m", "--initialisation", initialisation, "--device", "cpu"]
+        recipe = ["--recipe", '{"epochs": 1, "batch_size": 16}']
+        assert echos("train", "--data", data[name], "--initial", initial, "--run", run, *recipe, *names) == 0
+        return run
+
+    assert draw("a", {"default": {"scheme": "default"}}) == 0
+    source = train("a", "default") / "weights.safetensors"
+    assert (
+        echos(
+            "extract", source, "--model", "a", "--layers", tmp_path / "a/default-0.json", "--output", tmp_path / "bank"
+        )
+        == 0
+    )
+    bank = str(tmp_path / "bank")
+    usual = {"share": 1.0, "scale": "raw", "frozen": True}  # what the config's schema fills in
+    declared = {
+        "moved": {"scheme": "transfer", "bank": bank, "by_layer": True, **usual},
+        "mixing": {"scheme": "pointwise", "weights": str(source), "rows": "kept", **usual},
+    }
+    assert draw("b", declared) == 0
+    lent = load_file(source)
+    for name, part in (("moved", "0.fn.0"), ("mixing", "1")):
+        weights = load_file(train("b", name) / "weights.safetensors")
+        keys = [f"blocks.{number}.{part}.weight" for number in range(4)]
+        assert all(torch.equal(weights[key], lent[key]) for key in keys)
+        assert not torch.equal(weights["stem.0.weight"], lent["stem.0.weight"])
+    assert read_json(tmp_path / "b/mixing-0.json")["did"][0]["kernel_size"] == [1, 1]
+    files = ["--data", data["b"], "--initial", tmp_path / "b/moved-0.safetensors", "--run", tmp_path / "b/moved"]
+    assert echos("zero", *files, "--device", "cpu", "--output", tmp_path / "ablated.parquet") == 0
+    table = read_table(tmp_path / "ablated.parquet", "ablated").to_pandas()
+    assert table.depth.round(3).tolist() == [0, 0.333, 0.667, 1]
+    top1 = read_json(tmp_path / "b/moved/metrics.json")["top1"]
+    assert (table.intact_top1 == top1).all()
+    capsys.readouterr()
+    other = ["--data", data["b"], "--initial", tmp_path / "b/moved-0.safetensors", "--run", tmp_path / "nothing"]
+    assert echos("zero", *other, "--output", tmp_path / "x") == 1
+    assert "nothing/metrics.json: expected" in capsys.readouterr().err
+
+
+def test_zeroing_puts_the_kernels_back_and_measures_a_network_without_them():
+    data, _ = make_dataset("digits", {"size": 8})
+    torch.manual_seed(0)
+    model = create("convmixer_small", num_classes=10, in_chans=1, kwargs=SMALL)
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    run = {"dataset": "d", "architecture": "m", "initialisation": "i", "seed": 0}
+    table = zero_layers(model, data, Recipe(), run, device="cpu").to_pandas()
+    assert all(torch.equal(before[name], tensor) for name, tensor in model.state_dict().items())
+    assert table.kernels.tolist() == [12] * 4
+    with torch.no_grad():
+        model.get_submodule(table.layer[2]).weight.zero_()
+    gone = zero_layers(model, data, Recipe(), run, device="cpu").to_pandas()
+    assert gone.intact_top1[0] == table.top1[2]
+
+
+# What is refused before any job
+
+
+def test_a_run_that_no_experiment_trains_is_refused_by_its_place():
+    files = [ROOT / "config/config.yaml", ROOT / "config/presets/siblings.yaml"]
+    schema = load_schema(ROOT / "workflow/schemas/config.schema.yaml")
+    config = check(merge(map(read_yaml, files)), schema, files=files)
+    names = {kind: list(read_yaml(ROOT / f"config/{kind}.yaml")) for kind in ("inputs", "artifacts")}
+    check_references(config, **names, files=files)
+    config["models"][0]["run"]["architecture"] = "next"
+    with pytest.raises(
+        EchosError,
+        match=r"siblings.yaml:\d+: 'models.0.run': expected a run that an experiment trains, found nature/next/default",
+    ):
+        check_references(config, **names, files=files)
+    config["models"][0]["run"]["architecture"] = "mixer"
+    config["zeroed"][0]["initialisations"] = ["kaiming"]
+    with pytest.raises(
+        EchosError, match=r"'zeroed.0': expected a run that an experiment trains, found made/mixer/kaiming"
+    ):
+        check_references(config, **names, files=files)
+    config["zeroed"] = []
+    config["initialisations"]["from_nature"]["bank"] = "natur"
+    with pytest.raises(EchosError, match=r"expected a declared model, found 'natur' \(did you mean 'nature'"):
+        check_references(config, **names, files=files)
+
+
+# Verdicts and artifacts
+
+
+def tables_of(**tops: float) -> dict[str, pd.DataFrame]:
+    """Make runs on "b" from mean top-1 by initialisation, three seeds, and of sources "s1" to "s3" with 100 to 10,000 images."""
+    rng = np.random.default_rng(0)
+    rows = []
+    for seed in range(3):
+        usual = {"architecture": "m", "seed": seed, "kernel_size": 5, "diverged": False, "area": 0.5}
+        base = 0.05 * seed
+        for name, top1 in tops.items():
+            score = top1 + base + rng.normal(0, 0.002)
+            rows.append({**usual, "dataset": "b", "initialisation": name, "train_images": 1000, "top1": score})
+        for number, images in enumerate((100, 1000, 10_000), start=1):
+            rows.append(
+                {**usual, "dataset": f"s{number}", "initialisation": "default", "train_images": images, "top1": 0.5}
+            )
+    return {"runs": pd.DataFrame(rows).reindex(columns=SCHEMAS["runs"].names)}
+
+
+PAIRS = [{"dataset": "b", "architecture": "m", "initialisation": name} for name in ("one", "two")]
+HOLDS = {"pairs": PAIRS, "baseline": "default", "control": "random", "margin": 0.02}
+GROWS = {"dataset": "b", "architecture": "m", "sources": {"small": "s1", "one": "s2", "two": "s3"}}
+HURTS = {"dataset": "b", "architecture": "m", "depthwise": "one", "pointwise": "pw", "baseline": "default"}
+
+
+@pytest.mark.parametrize(
+    ("rule", "options", "tops", "expected"),
+    [
+        ("transfer_holds", HOLDS, {"default": 0.5, "one": 0.5, "two": 0.495, "random": 0.4}, SUPPORTED),
+        ("transfer_holds", HOLDS, {"default": 0.5, "one": 0.4, "two": 0.41, "random": 0.3}, NOT_SUPPORTED),
+        ("transfer_holds", HOLDS, {"default": 0.5, "one": 0.5, "two": 0.5, "random": 0.55}, NOT_SUPPORTED),
+        ("transfer_holds", HOLDS, {"default": 0.5, "one": 0.5, "two": 0.5, "random": 0.5}, INCONCLUSIVE),
+        ("transfer_grows_with_source", GROWS, {"small": 0.3, "one": 0.4, "two": 0.5}, SUPPORTED),
+        ("transfer_grows_with_source", GROWS, {"small": 0.5, "one": 0.4, "two": 0.3}, NOT_SUPPORTED),
+        ("transfer_grows_with_source", GROWS, {"small": 0.4, "one": 0.4, "two": 0.4}, INCONCLUSIVE),
+        ("pointwise_hurts", HURTS, {"default": 0.5, "one": 0.49, "pw": 0.3}, SUPPORTED),
+        ("pointwise_hurts", HURTS, {"default": 0.5, "one": 0.3, "pw": 0.49}, NOT_SUPPORTED),
+        ("pointwise_hurts", HURTS, {"default": 0.3, "one": 0.5, "pw": 0.3}, INCONCLUSIVE),
+    ],
+)
+def test_every_rule_reaches_every_reading(rule, options, tops, expected):
+    claim = {
+        "id": "MK1",
+        "paper": "p",
+        "statement": "s",
+        "artifact": "a",
+        "rule": rule,
+        "options": options,
+        "needs": "b",
+    }
+    empty = {name: SCHEMAS[name].empty_table().to_pandas() for name in ("structure", "pattern_shares")}
+    tables = {**empty, **tables_of(**tops)}
+    (row,) = decide([claim], tables, "tests").to_pylist()
+    assert row["verdict"] == expected, row
+    assert row["low"] < row["value"] < row["high"]
+    (elsewhere,) = decide([claim | {"needs": "imagenet"}], tables, "tests").to_pylist()
+    assert elsewhere["verdict"] == "not run at this scale"
+    assert f"reads: {expected}" in elsewhere["reason"]
+    tables["runs"] = tables["runs"][tables["runs"].initialisation != "one"]
+    assert decide([claim], tables, "tests").to_pylist()[0]["reason"] == "this preset has no such runs"
+
+
+TOPS = {"default": 0.5, "small": 0.45, "one": 0.49, "two": 0.5, "random": 0.4, "mixed": 0.41, "pw": 0.3, "first": 0.5}
+VARIANTS = {
+    "default": {"scheme": "default"},
+    "first": {"scheme": "transfer", "trained_on": "s3", "of": "m", "depths": [0, 0]},
+    "one": {"scheme": "transfer", "trained_on": "s2", "of": "m"},
+    "two": {"scheme": "transfer", "trained_on": "s3", "of": "m"},
+    "small": {"scheme": "transfer", "trained_on": "s1", "of": "m"},
+    "mixed": {"scheme": "transfer", "taps": "shuffled", "trained_on": "s3", "of": "m"},
+    "random": {"scheme": "default", "frozen": True},
+    "pw": {"scheme": "pointwise", "rows": "kept"},
+}
+CELL = {"dataset": "b", "architecture": "m", "baseline": "default"}
+
+
+def chosen(*names: str) -> dict[str, dict[str, object]]:
+    return {name: VARIANTS[name] for name in names}
+
+
+def test_the_table_says_from_where_and_against_what():
+    variants = chosen("default", "one", "two", "mixed", "random")
+    runs = tables_of(**{name: TOPS[name] for name in variants})["runs"]
+    history = runs.assign(epoch=1).reindex(columns=SCHEMAS["history"].names)
+    comparisons = compare(runs, history, baselines=["default"]).to_pandas()
+    made = artifacts.transfer_matrix(
+        {"runs": runs, "comparisons": comparisons},
+        datasets=["b"],
+        architectures=["m"],
+        baseline="default",
+        variants=variants,
+        scale="tests",
+    )
+    rows = made.content.set_index("initialisation")
+    assert rows["depthwise kernels"].tolist() == [
+        "trained",
+        "transferred",
+        "transferred",
+        "transferred, shuffled",
+        "random",
+    ]
+    assert rows["from data set"].tolist() == ["–", "s2", "s3", "s3", "–"]
+    difference = "− default, points [95 %]; Holm p; detectable"
+    assert rows[difference]["default"] == "–"
+    assert rows[difference]["random"].startswith("−10.")
+    assert set(rows["published"]) == {"not readable"}
+    assert re.search(r"transferred −[01]\.\d to [+−]0\.\d \(2\); transferred, shuffled −[89]\.", made.says), made.says
+
+
+def test_the_figures_say_what_they_draw():
+    tables = tables_of(**TOPS)
+    by_depth = artifacts.frozen_by_depth(tables, **CELL, variants=chosen("first", "two", "mixed", "random"))
+    assert [label.get_text() for label in by_depth.content.axes[1].get_xticklabels()] == ["0", "1"]
+    assert re.search(r"transferred, shuffled −[89]\..*; random −(9|10)\.", by_depth.says), by_depth.says
+    size = artifacts.source_size(tables, **CELL, control="random", variants=chosen("small", "one", "two"))
+    assert [label.get_text() for label in size.content.axes[1].get_xticklabels()] == ["100", "1,000", "10,000"]
+    assert "the largest source is +5." in size.says or "the largest source is +4." in size.says
+    with pytest.raises(EchosError, match="expected sources of at least two sizes, found 1"):
+        artifacts.source_size(tables, **CELL, control="random", variants=chosen("small"))
+    parts = artifacts.pointwise_against_depthwise(tables, **CELL, variants=chosen("two", "random", "pw"))
+    assert "pointwise weights frozen, transferred: −" in parts.says
+    names = {"dataset": "b", "architecture": "m", "initialisation": "one", "kernels": 4}
+    rows = [
+        {
+            **names,
+            "seed": seed,
+            "layer": f"l{place}",
+            "depth": float(place),
+            "top1": 0.3 + 0.2 * place,
+            "intact_top1": 0.6,
+        }
+        for seed in range(3)
+        for place in range(2)
+    ]
+    lost = artifacts.zeroed_layers(
+        {"ablated": pd.DataFrame(rows)}, dataset="b", architecture="m", initialisations=["one"]
+    )
+    assert "one most in l0 (30.0), least in l1 (10.0)" in lost.says
