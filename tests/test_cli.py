@@ -20,7 +20,8 @@ ROOT = Path(__file__).resolve().parents[1]
 WEIGHTS = ROOT.parent / "shared" / "data" / "weights" / "mobilenet_v2_w035_imagenet.depthwise.safetensors"
 COMMANDS = (
     *("fetch", "dataset", "extract", "survey", "show", "cluster", "fit", "scales", "match", "explained"),
-    *("patterns", "shares", "structure", "initialise", "signals", "train", "zero", "plan", "explain", "doctor"),
+    *("patterns", "shares", "structure", "initialise", "signals", "train", "replace", "eliminate", "zero", "plan"),
+    *("explain", "doctor"),
     *("evaluate", "verdicts", "render", "index"),
 )
 SMALL = {"dim": 16, "depth": 2, "kernel_size": 5, "patch_size": 2}

@@ -23,6 +23,7 @@ ROOMS = (
     ("initialisations",),
     ("signals",),
     ("training", "plan", "zeroing"),
+    ("replacement",),
     ("evaluation", "shares", "verdicts"),
     ("artifacts",),
     ("rendering",),

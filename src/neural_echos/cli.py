@@ -256,6 +256,7 @@ def initialise(options: argparse.Namespace) -> None:
     """Write initial weights, one file for each initialisation and seed, and beside each what was done."""
     from neural_echos import datasets, kernels
     from neural_echos.files import write_tensors
+    from neural_echos.initialisations import universal
 
     _check_schemes(options.initialisations)
     outputs = _initial_outputs(options)
@@ -273,6 +274,7 @@ def initialise(options: argparse.Namespace) -> None:
                 model=options.model,
                 kwargs=options.kwargs,
                 initialisation=declared,
+                universal=universal.describe_universal(declared, seed),
                 seed=seed,
             ),
         )
@@ -302,6 +304,7 @@ def signals(options: argparse.Namespace) -> None:
 def train(options: argparse.Namespace) -> None:
     """Train one or several runs from initial weights; one that was killed, or stopped by SIGTERM or SIGUSR1, goes on from there."""
     from neural_echos import datasets, training
+    from neural_echos.initialisations import universal
 
     if len(options.initial) != len(options.run):
         raise EchosError(
@@ -312,6 +315,8 @@ def train(options: argparse.Namespace) -> None:
     for initial, folder in zip(options.initial, options.run, strict=True):
         made = _made(initial)
         model = _network(made, initial, data, recipe, "initial weights", "make them again with echos initialise")
+        if made.get("universal"):
+            universal.reparameterise_(model, made["universal"])
         frozen = [entry["layer"] for entry in made["did"] if entry["frozen"]]
         for layer in frozen:
             model.get_submodule(layer).weight.requires_grad_(False)
@@ -320,6 +325,7 @@ def train(options: argparse.Namespace) -> None:
             "frozen": frozen,
             "recipe": asdict(recipe),
             "seed": made["seed"],
+            "universal": made.get("universal"),
             **{key: sha256(path) for key, path in inputs.items()},
         }
         labels = {
@@ -354,6 +360,7 @@ def train(options: argparse.Namespace) -> None:
                 recipe.epochs,
                 recipe.lr,
             )
+        universal.plain_(model)
         training.write_run(
             folder,
             model,
@@ -364,6 +371,85 @@ def train(options: argparse.Namespace) -> None:
             inputs=inputs,
             **labels,
         )
+
+
+def replace(options: argparse.Namespace) -> None:
+    """Replace the depthwise kernels of trained runs by the best of a set of filters, and score every stage of it."""
+    import pyarrow as pa
+    import torch
+
+    from neural_echos import replacement
+    from neural_echos.tables import SCHEMAS, write_table
+
+    torch.set_num_threads(options.threads)
+    data, recipe, runs = _trained_runs(options)
+    stages, errors = [], []
+    for initial, folder in runs:
+        made = _made(initial)
+        weights = _weights_of(folder)
+        filters, resample = _filters_of(options.candidates, made["seed"])
+        identity = {"recipe": asdict(recipe), "run": sha256(weights), "data": sha256(options.data)}
+        identity |= {"filters": "kept" if filters is None else filters.tolist()}
+        model = _network(made, weights, data, recipe, "trained weights", "train that run again")
+        scores, left = replacement.replacement_stages(
+            model,
+            filters,
+            data,
+            recipe,
+            seed=made["seed"],
+            folder=options.output.parent / f".{options.name}" / f"seed{made['seed']}",
+            key=hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest(),
+            resample=resample,
+            batch_norm_images=options.batch_norm_images,
+            device=options.device,
+            threads=options.threads,
+        )
+        row = _transfer_row(options, made["seed"]) | {"filters": None if filters is None else len(filters)}
+        stages += [row | {"test_images": len(data.test_labels)} | score for score in scores]
+        errors += [row | asdict(one) for one in left]
+        _LOG.info("%s: %s", folder, ", ".join(f"{score['stage']} {100 * score['top1']:.1f} %" for score in scores))
+    write_table(
+        options.errors, pa.Table.from_pylist(errors, schema=SCHEMAS["replacement_errors"]), "replacement_errors"
+    )
+    write_table(options.output, pa.Table.from_pylist(stages, schema=SCHEMAS["replacements"]), "replacements")
+
+
+def eliminate(options: argparse.Namespace) -> None:
+    """Take filters out of a set one by one, the least missed first, and exchange the survivors for their neighbours."""
+    import pyarrow as pa
+    import torch
+
+    from neural_echos import replacement, training
+    from neural_echos.signals import batch_of
+    from neural_echos.tables import SCHEMAS, write_table
+
+    data, recipe, runs = _trained_runs(options)
+    device = training.pick_device(options.device)
+    torch.set_num_threads(options.threads)
+    images, labels = (part.to(device) for part in batch_of(data, options.images, recipe.image_size))
+    rows = []
+    for initial, folder in runs:
+        made = _made(initial)
+        filters, resample = _filters_of(options.candidates, made["seed"])
+        if filters is None:
+            raise EchosError(f"eliminate {options.name}: expected a set of filters, found 'kept'; name a set")
+        weights = _weights_of(folder)
+        model = _network(made, weights, data, recipe, "trained weights", "train that run again").to(device)
+        found = replacement.eliminate(
+            model,
+            filters,
+            images,
+            labels,
+            elbow=options.elbow,
+            neighbours=options.neighbours,
+            checks=options.checks,
+            test=lambda model: training.score_run(model, data, recipe, device=device, threads=options.threads)[:2],
+            resample=resample,
+        )
+        row = _transfer_row(options, made["seed"]) | {"images": len(labels), "test_images": len(data.test_labels)}
+        rows += [row | one for one in found]
+        _LOG.info("%s: %d of %d filters at the elbow", folder, *_elbow_of(found))
+    write_table(options.output, pa.Table.from_pylist(rows, schema=SCHEMAS["eliminations"]), "eliminations")
 
 
 def zero(options: argparse.Namespace) -> None:
@@ -471,6 +557,8 @@ def evaluate(options: argparse.Namespace) -> None:
 
 def verdicts(options: argparse.Namespace) -> None:
     """Give every claim its verdict, by the decision rules of the config."""
+    import pyarrow as pa
+
     from neural_echos.tables import SCHEMAS, read_table, write_table
     from neural_echos.verdicts import decide
 
@@ -479,6 +567,8 @@ def verdicts(options: argparse.Namespace) -> None:
         name: (read_table(path, name) if path else SCHEMAS[name].empty_table()).to_pandas()
         for name, path in paths.items()
     }
+    replaced = [read_table(path, "replacements") for path in options.replacements]
+    tables["replacements"] = pa.concat_tables([SCHEMAS["replacements"].empty_table(), *replaced]).to_pandas()
     write_table(options.output, decide(options.claims, tables, options.scale), "verdicts")
 
 
@@ -575,6 +665,44 @@ def _network(made: dict[str, Any], weights: Path, data: Any, recipe: Any, what: 
         found = " ".join(str(error).split())[:200]
         raise EchosError(f"{weights}: expected {what} of {made['model']}, found {found}; {remedy}") from None
     return model
+
+
+def _trained_runs(options: argparse.Namespace) -> tuple[Any, Any, list[tuple[Path, Path]]]:
+    """Data set, recipe, and (initial weights, folder) of every run that filters are put into."""
+    from neural_echos import datasets, training
+
+    if len(options.initial) != len(options.run):
+        raise EchosError(
+            f"--run: expected one for each of {len(options.initial)} initial weights, found {len(options.run)}"
+        )
+    runs = list(zip(options.initial, options.run, strict=True))
+    return datasets.load_dataset(options.data), training.Recipe.from_dict(options.recipe), runs
+
+
+def _weights_of(run: Path) -> Path:
+    """The weights of a trained run."""
+    if not (run / "metrics.json").is_file() or not (run / "weights.safetensors").is_file():
+        raise EchosError(f"{run}: expected a finished run with its weights, found none; train it first")
+    return run / "weights.safetensors"
+
+
+def _filters_of(declared: dict[str, Any], seed: int) -> tuple[Any, bool]:
+    """The filters of a declared set, None where kernels are to be kept, and whether they may be resampled."""
+    from neural_echos.initialisations.candidates import candidate_set
+
+    settings = {key: value for key, value in declared.items() if key != "resample"}
+    kept = settings == {"set": "kept"}
+    return None if kept else candidate_set(settings, seed=seed), bool(declared.get("resample", False))
+
+
+def _transfer_row(options: argparse.Namespace, seed: int) -> dict[str, Any]:
+    names = {key: getattr(options, key) for key in ("dataset", "architecture", "initialisation")}
+    return {**names, "seed": seed, "candidates": options.name}
+
+
+def _elbow_of(rows: list[dict[str, Any]]) -> tuple[int, int]:
+    """Number of filters at the elbow, and of the whole set."""
+    return next(row["filters"] for row in rows if row["elbow"]), rows[1]["filters"]
 
 
 def _kernel_size(layers: list[dict[str, Any]]) -> int:
@@ -676,6 +804,28 @@ def _drawing(one: argparse.ArgumentParser, data: str) -> None:
     )
     one.add_argument("--seeds", type=int, nargs="+", required=True)
     one.add_argument("--threads", type=int, default=1)
+
+
+def _replacing(one: argparse.ArgumentParser) -> None:
+    """Add what every command takes that puts filters in the place of trained kernels."""
+    one.add_argument("--data", type=Path, required=True)
+    one.add_argument("--initial", type=Path, nargs="+", required=True, help="initial weights of the runs")
+    one.add_argument(
+        "--run", type=Path, nargs="+", required=True, help="folders of the trained runs, in the same order"
+    )
+    one.add_argument(
+        "--candidates",
+        type=_json_object,
+        required=True,
+        help="{set: kept, eight, ideal, decoded, centroids, dog or random; number, filters, bank, resample}, JSON or @file",
+    )
+    one.add_argument("--recipe", type=_json_object, default={}, help="recipe of the fine-tuning, JSON or @file")
+    for label in ("dataset", "architecture", "initialisation"):
+        one.add_argument(f"--{label}", required=True, help=f"the {label}'s name in tables")
+    one.add_argument("--name", required=True, help="the set's name in tables")
+    one.add_argument("--device", default="auto", help="auto, cpu or cuda")
+    one.add_argument("--threads", type=int, default=1)
+    one.add_argument("--output", type=Path, required=True)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -836,6 +986,20 @@ def _parser() -> argparse.ArgumentParser:
     one.add_argument("--threads", type=int, default=1)
     one.add_argument("--tensorboard", type=Path, help="also write TensorBoard events into this folder")
 
+    one = command(replace)
+    _replacing(one)
+    one.add_argument(
+        "--batch-norm-images", type=int, default=1024, help="train images for the statistics of batch norm"
+    )
+    one.add_argument("--errors", type=Path, required=True, help="where what replacement left of each layer goes")
+
+    one = command(eliminate)
+    _replacing(one)
+    one.add_argument("--images", type=int, default=256, help="train images of the subset that decides what survives")
+    one.add_argument("--elbow", type=float, default=0.01, help="share of the subset that may be lost down to the elbow")
+    one.add_argument("--neighbours", type=int, default=2, help="filters that a survivor may be exchanged for")
+    one.add_argument("--checks", type=int, nargs="*", default=[], help="numbers of filters scored on all test images")
+
     one = command(zero)
     one.add_argument("--data", type=Path, required=True, help="data set file: its test images are evaluated")
     one.add_argument("--initial", type=Path, nargs="+", required=True, help="initial weights that each run began with")
@@ -886,6 +1050,7 @@ def _parser() -> argparse.ArgumentParser:
     one.add_argument("--runs", type=Path, nargs="?")
     one.add_argument("--structure", type=Path, nargs="?")
     one.add_argument("--shares", type=Path, nargs="?")
+    one.add_argument("--replacements", type=Path, nargs="*", default=[])
     one.add_argument("--scale", required=True, help="one phrase that says at which scale the numbers are")
     one.add_argument("--output", type=Path, required=True)
 

@@ -317,6 +317,7 @@ def check_references(
         "seed": set(config["seeds"]),
         "input": set(inputs),
         "artifact": set(artifacts),
+        "set of filters": set(config["replacement"]["candidates"]),
         "selection": {entry[key] for entry in config["models"] for key in ("id", "group")},
     }
     known["model"] = {entry["id"] for entry in config["models"]}
@@ -379,12 +380,14 @@ def _references(config: dict[str, Any]) -> Iterator[tuple[list[str], str, Any]]:
             for file in files:
                 yield ["datasets", name, "files", split], "input", file
     used = [name for experiment in config["experiments"] for name in experiment["initialisations"]]
+    used += [entry["initialisation"] for part in ("replaced", "eliminated") for entry in config["replacement"][part]]
     for name in dict.fromkeys([*used, *config["signals"]["initialisations"]]):
         initialisation = config["initialisations"].get(name, {})
         for option in ("bank", "fits", "centroids", "weights", "filters"):
             if option in initialisation:
                 kind = "input" if option == "filters" else "model"
                 yield ["initialisations", name, option], kind, initialisation[option]
+    yield from _replacement_references(config["replacement"])
     if config["signals"]["architectures"]:
         yield ["signals", "dataset"], "dataset", config["signals"]["dataset"]
     for name in config["comparisons"]["baselines"]:
@@ -413,3 +416,22 @@ def _references(config: dict[str, Any]) -> Iterator[tuple[list[str], str, Any]]:
             yield ["artifacts", str(index), "options", "models"], "model", name
         for name in artifact["options"].get("variants", []):
             yield ["artifacts", str(index), "options", "variants"], "initialisation", name
+
+
+def _replacement_references(replacement: dict[str, Any]) -> Iterator[tuple[list[str], str, Any]]:
+    """Yield the references of the part on replacement."""
+    for name, declared in replacement["candidates"].items():
+        for option, kind in (("bank", "model"), ("filters", "input")):
+            if option in declared:
+                yield ["replacement", "candidates", name, option], kind, declared[option]
+    if replacement["recipe"]:
+        yield ["replacement", "recipe"], "recipe", replacement["recipe"]
+    for part in ("replaced", "eliminated"):
+        for index, entry in enumerate(replacement[part]):
+            place = ["replacement", part, str(index)]
+            for kind in ("dataset", "initialisation"):
+                yield [*place, kind], kind, entry[kind]
+            for architecture in entry["architectures"]:
+                yield [*place, "architectures"], "architecture", architecture
+            for candidates in entry["candidates"]:
+                yield [*place, "candidates"], "set of filters", candidates

@@ -58,7 +58,7 @@ def decide(claims: Sequence[Mapping[str, Any]], tables: Tables, scale: str) -> p
     claims : sequence of mappings
         Each with id, paper, statement, rule, needs (the data set that the claim is about), options, artifact.
     tables : mapping of DataFrames
-        "runs", "structure" and "pattern_shares", any of them possibly empty.
+        "runs", "structure", "pattern_shares" and "replacements", any of them possibly empty.
     scale : str
         One phrase that says at which scale this preset runs.
 
@@ -403,6 +403,84 @@ def patterns_in_all_layers(
         "half of the kernels have a pattern"
     )
     return Reading(measured, value, low, high, reading, remark)
+
+
+@rule
+def keeps(
+    tables: Tables, *, dataset: str, architectures: Sequence[str], initialisation: str, baseline: str, margin: float
+) -> Reading:
+    """QU1: training with a few frozen filters is at most `margin` below training that changes every kernel.
+
+    Value: the paired difference in top-1, averaged over architectures, seed by seed. Supported when the interval lies above
+    −`margin`, not supported when it lies below.
+    """
+    measured = f"top-1 of {initialisation} − {baseline} on {dataset}, paired by seed, mean over {len(architectures)} architectures"
+    differences, diverged = _differences(tables, dataset, architectures, initialisation, baseline)
+    return _bounded(measured, differences, -margin, diverged)
+
+
+@rule
+def collapses(
+    tables: Tables, *, dataset: str, architectures: Sequence[str], initialisation: str, baseline: str, least: float
+) -> Reading:
+    """QU2: with random filters frozen in place of the universal ones, top-1 is lower by at least `least`.
+
+    Value: the paired difference in top-1 lost, averaged over architectures, seed by seed. Supported when the interval lies above
+    `least`, not supported when it lies below.
+    """
+    measured = f"top-1 of {baseline} − {initialisation} on {dataset}, paired by seed, mean over {len(architectures)} architectures"
+    differences, diverged = _differences(tables, dataset, architectures, baseline, initialisation)
+    return _bounded(measured, differences, least, diverged)
+
+
+@rule
+def replaced_keeps(
+    tables: Tables,
+    *,
+    dataset: str,
+    architectures: Sequence[str],
+    candidates: str,
+    control: str,
+    margin: float,
+    stage: str = "fine_tuned",
+) -> Reading:
+    """SS1: replacing every kernel by the best a·x + b of a few filters costs at most `margin` of top-1.
+
+    Value: top-1 of the replaced models at that stage − of the same models, whose kernels `control` keeps and which went through the
+    same stages, paired by seed, mean over architectures. Supported when the interval lies above −`margin`, not supported when it
+    lies below.
+    """
+    measured = (
+        f"top-1 {stage.replace('_', ' ')} of {candidates} − {control} on {dataset}, paired by seed, mean over "
+        f"{len(architectures)} architectures"
+    )
+    table = tables["replacements"]
+    table = table[(table.dataset == dataset) & table.architecture.isin(architectures) & (table.stage == stage)]
+    known = table.pivot_table(index=["seed", "architecture"], columns="candidates", values="top1")
+    if not {candidates, control} <= set(known):
+        return Reading(measured)
+    pairs = (known[candidates] - known[control]).dropna().reset_index(name="difference")
+    whole = pairs[pairs.groupby("seed").architecture.transform("nunique") == len(set(architectures))]
+    return _bounded(measured, whole.groupby("seed").difference.mean().to_numpy(), -margin, "")
+
+
+def _differences(
+    tables: Tables, dataset: str, architectures: Sequence[str], one: str, other: str
+) -> tuple[np.ndarray, str]:
+    """Paired differences in top-1, a mean over all architectures for each seed that has them, and which runs diverged."""
+    runs = _runs_of(tables, dataset, architectures)
+    pairs = paired(runs, one, other)
+    pairs = pairs[pairs.groupby("seed").architecture.transform("nunique") == len(set(architectures))]
+    return pairs.groupby("seed").difference.mean().to_numpy(), _diverged(runs, [one, other])
+
+
+def _bounded(measured: str, differences: np.ndarray, bound: float, remark: str) -> Reading:
+    """Read an interval against a bound that it should lie above."""
+    if not len(differences):
+        return Reading(measured, remark=remark)
+    value, low, high = mean_interval(differences)
+    reading = SUPPORTED if low > bound else NOT_SUPPORTED if high < bound else INCONCLUSIVE
+    return Reading(measured, value, low, high, reading, _told(_could_see(differences), remark))
 
 
 def _layers_with_controls(shares: pd.DataFrame, by: str, role: str) -> pd.DataFrame:

@@ -33,15 +33,25 @@ SEEDS = config["seeds"]
 SEED_GROUPS = [SEEDS[i : i + config["seeds_per_job"]] for i in range(0, len(SEEDS), config["seeds_per_job"])]
 
 # One cell is (dataset, architecture, initialisation); a run is a cell with a seed.
-CELLS = sorted(
-    {
-        (dataset, architecture, initialisation)
-        for experiment in config["experiments"]
-        for dataset in experiment["datasets"]
-        for architecture in experiment["architectures"]
-        for initialisation in experiment["initialisations"]
-    }
+CELLS = {
+    (dataset, architecture, initialisation)
+    for experiment in config["experiments"]
+    for dataset in experiment["datasets"]
+    for architecture in experiment["architectures"]
+    for initialisation in experiment["initialisations"]
+}
+# What becomes of trained runs: a cell, and the name of a set of filters.
+CANDIDATES = config["replacement"]["candidates"]
+REPLACED, ELIMINATED = (
+    sorted(
+        (entry["dataset"], architecture, entry["initialisation"], candidates)
+        for entry in config["replacement"][part]
+        for architecture in entry["architectures"]
+        for candidates in entry["candidates"]
+    )
+    for part in ("replaced", "eliminated")
 )
+CELLS = sorted(CELLS | {cell[:3] for cell in (*REPLACED, *ELIMINATED)})
 MODELS = {
     entry["id"]: entry
     for entry in config["models"]
@@ -61,6 +71,7 @@ wildcard_constraints:
     initialisation=alternatives(config["initialisations"]),
     model=alternatives(MODELS),
     artifact=alternatives(ARTIFACTS),
+    candidates=alternatives(CANDIDATES),
     seed=r"\d+",
 
 
@@ -83,8 +94,11 @@ PATTERNS = ["clusters", *DOG, "receptive_fields/gaussians", "receptive_fields/te
 SCALE_SPACE = [f"receptive_fields/{module}" for module in ("__init__", "master_key", "scale_space")]
 INITIALISATIONS = [
     f"initialisations/{module}"
-    for module in ("__init__", "apply", "borrowed", "noise", "pointwise", "receptive", "registry")
+    for module in (
+        *("__init__", "apply", "borrowed", "candidates", "noise", "pointwise", "receptive", "registry", "universal"),
+    )
 ]
+UNIVERSAL = [f"initialisations/{module}" for module in ("candidates", "parameterisation", "universal")]
 TRAINING = [
     f"training/{module}"
     for module in (

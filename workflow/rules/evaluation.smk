@@ -147,6 +147,7 @@ rule verdicts:
         runs="<results>/evaluation/runs.parquet" if CELLS else [],
         structure="<results>/evaluation/structure.parquet" if MODELS and asks_for_structure() else [],
         shares="<results>/evaluation/pattern_shares.parquet" if MODELS and asks_for_patterns() else [],
+        replacements=transfer_files(REPLACED, "replacements"),
         code=library("verdicts", "evaluation", "shares"),
     output:
         "<results>/verdicts.parquet",
@@ -164,4 +165,4 @@ rule verdicts:
         scale=config["scale"],
     shell:
         "python -m neural_echos --log {log:q} verdicts {params.claims:q} --runs {input.runs:q} --structure {input.structure:q}"
-        " --shares {input.shares:q} --scale {params.scale:q} --output {output:q}"
+        " --shares {input.shares:q} --replacements {input.replacements:q} --scale {params.scale:q} --output {output:q}"

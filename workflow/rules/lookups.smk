@@ -144,6 +144,33 @@ def asks_for_structure():
     return any(claim["rule"] in ("structure_beats_controls", "centres_dominate") for claim in config["claims"])
 
 
+def candidate_files(name):
+    """Files that a set of filters is made from, by option."""
+    declared = CANDIDATES[name]
+    files = {"bank": "<results>/banks/{}.parquet".format, "filters": input_file}
+    return {option: files[option](declared[option]) for option in files if option in declared}
+
+
+def candidate_options(name, files):
+    """A declared set of filters as JSON, the files that it is made from in place of ids."""
+    return json.dumps(CANDIDATES[name] | dict(zip(candidate_files(name), map(str, files))))
+
+
+def tuning_recipe(dataset, architecture):
+    """The recipe of a fine-tuning: the declared one, or the data set's, with what the architecture changes."""
+    name = config["replacement"]["recipe"] or config["datasets"][dataset]["recipe"]
+    return json.dumps(config["recipes"][name] | config["architectures"][architecture]["recipe"])
+
+
+def transfer_files(cells, table):
+    """Tables of what became of trained runs."""
+    return [
+        f"<results>/transfer/{'/'.join(cell)}.{number}.{table}.parquet"
+        for cell in cells
+        for number in range(len(SEED_GROUPS))
+    ]
+
+
 def filters_file(wildcards):
     """The eight master key filters that this preset declares."""
     if config["filters"] is None:
@@ -197,6 +224,9 @@ def artifact_inputs(wildcards):
     files["signals"] = expand(
         "<results>/signals/{architecture}.parquet", architecture=config["signals"]["architectures"]
     )
+    files["replacements"] = transfer_files(REPLACED, "replacements")
+    files["replacement_errors"] = transfer_files(REPLACED, "errors")
+    files["eliminations"] = transfer_files(ELIMINATED, "eliminations")
     return {name: files[name] for name in entry["reads"]}
 
 

@@ -22,7 +22,7 @@ for number, seeds in enumerate(SEED_GROUPS):
                 seed=seeds,
                 allow_missing=True,
             ),
-            code=library(*DATASETS, *TRAINING, *ARCHITECTURES),
+            code=library(*DATASETS, *TRAINING, *ARCHITECTURES, *UNIVERSAL),
         output:
             weights=expand(
                 "<results>/runs/{dataset}/{architecture}/{initialisation}/seed{seed}/weights.safetensors",

@@ -28,6 +28,12 @@ from neural_echos.artifacts.patterns import (
     pattern_shares_by_depth,
     pattern_threshold_curves,
 )
+from neural_echos.artifacts.replacements import (
+    accuracy_by_number_of_filters,
+    elimination_curve,
+    replacement_accuracy,
+    replacement_error_by_layer,
+)
 from neural_echos.artifacts.scale_space import filters_beside_ideals, scales_table, spread_table
 from neural_echos.artifacts.sheets import contact_sheet
 from neural_echos.artifacts.summaries import ablation_table, accuracy_table, structure_table, verdict_table
@@ -44,6 +50,7 @@ __all__ = [
     "Artifact",
     "ablation_table",
     "accuracy_by_initialisation",
+    "accuracy_by_number_of_filters",
     "accuracy_table",
     "cluster_numbers",
     "cluster_shares_by_depth",
@@ -52,6 +59,7 @@ __all__ = [
     "data_efficiency",
     "dog_kernels_by_ratio",
     "dog_profile",
+    "elimination_curve",
     "explained_variance_table",
     "filters_beside_ideals",
     "fit_distributions",
@@ -71,6 +79,8 @@ __all__ = [
     "read",
     "receptive_field_gallery",
     "regular_kernels_as_control",
+    "replacement_accuracy",
+    "replacement_error_by_layer",
     "scales_table",
     "source_size",
     "spread_table",

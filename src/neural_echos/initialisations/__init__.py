@@ -1,11 +1,11 @@
 """Initialisations: named ways to draw depthwise kernels, and `init_depthwise_`, which puts them into any timm model.
 
-Each is a small function in `noise`, `receptive` or `borrowed`, entered in the registry by `@register()`. Share, scale, depths and
-freezing are switches of `init_depthwise_`, whatever the initialisation. `init_pointwise_` does for pointwise weights what transfer
-does for kernels.
+Each is a small function in `noise`, `receptive`, `borrowed` or `universal`, entered in the registry by `@register()`. Share, scale,
+depths and freezing are switches of `init_depthwise_`, whatever the initialisation. `init_pointwise_` does for pointwise weights
+what transfer does for kernels.
 """
 
-from neural_echos.initialisations import borrowed, noise, receptive
+from neural_echos.initialisations import borrowed, candidates, noise, receptive, universal
 from neural_echos.initialisations.apply import SCALES, LayerReport, init_depthwise_
 from neural_echos.initialisations.pointwise import init_pointwise_, pointwise_layers
 from neural_echos.initialisations.registry import draw_kernels, names, register
@@ -14,6 +14,7 @@ __all__ = [
     "SCALES",
     "LayerReport",
     "borrowed",
+    "candidates",
     "draw_kernels",
     "init_depthwise_",
     "init_pointwise_",
@@ -22,4 +23,5 @@ __all__ = [
     "pointwise_layers",
     "receptive",
     "register",
+    "universal",
 ]

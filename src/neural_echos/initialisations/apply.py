@@ -216,8 +216,8 @@ def _draw(
     rng = np.random.default_rng([seed, layer.index])
     replaced[rng.permutation(n)[: max(1, round(share * n))]] = True
     notes: dict[str, float] = {}
-    facts = {"depth": layer.depth, "outputs": n, "multiplier": n // module.in_channels, "report": notes}
-    facts |= {"layer": layer.name, "channels": np.flatnonzero(replaced)}
+    facts: dict[str, Any] = {"depth": layer.depth, "outputs": n, "multiplier": n // module.in_channels, "seed": seed}
+    facts |= {"layer": layer.name, "channels": np.flatnonzero(replaced), "report": notes}
     wanted = {fact: facts[fact] for fact in entry.facts}
     try:
         kernels = entry.draw(int(replaced.sum()), height, width, rng, **options, **wanted)

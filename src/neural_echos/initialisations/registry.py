@@ -1,9 +1,9 @@
 """The registry of initialisations: how one is entered, looked up, and what it may ask for.
 
 An initialisation is a function `(n, height, width, rng, *, options…) -> (n, height, width)` that draws n kernels from a seeded
-generator. Among its keywords, six are no options but *facts* of the layer, which `init_depthwise_` fills in: `depth` in [0, 1],
+generator. Among its keywords, seven are no options but *facts* of the layer, which `init_depthwise_` fills in: `depth` in [0, 1],
 `outputs` (kernels of the layer), `multiplier` (kernels per channel), `layer` (its module path), `channels` (which of its kernels
-are drawn, int64 (n,)), and `report`, a dictionary for what it has to say.
+are drawn, int64 (n,)), `seed` (of the whole model's draw), and `report`, a dictionary for what it has to say.
 """
 
 import inspect
@@ -22,7 +22,7 @@ Draw = Callable[..., np.ndarray]
 Distribution = float | Sequence[float] | Mapping[str, Sequence[float]]
 Table = pa.Table | str | Path
 
-FACTS = ("depth", "outputs", "multiplier", "layer", "channels", "report")
+FACTS = ("depth", "outputs", "multiplier", "layer", "channels", "seed", "report")
 TABLES = ("bank", "fits", "centroids")  # options that are tables of that schema, or the paths of their files
 
 

@@ -2,7 +2,7 @@
 
 from neural_echos.training.batches import Batches, MemoryBatches
 from neural_echos.training.checkpoints import CHECKPOINT
-from neural_echos.training.engine import RunResult, evaluate, pick_device, score_run, train
+from neural_echos.training.engine import RunResult, evaluate, make_batches, pick_device, score_run, score_sums, train
 from neural_echos.training.recipe import SCHEDULES, Recipe, learning_rate
 from neural_echos.training.runs import write_run
 from neural_echos.training.watchers import Events, Lines, LiveBar, Watcher
@@ -20,8 +20,10 @@ __all__ = [
     "Watcher",
     "evaluate",
     "learning_rate",
+    "make_batches",
     "pick_device",
     "score_run",
+    "score_sums",
     "train",
     "write_run",
 ]

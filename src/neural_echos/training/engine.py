@@ -90,12 +90,17 @@ def evaluate(
         )
         for start in range(0, len(images), batch_size)
     )
-    loss, top1, top5 = (_sums(model.to(device), batches, device) / len(images)).tolist()
+    loss, top1, top5 = (score_sums(model.to(device), batches, device) / len(images)).tolist()
     return loss, top1, top5
 
 
 def score_run(
-    model: nn.Module, data: Dataset | StreamedDataset, recipe: Recipe, *, device: str = "auto", threads: int = 1
+    model: nn.Module,
+    data: Dataset | StreamedDataset,
+    recipe: Recipe,
+    *,
+    device: str | torch.device = "auto",
+    threads: int = 1,
 ) -> tuple[float, float, float]:
     """Evaluate a model on the test images of a data set, in memory or on disk, as `train` does after each epoch.
 
@@ -107,13 +112,15 @@ def score_run(
     place = pick_device(device)
     with _settings(threads, place), _memory_sentence(recipe), make_accelerator(place, recipe).autocast():
         model.to(place, memory_format=torch.channels_last if recipe.channels_last else torch.contiguous_format)
-        batches = _batches(data, recipe, seed=0, device=place, workers=threads - 1, rank=0, world=1)
-        loss, top1, top5 = (_sums(model, batches.test(), place) / len(data.test_labels)).tolist()
+        batches = make_batches(data, recipe, seed=0, device=place, workers=threads - 1)
+        loss, top1, top5 = (score_sums(model, batches.test(), place) / len(data.test_labels)).tolist()
     return loss, top1, top5
 
 
 @torch.no_grad()
-def _sums(model: nn.Module, batches: Iterable[tuple[torch.Tensor, torch.Tensor]], device: torch.device) -> torch.Tensor:
+def score_sums(
+    model: nn.Module, batches: Iterable[tuple[torch.Tensor, torch.Tensor]], device: torch.device
+) -> torch.Tensor:
     """Sum of losses, of hits, and of hits among the best five; float64, shape (3,)."""
     model.eval()
     sums = torch.zeros(3, dtype=torch.float64, device=device)
@@ -245,7 +252,7 @@ def train(
         state = State(model, optimizer, ema, accelerator.scaler, loss=torch.zeros((), device=device))
         checkpoint = Checkpoint(folder / CHECKPOINT, key, checkpoint_seconds)
         checkpoint.restore(state)
-        batches = _batches(data, recipe, seed=seed, device=device, workers=threads - 1, rank=rank, world=world)
+        batches = make_batches(data, recipe, seed=seed, device=device, workers=threads - 1, rank=rank, world=world)
         loop = _Loop(accelerator, state, recipe, batches, seed, checkpoint, told, watchers)
         for watcher in watchers:
             watcher.begin("/".join(map(str, names.values())), recipe.epochs, batches.steps, loop.done)
@@ -343,7 +350,7 @@ class _Loop:
 
     def _scores(self, images: int) -> dict[str, float]:
         with self.accelerator.autocast():
-            sums = _sums(self.state.evaluated, self.batches.test(), self.accelerator.device)
+            sums = score_sums(self.state.evaluated, self.batches.test(), self.accelerator.device)
         return dict(zip(("loss", "top1", "top5"), (self.accelerator.reduce(sums) / images).tolist(), strict=True))
 
     def _stop_or_save(self) -> None:
@@ -425,8 +432,11 @@ def _told_to_stop() -> Iterator[list[str]]:
             signal.signal(one, handler)
 
 
-def _batches(data: Dataset | StreamedDataset, recipe: Recipe, **where: Any) -> Batches:
-    """Make the batches of a data set in memory, or of one on disk."""
+def make_batches(data: Dataset | StreamedDataset, recipe: Recipe, **where: Any) -> Batches:
+    """Make the batches of a data set in memory, or of one on disk.
+
+    `where` has seed, device and workers, and rank and world where several processes share a batch.
+    """
     if isinstance(data, Dataset):
         return MemoryBatches(data, recipe, **where)
     same = (
@@ -450,6 +460,10 @@ def _check(model: nn.Module, data: Dataset | StreamedDataset, recipe: Recipe, se
     count = len(data.train_labels)
     if seed < 0:
         raise EchosError(f"training: expected a seed of at least 0, found {seed}; correct it")
+    if not any(parameter.requires_grad for parameter in model.parameters()):
+        raise EchosError(
+            "training: expected parameters that may change, found all of them frozen; leave some to be trained"
+        )
     if recipe.batch_size > count:
         raise EchosError(
             f"recipe: batch_size: expected at most the {count} train images, found {recipe.batch_size}; lower it"

@@ -1,0 +1,263 @@
+"""Candidate filters: named sets of a few filters that stand for thousands of kernels, and the best of a set for each kernel.
+
+Every kernel y becomes a·x + b, x one filter of the set. Papers: Babaiee, Kiasari, Rus, Grosu, "The Quest for Universal Master Key
+Filters", NeurIPS 2025 (arXiv 2509.11711); Lindeberg, Babaiee, Kiasari, JMIV 2026 (arXiv 2509.12746).
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from neural_echos import receptive_fields
+from neural_echos.errors import EchosError, nearest
+from neural_echos.initialisations.borrowed import chosen_kernels, resampled
+from neural_echos.initialisations.receptive import IDEAL_AMOUNT, IDEAL_SIGMAS
+from neural_echos.initialisations.registry import Table
+
+SIZE = 7  # of the published filters
+_ALIKE = 1e-6  # two filters whose |cosine| is this close to 1 are one
+_CONSTANT = 1e-6  # a filter whose norm falls by this factor when centred is constant
+_CHUNK = 16_384  # kernels compared with all candidates at a time
+_GRID = 4096  # codes at which the decoded curve is measured
+_SETTINGS = {"set", "number", "seed", "size", "filters", "bank"}
+
+
+@dataclass(frozen=True)
+class Assignment:
+    """The best filter of each of n kernels: kernel ≈ a · filters[index] + b.
+
+    Attributes
+    ----------
+    index : ndarray of int64, shape (n,)
+        The first of several that are equally good.
+    a, b : ndarray of float64, shape (n,)
+        ⟨y, x⟩ and the mean of y, in the kernel's own unit.
+    error : ndarray of float64, shape (n,)
+        ‖y − (a x + b)‖.
+    """
+
+    index: np.ndarray
+    a: np.ndarray
+    b: np.ndarray
+    error: np.ndarray
+
+
+# Assignment -----------------------------------------------------------------------------------------------------------
+
+
+def assign(kernels: np.ndarray, filters: np.ndarray) -> Assignment:
+    """Assign each kernel its best filter, exactly, by projection (JMIV 2026).
+
+    With x at zero mean and unit norm, the least ‖y − (a x + b)‖² is at b = mean y, a = ⟨y, x⟩, and equals ‖y − b‖² − a²: the best
+    filter has the largest |a|.
+
+    Parameters
+    ----------
+    kernels : ndarray of float, shape (n, h, w)
+    filters : ndarray of float, shape (m, h, w)
+        As `checked` returns them.
+
+    Raises
+    ------
+    EchosError
+        The sizes differ, or a kernel is not finite.
+    """
+    index, a, b, square = (np.empty(len(kernels), dtype) for dtype in (np.int64, float, float, float))
+    for start in range(0, len(kernels), _CHUNK):
+        part = slice(start, start + _CHUNK)
+        gains, b[part], total = projections(kernels[part], filters)
+        index[part] = np.abs(gains).argmax(axis=1)
+        a[part] = np.take_along_axis(gains, index[part][:, None], axis=1)[:, 0]
+        square[part] = total
+    return Assignment(index, a, b, np.sqrt(np.maximum(square - a**2, 0.0)))
+
+
+def projections(kernels: np.ndarray, filters: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Project kernels on all filters: ⟨y, x⟩, float64 (n, m); the mean of y, (n,); and ‖y − mean y‖², (n,)."""
+    if kernels.shape[1:] != filters.shape[1:]:
+        raise EchosError(
+            f"candidates: expected filters of {kernels.shape[1]}×{kernels.shape[2]}, the kernels' size, found "
+            f"{filters.shape[1]}×{filters.shape[2]}; set resample to true, or choose a model of that size"
+        )
+    taps = kernels.reshape(len(kernels), -1).astype(np.float64)
+    if not np.isfinite(taps).all():
+        raise EchosError("candidates: expected finite kernels, found NaN or infinity; train the model again")
+    mean = taps.mean(axis=1)
+    taps = taps - mean[:, None]
+    return taps @ filters.reshape(len(filters), -1).T, mean, np.einsum("nt,nt->n", taps, taps)
+
+
+def checked(name: str, filters: np.ndarray) -> np.ndarray:
+    """Centre filters and bring them to unit norm; refuse a set that is not one.
+
+    Returns
+    -------
+    ndarray of float64, shape (m, h, w)
+
+    Raises
+    ------
+    EchosError
+        There is none; one is not finite, zero or constant; or two are the same up to sign, gain and bias.
+    """
+    filters = np.asarray(filters, dtype=np.float64)
+    if filters.ndim != 3 or not len(filters):
+        raise EchosError(f"{name}: expected filters of shape (m, k, k), found {filters.shape}; correct the set")
+    if not np.isfinite(filters).all():
+        raise EchosError(f"{name}: expected finite filters, found NaN or infinity; correct the set")
+    taps = filters.reshape(len(filters), -1)
+    centred = taps - taps.mean(axis=1, keepdims=True)
+    before, after = (np.linalg.norm(one, axis=1) for one in (taps, centred))
+    flat = np.flatnonzero(after <= _CONSTANT * before)
+    if len(flat):
+        kind = "zero" if before[flat[0]] == 0 else "constant"
+        raise EchosError(f"{name}: expected filters that vary, found number {flat[0]} {kind}; take it out")
+    unit = centred / after[:, None]
+    alike = np.argwhere(np.triu(np.abs(unit @ unit.T) > 1 - _ALIKE, k=1))
+    if len(alike):
+        first, other = alike[0]
+        raise EchosError(
+            f"{name}: expected filters that differ, found numbers {first} and {other} the same up to sign, gain "
+            "and bias; take one out"
+        )
+    return unit.reshape(filters.shape)
+
+
+def fitted(filters: np.ndarray, height: int, width: int, *, resample: bool) -> np.ndarray:
+    """Filters of a model's kernel size: as they are, or stretched where `resample` asks for it.
+
+    Raises
+    ------
+    EchosError
+        The size is another one and `resample` is off, or stretched filters are no longer different.
+    """
+    if filters.shape[1:] == (height, width):
+        return filters
+    if not resample:
+        raise EchosError(
+            f"candidates: expected kernels of {filters.shape[1]}×{filters.shape[2]}, the filters' own size, found {height}×{width}"
+            "; set resample to true, or choose a model of that size"
+        )
+    return checked(f"candidates resampled to {height}×{width}", resampled(filters, height, width))
+
+
+# Sets -----------------------------------------------------------------------------------------------------------------
+
+
+def candidate_set(declared: Mapping[str, Any], *, seed: int = 0) -> np.ndarray:
+    """Make a declared set of filters.
+
+    Parameters
+    ----------
+    declared : mapping
+        `set`, one of `SETS`; `size` (7), and, where the set needs them, `number` (how many), `filters` (path of the eight published
+        ones, or an array) and `bank` (a table of schema "bank" or its path, whose depthwise kernels of that size are summarised).
+    seed : int
+        Of what is drawn: random filters, the autoencoder, the starts of k-means.
+
+    Returns
+    -------
+    ndarray of float64, shape (m, size, size)
+        Each at zero mean and unit norm, no two the same up to sign.
+
+    Raises
+    ------
+    EchosError
+        The set or one of its settings is unknown or missing, or a filter is zero, constant or there twice.
+    """
+    name = declared.get("set")
+    if name not in SETS:
+        raise EchosError(
+            f"candidates: expected a set among {', '.join(SETS)}, found {name!r}{nearest(str(name), SETS)}; correct it"
+        )
+    for key in declared:
+        if key not in _SETTINGS:
+            raise EchosError(
+                f"candidates {name}: expected settings among {', '.join(sorted(_SETTINGS))}, found {key!r}{nearest(key, _SETTINGS)}"
+                "; correct it"
+            )
+    make, needs = SETS[name]
+    given = {key: declared[key] for key in needs if declared.get(key) is not None}
+    if missing := [key for key in needs if key not in given]:
+        raise EchosError(f"candidates {name}: expected the setting {missing[0]!r}, found none; add it")
+    if given.get("number", 1) < 1:
+        raise EchosError(f"candidates {name}: expected a number of at least 1, found {given['number']}; correct it")
+    return checked(f"candidates {name}", make(declared.get("size", SIZE), declared.get("seed", seed), **given))
+
+
+def _eight(size: int, seed: int, filters: str | Path | np.ndarray) -> np.ndarray:
+    published = receptive_fields.read_filters(filters) if isinstance(filters, str | Path) else np.asarray(filters)
+    if published.shape[1:] != (size, size):
+        raise EchosError(
+            f"candidates eight: expected size {published.shape[1]}, that of the file, found {size}; correct it"
+        )
+    return published
+
+
+def _ideal(size: int, seed: int) -> np.ndarray:
+    return np.stack(
+        [
+            receptive_fields.ideal(number, size, *pair, IDEAL_AMOUNT if number == 7 else None)
+            for number, pair in enumerate(IDEAL_SIGMAS, start=1)
+        ]
+    )
+
+
+def _dog(size: int, seed: int, number: int) -> np.ndarray:
+    """DoGs of as many ratios γ, evenly from .2 to .9 or the size's limit; both signs are one candidate."""
+    return receptive_fields.dog(size, np.linspace(0.2, min(0.9, 0.98 * receptive_fields.gamma_limit(size)), number))
+
+
+def _random(size: int, seed: int, number: int) -> np.ndarray:
+    return np.random.default_rng([seed, size]).standard_normal((number, size, size))
+
+
+def _centroids(size: int, seed: int, number: int, bank: Table) -> np.ndarray:
+    """The centres of k-means on normalised kernels."""
+    from neural_echos.clusters import cluster_kernels
+
+    kernels = _normalised("centroids", bank, size, number)
+    return cluster_kernels(kernels, number, restarts=3, seed=seed).centroids
+
+
+def _decoded(size: int, seed: int, number: int, bank: Table) -> np.ndarray:
+    """What an autoencoder with one latent decodes at as many places, evenly along the curve that its decoder draws.
+
+    Even steps of the code itself would give the same filter again and again wherever the sigmoid is flat.
+    """
+    import torch
+
+    from neural_echos.patterns import Settings, train_autoencoder
+
+    taps = torch.tensor(_normalised("decoded", bank, size, number).reshape(-1, size * size), dtype=torch.float32)
+    model = train_autoencoder(taps, Settings(), seed=seed)
+    with torch.no_grad():
+        codes = model.encode(taps)
+        grid = torch.linspace(float(codes.min()), float(codes.max()), _GRID)[:, None]
+        curve = model.decode(grid).double().numpy()
+    walked = np.concatenate([[0.0], np.cumsum(np.linalg.norm(np.diff(curve, axis=0), axis=1))])
+    places = np.searchsorted(walked, np.linspace(0.0, walked[-1], number) if number > 1 else walked[-1:] / 2)
+    return curve[np.minimum(places, _GRID - 1)].reshape(-1, size, size)
+
+
+def _normalised(name: str, bank: Table, size: int, number: int) -> np.ndarray:
+    kernels, _ = receptive_fields.center_norm(chosen_kernels(f"candidates {name}", bank, size, size, None)[0])
+    if len(kernels) < number:
+        raise EchosError(
+            f"candidates {name}: expected a bank of at least {number} usable kernels of {size}×{size}, found {len(kernels)}; "
+            "lower number"
+        )
+    return kernels
+
+
+_Maker = Callable[..., np.ndarray]
+SETS: dict[str, tuple[_Maker, tuple[str, ...]]] = {
+    "eight": (_eight, ("filters",)),
+    "ideal": (_ideal, ()),
+    "decoded": (_decoded, ("number", "bank")),
+    "centroids": (_centroids, ("number", "bank")),
+    "dog": (_dog, ("number",)),
+    "random": (_random, ("number",)),
+}

@@ -1,0 +1,97 @@
+"""Transfer: what becomes of trained runs when a few filters stand for all of their depthwise kernels.
+
+Reads trained runs and what a set of filters is made from; leaves scores before and after replacement, what it left of each layer, and
+the course of a greedy elimination. A fine-tuning that was killed goes on from the checkpoint in a hidden folder beside the output.
+"""
+
+for number, seeds in enumerate(SEED_GROUPS):
+
+    rule:
+        """Replace the kernels of some seeds of a cell by a set of filters, and score every stage."""
+        name:
+            f"replace_{number}"
+        input:
+            data="<results>/datasets/{dataset}.safetensors",
+            initial=expand(
+                "<results>/initial/{dataset}/{architecture}/{initialisation}/seed{seed}.safetensors",
+                seed=seeds,
+                allow_missing=True,
+            ),
+            metrics=expand(
+                "<results>/runs/{dataset}/{architecture}/{initialisation}/seed{seed}/metrics.json",
+                seed=seeds,
+                allow_missing=True,
+            ),
+            lent=lambda w: list(candidate_files(w.candidates).values()),
+            code=library("replacement", "patterns", "clusters", *MATCHES, *INITIALISATIONS, *DATASETS, *TRAINING),
+        output:
+            table=f"<results>/transfer/{{dataset}}/{{architecture}}/{{initialisation}}/{{candidates}}.{number}.replacements.parquet",
+            errors=f"<results>/transfer/{{dataset}}/{{architecture}}/{{initialisation}}/{{candidates}}.{number}.errors.parquet",
+        log:
+            f"<logs>/replace/{{dataset}}/{{architecture}}/{{initialisation}}/{{candidates}}.{number}.log",
+        benchmark:
+            f"<benchmarks>/replace/{{dataset}}/{{architecture}}/{{initialisation}}/{{candidates}}.{number}.tsv"
+        conda:
+            CONDA
+        threads: config["threads"]
+        resources:
+            mem_mb=lambda wildcards, attempt: config["memory_mb"] * attempt,
+            runtime=config["runtime_minutes"],
+            gpu=min(config["gpu"], 1),
+        params:
+            recipe=lambda w: tuning_recipe(w.dataset, w.architecture),
+            candidates=lambda w, input: candidate_options(w.candidates, input.lent),
+            runs=lambda w, input: [str(Path(path).parent) for path in input.metrics],
+            images=config["replacement"]["batch_norm_images"],
+        shell:
+            "python -m neural_echos --log {log:q} replace --data {input.data:q} --initial {input.initial:q} --run {params.runs:q}"
+            " --candidates {params.candidates:q} --name {wildcards.candidates:q} --recipe {params.recipe:q}"
+            " --dataset {wildcards.dataset:q} --architecture {wildcards.architecture:q}"
+            " --initialisation {wildcards.initialisation:q} --batch-norm-images {params.images} --threads {threads}"
+            " --errors {output.errors:q} --output {output.table:q}"
+
+    rule:
+        """Eliminate filters of a set, for some seeds of a cell, down to none."""
+        name:
+            f"eliminate_{number}"
+        input:
+            data="<results>/datasets/{dataset}.safetensors",
+            initial=expand(
+                "<results>/initial/{dataset}/{architecture}/{initialisation}/seed{seed}.safetensors",
+                seed=seeds,
+                allow_missing=True,
+            ),
+            metrics=expand(
+                "<results>/runs/{dataset}/{architecture}/{initialisation}/seed{seed}/metrics.json",
+                seed=seeds,
+                allow_missing=True,
+            ),
+            lent=lambda w: list(candidate_files(w.candidates).values()),
+            code=library("replacement", "patterns", "clusters", *MATCHES, *INITIALISATIONS, *DATASETS, *TRAINING),
+        output:
+            f"<results>/transfer/{{dataset}}/{{architecture}}/{{initialisation}}/{{candidates}}.{number}.eliminations.parquet",
+        log:
+            f"<logs>/eliminate/{{dataset}}/{{architecture}}/{{initialisation}}/{{candidates}}.{number}.log",
+        benchmark:
+            f"<benchmarks>/eliminate/{{dataset}}/{{architecture}}/{{initialisation}}/{{candidates}}.{number}.tsv"
+        conda:
+            CONDA
+        threads: config["threads"]
+        resources:
+            mem_mb=lambda wildcards, attempt: config["memory_mb"] * attempt,
+            runtime=config["runtime_minutes"],
+            gpu=min(config["gpu"], 1),
+        params:
+            recipe=lambda w: tuning_recipe(w.dataset, w.architecture),
+            candidates=lambda w, input: candidate_options(w.candidates, input.lent),
+            runs=lambda w, input: [str(Path(path).parent) for path in input.metrics],
+            images=config["replacement"]["images"],
+            elbow=config["replacement"]["elbow"],
+            neighbours=config["replacement"]["neighbours"],
+            checks=config["replacement"]["checks"],
+        shell:
+            "python -m neural_echos --log {log:q} eliminate --data {input.data:q} --initial {input.initial:q} --run {params.runs:q}"
+            " --candidates {params.candidates:q} --name {wildcards.candidates:q} --recipe {params.recipe:q}"
+            " --dataset {wildcards.dataset:q} --architecture {wildcards.architecture:q}"
+            " --initialisation {wildcards.initialisation:q} --images {params.images} --elbow {params.elbow}"
+            " --neighbours {params.neighbours} --checks {params.checks} --threads {threads} --output {output:q}"
