@@ -80,7 +80,7 @@ def test_every_network_of_every_preset_can_be_built_and_counted(preset: str) -> 
 
     from neural_echos import architectures
 
-    below = ["imagenet"] if preset == "imagenet100" else []
+    below = ["imagenet"] if preset in ("imagenet100", "siblings_imagenet") else []
     files = [ROOT / "config/config.yaml", *(ROOT / f"config/presets/{name}.yaml" for name in [*below, preset])]
     config = check(merge(map(read_yaml, files)), load_schema(ROOT / "workflow/schemas/config.schema.yaml"))
     for architecture in {name for one in config["experiments"] for name in one["architectures"]}:
