@@ -393,14 +393,14 @@ def test_a_model_without_depthwise_layers_is_refused(model):
 
 # The registry
 
-PLAIN = [name for name in names() if name not in ("default", "dog_fitted", "transfer", "master_key")]
+PLAIN = [name for name in names() if name not in ("default", "dog_fitted", "transfer", "master_key", "universal")]
 NAMES = (
     "box covariance dirac dog dog_fitted gaussian_derivatives impulse kaiming master_key oocs random_frozen scale_space"
 )
 
 
 def test_the_registry_lists_its_names():
-    assert names() == ["default", *NAMES.split(), "transfer", "trunc_normal"]
+    assert names() == ["default", *NAMES.split(), "transfer", "trunc_normal", "universal"]
 
 
 @pytest.fixture(scope="module")
@@ -422,6 +422,7 @@ def lent() -> dict[str, dict[str, object]]:
     return {
         "dog_fitted": {"fits": fits},
         "transfer": {"bank": bank},
+        "universal": {"set": "ideal", "resample": True},
         "master_key": {"filters": filters, "resample": True, "a": [-1, 1], "b": {"normal": [0, 0.1]}},
         "clustered": {"centroids": centroids},
     }

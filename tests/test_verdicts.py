@@ -17,7 +17,9 @@ from neural_echos.tables import SCHEMAS, write_table
 from neural_echos.verdicts import INCONCLUSIVE, NOT_RUN, NOT_SUPPORTED, SUPPORTED, decide, rules
 
 ROOT = Path(__file__).resolve().parents[1]
-EMPTY = {name: SCHEMAS[name].empty_table().to_pandas() for name in ("runs", "structure", "pattern_shares")}
+EMPTY = {
+    name: SCHEMAS[name].empty_table().to_pandas() for name in ("runs", "structure", "pattern_shares", "replacements")
+}
 
 
 def claim(rule: str, needs: str = "d", **options: Any) -> dict[str, Any]:
