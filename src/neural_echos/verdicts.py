@@ -296,8 +296,7 @@ def transfer_grows_with_source(
     runs = _runs_of(tables, dataset, [architecture])
     images = tables["runs"].groupby("dataset").train_images.first()
     found = runs[runs.initialisation.isin(sources) & runs.top1.notna()]
-    found = found[[sources[name] in images.index for name in found.initialisation]]
-    found = found.assign(images=[float(images[sources[name]]) for name in found.initialisation])
+    found = found.assign(images=found.initialisation.map(sources).map(images).astype(float)).dropna(subset="images")
     slopes = [
         np.polyfit(np.log10(one.images), one.top1, 1)[0]
         for _, one in found.groupby("seed")
