@@ -20,7 +20,7 @@ siblings: environment
 	@echo "Done. Start with results/siblings/index.html."
 
 test: reproduce lint
-	$(BIN)/pytest -n 2 --dist loadfile
+	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder --durations 15
 	@echo
 	@echo "Tests passed; the results that they looked at are in results/index.html."
 
