@@ -32,7 +32,6 @@ def main() -> int:
     try:
         _make_venv()
         pip = [str(_python()), "-m", "pip", "--disable-pip-version-check", "install", "--quiet", "--quiet", "--no-deps"]
-        pip.append("--no-compile")  # of these 6 GB most is never imported; what is, is compiled then
         subprocess.run([*pip, "--require-hashes", "-r", str(LOCK)], check=True)
         subprocess.run([*pip, "--no-build-isolation", "--editable", str(ROOT)], check=True)
     except subprocess.CalledProcessError as error:
