@@ -52,8 +52,8 @@ class Batches(Protocol):
 def seed_generators(*numbers: int, gpu: bool = True) -> torch.Generator:
     """Seed the global generators (torch: dropout; numpy: mixup; random: erasing) and return one more, on the CPU.
 
-    Without `gpu`, torch's generators on GPUs stay as they are, as a worker process must leave them. `torch.manual_seed` is not used:
-    where no GPU has been touched yet it notes the whole call stack for later, which takes a millisecond a time.
+    Without `gpu`, torch's generators on GPUs stay as they are, as a worker process must leave them. It is not `torch.manual_seed`,
+    which notes the whole call stack where no GPU has been touched yet, and takes a millisecond for it.
     """
     states = np.random.SeedSequence(numbers).generate_state(4).tolist()
     torch.default_generator.manual_seed(states[0])
