@@ -165,7 +165,12 @@ def test_a_bank_in_parts_has_the_same_patterns(bank, found):
     for name in SCHEMAS["patterns"].names:
         if name.endswith("cosines"):
             assert set(made[name].combine_chunks().value_lengths().to_pylist()) == {2}
-            assert [pair[:1] for pair in made[name].to_pylist()] == found[0][name].to_pylist()
+            first = [pair[0] for pair in made[name].to_pylist()]
+            np.testing.assert_allclose(first, [only for (only,) in found[0][name].to_pylist()], rtol=1e-12)
+        elif pa.types.is_floating(
+            made.schema.field(name).type
+        ):  # parts of another size round otherwise, in the last bit
+            np.testing.assert_allclose(made[name].to_numpy(), found[0][name].to_numpy(), rtol=1e-12)
         else:
             assert made[name].to_pylist() == found[0][name].to_pylist(), name
     assert pa.concat_tables(centroids) == found[1] and report == found[2]

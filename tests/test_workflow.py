@@ -100,8 +100,9 @@ def test_second_run_finds_nothing_to_do(tiny: Path) -> None:
 
 @pytest.mark.slow
 def test_killed_run_ends_with_the_same_bytes(tiny: Path, tmp_path: Path) -> None:
-    """SIGKILL the whole process group twice on the way; the finished results equal the undisturbed run's."""
-    command = [*SNAKEMAKE, "--nolock", "--configfile", TINY, str(into(tmp_path))]
+    """SIGKILL the whole process group twice on the way to the verdicts and a figure; what was made equals the undisturbed run's."""
+    targets = [f"{tmp_path}/results/{name}" for name in ("verdicts.parquet", "figures/figure_05_clusters.pdf")]
+    command = [*SNAKEMAKE, "--nolock", "--configfile", TINY, str(into(tmp_path)), "--", *targets]
     for seconds in (12, 15):
         run = subprocess.Popen(
             command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
@@ -109,9 +110,13 @@ def test_killed_run_ends_with_the_same_bytes(tiny: Path, tmp_path: Path) -> None
         time.sleep(seconds)
         os.killpg(run.pid, signal.SIGKILL)
         run.wait()
-    done = snakemake("--configfile", TINY, tmp_path / "paths.yaml")
+    done = snakemake("--configfile", TINY, tmp_path / "paths.yaml", "--", *targets)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert checksums(tmp_path / "results") == checksums(tiny / "results")
+    made, undisturbed = checksums(tmp_path / "results"), checksums(tiny / "results")
+    assert made == {name: undisturbed[name] for name in made}
+    assert sum(name.endswith("weights.safetensors") for name in map(str, made)) == len(
+        list(tiny.glob("results/runs/**/weights.safetensors"))
+    )
 
 
 @pytest.mark.parametrize(

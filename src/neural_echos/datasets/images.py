@@ -193,7 +193,7 @@ def kept_classes(name: str, classes: Sequence[str], wanted: Sequence[str] | str 
                     f"dataset {name}: expected as classes_kept classes that it has, found {one!r}"
                     f"{nearest(one, classes)}; correct it"
                 )
-    if len(kept) < 2 or (not isinstance(wanted, str) and len(wanted or kept) != len(kept)):
+    if wanted is not None and (len(kept) < 2 or (not isinstance(wanted, str) and len(wanted) != len(kept))):
         raise EchosError(
             f"dataset {name}: expected as classes_kept at least two of its {len(classes)} classes, each once, found "
             f"{wanted}; correct it"
