@@ -1,6 +1,7 @@
 """Make `.venv` with the exact, hash-checked packages of envs/requirements.txt and this library; standard library only.
 
-Run as `python3 envs/install.py`. A finished environment is recognised by a stamp and left alone; an interrupted one is completed.
+Run as `python3 envs/install.py`; with `--executors` also Snakemake's executor plugins of envs/executors.txt, for those who run on a
+cluster. A finished environment is recognised by a stamp and left alone; an interrupted one is completed.
 """
 
 import hashlib
@@ -8,12 +9,14 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 ENVIRONMENT = ROOT / ".venv"
-STAMP = ENVIRONMENT / ".installed"
 LOCK = ROOT / "envs" / "requirements.txt"
+EXECUTORS = ROOT / "envs" / "executors.txt"
 
 
 def main() -> int:
@@ -24,33 +27,47 @@ def main() -> int:
             file=sys.stderr,
         )
         return 1
-    wanted = _fingerprint()
-    if STAMP.exists() and STAMP.read_text() == wanted:
-        return 0
-    STAMP.unlink(missing_ok=True)
-    print(f"Installing the pinned environment into {ENVIRONMENT} (about 6 GB, a few minutes) …", flush=True)
+    pip = [str(_python()), "-m", "pip", "--disable-pip-version-check", "install", "--quiet", "--quiet", "--no-deps"]
     try:
-        _make_venv()
-        pip = [str(_python()), "-m", "pip", "--disable-pip-version-check", "install", "--quiet", "--quiet", "--no-deps"]
-        subprocess.run([*pip, "--require-hashes", "-r", str(LOCK)], check=True)
-        subprocess.run([*pip, "--no-build-isolation", "--editable", str(ROOT)], check=True)
+        with _once(".installed", LOCK) as missing:
+            if missing:
+                print(f"Installing the pinned environment into {ENVIRONMENT} (about 6 GB, a few minutes) …", flush=True)
+                _make_venv()
+                subprocess.run([*pip, "--require-hashes", "-r", str(LOCK)], check=True)
+                subprocess.run([*pip, "--no-build-isolation", "--editable", str(ROOT)], check=True)
+        if "--executors" in sys.argv[1:]:
+            with _once(".executors", LOCK, EXECUTORS) as missing:
+                if missing:
+                    print(f"Installing the executor plugins into {ENVIRONMENT} …", flush=True)
+                    subprocess.run([*pip, "--require-hashes", "-r", str(EXECUTORS)], check=True)
     except subprocess.CalledProcessError as error:
         print(
             f"install: {error.cmd[0]} … ended with exit code {error.returncode}; see above, then run this again",
             file=sys.stderr,
         )
         return 1
-    STAMP.write_text(wanted)
     return 0
+
+
+@contextmanager
+def _once(name: str, *locks: Path) -> Iterator[bool]:
+    """Say whether what a stamp stands for is missing, and leave the stamp once the block has ended without an error."""
+    stamp = ENVIRONMENT / name
+    parts = [path.read_bytes() for path in (*locks, ROOT / "pyproject.toml")] + [
+        sys.version.encode(),
+        str(ROOT).encode(),
+    ]
+    wanted = hashlib.sha256(b"\0".join(parts)).hexdigest()
+    if stamp.exists() and stamp.read_text() == wanted:
+        yield False
+        return
+    stamp.unlink(missing_ok=True)
+    yield True
+    stamp.write_text(wanted)
 
 
 def _python() -> Path:
     return ENVIRONMENT / "bin" / "python"
-
-
-def _fingerprint() -> str:
-    parts = [LOCK.read_bytes(), (ROOT / "pyproject.toml").read_bytes(), sys.version.encode(), str(ROOT).encode()]
-    return hashlib.sha256(b"\0".join(parts)).hexdigest()
 
 
 def _make_venv() -> None:

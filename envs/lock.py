@@ -1,4 +1,5 @@
-"""Resolve envs/requirements.in for every platform: requirements.txt (hashes, no URLs) and environment.yaml (conda, the same pins).
+"""Resolve envs/*.in for every platform: requirements.txt and executors.txt (hashes, no URLs), environment.yaml (conda).
+
 
 Run as `make lock`; needs `uv`. With `--check` nothing is resolved: it only tells whether environment.yaml fits requirements.txt.
 """
@@ -37,6 +38,8 @@ def main() -> int:
         resolve = ["uv", "pip", "compile", "--universal", "--generate-hashes", "--python-version", "3.11", "--quiet"]
         hide = ["--no-emit-index-url", "--no-emit-find-links", "--no-header", "--no-annotate"]
         subprocess.run([*resolve, *hide, "requirements.in", "-o", "requirements.txt"], cwd=HERE, check=True)
+        beside = ["-c", "requirements.txt", "executors.in", "-o", "executors.txt"]
+        subprocess.run([*resolve, *hide, *beside], cwd=HERE, check=True)
         conda.write_text(environment(lock.read_text()))
     if conda.read_text() != environment(lock.read_text()):
         print(f"lock: expected {conda} to hold the pins of {lock}, found others; run `make lock`", file=sys.stderr)
