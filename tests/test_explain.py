@@ -40,7 +40,10 @@ def made(tmp_path: Path) -> Path:
     record(tmp_path, "results/datasets/digits.safetensors", "dataset", [], 1000.0)
     record(tmp_path, "results/banks/a.parquet", "extract", ["results/datasets/digits.safetensors"], 2000.0)
     record(tmp_path, "results/banks/b.parquet", "extract", ["results/datasets/digits.safetensors"], 2000.0)
-    record(tmp_path, FIGURE, "figure", ["results/banks/a.parquet", "results/banks/b.parquet", "code.py"], 3000.0)
+    run = "results/runs/digits/seed2/metrics.json"
+    record(tmp_path, run, "train_0", [], 1500.0, shellcmd="echos train --seeds 0 1 --threads 1")
+    banks = ["results/banks/a.parquet", "results/banks/b.parquet"]
+    record(tmp_path, FIGURE, "figure", [*banks, run, "code.py"], 3000.0)
     facts = {"says": "much", "commit": "abc", "uncommitted_changes": True, "versions": {"numpy": "2"}}
     (tmp_path / FIGURE).with_suffix(".json").write_text(
         json.dumps(facts | {"machine": {"cores": 2}, "inputs": {"x": 1}})
@@ -50,14 +53,15 @@ def made(tmp_path: Path) -> Path:
 
 def test_the_way_back_is_walked_once(made: Path) -> None:
     found = explain(FIGURE, made)
-    assert [step.rule for step in found.steps] == ["dataset", "extract", "figure"]
-    assert found.steps[1].made == ("results/banks/a.parquet", "results/banks/b.parquet")
+    assert [step.rule for step in found.steps] == ["dataset", "train_0", "extract", "figure"]
+    assert found.steps[2].made == ("results/banks/a.parquet", "results/banks/b.parquet")
     assert found.steps[0].seconds == 2.5
     assert found.steps[0].ended == "1970-01-01T00:16:40+00:00"
     assert not any(step.changed for step in found.steps)
     assert list(found.sources) == ["results/datasets/digits.safetensors"]
     assert "scikit-learn" in found.sources["results/datasets/digits.safetensors"]["licence"]
     assert found.rebuild == f".venv/bin/snakemake --force -- {FIGURE}"
+    assert found.seeds == {"train": (0, 1, 2)}
     assert explain(made / FIGURE, made) == found
     text = render_explanation(found)
     assert "commit   abc, with uncommitted changes" in text

@@ -70,8 +70,18 @@ class Artifact:
         """Which of the two it is: "figure" or "table"."""
         return "figure" if isinstance(self.content, Figure) else "table"
 
-    def save(self, stem: str | Path, inputs: Mapping[str, Any]) -> None:
-        """Write every format beside `stem`, and `stem.json`, which says what made them; `inputs` as given to `read`."""
+    def save(self, stem: str | Path, inputs: Mapping[str, Any], options: Mapping[str, Any] | None = None) -> None:
+        """Write every format beside `stem`, and `stem.json`, which says what made them.
+
+        Parameters
+        ----------
+        stem : path
+            Without suffix.
+        inputs : mapping
+            As given to `read`.
+        options : mapping
+            The artifact's options, as the config declares them.
+        """
         stem = Path(stem)
         for suffix in FORMATS[self.kind]:
             path = stem.with_name(f"{stem.name}.{suffix}")
@@ -81,7 +91,8 @@ class Artifact:
                 write_text(path, _table_as(suffix, self.content, stem.name, self.says))
         files = {str(path): path for paths in inputs.values() for path in _listed(paths)}
         command = ["snakemake", f"{stem}.{FORMATS[self.kind][0]}"]
-        write_json(stem.with_name(f"{stem.name}.json"), provenance(files, says=self.says, command=command))
+        facts = {"says": self.says, "command": command, "options": dict(options or {})}
+        write_json(stem.with_name(f"{stem.name}.json"), provenance(files, **facts))
 
     def save_figure(self, path: Path) -> None:
         """Write a figure in the format of the path's suffix, without a date."""
