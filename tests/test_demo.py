@@ -15,7 +15,7 @@ CONFIG = yaml.safe_load((ROOT / "config/config.yaml").read_text(encoding="utf-8"
 DECLARED = yaml.safe_load((ROOT / "config/artifacts.yaml").read_text(encoding="utf-8"))
 
 pytestmark = pytest.mark.skipif(
-    not (RESULTS / "index.html").exists(), reason="the demo has not been run here: `make reproduce` makes results/"
+    not (RESULTS / "report.html").exists(), reason="the demo has not been run here: `make reproduce` makes results/"
 )
 
 

@@ -2,6 +2,8 @@
 
 import base64
 import json
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -102,6 +104,30 @@ def test_a_record_that_is_cut_short_counts_as_none(made: Path) -> None:
         path.write_text(path.read_text()[:20])
     with pytest.raises(EchosError, match="found no record"):
         explain(FIGURE, made)
+
+
+@pytest.mark.slow
+def test_the_command_that_is_named_makes_the_artifact_again_and_nothing_else(tmp_path: Path) -> None:
+    """In a copy of the workflow a figure is made and spoilt, and the command that it names is run."""
+    for name in ("Snakefile", "config", "src", "workflow", "profiles", "envs"):
+        (tmp_path / name).symlink_to(ROOT / name)
+    figure = "results/figures/figure_02_dog_profile.pdf"
+
+    def snakemake(*arguments: str) -> str:
+        command = [str(Path(sys.executable).with_name("snakemake")), *arguments]
+        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=300)
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout + done.stderr
+
+    snakemake("--", figure)
+    before = (tmp_path / figure).read_bytes()
+    (tmp_path / figure).write_bytes(b"spoilt")
+    found = explain(figure, tmp_path)
+    assert [step.rule for step in found.steps] == ["figure"] and found.facts["options"]["size"] == 9
+    program, *arguments = found.rebuild.split()
+    assert program == ".venv/bin/snakemake"
+    assert "1 of 1 steps (100%) done" in snakemake(*arguments)
+    assert (tmp_path / figure).read_bytes() == before
 
 
 def test_a_figure_of_the_demo_goes_back_to_photographs(capsys: pytest.CaptureFixture[str]) -> None:

@@ -79,6 +79,11 @@ class Records:
         self.root = root
         self._records: dict[str, Record | None] = {}
         self._checksums: dict[str, str | None] = {}
+        self.presets = {
+            str(results): path
+            for path in sorted((root / "config" / "presets").glob("*.yaml"))
+            if (results := read_yaml(path).get("pathvars", {}).get("results"))
+        }  # from a preset's results to its config
 
     def of(self, name: str) -> Record | None:
         """Read the record of a file, None where there is none or it is cut short."""
@@ -110,6 +115,13 @@ class Records:
             self._checksums[name] = sha256(path) if path.is_file() else None
         return self._checksums[name]
 
+    def preset_of(self, name: str) -> str:
+        """Option that names the preset in whose results a file lies, "" for the demo's."""
+        for results, path in self.presets.items():
+            if name.startswith(f"{results}/"):
+                return f"--configfile {path.relative_to(self.root)} "
+        return ""
+
 
 def explain(path: str | Path, root: Path, records: Records | None = None) -> Explanation:
     """Walk from a result back to its sources.
@@ -140,7 +152,7 @@ def explain(path: str | Path, root: Path, records: Records | None = None) -> Exp
         )
     steps = tuple(sorted(_steps(found, records), key=lambda step: step.ended))
     sources = {key: source for key in sorted(found) if (source := source_of(root / key))}
-    again = f".venv/bin/snakemake {_preset(name, root)}--force -- {name}"
+    again = f".venv/bin/snakemake {records.preset_of(name)}--force -- {name}"
     return Explanation(name, _facts(root / name), _seeds(steps), steps, sources, again)
 
 
@@ -216,15 +228,6 @@ def source_of(path: Path) -> dict[str, Any] | None:
         found = read_json(beside)
         return {key: found.get(key) for key in ("input", "source", "origin", "sha256", "licence", "citation")}
     return None
-
-
-def _preset(name: str, root: Path) -> str:
-    """Option that names the preset in whose results a file lies, "" for the demo's."""
-    for path in sorted((root / "config" / "presets").glob("*.yaml")):
-        results = read_yaml(path).get("pathvars", {}).get("results")
-        if results and name.startswith(f"{results}/"):
-            return f"--configfile {path.relative_to(root)} "
-    return ""
 
 
 def render_explanation(found: Explanation) -> str:
