@@ -42,8 +42,9 @@ dt { color: var(--soft); } dd { margin: 0; min-width: 0; overflow-wrap: anywhere
 @media print {
   :root { --ink: #000; --soft: #333; --paper: #fff; --line: #999; --box: #eee; --link: #000; }
   body { font-size: 9.5pt; max-width: none; padding: 0; } a { text-decoration: none; }
+  nav { display: none; } .scroll table { width: 100%; } .scroll td { max-width: none; }
   .scroll { max-height: none; overflow: visible; font-size: 6.5pt; border: 0; } .scroll th, .scroll td { padding: .15rem .25rem; }
   .walk { max-width: 100%; height: auto; } .card img { max-height: 20cm; }
-  figure, tr, .walk { break-inside: avoid; } h2, h3 { break-after: avoid; } thead th { position: static; } .files { display: none; }
+  figure, tr, .walk { break-inside: avoid; } h2, h3, #work + p { break-after: avoid; } thead th { position: static; } .files { display: none; }
 }
 """
