@@ -222,22 +222,24 @@ def test_rules_are_walked_by_kind_and_a_way_back_is_dashed() -> None:
         return {"rule": rule, "input": [*inputs, "code.py"], "shellcmd": None}
 
     records = {"d": of("dataset"), "i": of("initialise_a", "d"), "t": of("train_0", "d", "i"), "e": of("extract", "t")}
+    records |= {"f": of("extract", "t"), "g": of("extract", "i")}
     found = walk(records)
-    assert found.jobs == {"dataset": 1, "extract": 1, "initialise": 1, "train": 1}
-    assert found.steps == {"dataset": 0, "initialise": 1, "train": 2, "extract": 3}
-    assert ("dataset", "train") in found.edges
+    assert found.jobs == {"dataset": 1, "extract": 3, "initialise": 1, "train": 1}
+    assert found.rows == {"dataset": 0, "initialise": 1, "train": 2, "extract": 3}
+    assert ("dataset", "train") in found.forward and not found.back
     drawn = draw(found)
-    assert drawn.count("<path") - 1 == 3  # of the four arrows, a longer way implies one; the tip is a path, too
+    assert drawn.count("<path") - 1 == 3  # of the five arrows, longer ways imply two; the tip is a path, too
     assert "dasharray" not in drawn
     lent = walk(records | {"j": of("initialise_b", "d", "e"), "u": of("train_1", "d", "j")})
     assert lent.jobs["initialise"] == lent.jobs["train"] == 2
+    assert (lent.rows, lent.back) == (found.rows, {("extract", "initialise")})
     assert draw(lent).count("dasharray") == 1
 
 
 def test_boxes_do_not_touch_and_arrows_pass_between_them() -> None:
     jobs = dict.fromkeys("abcdef", 1)
-    edges = frozenset({("a", "b"), ("a", "c"), ("b", "d"), ("c", "d"), ("a", "f"), ("e", "f"), ("d", "f")})
-    drawn = draw(Walk(jobs, edges | {("e", "d")}, {"a": 0, "e": 0, "b": 1, "c": 1, "d": 2, "f": 3}))
+    edges = {("a", "b"), ("a", "c"), ("b", "d"), ("c", "d"), ("a", "f"), ("e", "f"), ("d", "f"), ("e", "d")}
+    drawn = draw(Walk(jobs, frozenset(edges), frozenset(), {"a": 0, "e": 0, "b": 1, "c": 1, "d": 2, "f": 3}))
     boxes = [(float(x), float(y)) for x, y in re.findall(r'<rect x="([-\d.]+)" y="([-\d.]+)"', drawn)]
     assert len(boxes) == 6
     for place, (x, y) in enumerate(boxes):

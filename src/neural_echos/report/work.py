@@ -4,6 +4,7 @@ import csv
 import html
 import math
 from collections.abc import Iterable, Mapping
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -86,6 +87,9 @@ def training_seconds(runs: Path) -> dict[str, tuple[int, float]]:
     return found
 
 
+Edge = tuple[str, str]  # from a kind of rule to one that reads what it left
+
+
 @dataclass(frozen=True)
 class Walk:
     """The rules that made something, one after another.
@@ -94,36 +98,61 @@ class Walk:
     ----------
     jobs : mapping of str to int
         Number of jobs of each kind of rule.
-    edges : frozenset of (str, str)
-        From a kind of rule to another that reads what it left.
-    steps : mapping of str to int
-        How far a kind of rule lies from the start: the longest way there, in jobs.
+    forward, back : frozenset of edges
+        Those along the walk, and those that lead back to a kind that ran again later.
+    rows : mapping of str to int
+        How far a kind of rule lies from the start: edges of the longest way there.
     """
 
     jobs: Mapping[str, int]
-    edges: frozenset[tuple[str, str]]
-    steps: Mapping[str, int]
+    forward: frozenset[Edge]
+    back: frozenset[Edge]
+    rows: Mapping[str, int]
 
 
 def walk(records: Mapping[str, Record]) -> Walk:
-    """Sum up Snakemake's records of files, by kind of rule."""
+    """Sum up Snakemake's records of files, by kind of rule; of the edges of a circle, the one of the fewest jobs leads back."""
     kinds = {name: first_word(record["rule"]) for name, record in records.items()}
-    commands: dict[str, set[str]] = {}
-    steps: dict[str, int] = {}
-    depths: dict[str, int] = {}
-    for name, record in records.items():
-        commands.setdefault(kinds[name], set()).add(record["shellcmd"] or name)
-        steps[kinds[name]] = max(steps.get(kinds[name], 0), _depth(name, records, depths))
-    edges = {(kinds[other], kind) for name, kind in kinds.items() for other in records[name]["input"] if other in kinds}
-    jobs = {kind: len(found) for kind, found in sorted(commands.items())}
-    return Walk(jobs, frozenset((a, b) for a, b in edges if a != b), steps)
+    jobs: dict[str, set[str]] = {}
+    edges: dict[Edge, set[str]] = {}
+    for name, kind in kinds.items():
+        job = records[name]["shellcmd"] or name
+        jobs.setdefault(kind, set()).add(job)
+        for before in {kinds[other] for other in records[name]["input"] if other in kinds} - {kind}:
+            edges.setdefault((before, kind), set()).add(job)
+    forward: set[Edge] = set()
+    for a, b in sorted(edges, key=lambda edge: (-len(edges[edge]), edge)):
+        if a not in _reached({b}, _after(forward)):
+            forward.add((a, b))
+    rows: dict[str, int] = {}
+    for kind in jobs:
+        _row(kind, forward, rows)
+    counts = {kind: len(found) for kind, found in sorted(jobs.items())}
+    return Walk(counts, frozenset(forward), frozenset(edges.keys() - forward), rows)
 
 
-def _depth(name: str, records: Mapping[str, Record], depths: dict[str, int]) -> int:
-    if name not in depths:
-        before = [_depth(other, records, depths) for other in records[name]["input"] if other in records]
-        depths[name] = 1 + max(before, default=-1)
-    return depths[name]
+def _row(kind: str, edges: AbstractSet[Edge], rows: dict[str, int]) -> int:
+    if kind not in rows:
+        rows[kind] = 1 + max((_row(a, edges, rows) for a, b in edges if b == kind), default=-1)
+    return rows[kind]
+
+
+def _after(edges: Iterable[Edge]) -> dict[str, set[str]]:
+    after: dict[str, set[str]] = {}
+    for a, b in edges:
+        after.setdefault(a, set()).add(b)
+    return after
+
+
+def _reached(starts: Iterable[str], after: Mapping[str, set[str]]) -> set[str]:
+    found: set[str] = set()
+    waiting = list(starts)
+    while waiting:
+        one = waiting.pop()
+        if one not in found:
+            found.add(one)
+            waiting += after.get(one, ())
+    return found
 
 
 WIDTH, HEIGHT, ACROSS, DOWN, LANE = (
@@ -138,25 +167,28 @@ Slot = tuple[str, int]  # a kind of rule and a row: its own, or one that an arro
 
 def draw(found: Walk) -> str:
     """Draw the rules as SVG, from the top to the bottom; its colours are those of the page's text."""
-    order = {step: place for place, step in enumerate(sorted(set(found.steps.values())))}
-    rows = {kind: order[step] for kind, step in found.steps.items()}
-    forward = _needed({(a, b) for a, b in found.edges if rows[a] < rows[b]})
-    back = {(a, b) for a, b in found.edges if rows[a] >= rows[b]}
+    rows, after = found.rows, _after(found.forward)
+    shown = {
+        (a, b) for a, b in found.forward if b not in _reached(after[a] - {b}, after)
+    }  # a longer way implies the others
     parts: dict[Slot, set[Slot]] = {
         (kind, row): set() for kind, row in rows.items()
     }  # of arrows: where each comes from
-    for a, b in sorted(forward):
+    for a, b in sorted(shown):
         for row in range(rows[a] + 1, rows[b]):
             parts.setdefault((a, row), set()).add((a, row - 1))
         parts[b, rows[b]].add((a, rows[b] - 1))
     places = _places(parts, rows)
     left, right = min(x for x, _ in places.values()), max(x for x, _ in places.values())
-    left, width = left - ACROSS / 2 - LANE * bool(back), right - left + ACROSS + LANE * bool(back)
+    margin = ACROSS / 2 + LANE * bool(found.back)
+    left, width = left - margin, right - left + 2 * margin
     lines = [_arrow(places, rows, start, end) for end, starts in sorted(parts.items()) for start in sorted(starts)]
-    lines += [_arrow_back(*places[a, rows[a]], *places[b, rows[b]]) for a, b in sorted(back)]
+    lines += [_arrow_back(*places[a, rows[a]], *places[b, rows[b]]) for a, b in sorted(found.back)]
     boxes = [_box(kind, found.jobs[kind], *places[kind, row]) for kind, row in sorted(rows.items())]
-    height = DOWN * len(order) - (DOWN - HEIGHT) + 8
-    told = html.escape("; ".join(f"{a} to {b}" for a, b in sorted(found.edges)) or "no rule reads what another left")
+    height = DOWN * (1 + max(rows.values())) - (DOWN - HEIGHT) + 8
+    told = html.escape(
+        "; ".join(f"{a} to {b}" for a, b in sorted(found.forward | found.back)) or "no rule reads what another left"
+    )
     return (
         f'<svg class="walk" role="img" aria-label="Rules and what they pass on: {told}" viewBox="{left:g} 0 {width:g} {height}" '
         f'width="{width:g}" height="{height}" xmlns="http://www.w3.org/2000/svg"><defs><marker id="tip" viewBox="0 0 8 8" '
@@ -194,29 +226,11 @@ def _arrow(places: Mapping[Slot, tuple[float, float]], rows: Mapping[str, int], 
 
 
 def _arrow_back(x: float, y: float, u: float, v: float) -> str:
-    """An arrow against the walk, on its left side: from a bank that lends its kernels to later runs."""
-    x, u = x - WIDTH / 2, u - WIDTH / 2 - 2
-    side = min(x, u) - LANE
+    """An arrow against the walk, on the outer side of where it starts: a bank lends its kernels to later runs, say."""
+    out = 1 if x >= 0 else -1
+    x, u = x + out * WIDTH / 2, u + out * (WIDTH / 2 + 2)
+    side = out * (max(out * x, out * u) + LANE)
     return f'<path d="M{x:g} {y:g}C{side:g} {y:g} {side:g} {v:g} {u:g} {v:g}" marker-end="url(#tip)" stroke-dasharray="5 4"/>'
-
-
-def _needed(edges: set[tuple[str, str]]) -> set[tuple[str, str]]:
-    """Leave out every edge that a longer way implies."""
-    after: dict[str, set[str]] = {}
-    for a, b in edges:
-        after.setdefault(a, set()).add(b)
-
-    def reached(starts: Iterable[str]) -> set[str]:
-        found: set[str] = set()
-        waiting = list(starts)
-        while waiting:
-            one = waiting.pop()
-            if one not in found:
-                found.add(one)
-                waiting += after.get(one, ())
-        return found
-
-    return {(a, b) for a, b in edges if b not in reached(after[a] - {b})}
 
 
 def _box(kind: str, jobs: int, x: float, y: float) -> str:
