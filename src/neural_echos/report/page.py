@@ -191,8 +191,8 @@ def _provenance(artifact: Artifact, made: Made, digest: str) -> str:
     short = _esc(f"What made it: commit {_commit(facts)[:7]}{_dirty(facts)}, {facts.get('written')}")
     told = {
         "commit": f"<code>{_esc(_commit(facts))}</code>{_dirty(facts)}",
-        "config": f"<code>{_esc(json.dumps(facts.get('options', {}), ensure_ascii=False))}</code> of the config with "
-        f"SHA-256 <code>{digest}</code>",
+        "config": f"<code>{_esc(json.dumps(facts.get('options', {}), ensure_ascii=False))}</code>; the "
+        f"preset's whole config when this page was written: SHA-256 <code>{digest}</code>",
         "inputs": _checksums({str(one["path"]): one["sha256"] for one in facts.get("inputs", {}).values()}),
         "versions": _esc(_versions(facts)),
         "machine": _esc(_machine(facts)),
