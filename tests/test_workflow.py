@@ -8,19 +8,17 @@ import sys
 import time
 from itertools import product
 from pathlib import Path
-from typing import Any
 
 import pytest
 import yaml
-from snakemake.utils import update_config
 
+from neural_echos.config import load_preset, preset_files
 from neural_echos.training import Recipe
 
 ROOT = Path(__file__).resolve().parents[1]
 SNAKEMAKE = [str(Path(sys.executable).parent / "snakemake")]
 TINY = "config/presets/tiny.yaml"
-PRESETS = sorted(path.name for path in (ROOT / "config/presets").glob("*.yaml"))
-ON_TOP_OF = {name: ["config/presets/imagenet.yaml"] for name in ("imagenet100.yaml", "siblings_imagenet.yaml")}
+PRESETS = sorted(path.stem for path in (ROOT / "config/presets").glob("*.yaml"))
 
 
 def snakemake(*arguments: str | Path, timeout: int = 600) -> subprocess.CompletedProcess[str]:
@@ -47,17 +45,21 @@ def checksums(folder: Path) -> dict[str, str]:
 
 @pytest.mark.parametrize("preset", PRESETS)
 def test_every_preset_dry_runs(preset: str, tmp_path: Path) -> None:
-    below = ON_TOP_OF.get(preset, [])
-    done = snakemake("-n", "--configfile", *below, f"config/presets/{preset}", into(tmp_path))
+    done = snakemake("-n", "--configfile", *preset_files(ROOT, preset), into(tmp_path))
     assert done.returncode == 0, done.stdout + done.stderr
     assert "total" in done.stdout + done.stderr
 
 
-@pytest.mark.parametrize("preset", ["../config.yaml", *PRESETS])
-def test_every_recipe_of_a_preset_can_be_trained_with(preset: str) -> None:
-    config: dict[str, Any] = {}
-    for file in ["config/config.yaml", *ON_TOP_OF.get(preset, []), f"config/presets/{preset}"]:
-        update_config(config, yaml.safe_load((ROOT / file).read_text()))
+def test_a_preset_without_the_one_below_it_is_one_sentence() -> None:
+    done = snakemake("-n", "--configfile", "config/presets/imagenet100.yaml")
+    assert done.returncode != 0
+    assert "expected the preset 'imagenet' below it" in done.stdout + done.stderr
+    assert "Traceback" not in done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("presets", [(), *((name,) for name in PRESETS)])
+def test_every_recipe_of_a_preset_can_be_trained_with(presets: tuple[str, ...]) -> None:
+    config = load_preset(ROOT, *presets)
     for experiment in config["experiments"]:
         for dataset, architecture in product(experiment["datasets"], experiment["architectures"]):
             base = config["recipes"][config["datasets"][dataset]["recipe"]]

@@ -97,6 +97,52 @@ def merge(documents: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
     return merged
 
 
+def preset_files(root: Path, *presets: str) -> list[Path]:
+    """Files of presets, the demo's config first, each after those that it declares to lie on top of."""
+    files = [root / "config/config.yaml"]
+    for name in presets:
+        path = root / f"config/presets/{name}.yaml"
+        below = read_yaml(path).get("on_top_of")
+        files += [*(preset_files(root, below)[1:] if isinstance(below, str) else []), path]
+    return list(dict.fromkeys(files))
+
+
+def load_preset(root: Path, *presets: str) -> dict[str, Any]:
+    """Read presets on top of the demo's config, and check them; without any, the demo's.
+
+    Parameters
+    ----------
+    root : Path
+        Folder that holds the Snakefile.
+    *presets : str
+        Names of files in config/presets, those on top last.
+
+    Raises
+    ------
+    EchosError
+        See `read_yaml` and `check`.
+    """
+    files = preset_files(root, *presets)
+    return check(merge(map(read_yaml, files)), load_schema(root / "workflow/schemas/config.schema.yaml"), files=files)
+
+
+def require_below(files: Sequence[str | Path]) -> None:
+    """Refuse a preset that is given without the one that it declares to lie on top of.
+
+    Raises
+    ------
+    EchosError
+        No file before it has that preset's name.
+    """
+    for place, path in enumerate(files):
+        below = read_yaml(path).get("on_top_of")
+        if below is not None and below not in [Path(file).stem for file in files[:place]]:
+            raise EchosError(
+                f"{path}: expected the preset {below!r} below it, found it not given; run with --configfile "
+                f"config/presets/{below}.yaml {path}"
+            )
+
+
 def load_schema(path: str | Path) -> dict[str, Any]:
     """Read a JSON schema written in YAML and check that it is one (Draft 2020-12)."""
     from jsonschema import Draft202012Validator
