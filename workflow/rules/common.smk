@@ -24,10 +24,10 @@ def schema(name):
 
 
 CONFIG_FILES = [*workflow.configfiles, *workflow.overwrite_configfiles]
+require_below(CONFIG_FILES)
 config.update(check(config, schema("config"), files=CONFIG_FILES))
 INPUTS = check(read_yaml(ROOT / "config/inputs.yaml"), schema("inputs"), files=[ROOT / "config/inputs.yaml"])
 DECLARED = check(read_yaml(ROOT / "config/artifacts.yaml"), schema("artifacts"), files=[ROOT / "config/artifacts.yaml"])
-require_below(CONFIG_FILES)
 check_references(config, inputs=INPUTS, artifacts=DECLARED, files=CONFIG_FILES)
 CONDA = (ROOT / "envs/environment.yaml").absolute()
 
