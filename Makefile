@@ -3,7 +3,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: reproduce siblings test lint environment lock clean
+.PHONY: reproduce siblings test lint site environment lock clean
 
 reproduce: environment
 	$(BIN)/snakemake
@@ -34,6 +34,11 @@ lint: environment
 
 environment:
 	@$(PYTHON) envs/install.py
+
+# The documentation as a site, in docs/_build; broken links and docstrings end it.
+site: environment
+	$(BIN)/sphinx-build --quiet --fail-on-warning --keep-going -c docs . docs/_build
+	@echo "Done. Start with docs/_build/docs/contents.html."
 
 lock:
 	$(PYTHON) envs/lock.py

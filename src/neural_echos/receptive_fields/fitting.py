@@ -101,7 +101,7 @@ class _Dictionary:
 
 
 def fit(kernels: np.ndarray, model: Model | str, *, threads: int = 1) -> Fit:
-    """Fit amplitude · model(k, **parameters) + bias to each kernel by least squares, parameters within their bounds.
+    """Fit amplitude · model(k, θ) + bias to each kernel by least squares, the parameters θ within their bounds.
 
     Parameters
     ----------
