@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -119,6 +120,22 @@ def test_killed_run_ends_with_the_same_bytes(tiny: Path, tmp_path: Path) -> None
     assert sum(name.endswith("weights.safetensors") for name in map(str, made)) == len(
         list(tiny.glob("results/runs/**/weights.safetensors"))
     )
+
+
+def test_the_workflow_is_a_module_of_another_as_the_documentation_shows(tmp_path: Path) -> None:
+    page = (ROOT / "docs/presets.md").read_text(encoding="utf-8")
+    [snakefile] = re.findall(r"```snakemake\n(.*?)```", page, re.DOTALL)
+    [mine] = re.findall(r"```yaml\n(pathvars.*?)```", page, re.DOTALL)
+    (tmp_path / "neural-echos").symlink_to(ROOT)
+    (tmp_path / "Snakefile").write_text(snakefile)
+    (tmp_path / "mine.yaml").write_text(mine)
+    for more in (["--dry-run", "echos_all"], []):
+        done = subprocess.run(
+            [*SNAKEMAKE, "--cores", "1", *more], cwd=tmp_path, capture_output=True, text=True, timeout=300
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+    assert (tmp_path / "results/echos/figures/figure_02_dog_profile.pdf").stat().st_size > 1000
+    assert not (tmp_path / "results/figures").exists()
 
 
 @pytest.mark.parametrize(
