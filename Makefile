@@ -1,9 +1,9 @@
-# `make reproduce` builds the demo to the last figure; `make test` does the same and runs the tests. `make siblings` builds the
-# experiments of the papers that grew out of it.
+# `make reproduce` builds the demo to the last figure; `make test` does the same and runs the tests. `make siblings` and `make quest`
+# build the experiments of the papers that grew out of it.
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: reproduce siblings test lint site environment lock clean
+.PHONY: reproduce siblings quest test lint site environment lock clean
 
 reproduce: environment
 	$(BIN)/snakemake
@@ -14,10 +14,10 @@ reproduce: environment
 results/report.html: results/index.html
 	$(BIN)/snakemake --report $@ --quiet all
 
-siblings: environment
-	$(BIN)/snakemake --configfile config/presets/siblings.yaml
+siblings quest: environment
+	$(BIN)/snakemake --configfile config/presets/$@.yaml
 	@echo
-	@echo "Done. Start with results/siblings/index.html."
+	@echo "Done. Start with results/$@/index.html."
 
 test: reproduce lint
 	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder --durations 15
