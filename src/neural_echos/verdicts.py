@@ -147,8 +147,8 @@ def structure_beats_controls(tables: Tables, *, role: str = "trained", least_lay
 def centres_dominate(tables: Tables, *, role: str = "trained", least: float = 0.5) -> Reading:
     """NE2: with the declared k, clusters named excitatory and inhibitory exist and hold more than `least` of the kernels.
 
-    Value: mean over banks and sizes of their joint share, with a t interval cut to 0 to 1. Supported when the interval lies above `least`
-    and most banks have both; not supported when it lies below.
+    Value: mean over banks and sizes of their joint share, with a t interval cut to 0 to 1. Supported when the interval lies above
+    `least` and most banks have both; not supported when it lies below.
     """
     measured = "share of kernels in excitatory and inhibitory clusters, mean over banks and sizes"
     table = tables["structure"]
