@@ -18,16 +18,8 @@ from neural_echos.tables import read_table
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = sorted(
     path
-    for folder in (
-        ".",
-        "docs",
-        "config",
-        "benchmarks",
-        "results",
-        "results/published/cifar10_cpu",
-        "results/published/kernels",
-    )
-    for path in (ROOT / folder).glob("*.md")
+    for pattern in ("*.md", "docs/*.md", "config/*.md", "benchmarks/*.md", "results/*.md", "results/published/*/*.md")
+    for path in ROOT.glob(pattern)
 )
 SHARED = ROOT.parent / "shared"
 # What needs minutes, a hub, several GPUs or a preset's results, and the test that runs the same command on less.
