@@ -40,7 +40,7 @@ for (job, dataset, architecture, names), (number, seeds) in product(train_jobs()
             gpu=config["gpu"],
         params:
             launcher=launcher(),
-            runs=run_folders(dataset, architecture, names, seeds),
+            runs=lambda w, output: [str(Path(path).parent) for path in output.metrics],
             recipe=lambda w, output: recipe(*Path(output.metrics[0]).parts[-5:-3]),
             dataset=dataset,
             architecture=architecture,
