@@ -7,22 +7,18 @@ BIN := .venv/bin
 
 reproduce: environment
 	$(BIN)/snakemake
-	@$(MAKE) --no-print-directory results/report.html
 	@echo
-	@echo "Done. Start with results/index.html (every figure and table); results/report.html is Snakemake's report."
-
-results/report.html: results/index.html
-	$(BIN)/snakemake --report $@ --quiet all
+	@echo "Done. Start with results/report.html."
 
 siblings quest: environment
 	$(BIN)/snakemake --configfile config/presets/$@.yaml
 	@echo
-	@echo "Done. Start with results/$@/index.html."
+	@echo "Done. Start with results/$@/report.html."
 
 test: reproduce lint
 	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder --durations 15
 	@echo
-	@echo "Tests passed; the results that they looked at are in results/index.html."
+	@echo "Tests passed; the results that they looked at are in results/report.html."
 
 lint: environment
 	$(BIN)/ruff check .
@@ -46,4 +42,3 @@ lock:
 # Removes what the demo made (not results/published) and keeps the environment.
 clean:
 	$(BIN)/snakemake --delete-all-output
-	rm -f results/report.html

@@ -572,11 +572,33 @@ def render(options: argparse.Namespace) -> None:
     render_notebook(options.notebook, options.rendered, options.draft, parameters)
 
 
-def index(options: argparse.Namespace) -> None:
-    """Write the page that lists every artifact with its caption and what it says."""
-    from neural_echos.rendering import write_index
+def paper(options: argparse.Namespace) -> None:
+    """Copy artifacts as a manuscript includes them: figures as PDF, tables as LaTeX, and a manuscript around them."""
+    from neural_echos.report import write_paper
 
-    write_index(options.output, options.artifacts, options.title)
+    write_paper(options.output, options.artifacts, options.title)
+
+
+def report(options: argparse.Namespace) -> None:
+    """Write the page that a reader opens first: verdicts, every artifact with what made it, and what the work was."""
+    from neural_echos.report import write_report
+
+    write_report(
+        options.output,
+        options.artifacts,
+        verdicts=options.verdicts,
+        config=options.config,
+        benchmarks=options.benchmarks,
+        root=options.root,
+    )
+
+
+def crate(options: argparse.Namespace) -> None:
+    """Write a results folder as a zipped RO-Crate, with the workflow and what made every artifact."""
+    from neural_echos.report import write_crate
+
+    held = write_crate(options.results, options.output, options.root)
+    _LOG.info("%s: %d results", options.output, held)
 
 
 def _initialised(options: argparse.Namespace, data: Any) -> Iterator[tuple[str, int, Any, list[Any]]]:
@@ -1063,12 +1085,29 @@ def _parser() -> argparse.ArgumentParser:
         "--draft", type=Path, required=True, help="the notebook while it runs; keeps a failing cell's traceback"
     )
 
-    one = command(index)
+    one = command(paper)
     one.add_argument(
         "artifacts",
         type=_json_list_of("id", "title", "caption", "group", "kind", "stem"),
         help="list of {id, title, caption, group, kind, stem}, JSON or @file",
     )
     one.add_argument("--title", required=True)
+    one.add_argument("--output", type=Path, required=True, help="a folder")
+
+    one = command(report)
+    one.add_argument(
+        "artifacts",
+        type=_json_list_of("id", "title", "caption", "group", "kind", "stem"),
+        help="list of {id, title, caption, group, kind, stem}, JSON or @file",
+    )
+    one.add_argument("--verdicts", type=Path, required=True)
+    one.add_argument("--config", type=_json_object, required=True, help="the preset's whole config, JSON or @file")
+    one.add_argument("--benchmarks", type=Path, required=True, help="folder of snakemake's benchmarks")
+    one.add_argument("--root", type=Path, default=Path(), help="folder in which snakemake ran")
     one.add_argument("--output", type=Path, required=True)
+
+    one = command(crate)
+    one.add_argument("results", type=Path, help="a preset's results, such as results/zoo")
+    one.add_argument("--root", type=Path, default=Path(), help="folder of the workflow, in which snakemake ran")
+    one.add_argument("--output", type=Path, required=True, help="the crate, a .zip")
     return parser

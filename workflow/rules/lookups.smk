@@ -286,8 +286,8 @@ def artifacts_of(kind):
     return alternatives(name for name, entry in ARTIFACTS.items() if entry["kind"] == kind)
 
 
-def index_entries(stems):
-    """What the index page shows of each artifact."""
+def report_entries(stems):
+    """What the report shows of each artifact."""
     shown = ("id", "kind", "group", "title", "caption")
     return json.dumps(
         [
