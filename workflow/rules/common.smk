@@ -23,6 +23,8 @@ def schema(name):
 
 
 CONFIG_FILES = [*workflow.configfiles, *workflow.overwrite_configfiles]
+for file in CONFIG_FILES:
+    read_yaml(file)  # stricter than Snakemake's reader: no key twice, no aliases that stand for millions of values
 config.update(check(config, schema("config"), files=CONFIG_FILES))
 INPUTS = check(read_yaml(ROOT / "config/inputs.yaml"), schema("inputs"), files=[ROOT / "config/inputs.yaml"])
 DECLARED = check(read_yaml(ROOT / "config/artifacts.yaml"), schema("artifacts"), files=[ROOT / "config/artifacts.yaml"])
