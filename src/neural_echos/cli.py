@@ -58,11 +58,12 @@ def _log_to(path: Path | None) -> None:
     handlers: list[logging.Handler] = [terminal]
     if path:
         path.parent.mkdir(parents=True, exist_ok=True)
-        file = logging.FileHandler(path, mode="w", encoding="utf-8")
+        file = logging.FileHandler(path, mode="w", encoding="utf-8", errors="surrogateescape")
         file.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
         terminal.setLevel(logging.ERROR)
         handlers.append(file)
     logging.basicConfig(level=logging.INFO, handlers=handlers, force=True)
+    logging.raiseExceptions = False  # a log on a full disk must not hide the sentence about it
     logging.captureWarnings(True)
     logging.getLogger("httpx2").setLevel(logging.WARNING)  # it would log every address, the hub's signed ones too
 
@@ -782,7 +783,7 @@ def _json(text: str) -> Any:
     """Read JSON given on the command line, or from a file given as @path."""
     try:
         return read_json(text[1:]) if text.startswith("@") else json.loads(text)
-    except json.JSONDecodeError as error:
+    except (ValueError, RecursionError) as error:
         raise argparse.ArgumentTypeError(f"expected JSON or @file, found {text!r} ({error})") from None
 
 

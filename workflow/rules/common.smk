@@ -24,7 +24,7 @@ def schema(name):
 
 
 CONFIG_FILES = [*workflow.configfiles, *workflow.overwrite_configfiles]
-require_below(CONFIG_FILES)
+require_below(CONFIG_FILES)  # reads them strictly, too: no key twice, no aliases that stand for millions of values
 config.update(check(config, schema("config"), files=CONFIG_FILES))
 INPUTS = check(read_yaml(ROOT / "config/inputs.yaml"), schema("inputs"), files=[ROOT / "config/inputs.yaml"])
 DECLARED = check(read_yaml(ROOT / "config/artifacts.yaml"), schema("artifacts"), files=[ROOT / "config/artifacts.yaml"])
