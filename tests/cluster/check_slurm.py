@@ -1,7 +1,7 @@
 """The workflow on a real Slurm: submitted, one GPU shared, killed for memory, out of time, interrupted.
 
-`make test-cluster` runs it; plain pytest does not collect it. Slurm's own records say what happened: every job of every run stays in
-squeue for a day. WHOLE=1 takes the whole tiny preset in place of the slice in slice.yaml.
+`make test-cluster` runs it; plain pytest does not collect it. Slurm's own records say what happened: jobs that ended stay
+in squeue for a day. WHOLE=1 takes the whole tiny preset in place of the slice in slice.yaml.
 """
 
 import os
@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 import slurm
@@ -65,6 +66,8 @@ def jobs() -> list[Job]:
 class Workflow:
     """A run of the workflow that goes on beside the test: here, or on the cluster through profiles/slurm-noacct."""
 
+    started: ClassVar[list["Workflow"]] = []
+
     def __init__(self, folder: Path, *words: str, configs: tuple[Path, ...], targets: tuple[str, ...] = ()):
         folder.mkdir(parents=True, exist_ok=True)
         paths = folder / "paths.yaml"
@@ -79,6 +82,7 @@ class Workflow:
             stdout=self.log.open("w"),
             stderr=subprocess.STDOUT,
         )
+        self.started.append(self)
 
     def name(self) -> str:
         """What Slurm calls the jobs of this run; "not yet" before Snakemake has said so."""
@@ -131,6 +135,9 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     folder = tmp_path_factory.mktemp("slurm")
     slurm.start(folder)
     yield folder
+    for one in Workflow.started:
+        one.process.kill()  # does nothing where it has ended
+        one.process.wait()
     slurm.stop(folder)
 
 
@@ -159,17 +166,19 @@ def runs(cluster: Path, tmp_path_factory: pytest.TempPathFactory) -> Runs:
 
 
 def stall(run: Workflow) -> None:
-    """Let a training stall once it is under way, as on a node that hangs: it then meets its time limit, and Slurm wakes it to end it."""
+    """Let a training stall once it is under way, as on a node that hangs, and give it one minute: Slurm wakes it to end it."""
     log = run.folder / "logs/train" / Path(RUN).parent / "0.log"
     until(lambda: log.exists() and "epoch 20/" in log.read_text(), "a training under way")
-    subprocess.run(["scancel", "--signal=STOP", run.jobs()[-1].number], check=True)
+    number = run.jobs()[-1].number
+    subprocess.run(["scancel", "--signal=STOP", number], check=True)
+    subprocess.run(["scontrol", "update", f"JobId={number}", "TimeLimit=1"], check=True)
 
 
 def interrupt(folder: Path) -> Workflow:
     """Press Ctrl-C once some jobs of a run are running and others wait for memory."""
     longer = folder / "longer.yaml"
     longer.write_text(
-        yaml.safe_dump({"memory_mb": 5000, "runtime_minutes": 30, "recipes": {"photographs": {"epochs": 9999}}})
+        yaml.safe_dump({"memory_mb": 6000, "runtime_minutes": 30, "recipes": {"photographs": {"epochs": 9999}}})
     )
     targets = tuple(f"runs/photographs/convmixer/{name}/seed0/metrics.json" for name in ("default", "kaiming", "dog"))
     run = Workflow(folder, *on_the_cluster(5), configs=(SLICE, FAULTS, longer), targets=targets)
