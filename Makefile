@@ -3,7 +3,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: reproduce siblings quest test lint site environment lock clean
+.PHONY: reproduce siblings quest test test-cluster lint site environment lock clean
 
 reproduce: environment
 	$(BIN)/snakemake
@@ -19,6 +19,12 @@ test: reproduce lint
 	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder --durations 15
 	@echo
 	@echo "Tests passed; the results that they looked at are in results/report.html."
+
+# The profiles, and a slice of the tiny preset on a real Slurm that is started for it (Debian, as root; skipped elsewhere); WHOLE=1
+# takes all of the preset.
+test-cluster: environment
+	$(PYTHON) envs/install.py --executors
+	$(BIN)/pytest tests/test_profiles.py tests/cluster/check_slurm.py
 
 lint: environment
 	$(BIN)/ruff check .

@@ -24,6 +24,7 @@ _SCHEDULERS = {
     "condor_submit": "HTCondor",
     "kubectl": "Kubernetes",
 }
+_EXECUTOR = "snakemake-executor-plugin-"
 
 
 @dataclass(frozen=True)
@@ -110,6 +111,21 @@ def _machine(root: Path) -> Iterator[Finding]:
         OK if found else NOTE,
         ", ".join(found) or "no scheduler's command in PATH",
         "" if found else "jobs run on this machine",
+    )
+    yield _executors(root)
+
+
+def _executors(root: Path) -> Finding:
+    """Which of Snakemake's executor plugins are installed: each has a profile, and only a cluster needs them."""
+    lines = (root / "envs" / "executors.in").read_text(encoding="utf-8").splitlines()
+    names = [line for line in lines if line.startswith(_EXECUTOR)]
+    there = {name: version for name in names if (version := _version(name))}
+    return Finding(
+        "executors",
+        OK if len(there) == len(names) else NOTE,
+        ", ".join(f"{name.removeprefix(_EXECUTOR)} {version}" for name, version in there.items())
+        or "no executor plugin",
+        "" if len(there) == len(names) else "for a cluster, python3 envs/install.py --executors installs all of them",
     )
 
 

@@ -20,7 +20,7 @@ rule report:
     conda:
         CONDA
     resources:
-        mem_mb=2000,
+        mem_mb=lambda wildcards, attempt: 2000 * attempt,
         runtime=10,
     params:
         entries=lambda w, input: report_entries(input.artifacts),
@@ -45,7 +45,7 @@ rule paper:
     conda:
         CONDA
     resources:
-        mem_mb=500,
+        mem_mb=lambda wildcards, attempt: 500 * attempt,
         runtime=5,
     params:
         entries=lambda w, input: report_entries(input.artifacts),

@@ -45,6 +45,7 @@ dt { color: var(--soft); } dd { margin: 0; min-width: 0; overflow-wrap: anywhere
   nav { display: none; } .scroll table { width: 100%; } .scroll td { max-width: none; }
   .scroll { max-height: none; overflow: visible; font-size: 6.5pt; border: 0; } .scroll th, .scroll td { padding: .15rem .25rem; }
   .walk { max-width: 100%; height: auto; } .card img { max-height: 20cm; }
-  figure, tr, .walk { break-inside: avoid; } h2, h3, #work + p { break-after: avoid; } thead th { position: static; } .files { display: none; }
+  figure, tr, .walk { break-inside: avoid; } h2, h3, #work + p { break-after: avoid; }
+  thead th { position: static; } .files { display: none; }
 }
 """
