@@ -25,7 +25,7 @@ rule report:
     params:
         entries=lambda w, input: report_entries(input.artifacts),
         config=json.dumps(config),
-        benchmarks="<benchmarks>",
+        benchmarks=config["pathvars"]["benchmarks"],
     shell:
         "python -m neural_echos --log {log:q} report {params.entries:q} --verdicts {input.verdicts:q}"
         " --config {params.config:q} --benchmarks {params.benchmarks:q} --output {output.page:q}"
