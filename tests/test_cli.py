@@ -447,7 +447,7 @@ TRAIN = "train --data digits.safetensors --dataset d --architecture a --initiali
         (
             f"{TRAIN} --initial good.safetensors --run r s",
             [],
-            "expected one --run for each of 1 initial weights, found 2",
+            "--run: expected one for each of 1 initial weights, found 2; name each",
         ),
         (f"{TRAIN} --initial absent.safetensors --run r", [], "absent.json: expected a JSON file, found nothing"),
         (f"{TRAIN} --initial list.safetensors --run r", [], "list.json: expected what echos initialise wrote"),

@@ -51,6 +51,16 @@ def test_what_is_missing_is_named(checkout: Path, monkeypatch: pytest.MonkeyPatc
     assert findings["packages"].advice == "python3 envs/install.py makes the pinned environment"
 
 
+def test_executor_plugins_are_listed_with_their_versions(checkout: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    there = {"snakemake-executor-plugin-slurm": "2.8.0", "snakemake-executor-plugin-lsf": "0.3.3"}
+    monkeypatch.setattr(doctor, "_version", there.get)
+    found = {one.what: one for one in doctor.examine(checkout)}["executors"]
+    assert (found.state, found.found) == ("note", "slurm 2.8.0, lsf 0.3.3")
+    assert "envs/install.py --executors" in found.advice
+    monkeypatch.setattr(doctor, "_version", lambda _: "1")
+    assert {one.what: one for one in doctor.examine(checkout)}["executors"].state == "ok"
+
+
 def test_a_full_disk_is_a_problem(
     checkout: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from neural_echos.config import check, load_schema, merge, read_yaml
+from neural_echos.config import load_preset
 from neural_echos.errors import EchosError
 from neural_echos.inputs import load_inputs, mirror_folders
 
@@ -24,6 +24,7 @@ _SCHEDULERS = {
     "condor_submit": "HTCondor",
     "kubectl": "Kubernetes",
 }
+_EXECUTOR = "snakemake-executor-plugin-"
 
 
 @dataclass(frozen=True)
@@ -111,6 +112,21 @@ def _machine(root: Path) -> Iterator[Finding]:
         ", ".join(found) or "no scheduler's command in PATH",
         "" if found else "jobs run on this machine",
     )
+    yield _executors(root)
+
+
+def _executors(root: Path) -> Finding:
+    """Which of Snakemake's executor plugins are installed: each has a profile, and only a cluster needs them."""
+    lines = (root / "envs" / "executors.in").read_text(encoding="utf-8").splitlines()
+    names = [line for line in lines if line.startswith(_EXECUTOR)]
+    there = {name: version for name in names if (version := _version(name))}
+    return Finding(
+        "executors",
+        OK if len(there) == len(names) else NOTE,
+        ", ".join(f"{name.removeprefix(_EXECUTOR)} {version}" for name, version in there.items())
+        or "no executor plugin",
+        "" if len(there) == len(names) else "for a cluster, python3 envs/install.py --executors installs all of them",
+    )
 
 
 def _gpu() -> Finding:
@@ -131,23 +147,11 @@ def _gpu() -> Finding:
 
 def _presets(root: Path) -> Iterator[Finding]:
     declared = load_inputs(root / "config" / "inputs.yaml")
-    schema = load_schema(root / "workflow" / "schemas" / "config.schema.yaml")
-    demo = root / "config" / "config.yaml"
-    for path in (demo, *sorted((root / "config" / "presets").glob("*.yaml"))):
-        files = [demo] if path == demo else [demo, path]
-        # A variant of another preset says so in its first lines.
-        base = re.search(
-            r"--configfile config/presets/(\w+)\.yaml config/presets/" + path.stem, path.read_text(encoding="utf-8")
-        )
-        if base:
-            files.insert(1, root / f"config/presets/{base[1]}.yaml")
-        config = check(merge(map(read_yaml, files)), schema, files=files)
-        name = "the demo" if path == demo else path.stem
+    for name in (None, *sorted(path.stem for path in (root / "config" / "presets").glob("*.yaml"))):
+        config = load_preset(root, *([name] if name else []))
         lacks = list(_lacks(config, declared, root))
-        state = OK if not lacks else PROBLEM if path == demo else NOTE
-        yield Finding(
-            f"preset {name}" if path != demo else "the demo", state, "can run here" if not lacks else "; ".join(lacks)
-        )
+        state = OK if not lacks else NOTE if name else PROBLEM
+        yield Finding(f"preset {name}" if name else "the demo", state, "; ".join(lacks) or "can run here")
 
 
 def _lacks(config: Mapping[str, Any], declared: Mapping[str, Any], root: Path) -> Iterator[str]:

@@ -7,8 +7,8 @@ Reads runs, fits and centroids; leaves the tables that artifacts show. Runs are 
 rule evaluate:
     """Gather all runs of the preset and compare initialisations, paired by seed."""
     input:
-        metrics=[f"{folder}/metrics.json" for folder in run_folders()],
-        histories=[f"{folder}/history.parquet" for folder in run_folders()],
+        metrics=[f"{folder}/metrics.json" for folder in all_run_folders()],
+        histories=[f"{folder}/history.parquet" for folder in all_run_folders()],
         code=library("evaluation"),
     output:
         runs="<results>/evaluation/runs.parquet",
@@ -21,7 +21,7 @@ rule evaluate:
     conda:
         CONDA
     resources:
-        mem_mb=1000,
+        mem_mb=lambda wildcards, attempt: 1000 * attempt,
         runtime=10,
     params:
         folders=lambda w, input: [str(Path(path).parent) for path in input.metrics],
@@ -63,7 +63,7 @@ rule zero:
         CONDA
     threads: config["threads"]
     resources:
-        mem_mb=config["memory_mb"],
+        mem_mb=lambda wildcards, attempt: config["memory_mb"] * attempt,
         runtime=30,
         gpu=min(config["gpu"], 1),
     params:
@@ -88,7 +88,7 @@ rule structure:
     conda:
         CONDA
     resources:
-        mem_mb=2000,
+        mem_mb=lambda wildcards, attempt: 2000 * attempt,
         runtime=10,
     params:
         models=lambda w, input: described_models(fits=input.fits, centroids=input.centroids),
@@ -110,7 +110,7 @@ rule explained:
     conda:
         CONDA
     resources:
-        mem_mb=8000,
+        mem_mb=lambda wildcards, attempt: 8000 * attempt,
         runtime=30,
     params:
         models=lambda w, input: described_models(matches=input.matches),
@@ -132,7 +132,7 @@ rule shares:
     conda:
         CONDA
     resources:
-        mem_mb=4000,
+        mem_mb=lambda wildcards, attempt: 4000 * attempt,
         runtime=20,
     params:
         models=lambda w, input: described_models(patterns=input.patterns),
@@ -158,7 +158,7 @@ rule verdicts:
     conda:
         CONDA
     resources:
-        mem_mb=1000,
+        mem_mb=lambda wildcards, attempt: 1000 * attempt,
         runtime=10,
     params:
         claims=json.dumps(config["claims"]),

@@ -68,7 +68,7 @@ rule signals:
         CONDA
     threads: 1
     resources:
-        mem_mb=4000,
+        mem_mb=lambda wildcards, attempt: 4000 * attempt,
         runtime=30,
     params:
         model=lambda w: config["architectures"][w.architecture]["model"],

@@ -20,12 +20,12 @@ rule report:
     conda:
         CONDA
     resources:
-        mem_mb=2000,
+        mem_mb=lambda wildcards, attempt: 2000 * attempt,
         runtime=10,
     params:
         entries=lambda w, input: report_entries(input.artifacts),
         config=json.dumps(config),
-        benchmarks="<benchmarks>",
+        benchmarks=config["pathvars"]["benchmarks"],
     shell:
         "python -m neural_echos --log {log:q} report {params.entries:q} --verdicts {input.verdicts:q}"
         " --config {params.config:q} --benchmarks {params.benchmarks:q} --output {output.page:q}"
@@ -45,7 +45,7 @@ rule paper:
     conda:
         CONDA
     resources:
-        mem_mb=500,
+        mem_mb=lambda wildcards, attempt: 500 * attempt,
         runtime=5,
     params:
         entries=lambda w, input: report_entries(input.artifacts),

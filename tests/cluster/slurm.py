@@ -1,0 +1,129 @@
+"""A real Slurm of two nodes on this machine, for the tests: `slurm.py start FOLDER`, `slurm.py stop FOLDER`.
+
+Installs Debian's slurm-wlm and munge where they are absent. Everything lies in the folder, but for one link: Snakemake's job step
+forgets SLURM_CONF, so Slurm must find its configuration at /etc/slurm/slurm.conf.
+"""
+
+import getpass
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from string import Template
+
+LINK = Path("/etc/slurm/slurm.conf")
+TEMPLATE = Path(__file__).with_name("slurm.conf")
+GPU = "AutoDetect=off\nNodeName=gpu1 Name=gpu Type=pretend File=/dev/null\n"
+DAEMONS = {"slurmd-cpu1": "slurmd", "slurmd-gpu1": "slurmd", "slurmctld": "slurmctld", "munged": "munged"}
+PACKAGES = ("slurm-wlm", "munge")
+
+
+def obstacle() -> str:
+    """Say in one sentence what keeps a Slurm from being started here; "" where nothing does."""
+    if os.geteuid() != 0:
+        return "only root can install Slurm and link its configuration to /etc/slurm"
+    if not shutil.which("slurmctld") and not shutil.which("apt-get"):
+        return "there is no Slurm, and no apt-get to install Debian's"
+    if LINK.exists():
+        return f"{LINK} exists: this machine has a Slurm of its own, or slurm.py stop was not called"
+    return ""
+
+
+def install() -> None:
+    """Install Debian's packages where they are absent; their daemons are not started."""
+    if all(map(shutil.which, ("slurmctld", "slurmd", "sbatch", "munged"))):
+        return
+    quiet = os.environ | {"DEBIAN_FRONTEND": "noninteractive"}
+    subprocess.run(["apt-get", "update", "-qq"], env=quiet, check=True, stdout=subprocess.DEVNULL)
+    command = ["apt-get", "install", "-y", "-qq", "--no-install-recommends", *PACKAGES]
+    subprocess.run(command, env=quiet, check=True, stdout=subprocess.DEVNULL)
+
+
+def start(folder: Path) -> None:
+    """Start munged, slurmctld and two slurmd, and wait until both nodes are idle; what was started ends again if one fails."""
+    try:
+        _start(folder)
+    except BaseException:
+        stop(folder)
+        raise
+
+
+def _start(folder: Path) -> None:
+    for part in ("state", "spool-cpu1", "spool-gpu1"):
+        (folder / part).mkdir(parents=True)
+    folder.chmod(0o755)
+    words = {"host": socket.gethostname().split(".")[0], "user": getpass.getuser(), "folder": str(folder)}
+    (folder / "slurm.conf").write_text(Template(TEMPLATE.read_text()).substitute(words))
+    (folder / "gres.conf").write_text(GPU)
+    key = folder / "munge.key"
+    key.write_bytes(os.urandom(128))
+    key.chmod(0o600)
+    LINK.parent.mkdir(exist_ok=True)
+    LINK.symlink_to(folder / "slurm.conf")
+    named = {"key-file": "key", "socket": "socket", "log-file": "log", "seed-file": "seed"}
+    files = [f"--{option}={folder}/munge.{suffix}" for option, suffix in named.items()]
+    subprocess.run(["munged", "--force", f"--pid-file={folder}/munged.pid", *files], check=True)
+    _wait(lambda: (folder / "munge.socket").exists(), "munged")
+    subprocess.run(["slurmctld", "-f", folder / "slurm.conf"], check=True)
+    for node in ("cpu1", "gpu1"):
+        subprocess.run(["slurmd", "-f", folder / "slurm.conf", "-N", node], check=True)
+    _wait(lambda: _output("sinfo", "-hN", "-o", "%T").split() == ["idle", "idle"], "both nodes")
+
+
+def stop(folder: Path) -> None:
+    """Cancel every job of this Slurm and end its daemons, each by its recorded pid."""
+    if LINK.is_symlink() and LINK.readlink() == folder / "slurm.conf":
+        for state in ("PENDING", "RUNNING", "SUSPENDED"):
+            subprocess.run(["scancel", "--state", state, "--user", getpass.getuser()], check=False)
+        _wait(lambda: not _output("squeue", "-h", "-t", "R,CG,S"), "the last job", seconds=30)
+    for name, command in DAEMONS.items():
+        _end(folder / f"{name}.pid", command)
+    if LINK.is_symlink() and LINK.readlink() == folder / "slurm.conf":
+        LINK.unlink()
+
+
+def _end(file: Path, command: str) -> None:
+    """End the process that a pid file names, if it is still that command's."""
+    if not file.exists():
+        return
+    pid = int(file.read_text())
+    process = Path(f"/proc/{pid}")
+
+    def gone() -> bool:
+        return not process.exists() or (process / "comm").read_text().strip() != command
+
+    if gone():
+        return
+    os.kill(pid, signal.SIGTERM)
+    try:
+        _wait(gone, command)
+    except TimeoutError:
+        os.kill(pid, signal.SIGKILL)
+
+
+def _output(*command: str) -> str:
+    return subprocess.run(command, capture_output=True, text=True).stdout.strip()
+
+
+def _wait(done: Callable[[], bool], what: str, seconds: float = 20) -> None:
+    deadline = time.monotonic() + seconds
+    while not done():
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"Slurm: expected {what} within {seconds} s, found nothing; see the logs in its folder")
+        time.sleep(0.1)
+
+
+if __name__ == "__main__":
+    action, place = sys.argv[1], Path(sys.argv[2]).absolute()
+    if action == "start":
+        if reason := obstacle():
+            raise SystemExit(f"Slurm: expected a machine to start it on, found none: {reason}")
+        install()
+        start(place)
+    else:
+        stop(place)
