@@ -131,7 +131,7 @@ def _kind(schema: dict[str, Any]) -> str:
         items = _kind(schema["items"])
         plural = re.sub(r"^(mapping|number|whole number)\b", r"\1s", items)
         kind = f"list of ({plural})" if ", " in plural else f"list of {plural}"
-    limits = [form.format(schema[key]) for key, form in LIMITS.items() if key in schema]
+    limits = [form.format(str(schema[key]).replace("|", "\\|")) for key, form in LIMITS.items() if key in schema]
     if schema.get("uniqueItems"):
         limits.append("without repetition")
     return ", ".join([kind, *limits])
