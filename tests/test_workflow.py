@@ -132,7 +132,7 @@ def test_killed_run_ends_with_the_same_bytes(tiny: Path, tmp_path: Path) -> None
 
 def test_the_workflow_is_a_module_of_another_as_the_documentation_shows(tmp_path: Path) -> None:
     page = (ROOT / "docs/presets.md").read_text(encoding="utf-8")
-    [snakefile] = re.findall(r"```snakemake\n(.*?)```", page, re.DOTALL)
+    [snakefile] = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
     [mine] = re.findall(r"```yaml\n(pathvars.*?)```", page, re.DOTALL)
     (tmp_path / "neural-echos").symlink_to(ROOT)
     (tmp_path / "Snakefile").write_text(snakefile)
