@@ -3,7 +3,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: reproduce siblings quest test test-cluster lint site environment lock clean
+.PHONY: reproduce siblings quest test test-cluster lint site environment lock audit clean
 
 reproduce: environment
 	$(BIN)/snakemake
@@ -44,6 +44,12 @@ site: environment
 
 lock:
 	$(PYTHON) envs/lock.py
+
+# Asks for known vulnerabilities of every locked package; needs the network, and is no part of the tests.
+audit:
+	@folder=$$(mktemp -d) && trap 'rm -rf "$$folder"' EXIT && $(PYTHON) -m venv "$$folder" \
+		&& "$$folder/bin/pip" install --quiet --disable-pip-version-check pip-audit==2.10.0 \
+		&& "$$folder/bin/pip-audit" --strict --disable-pip --require-hashes -r envs/requirements.txt -r envs/executors.txt
 
 # Removes what the demo made (not results/published) and keeps the environment.
 clean:

@@ -1,7 +1,8 @@
 """The `echos` command line: every rule of the workflow is one of these commands, and each can be typed by hand.
 
 Exit codes: 0 done; 1 an input cannot be used (one sentence on standard error says why); 2 the command was mistyped;
-130 interrupted. Files are read and written here and in the rooms' own readers; heavy imports wait for their command.
+75 stopped by a signal, the same command goes on; 130 interrupted. Files are read and written here and in the rooms' own
+readers; heavy imports wait for their command.
 """
 
 import argparse

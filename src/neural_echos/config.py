@@ -334,7 +334,7 @@ def _show(value: Any) -> str:
 
 
 def _dotted(keys: Sequence[str]) -> str:
-    return f"'{'.'.join(keys)}'" if keys else "the top level"
+    return repr(".".join(keys)) if keys else "the top level"
 
 
 def _locate(files: Sequence[Path], keys: Sequence[str]) -> str:

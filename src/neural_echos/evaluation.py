@@ -52,7 +52,15 @@ def gather_runs(folders: Iterable[str | Path]) -> pa.Table:
             )
         row = history.select(_CELL).slice(0, 1).to_pylist()[0] | {key: metrics[key] for key in wanted}
         row |= {"area": float(np.mean(history["top1"].to_numpy())), "diverged": bool(metrics.get("diverged", False))}
-        rows.append(row | dict.fromkeys([*_SCORES, "area"] * row["diverged"], np.nan))
+        row |= dict.fromkeys([*_SCORES, "area"] * row["diverged"], np.nan)
+        try:
+            pa.Table.from_pylist([row], schema=SCHEMAS["runs"])
+        except (pa.ArrowException, OverflowError, TypeError, ValueError) as error:
+            found = str(error).splitlines()[0]
+            raise EchosError(
+                f"{folder / 'metrics.json'}: expected numbers of the table runs, found others ({found}); train that run again"
+            ) from None
+        rows.append(row)
     frame = pd.DataFrame(rows, columns=SCHEMAS["runs"].names).sort_values(_CELL, ignore_index=True)
     twice = frame[frame.duplicated(_CELL)]
     if len(twice):

@@ -20,15 +20,11 @@ def render_notebook(notebook: Path, rendered: Path, draft: Path, parameters: Map
     EchosError
         The notebook is missing or broken, one of its cells failed, or its kernel died.
     """
-    import nbformat
     import papermill
     from nbclient.exceptions import DeadKernelError
     from papermill.exceptions import PapermillExecutionError
 
-    try:
-        nbformat.read(notebook, as_version=4)
-    except (OSError, ValueError, AttributeError, nbformat.ValidationError) as error:
-        raise EchosError(f"{notebook}: expected a notebook, found {str(error).splitlines()[0]}; restore it") from None
+    read_notebook(notebook)
     draft.parent.mkdir(parents=True, exist_ok=True)
     logging.getLogger("papermill").setLevel(logging.WARNING)
     os.environ.setdefault("PYDEVD_DISABLE_FILE_VALIDATION", "1")
@@ -52,3 +48,30 @@ def render_notebook(notebook: Path, rendered: Path, draft: Path, parameters: Map
         ) from None
     with atomic_path(rendered) as temporary:
         temporary.write_bytes(draft.read_bytes())
+
+
+def read_notebook(path: Path) -> Any:
+    """Read a notebook of format 4.
+
+    Raises
+    ------
+    EchosError
+        It is missing, or no such notebook.
+    """
+    import nbformat
+
+    try:
+        notebook = nbformat.reads(path.read_text(encoding="utf-8"), as_version=4)
+        nbformat.validate(notebook)
+    except (
+        OSError,
+        ValueError,
+        AttributeError,
+        TypeError,
+        LookupError,
+        RecursionError,
+        nbformat.ValidationError,
+    ) as error:
+        found = (str(error) or type(error).__name__).splitlines()[0][:200]
+        raise EchosError(f"{path}: expected a notebook, found {found}; restore it") from None
+    return notebook

@@ -467,6 +467,12 @@ def kernels_of(table: pa.Table, height: int, width: int, kind: str | None = None
 
 
 def kernel_sizes(table: pa.Table) -> list[tuple[int, int]]:
-    """List the (height, width) that occur in a bank, smallest first."""
+    """List the (height, width) that occur in a bank, smallest first; one below 1, or none, is an `EchosError`."""
     pairs = table.select(["kernel_height", "kernel_width"]).group_by(["kernel_height", "kernel_width"]).aggregate([])
-    return sorted(zip(pairs["kernel_height"].to_pylist(), pairs["kernel_width"].to_pylist(), strict=True))
+    found = list(zip(pairs["kernel_height"].to_pylist(), pairs["kernel_width"].to_pylist(), strict=True))
+    for height, width in found:
+        if height is None or width is None or min(height, width) < 1:
+            raise EchosError(
+                f"{table['model'][0]}: expected kernels of at least 1×1, found {height}×{width}; make the table again"
+            )
+    return sorted(found)

@@ -1,0 +1,392 @@
+"""Security: nothing that is fetched runs, nothing small fills the memory, no secret is told, and readers survive any bytes."""
+
+import json
+import pickle
+import re
+import resource
+import shlex
+import subprocess
+import sys
+import tarfile
+import zipfile
+from collections.abc import Callable, Iterator
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import nbformat
+import pyarrow as pa
+import pytest
+import yaml
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from neural_echos import cli
+from neural_echos.config import check, check_references, load_schema, merge, read_yaml
+from neural_echos.errors import EchosError
+from neural_echos.evaluation import gather_runs
+from neural_echos.files import read_json
+from neural_echos.kernels import bank_from_checkpoint
+from neural_echos.rendering import read_notebook
+from neural_echos.tables import SCHEMAS, kernel_sizes, kernels_of, read_batches, read_table, write_table
+
+ROOT = Path(__file__).resolve().parents[1]
+SCHEMA = load_schema(ROOT / "workflow/schemas/config.schema.yaml")
+GIGABYTE = 1 << 30
+
+
+@pytest.fixture
+def little_memory() -> Iterator[None]:
+    """Let this process have two gigabytes more than it has: what asks for more fails at once."""
+    before = resource.getrlimit(resource.RLIMIT_AS)
+    pages = int(Path("/proc/self/statm").read_text().split()[0])
+    resource.setrlimit(resource.RLIMIT_AS, (pages * resource.getpagesize() + 2 * GIGABYTE, before[1]))
+    yield
+    resource.setrlimit(resource.RLIMIT_AS, before)
+
+
+# Code in files --------------------------------------------------------------------------------------------------------
+
+
+class Bomb:
+    """Makes a file when it is unpickled."""
+
+    def __init__(self, path: Path):
+        self.path = path
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (Path.touch, (self.path,))
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "extract {} --model m --output x",
+        "show {} --output x.png",
+        "fit {} --output x",
+        "cluster {} --centroids c --output x",
+        "match {} --output x",
+        "patterns {} --centroids c --output x",
+        "scales {} --spread s --output x",
+        "dataset archive --train {} --output x",
+        "dataset parquet --train {} --test {} --output x",
+        "signals resnet18 --data {} --initialisations {{}} --seeds 0 --dataset d --architecture a --output x",
+        "render {} --output x --rendered r --draft d",
+        "structure @{} --output x",
+        "fetch a --declared {} --output x",
+        "verdicts [] --runs {} --scale s --output x",
+    ],
+)
+@pytest.mark.parametrize("suffix", ["pth", "safetensors", "parquet"])
+def test_a_pickle_is_opened_by_no_command(tmp_path, monkeypatch, command, suffix) -> None:
+    monkeypatch.chdir(tmp_path)
+    file, touched = tmp_path / f"bomb.{suffix}", tmp_path / "touched"
+    file.write_bytes(pickle.dumps({"a.weight": Bomb(touched)}))
+    assert cli.main(command.format(file, file).split()) == 1
+    assert not touched.exists() and not list(tmp_path.glob("x*"))
+
+
+@pytest.mark.parametrize(
+    "text", ["!!python/object/apply:os.system ['touch touched']", "!!python/name:os.system", "!x y"]
+)
+def test_yaml_makes_no_objects(tmp_path, text) -> None:
+    (tmp_path / "a.yaml").write_text(f"a: {text}\n")
+    with pytest.raises(EchosError, match=r"a\.yaml:1: expected valid YAML, found could not determine a constructor"):
+        read_yaml(tmp_path / "a.yaml")
+
+
+def test_the_notebooks_kernel_listens_on_this_machine_only(tmp_path) -> None:
+    told = tmp_path / "told.json"
+    code = f"import ipykernel, os, shutil; f = ipykernel.get_connection_file(); shutil.copy2(f, {str(told)!r})"
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(code)])
+    nbformat.write(notebook, tmp_path / "a.ipynb")
+    places = ["--output", "x", "--rendered", str(tmp_path / "r.ipynb"), "--draft", str(tmp_path / "d.ipynb")]
+    assert cli.main(["render", str(tmp_path / "a.ipynb"), *places]) == 0
+    assert (read_json(told)["ip"], read_json(told)["transport"]) == ("127.0.0.1", "tcp")
+    assert len(read_json(told)["key"]) > 30  # messages are signed
+    assert told.stat().st_mode & 0o077 == 0  # and only this user reads the key
+
+
+# Files that lie about their size --------------------------------------------------------------------------------------
+
+
+def inflated(how: str, path: Path) -> None:
+    """Write a checkpoint of a few bytes that says it holds gigabytes."""
+    import torch
+
+    class Bytes:
+        def __reduce__(self) -> tuple[Any, ...]:
+            return (bytearray, (3 * GIGABYTE,))
+
+    old = {"_use_new_zipfile_serialization": False}
+    if how == "strides":
+        torch.save({"a.weight": torch.zeros(1).as_strided((1 << 14, 1, 512, 512), (0, 0, 0, 0))}, path)
+    elif how == "no storage":
+        torch.save({"a.weight": torch.zeros(1 << 14, 1, 512, 512, device="meta")}, path)
+    elif how.startswith("byte array"):
+        torch.save({"a": Bytes()}, path, **(old if "old" in how else {}))
+    elif how == "compressed":
+        torch.save({"a.weight": torch.zeros(64, 1, 256, 256)}, path)
+        with zipfile.ZipFile(path) as archive:
+            members = {name: archive.read(name) for name in archive.namelist()}
+        with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+            for name, content in members.items():
+                archive.writestr(name, content)
+    else:
+        entry = {"dtype": "F32", "shape": [1 << 20, 1, 64, 64], "data_offsets": [0, 1 << 34]}
+        header = json.dumps({"a.weight": entry}).encode()
+        path.write_bytes(len(header).to_bytes(8, "little") + header + bytes(64))
+
+
+@pytest.mark.parametrize("how", ["strides", "no storage", "byte array", "byte array, old", "compressed", "header"])
+def test_a_small_checkpoint_does_not_fill_the_memory(tmp_path, little_memory, how) -> None:
+    path = tmp_path / ("a.safetensors" if how == "header" else "a.pth")
+    inflated(how, path)
+    assert path.stat().st_size < 1 << 20
+    with pytest.raises(EchosError, match=r"^[^\n]*a\.(pth|safetensors): expected [^\n]*, found [^\n]*; [^\n]*$"):
+        bank_from_checkpoint(path, "m")
+
+
+def bombs() -> dict[str, str]:
+    lists = "".join(f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 9)}]\n" for i in range(1, 12))
+    merges = "".join(f"a{i}: &a{i} {{<<: [{', '.join([f'*a{i - 1}'] * 9)}], z{i}: 1}}\n" for i in range(1, 12))
+    return {
+        "lists": f"a0: &a0 [x, x]\n{lists}",
+        "merges": f"a0: &a0 {{p: 1}}\n{merges}",
+        "itself": "a: &a [*a]\n",
+        "deep": "a: " + "[" * 2_000,
+        "digits": "a: " + "1" * 5000,
+        "month": "a: 2001-99-99\n",
+        "list as key": "? [1, 2]\n: 3\n",
+    }
+
+
+@pytest.mark.parametrize("name", bombs())
+def test_a_small_config_does_not_fill_the_memory(tmp_path, little_memory, name) -> None:
+    (tmp_path / "a.yaml").write_text(bombs()[name])
+    with pytest.raises(EchosError, match=r"^[^\n]*a\.yaml(:\d+)?: expected valid YAML, found [^\n]*; [^\n]*$"):
+        read_yaml(tmp_path / "a.yaml")
+
+
+def test_members_of_an_archive_stay_in_it_and_are_no_larger_than_a_data_set(tmp_path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+    def refuse(member: tarfile.TarInfo, content: bytes = b"") -> str:
+        from neural_echos.datasets.archives import read_archive
+
+        with tarfile.open("cifar.tar.gz", "w:gz") as archive:
+            archive.addfile(member, BytesIO(content))
+        with pytest.raises(EchosError) as caught:
+            read_archive(["cifar.tar.gz"])
+        assert [path.name for path in tmp_path.iterdir()] == ["cifar.tar.gz"]
+        return str(caught.value)
+
+    for name in ("../outside", "/outside", "cifar-10-batches-bin/../../outside"):
+        refuse(tarfile.TarInfo(name))
+    link = tarfile.TarInfo("cifar-10-batches-bin/test_batch.bin")
+    link.type, link.linkname = tarfile.SYMTYPE, "/etc/passwd"
+    assert "found a link or folder" in refuse(link)
+    large = tarfile.TarInfo("cifar-10-batches-bin/test_batch.bin")
+    large.size = 1 << 28
+    assert "found 268,435,456 bytes" in refuse(large, bytes(1 << 28))
+
+
+# Shells ---------------------------------------------------------------------------------------------------------------
+
+INPUTS, ARTIFACTS = (read_yaml(ROOT / "config" / f"{name}.yaml") for name in ("inputs", "artifacts"))
+HOSTILE = "x'; touch touched; echo \"$(touch touched)` touch touched`"
+
+
+def strings(value: Any, place: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    """Where every text of a config stands."""
+    if isinstance(value, str):
+        yield place
+    for key, item in value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ():
+        yield from strings(item, (*place, key))
+
+
+def with_hostile(config: dict[str, Any]) -> tuple[dict[str, Any], set[Any]]:
+    """Put hostile text wherever the schema lets any text be, and tell where."""
+    taken: set[Any] = set()
+    tried: set[tuple[Any, ...]] = set()
+    for place in list(strings(config)):
+        kind = tuple("#" if isinstance(part, int) else part for part in place)
+        if kind in tried or place[0] == "pathvars":
+            continue
+        tried.add(kind)
+        *above, last = place
+        holder = config
+        for part in above:
+            holder = holder[part]
+        before, holder[last] = holder[last], HOSTILE
+        try:
+            check({place[0]: config[place[0]]}, {**SCHEMA, "required": []})
+            check_references(check(config, SCHEMA), inputs=INPUTS, artifacts=ARTIFACTS)
+            taken.add(kind)
+        except EchosError:
+            holder[last] = before
+    return config, taken
+
+
+def test_no_text_of_a_config_reaches_a_shell_unquoted(tmp_path) -> None:
+    config, taken = with_hostile(merge(read_yaml(ROOT / f"config/{name}.yaml") for name in ("config", "presets/tiny")))
+    assert {("scale",), ("mirrors", "#")} & taken
+    config["pathvars"] = {
+        name: f"{tmp_path}/a 'b $(touch touched)/{name}" for name in ("results", "logs", "benchmarks")
+    }
+    (tmp_path / "hostile.yaml").write_text(yaml.safe_dump(config))
+    command = [str(Path(sys.executable).parent / "snakemake"), "--nolock", "-n", "-p", "--quiet", "host"]
+    done = subprocess.run(
+        [*command, "--configfile", str(tmp_path / "hostile.yaml")], cwd=ROOT, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    told = done.stdout + done.stderr
+    commands = re.findall(r"^ *(?:Shell command: )?(python -m neural_echos .*)$", told, re.MULTILINE)
+    assert len(commands) > 10 and sum("touch touched" in one for one in commands) > 2
+    for one in commands:
+        words = list(shlex.shlex(one, posix=True, punctuation_chars=True))
+        assert not {";", "touch", "touched", "`touch"} & set(words), one
+
+
+# Secrets --------------------------------------------------------------------------------------------------------------
+
+
+def test_a_token_and_signed_addresses_are_in_no_message_log_or_record(tmp_path, monkeypatch, caplog) -> None:
+    from neural_echos import hub
+
+    monkeypatch.setenv("HF_TOKEN", "hf_verysecret")
+    for text in (
+        "401 for Authorization: Bearer hf_verysecret",
+        "403 for url 'https://cdn.example/file?X-Amz-Signature=signed&Expires=9' (Request ID: 1)",
+    ):
+        told = hub.explain(OSError(text), "a/b", "model.safetensors", None)
+        assert "hf_verysecret" not in told and "signed" not in told
+        assert "OSError" in told and ("cdn.example/file" in told or "401" in told)
+
+
+def test_a_url_with_a_password_is_refused() -> None:
+    inputs = load_schema(ROOT / "workflow/schemas/inputs.schema.yaml")
+    declared = {"file": "a.txt", "origin": "o", "sha256": "0" * 64, "bytes": 1, "licence": "l", "citation": "c"}
+    assert check({"a": declared | {"url": "https://host/a@1/b.txt"}}, inputs)
+    with pytest.raises(EchosError, match=r"'a\.url': expected text of the form"):
+        check({"a": declared | {"url": "https://me:secret@host/b.txt"}}, inputs)
+
+
+# Readers --------------------------------------------------------------------------------------------------------------
+
+FUZZ = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+
+
+def survives(read: Callable[[Path], Any], path: Path) -> None:
+    """Read a file; it is taken, or refused in one sentence."""
+    try:
+        read(path)
+    except EchosError as error:
+        assert "\n" not in str(error) and ": expected " in str(error)
+
+
+TENSOR = st.fixed_dictionaries(
+    {
+        "dtype": st.sampled_from(["F32", "F16", "BF16", "I8", "U8", "F8_E4M3", "BOOL", "X", 3]),
+        "shape": st.lists(st.integers(-1, 1 << 64) | st.integers(0, 4), max_size=5),
+        "data_offsets": st.lists(st.integers(0, 200) | st.integers(-1, 1 << 64), min_size=1, max_size=3),
+    }
+)
+LENGTH = st.none() | st.integers(0, 1 << 64)
+NAMES = st.sampled_from(["a.weight", "a.weight_scale", "b.conv.weight", "__metadata__", "a", ""])
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4),
+    max_leaves=10,
+)
+
+
+@FUZZ
+@given(
+    header=st.dictionaries(NAMES, TENSOR | JSON, max_size=4),
+    length=st.none() | st.integers(0, 1 << 64),
+    data=st.binary(max_size=200),
+)
+def test_any_safetensors_header_is_read_or_refused(tmp_path, header, length, data) -> None:
+    path = tmp_path / "a.safetensors"
+    text = json.dumps(header).encode()
+    size = len(text) if length is None else min(length, (1 << 64) - 1)
+    path.write_bytes(size.to_bytes(8, "little") + text + data)
+    survives(lambda path: bank_from_checkpoint(path, "m"), path)
+
+
+SMALL = st.integers(-1, 9)
+BANK_ROW = st.fixed_dictionaries(
+    {
+        **{
+            field.name: st.none() | st.sampled_from(["depthwise", "regular", "é"])
+            for field in SCHEMAS["bank"]
+            if field.type == pa.string()
+        },
+        **{field.name: st.none() | SMALL for field in SCHEMAS["bank"] if pa.types.is_integer(field.type)},
+        "depth": st.none() | st.floats(),
+        "taps": st.none() | st.lists(st.none() | st.floats(width=32), max_size=9),
+    }
+)
+
+
+def every_kernel(path: Path) -> None:
+    table = read_table(path, "bank")
+    for height, width in kernel_sizes(table):
+        kernels_of(table, height, width)
+
+
+@FUZZ
+@given(
+    rows=st.lists(BANK_ROW, max_size=3),
+    damage=st.lists(st.tuples(st.integers(0, 1 << 20), st.integers(0, 255)), max_size=3),
+)
+def test_any_bank_is_read_or_refused(tmp_path, rows, damage) -> None:
+    path = tmp_path / "bank.parquet"
+    write_table(path, pa.Table.from_pylist(rows, schema=SCHEMAS["bank"]), "bank")
+    content = bytearray(path.read_bytes())
+    for place, value in damage:
+        content[place % len(content)] = value
+    path.write_bytes(content)
+    survives(every_kernel, path)
+    survives(lambda path: list(read_batches(path, "bank")), path)
+
+
+@FUZZ
+@given(
+    value=st.dictionaries(st.sampled_from(sorted(SCHEMA["properties"])) | st.text(max_size=5), JSON, max_size=3) | JSON
+)
+def test_any_values_of_a_config_are_taken_or_refused(tmp_path, value) -> None:
+    path = tmp_path / "a.yaml"
+    path.write_text(yaml.safe_dump(value), encoding="utf-8")
+    survives(lambda path: check(read_yaml(path), SCHEMA, files=[path]), path)
+
+
+@FUZZ
+@given(text=st.text(st.sampled_from("a:- \n[]{}&*!|>'\"%@`?,#\t1.~<=_e\x85é"), max_size=60) | st.binary(max_size=60))
+def test_any_text_of_a_config_is_taken_or_refused(tmp_path, text) -> None:
+    path = tmp_path / "a.yaml"
+    path.write_bytes(text if isinstance(text, bytes) else text.encode())
+    survives(lambda path: check(read_yaml(path), SCHEMA, files=[path]), path)
+
+
+NUMBERS = {"nbformat": st.sampled_from([4, 3, 2, "4", None]), "nbformat_minor": st.integers(-1, 6)}
+NOTEBOOK = {"cells": JSON, "metadata": JSON, **NUMBERS}
+
+
+@FUZZ
+@given(value=st.fixed_dictionaries(NOTEBOOK) | JSON)
+def test_any_notebook_that_cannot_be_executed_is_refused(tmp_path, value) -> None:
+    path = tmp_path / "a.ipynb"
+    path.write_text(json.dumps(value), encoding="utf-8")
+    survives(read_notebook, path)
+
+
+@FUZZ
+@given(metrics=st.dictionaries(st.sampled_from(SCHEMAS["runs"].names), JSON) | JSON)
+def test_any_record_of_a_run_is_read_or_refused(tmp_path, metrics) -> None:
+    run = {"dataset": "d", "architecture": "a", "initialisation": "i", "seed": 0, "epoch": 1, "top1": 0.5}
+    write_table(tmp_path / "history.parquet", pa.Table.from_pylist([run], schema=SCHEMAS["history"]), "history")
+    whole = dict.fromkeys(SCHEMAS["runs"].names, 1)
+    (tmp_path / "metrics.json").write_text(json.dumps(whole | metrics if isinstance(metrics, dict) else metrics))
+    survives(lambda path: gather_runs([path]), tmp_path)
