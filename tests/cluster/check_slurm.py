@@ -231,4 +231,6 @@ def test_a_training_out_of_time_resumes_to_the_same_bytes(runs: Runs) -> None:
 
 def test_ctrl_c_cancels_what_was_submitted(runs: Runs) -> None:
     assert runs.interrupted.process.returncode != 0
-    assert [job.state for job in runs.interrupted.jobs()] == ["CANCELLED"] * 3
+    left = runs.interrupted.jobs()  # tasks of the array that had not begun share one record
+    assert len(left) >= 2
+    assert {job.state for job in left} == {"CANCELLED"}
