@@ -1,28 +1,24 @@
-# `make reproduce` builds the demo to the last figure; `make test` does the same and runs the tests. `make siblings` builds the
-# experiments of the papers that grew out of it.
+# `make reproduce` builds the demo to the last figure; `make test` does the same and runs the tests. `make siblings` and `make quest`
+# build the experiments of the papers that grew out of it.
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: reproduce siblings test test-cluster lint environment lock clean
+.PHONY: reproduce siblings quest test test-cluster lint site environment lock clean
 
 reproduce: environment
 	$(BIN)/snakemake
-	@$(MAKE) --no-print-directory results/report.html
 	@echo
-	@echo "Done. Start with results/index.html (every figure and table); results/report.html is Snakemake's report."
+	@echo "Done. Start with results/report.html."
 
-results/report.html: results/index.html
-	$(BIN)/snakemake --report $@ --quiet all
-
-siblings: environment
-	$(BIN)/snakemake --configfile config/presets/siblings.yaml
+siblings quest: environment
+	$(BIN)/snakemake --configfile config/presets/$@.yaml
 	@echo
-	@echo "Done. Start with results/siblings/index.html."
+	@echo "Done. Start with results/$@/report.html."
 
 test: reproduce lint
 	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder --durations 15
 	@echo
-	@echo "Tests passed; the results that they looked at are in results/index.html."
+	@echo "Tests passed; the results that they looked at are in results/report.html."
 
 # The profiles, and a slice of the tiny preset on a real Slurm that is started for it (Debian, as root; skipped elsewhere); WHOLE=1
 # takes all of the preset.
@@ -41,10 +37,14 @@ lint: environment
 environment:
 	@$(PYTHON) envs/install.py
 
+# The documentation as a site, in docs/_build; broken links and docstrings end it.
+site: environment
+	$(BIN)/sphinx-build --quiet --fail-on-warning --keep-going -c docs . docs/_build
+	@echo "Done. Start with docs/_build/docs/contents.html."
+
 lock:
 	$(PYTHON) envs/lock.py
 
 # Removes what the demo made (not results/published) and keeps the environment.
 clean:
 	$(BIN)/snakemake --delete-all-output
-	rm -f results/report.html

@@ -20,6 +20,7 @@ include: "workflow/rules/receptive_fields.smk"
 include: "workflow/rules/patterns.smk"
 include: "workflow/rules/evaluation.smk"
 include: "workflow/rules/artifacts.smk"
+include: "workflow/rules/report.smk"
 
 
 localrules:
@@ -27,8 +28,9 @@ localrules:
 
 
 rule all:
-    """Every artifact of the preset, and the page that lists them."""
+    """Every artifact of the preset, as a manuscript includes it, too, and the report."""
     default_target: True
     input:
         artifact_files(),
-        index="<results>/index.html",
+        paper="<results>/paper",
+        report="<results>/report.html",

@@ -23,7 +23,7 @@ import torch
 import torch.nn.functional as F
 
 from neural_echos.architectures import create
-from neural_echos.config import merge, read_yaml
+from neural_echos.config import load_preset
 from neural_echos.datasets import Dataset, make_dataset
 from neural_echos.training import Recipe, train
 from neural_echos.training.engine import make_optimizer
@@ -33,7 +33,7 @@ FAMILIES = ("convmixer", "convnext", "hornet", "mobilenetv2")
 
 
 def _declared(name: str) -> tuple[str, dict[str, object], Recipe]:
-    config = merge(read_yaml(path) for path in (ROOT / "config/config.yaml", ROOT / "config/presets/cifar10.yaml"))
+    config = load_preset(ROOT, "cifar10")
     built = config["architectures"][name]
     return built["model"], built["kwargs"], Recipe.from_dict(config["recipes"]["cifar10"] | built.get("recipe", {}))
 
@@ -41,8 +41,7 @@ def _declared(name: str) -> tuple[str, dict[str, object], Recipe]:
 def _network(name: str) -> torch.nn.Module:
     model, kwargs, recipe = _declared(name)
     torch.manual_seed(0)
-    extra = {"drop_path_rate": recipe.drop_path} if recipe.drop_path else {}
-    return create(model, num_classes=10, in_chans=3, kwargs={**kwargs, **extra})
+    return create(model, num_classes=10, in_chans=3, kwargs={**kwargs, **recipe.model_kwargs()})
 
 
 def ours(name: str, data: Dataset, epochs: int, *, compiled: bool) -> float:

@@ -22,7 +22,7 @@ COMMANDS = (
     *("fetch", "dataset", "extract", "survey", "show", "cluster", "fit", "scales", "match", "explained"),
     *("patterns", "shares", "structure", "initialise", "signals", "train", "replace", "eliminate", "zero", "plan"),
     *("explain", "doctor"),
-    *("evaluate", "verdicts", "render", "index"),
+    *("evaluate", "verdicts", "render", "paper", "report", "crate"),
 )
 SMALL = {"dim": 16, "depth": 2, "kernel_size": 5, "patch_size": 2}
 NAMES = ["--dataset", "digits", "--architecture", "convmixer", "--initialisation"]
@@ -316,31 +316,6 @@ def test_a_notebook_that_fails_leaves_its_draft_and_no_rendered_one(tmp_path, ca
     assert nbformat.read(draft, as_version=4).cells[-1].source == cell
 
 
-def test_the_index_lists_what_was_made(tmp_path):
-    for name, kind in (("figure_01", "figures"), ("table_1", "tables")):
-        write_json(tmp_path / kind / f"{name}.json", {"says": f"{name} says 3 < 4."})
-    (tmp_path / "tables" / "table_1.html").write_text("<html><table><tr><td>1</td></tr></table></html>")
-    entries = [
-        {
-            "id": "figure_01",
-            "kind": "figure",
-            "group": "Figures",
-            "title": "Figure 1. A & B",
-            "caption": "C",
-            "stem": "",
-        },
-        {"id": "table_1", "kind": "table", "group": "Tables", "title": "Table 1", "caption": "D", "stem": ""},
-    ]
-    for entry, kind in zip(entries, ("figures", "tables"), strict=True):
-        entry["stem"] = str(tmp_path / kind / entry["id"])
-    assert echos("index", json.dumps(entries), "--title", "All", "--output", tmp_path / "index.html") == 0
-    page = (tmp_path / "index.html").read_text()
-    assert 'src="figures/figure_01.png" alt="Figure 1. A &amp; B"' in page
-    assert "<table><tr><td>1</td></tr></table>" in page
-    assert "figure_01 says 3 &lt; 4." in page
-    assert 'href="tables/table_1.csv"' in page
-
-
 # Mistakes
 
 
@@ -356,7 +331,7 @@ def test_the_index_lists_what_was_made(tmp_path):
         (["structure", "[1]", "--output", "x"], "argument models: expected a JSON list of objects, found '[1]'"),
         (["structure", '[{"model": "m"}]', "--output", "x"], "found one without role"),
         (["verdicts", '[{"id": "NE1"}]', "--scale", "s", "--output", "x"], "found one without paper"),
-        (["index", "5", "--title", "t", "--output", "x"], "expected a JSON list of objects, found '5'"),
+        (["paper", "5", "--title", "t", "--output", "x"], "expected a JSON list of objects, found '5'"),
         (
             ["dataset", "digits", "--options", "[]", "--output", "x"],
             "argument --options: expected a JSON object, found '[]'",
@@ -394,7 +369,7 @@ def desk(tmp_path: Path, trained: Path, monkeypatch: pytest.MonkeyPatch) -> Path
 
 ENTRY = '[{"model": "m", "role": "trained", "trained_on": "d", "fits": "bank.parquet", "centroids": "bank.parquet"}]'
 CLAIM = '[{"id": "NE1", "paper": "p", "statement": "s", "rule": "gian", "needs": "d", "artifact": "a", "options": {}}]'
-INDEX = '[{"id": "a", "kind": "figure", "group": "g", "title": "t", "caption": "c", "stem": "figures/a"}]'
+ARTIFACT = '[{"id": "a", "kind": "figure", "group": "g", "title": "t", "caption": "c", "stem": "figures/a"}]'
 INITIALISE = (
     "initialise convmixer_small --data digits.safetensors --seeds 0 1 --output {initialisation}-{seed}.safetensors"
 )
@@ -472,7 +447,7 @@ TRAIN = "train --data digits.safetensors --dataset d --architecture a --initiali
         (
             f"{TRAIN} --initial good.safetensors --run r s",
             [],
-            "expected one --run for each of 1 initial weights, found 2",
+            "--run: expected one for each of 1 initial weights, found 2; name each",
         ),
         (f"{TRAIN} --initial absent.safetensors --run r", [], "absent.json: expected a JSON file, found nothing"),
         (f"{TRAIN} --initial list.safetensors --run r", [], "list.json: expected what echos initialise wrote"),
@@ -491,7 +466,13 @@ TRAIN = "train --data digits.safetensors --dataset d --architecture a --initiali
         ("verdicts --scale s --output x", [CLAIM], "did you mean 'gain'?"),
         ("render absent.ipynb --output x --rendered r --draft d", [], "absent.ipynb: expected a notebook, found"),
         ("render list.json --output x --rendered r --draft d", [], "list.json: expected a notebook, found"),
-        ("index --title t --output x", [INDEX], "figures/a.json: expected a JSON file, found nothing"),
+        ("paper --title t --output x", [ARTIFACT], "figures/a.pdf: expected the artifact a, found no file"),
+        (
+            "report --verdicts v --config {} --benchmarks b --output x",
+            [ARTIFACT],
+            "figures/a.json: expected a JSON file",
+        ),
+        ("crate folder --output x.zip", [], "folder: expected figures or tables with their JSON, found none"),
         ("--log folder fit bank.parquet --output x", [], "folder: expected to read or write there"),
     ],
 )

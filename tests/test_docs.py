@@ -10,6 +10,7 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
+import neural_echos
 from neural_echos.files import provenance
 from neural_echos.initialisations import LayerReport
 from neural_echos.inputs import Input
@@ -128,3 +129,21 @@ def test_the_training_page_shows_code_that_runs(tmp_path, monkeypatch, capsys):
     assert {path.name for path in (tmp_path / "runs" / "dog").iterdir()} == {
         *("history.parquet", "metrics.json", "run.json", "weights.safetensors")
     }
+
+
+@pytest.mark.slow
+def test_the_site_builds_without_a_warning(tmp_path):
+    command = [
+        sys.executable,
+        "-m",
+        "sphinx",
+        "--quiet",
+        "--fail-on-warning",
+        "--keep-going",
+        "-d",
+        tmp_path / "doctrees",
+    ]
+    done = subprocess.run([*command, "-c", "docs", ".", tmp_path / "site"], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    library = (tmp_path / "site" / "docs" / "library.html").read_text(encoding="utf-8")
+    assert all(f"neural_echos.{name}" in library for name in neural_echos.__all__)

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from neural_echos import cli
-from neural_echos.config import check, load_schema, merge, read_yaml
+from neural_echos.config import load_preset
 from neural_echos.errors import EchosError
 from neural_echos.plan import Cost, estimate, list_work, render_plan, summarise
 
@@ -80,9 +80,7 @@ def test_every_network_of_every_preset_can_be_built_and_counted(preset: str) -> 
 
     from neural_echos import architectures
 
-    below = ["imagenet"] if preset in ("imagenet100", "siblings_imagenet") else []
-    files = [ROOT / "config/config.yaml", *(ROOT / f"config/presets/{name}.yaml" for name in [*below, preset])]
-    config = check(merge(map(read_yaml, files)), load_schema(ROOT / "workflow/schemas/config.schema.yaml"))
+    config = load_preset(ROOT, preset)
     for architecture in {name for one in config["experiments"] for name in one["architectures"]}:
         built = config["architectures"][architecture]
         with torch.device("meta"):

@@ -28,6 +28,7 @@ ROOMS = (
     ("artifacts",),
     ("rendering",),
     ("doctor", "explain"),
+    ("report",),
     ("cli",),
     ("__main__",),
 )

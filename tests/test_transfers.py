@@ -15,7 +15,7 @@ from torch import nn
 
 from neural_echos import artifacts, cli
 from neural_echos.architectures import create
-from neural_echos.config import check, check_references, load_schema, merge, read_yaml
+from neural_echos.config import check_references, load_preset, preset_files, read_yaml
 from neural_echos.datasets import make_dataset
 from neural_echos.datasets.images import kept_classes
 from neural_echos.errors import EchosError
@@ -324,9 +324,7 @@ def test_zeroing_puts_the_kernels_back_and_measures_a_network_without_them():
 
 
 def test_a_run_that_no_experiment_trains_is_refused_by_its_place():
-    files = [ROOT / "config/config.yaml", ROOT / "config/presets/siblings.yaml"]
-    schema = load_schema(ROOT / "workflow/schemas/config.schema.yaml")
-    config = check(merge(map(read_yaml, files)), schema, files=files)
+    config, files = load_preset(ROOT, "siblings"), preset_files(ROOT, "siblings")
     names = {kind: list(read_yaml(ROOT / f"config/{kind}.yaml")) for kind in ("inputs", "artifacts")}
     check_references(config, **names, files=files)
     config["models"][0]["run"]["architecture"] = "next"

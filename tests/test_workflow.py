@@ -2,25 +2,24 @@
 
 import hashlib
 import os
+import re
 import signal
 import subprocess
 import sys
 import time
 from itertools import product
 from pathlib import Path
-from typing import Any
 
 import pytest
 import yaml
-from snakemake.utils import update_config
 
+from neural_echos.config import load_preset, preset_files
 from neural_echos.training import Recipe
 
 ROOT = Path(__file__).resolve().parents[1]
 SNAKEMAKE = [str(Path(sys.executable).parent / "snakemake")]
 TINY = "config/presets/tiny.yaml"
-PRESETS = sorted(path.name for path in (ROOT / "config/presets").glob("*.yaml"))
-ON_TOP_OF = {name: ["config/presets/imagenet.yaml"] for name in ("imagenet100.yaml", "siblings_imagenet.yaml")}
+PRESETS = sorted(path.stem for path in (ROOT / "config/presets").glob("*.yaml"))
 
 
 def snakemake(*arguments: str | Path, timeout: int = 600) -> subprocess.CompletedProcess[str]:
@@ -39,25 +38,30 @@ def into(folder: Path) -> Path:
 
 
 def checksums(folder: Path) -> dict[str, str]:
-    """Checksum every file that must not depend on when or how it was made."""
+    """Checksum every file that must not depend on when or how it was made; the report tells times."""
     kinds = {".parquet", ".safetensors", ".csv", ".md", ".tex", ".html", ".pdf", ".png", ".svg"}
     files = [path for path in folder.rglob("*") if path.suffix in kinds or path.name == "metrics.json"]
+    files = [path for path in files if path.name != "report.html"]
     return {str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(files)}
 
 
 @pytest.mark.parametrize("preset", PRESETS)
 def test_every_preset_dry_runs(preset: str, tmp_path: Path) -> None:
-    below = ON_TOP_OF.get(preset, [])
-    done = snakemake("-n", "--configfile", *below, f"config/presets/{preset}", into(tmp_path))
+    done = snakemake("-n", "--configfile", *preset_files(ROOT, preset), into(tmp_path))
     assert done.returncode == 0, done.stdout + done.stderr
     assert "total" in done.stdout + done.stderr
 
 
-@pytest.mark.parametrize("preset", ["../config.yaml", *PRESETS])
-def test_every_recipe_of_a_preset_can_be_trained_with(preset: str) -> None:
-    config: dict[str, Any] = {}
-    for file in ["config/config.yaml", *ON_TOP_OF.get(preset, []), f"config/presets/{preset}"]:
-        update_config(config, yaml.safe_load((ROOT / file).read_text()))
+def test_a_preset_without_the_one_below_it_is_one_sentence() -> None:
+    done = snakemake("-n", "--configfile", "config/presets/imagenet100.yaml")
+    assert done.returncode != 0
+    assert "expected the preset 'imagenet' below it" in done.stdout + done.stderr
+    assert "Traceback" not in done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("presets", [(), *((name,) for name in PRESETS)])
+def test_every_recipe_of_a_preset_can_be_trained_with(presets: tuple[str, ...]) -> None:
+    config = load_preset(ROOT, *presets)
     for experiment in config["experiments"]:
         for dataset, architecture in product(experiment["datasets"], experiment["architectures"]):
             base = config["recipes"][config["datasets"][dataset]["recipe"]]
@@ -69,39 +73,50 @@ def test_the_demo_dry_runs_from_nothing(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
+# What the tiny preset is built to: all runs, the verdicts on them, and an artifact of each kind. The demo, which `make test` builds
+# before, has every artifact.
+TARGETS = ("verdicts.parquet", "figures/figure_05_clusters.pdf", "tables/table_1_accuracy.csv")
+
+
 @pytest.fixture(scope="module")
 def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Results of an undisturbed run of the tiny preset, in a folder with a space and a letter outside ASCII."""
     folder = tmp_path_factory.mktemp("tiny run é")
-    done = snakemake("--configfile", TINY, into(folder))
+    done = snakemake("--configfile", TINY, into(folder), "--", *(f"{folder}/results/{name}" for name in TARGETS))
     assert done.returncode == 0, done.stdout + done.stderr
     return folder
 
 
 @pytest.mark.slow
-def test_tiny_preset_makes_every_artifact(tiny: Path) -> None:
-    config = yaml.safe_load((ROOT / TINY).read_text())
-    declared = yaml.safe_load((ROOT / "config/artifacts.yaml").read_text())
-    page = (tiny / "results/index.html").read_text()
-    for entry in config["artifacts"]:
-        kind = declared[entry["id"]]["kind"]
-        for suffix in {"figure": ("pdf", "png", "svg", "json"), "table": ("csv", "md", "tex", "html", "json")}[kind]:
-            assert (tiny / f"results/{kind}s/{entry['id']}.{suffix}").stat().st_size > 0
-        assert f'id="{entry["id"]}"' in page
+def test_tiny_preset_makes_what_is_asked_for_and_keeps_no_checkpoint(tiny: Path) -> None:
+    for stem, suffixes in (
+        ("figures/figure_05_clusters", ("pdf", "png", "svg", "json")),
+        ("tables/table_1_accuracy", ("csv", "md", "tex", "html", "json")),
+    ):
+        assert all((tiny / f"results/{stem}.{suffix}").stat().st_size > 0 for suffix in suffixes)
+    config = load_preset(ROOT, "tiny")
+    cells = {
+        (dataset, architecture, initialisation)
+        for one in config["experiments"]
+        for dataset, architecture, initialisation in product(
+            one["datasets"], one["architectures"], one["initialisations"]
+        )
+    }
+    assert len(list(tiny.glob("results/runs/*/*/*/*/weights.safetensors"))) == len(cells) * len(config["seeds"])
     assert not list((tiny / "results").rglob("checkpoint*"))
 
 
 @pytest.mark.slow
 def test_second_run_finds_nothing_to_do(tiny: Path) -> None:
-    done = snakemake("--configfile", TINY, tiny / "paths.yaml")
+    done = snakemake("--configfile", TINY, tiny / "paths.yaml", "--", *(f"{tiny}/results/{name}" for name in TARGETS))
     assert done.returncode == 0
     assert "Nothing to be done" in done.stdout + done.stderr
 
 
 @pytest.mark.slow
 def test_killed_run_ends_with_the_same_bytes(tiny: Path, tmp_path: Path) -> None:
-    """SIGKILL the whole process group twice on the way to the verdicts and a figure; what was made equals the undisturbed run's."""
-    targets = [f"{tmp_path}/results/{name}" for name in ("verdicts.parquet", "figures/figure_05_clusters.pdf")]
+    """SIGKILL the whole process group twice on the way; every file that is left equals the undisturbed run's."""
+    targets = [f"{tmp_path}/results/{name}" for name in TARGETS]
     command = [*SNAKEMAKE, "--nolock", "--configfile", TINY, str(into(tmp_path)), "--", *targets]
     for seconds in (12, 15):
         run = subprocess.Popen(
@@ -112,11 +127,23 @@ def test_killed_run_ends_with_the_same_bytes(tiny: Path, tmp_path: Path) -> None
         run.wait()
     done = snakemake("--configfile", TINY, tmp_path / "paths.yaml", "--", *targets)
     assert done.returncode == 0, done.stdout + done.stderr
-    made, undisturbed = checksums(tmp_path / "results"), checksums(tiny / "results")
-    assert made == {name: undisturbed[name] for name in made}
-    assert sum(name.endswith("weights.safetensors") for name in map(str, made)) == len(
-        list(tiny.glob("results/runs/**/weights.safetensors"))
-    )
+    assert checksums(tmp_path / "results") == checksums(tiny / "results")
+
+
+def test_the_workflow_is_a_module_of_another_as_the_documentation_shows(tmp_path: Path) -> None:
+    page = (ROOT / "docs/presets.md").read_text(encoding="utf-8")
+    [snakefile] = re.findall(r"```snakemake\n(.*?)```", page, re.DOTALL)
+    [mine] = re.findall(r"```yaml\n(pathvars.*?)```", page, re.DOTALL)
+    (tmp_path / "neural-echos").symlink_to(ROOT)
+    (tmp_path / "Snakefile").write_text(snakefile)
+    (tmp_path / "mine.yaml").write_text(mine)
+    for more in (["--dry-run", "echos_all"], []):
+        done = subprocess.run(
+            [*SNAKEMAKE, "--cores", "1", *more], cwd=tmp_path, capture_output=True, text=True, timeout=300
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+    assert (tmp_path / "results/echos/figures/figure_02_dog_profile.pdf").stat().st_size > 1000
+    assert not (tmp_path / "results/figures").exists()
 
 
 @pytest.mark.parametrize(

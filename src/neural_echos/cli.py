@@ -58,11 +58,12 @@ def _log_to(path: Path | None) -> None:
     handlers: list[logging.Handler] = [terminal]
     if path:
         path.parent.mkdir(parents=True, exist_ok=True)
-        file = logging.FileHandler(path, mode="w", encoding="utf-8")
+        file = logging.FileHandler(path, mode="w", encoding="utf-8", errors="surrogateescape")
         file.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
         terminal.setLevel(logging.ERROR)
         handlers.append(file)
     logging.basicConfig(level=logging.INFO, handlers=handlers, force=True)
+    logging.raiseExceptions = False  # a log on a full disk must not hide the sentence about it
     logging.captureWarnings(True)
     logging.getLogger("httpx2").setLevel(logging.WARNING)  # it would log every address, the hub's signed ones too
 
@@ -306,13 +307,15 @@ def train(options: argparse.Namespace) -> None:
     from neural_echos import datasets, training
     from neural_echos.initialisations import universal
 
-    if len(options.initial) != len(options.run):
+    if len(options.initialisation) not in (1, len(options.run)):
         raise EchosError(
-            f"train: expected one --run for each of {len(options.initial)} initial weights, found {len(options.run)}"
+            f"--initialisation: expected one name for all runs, or one for each of {len(options.run)}, found "
+            f"{len(options.initialisation)}; name each"
         )
+    names = options.initialisation * (len(options.run) if len(options.initialisation) == 1 else 1)
     data = datasets.load_dataset(options.data)
     recipe = training.Recipe.from_dict(options.recipe)
-    for initial, folder in zip(options.initial, options.run, strict=True):
+    for (initial, folder), initialisation in zip(_runs(options), names, strict=True):
         made = _made(initial)
         model = _network(made, initial, data, recipe, "initial weights", "make them again with echos initialise")
         if made.get("universal"):
@@ -331,7 +334,7 @@ def train(options: argparse.Namespace) -> None:
         labels = {
             "dataset": options.dataset,
             "architecture": options.architecture,
-            "initialisation": options.initialisation,
+            "initialisation": initialisation,
         }
         watchers: list[training.Watcher] = (
             [training.Events(options.tensorboard / folder.name)] if options.tensorboard else []
@@ -460,20 +463,14 @@ def zero(options: argparse.Namespace) -> None:
     from neural_echos.tables import SCHEMAS, read_table, write_table
     from neural_echos.zeroing import zero_layers
 
-    if len(options.initial) != len(options.run):
-        raise EchosError(
-            f"zero: expected the initial weights of each of {len(options.run)} runs, found {len(options.initial)}; name one "
-            "for each"
-        )
     data = datasets.load_dataset(options.data)
     parts = [SCHEMAS["ablated"].empty_table()]
-    for initial, folder in zip(options.initial, options.run, strict=True):
+    for initial, folder in _runs(options):
         if read_json(folder / "metrics.json").get("diverged"):
             _LOG.warning("%s: expected a finished run, found one that diverged; left out", folder)
             continue
         recipe = training.Recipe.from_dict(read_json(folder / "run.json")["recipe"])
-        weights = folder / "weights.safetensors"
-        model = _network(_made(initial), weights, data, recipe, "trained weights", "train that run again")
+        model = _network(_made(initial), _weights_of(folder), data, recipe, "trained weights", "train that run again")
         keys = ["dataset", "architecture", "initialisation", "seed"]
         run = read_table(folder / "history.parquet", "history", keys).slice(0, 1).to_pylist()[0]
         parts.append(zero_layers(model, data, recipe, run, device=options.device, threads=options.threads))
@@ -488,14 +485,10 @@ def plan(options: argparse.Namespace) -> None:
 
     from neural_echos import datasets
     from neural_echos import plan as planning
-    from neural_echos.config import check, load_schema, merge, read_yaml
+    from neural_echos.config import load_preset
     from neural_echos.training import pick_device
 
-    root = options.root
-    files = [root / "config/config.yaml"] + [root / f"config/presets/{name}.yaml" for name in options.preset]
-    schema = load_schema(root / "workflow/schemas/config.schema.yaml")
-    config = check(merge(map(read_yaml, files)), schema, files=files)
-
+    config = load_preset(options.root, *options.preset)
     folder = options.root / config["pathvars"]["results"] / "datasets"
     made = {name: folder / f"{name}.safetensors" for name in config["datasets"]}
     shapes = {name: datasets.dataset_shape(path) for name, path in made.items() if path.exists()}
@@ -580,11 +573,33 @@ def render(options: argparse.Namespace) -> None:
     render_notebook(options.notebook, options.rendered, options.draft, parameters)
 
 
-def index(options: argparse.Namespace) -> None:
-    """Write the page that lists every artifact with its caption and what it says."""
-    from neural_echos.rendering import write_index
+def paper(options: argparse.Namespace) -> None:
+    """Copy artifacts as a manuscript includes them: figures as PDF, tables as LaTeX, and a manuscript around them."""
+    from neural_echos.report import write_paper
 
-    write_index(options.output, options.artifacts, options.title)
+    write_paper(options.output, options.artifacts, options.title)
+
+
+def report(options: argparse.Namespace) -> None:
+    """Write the page that a reader opens first: verdicts, every artifact with what made it, and what the work was."""
+    from neural_echos.report import write_report
+
+    write_report(
+        options.output,
+        options.artifacts,
+        verdicts=options.verdicts,
+        config=options.config,
+        benchmarks=options.benchmarks,
+        root=options.root,
+    )
+
+
+def crate(options: argparse.Namespace) -> None:
+    """Write a results folder as a zipped RO-Crate, with the workflow and what made every artifact."""
+    from neural_echos.report import write_crate
+
+    held = write_crate(options.results, options.output, options.root)
+    _LOG.info("%s: %d results", options.output, held)
 
 
 def _initialised(options: argparse.Namespace, data: Any) -> Iterator[tuple[str, int, Any, list[Any]]]:
@@ -657,7 +672,7 @@ def _network(made: dict[str, Any], weights: Path, data: Any, recipe: Any, what: 
 
     from neural_echos import architectures
 
-    kwargs = made["kwargs"] | ({"drop_path_rate": recipe.drop_path} if recipe.drop_path else {})
+    kwargs = made["kwargs"] | recipe.model_kwargs()
     model = architectures.create(made["model"], num_classes=len(data.classes), in_chans=data.channels, kwargs=kwargs)
     try:
         model.load_state_dict(load_file(weights))
@@ -671,12 +686,17 @@ def _trained_runs(options: argparse.Namespace) -> tuple[Any, Any, list[tuple[Pat
     """Data set, recipe, and (initial weights, folder) of every run that filters are put into."""
     from neural_echos import datasets, training
 
+    runs = _runs(options)
+    return datasets.load_dataset(options.data), training.Recipe.from_dict(options.recipe), runs
+
+
+def _runs(options: argparse.Namespace) -> list[tuple[Path, Path]]:
+    """(initial weights, folder) of every run that a command names."""
     if len(options.initial) != len(options.run):
         raise EchosError(
-            f"--run: expected one for each of {len(options.initial)} initial weights, found {len(options.run)}"
+            f"--run: expected one for each of {len(options.initial)} initial weights, found {len(options.run)}; name each"
         )
-    runs = list(zip(options.initial, options.run, strict=True))
-    return datasets.load_dataset(options.data), training.Recipe.from_dict(options.recipe), runs
+    return list(zip(options.initial, options.run, strict=True))
 
 
 def _weights_of(run: Path) -> Path:
@@ -763,7 +783,7 @@ def _json(text: str) -> Any:
     """Read JSON given on the command line, or from a file given as @path."""
     try:
         return read_json(text[1:]) if text.startswith("@") else json.loads(text)
-    except json.JSONDecodeError as error:
+    except (ValueError, RecursionError) as error:
         raise argparse.ArgumentTypeError(f"expected JSON or @file, found {text!r} ({error})") from None
 
 
@@ -981,7 +1001,9 @@ def _parser() -> argparse.ArgumentParser:
     one.add_argument("--recipe", type=_json_object, default={}, help="the recipe, JSON or @file")
     one.add_argument("--dataset", required=True, help="the data set's name in tables")
     one.add_argument("--architecture", required=True, help="the architecture's name in tables")
-    one.add_argument("--initialisation", required=True, help="the initialisation's name in tables")
+    one.add_argument(
+        "--initialisation", nargs="+", required=True, help="the initialisation's name in tables, of all runs or of each"
+    )
     one.add_argument("--device", default="auto", help="auto, cpu or cuda")
     one.add_argument("--threads", type=int, default=1)
     one.add_argument("--tensorboard", type=Path, help="also write TensorBoard events into this folder")
@@ -1064,12 +1086,29 @@ def _parser() -> argparse.ArgumentParser:
         "--draft", type=Path, required=True, help="the notebook while it runs; keeps a failing cell's traceback"
     )
 
-    one = command(index)
+    one = command(paper)
     one.add_argument(
         "artifacts",
         type=_json_list_of("id", "title", "caption", "group", "kind", "stem"),
         help="list of {id, title, caption, group, kind, stem}, JSON or @file",
     )
     one.add_argument("--title", required=True)
+    one.add_argument("--output", type=Path, required=True, help="a folder")
+
+    one = command(report)
+    one.add_argument(
+        "artifacts",
+        type=_json_list_of("id", "title", "caption", "group", "kind", "stem"),
+        help="list of {id, title, caption, group, kind, stem}, JSON or @file",
+    )
+    one.add_argument("--verdicts", type=Path, required=True)
+    one.add_argument("--config", type=_json_object, required=True, help="the preset's whole config, JSON or @file")
+    one.add_argument("--benchmarks", type=Path, required=True, help="folder of snakemake's benchmarks")
+    one.add_argument("--root", type=Path, default=Path(), help="folder in which snakemake ran")
     one.add_argument("--output", type=Path, required=True)
+
+    one = command(crate)
+    one.add_argument("results", type=Path, help="a preset's results, such as results/zoo")
+    one.add_argument("--root", type=Path, default=Path(), help="folder of the workflow, in which snakemake ran")
+    one.add_argument("--output", type=Path, required=True, help="the crate, a .zip")
     return parser

@@ -16,6 +16,7 @@ import yaml
 
 from neural_echos.errors import EchosError, nearest
 
+_MOST_VALUES = 1_000_000  # of one file
 Mistake = Any  # a jsonschema ValidationError, imported only where it is needed
 
 _TYPES = {
@@ -46,16 +47,37 @@ _LIMITS = {
 
 
 class _StrictLoader(yaml.SafeLoader):
-    """YAML's safe loader, which also refuses a mapping that holds one key twice."""
+    """YAML's safe loader, which also refuses a mapping that holds one key twice, and aliases that stand for too much."""
+
+    def get_single_node(self) -> yaml.Node | None:
+        node = super().get_single_node()
+        if node is not None:
+            self._count(node, {})
+        return node
+
+    def _count(self, node: yaml.Node, counted: dict[int, int]) -> int:
+        """Count the values of a node as if its aliases were written out, each node once."""
+        if isinstance(node, yaml.ScalarNode):
+            return 1
+        if id(node) not in counted:
+            counted[id(node)] = _MOST_VALUES + 1  # until it is known: of a node that holds itself
+            inner = node.value if isinstance(node, yaml.SequenceNode) else itertools.chain.from_iterable(node.value)
+            counted[id(node)] = 1 + sum(self._count(item, counted) for item in inner)
+        if counted[id(node)] > _MOST_VALUES:
+            raise yaml.constructor.ConstructorError(
+                problem=f"more than {_MOST_VALUES:,} values, aliases written out", problem_mark=node.start_mark
+            )
+        return counted[id(node)]
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
         seen: set[str] = set()
         for key, _ in node.value:
+            if not isinstance(key, yaml.ScalarNode):
+                raise yaml.constructor.ConstructorError(problem="a key that is no text", problem_mark=key.start_mark)
             if key.tag != "tag:yaml.org,2002:merge" and key.value in seen:
                 problem = f"the key {key.value!r} twice"
                 raise yaml.constructor.ConstructorError(problem=problem, problem_mark=key.start_mark)
-            if isinstance(key, yaml.ScalarNode):
-                seen.add(key.value)
+            seen.add(key.value)
         return super().construct_mapping(node, deep=deep)
 
 
@@ -65,7 +87,8 @@ def read_yaml(path: str | Path) -> dict[str, Any]:
     Raises
     ------
     EchosError
-        The file is missing, not UTF-8, broken YAML, holds a key twice, or is not a mapping.
+        The file is missing, not UTF-8, broken YAML, holds a key twice, is not a mapping, or its aliases stand for more than
+        a million values.
     """
     try:
         value = yaml.load(Path(path).read_text(encoding="utf-8"), Loader=_StrictLoader)
@@ -78,6 +101,13 @@ def read_yaml(path: str | Path) -> dict[str, Any]:
         where = f"{path}:{mark.line + 1}" if mark else str(path)
         found = getattr(error, "problem", None) or str(error).splitlines()[0]
         raise EchosError(f"{where}: expected valid YAML, found {found}; correct that line") from None
+    except RecursionError:
+        raise EchosError(f"{path}: expected valid YAML, found it nested too deeply; write it flatter") from None
+    except (ValueError, LookupError, TypeError) as error:  # of a value that is not of its tag, such as the 99th month
+        found = " ".join(str(error).split())[:100]
+        raise EchosError(
+            f"{path}: expected valid YAML, found a value that cannot be read ({found}); correct it"
+        ) from None
     if value is None:
         return {}
     if not isinstance(value, dict):
@@ -95,6 +125,52 @@ def merge(documents: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
                 value = merge([below, value])
             merged[key] = copy.deepcopy(value)
     return merged
+
+
+def preset_files(root: Path, *presets: str) -> list[Path]:
+    """Files of presets, the demo's config first, each after those that it declares to lie on top of."""
+    files = [root / "config/config.yaml"]
+    for name in presets:
+        path = root / f"config/presets/{name}.yaml"
+        below = read_yaml(path).get("on_top_of")
+        files += [*(preset_files(root, below)[1:] if isinstance(below, str) else []), path]
+    return list(dict.fromkeys(files))
+
+
+def load_preset(root: Path, *presets: str) -> dict[str, Any]:
+    """Read presets on top of the demo's config, and check them; without any, the demo's.
+
+    Parameters
+    ----------
+    root : Path
+        Folder that holds the Snakefile.
+    *presets : str
+        Names of files in config/presets, those on top last.
+
+    Raises
+    ------
+    EchosError
+        See `read_yaml` and `check`.
+    """
+    files = preset_files(root, *presets)
+    return check(merge(map(read_yaml, files)), load_schema(root / "workflow/schemas/config.schema.yaml"), files=files)
+
+
+def require_below(files: Sequence[str | Path]) -> None:
+    """Refuse a preset that is given without the one that it declares to lie on top of.
+
+    Raises
+    ------
+    EchosError
+        No file before it has that preset's name.
+    """
+    for place, path in enumerate(files):
+        below = read_yaml(path).get("on_top_of")
+        if below is not None and below not in [Path(file).stem for file in files[:place]]:
+            raise EchosError(
+                f"{path}: expected the preset {below!r} below it, found it not given; run with --configfile "
+                f"config/presets/{below}.yaml {path}"
+            )
 
 
 def load_schema(path: str | Path) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from neural_echos.config import check, load_schema, merge, read_yaml
+from neural_echos.config import load_preset
 from neural_echos.errors import EchosError
 from neural_echos.inputs import load_inputs, mirror_folders
 
@@ -147,23 +147,11 @@ def _gpu() -> Finding:
 
 def _presets(root: Path) -> Iterator[Finding]:
     declared = load_inputs(root / "config" / "inputs.yaml")
-    schema = load_schema(root / "workflow" / "schemas" / "config.schema.yaml")
-    demo = root / "config" / "config.yaml"
-    for path in (demo, *sorted((root / "config" / "presets").glob("*.yaml"))):
-        files = [demo] if path == demo else [demo, path]
-        # A variant of another preset says so in its first lines.
-        base = re.search(
-            r"--configfile config/presets/(\w+)\.yaml config/presets/" + path.stem, path.read_text(encoding="utf-8")
-        )
-        if base:
-            files.insert(1, root / f"config/presets/{base[1]}.yaml")
-        config = check(merge(map(read_yaml, files)), schema, files=files)
-        name = "the demo" if path == demo else path.stem
+    for name in (None, *sorted(path.stem for path in (root / "config" / "presets").glob("*.yaml"))):
+        config = load_preset(root, *([name] if name else []))
         lacks = list(_lacks(config, declared, root))
-        state = OK if not lacks else PROBLEM if path == demo else NOTE
-        yield Finding(
-            f"preset {name}" if path != demo else "the demo", state, "can run here" if not lacks else "; ".join(lacks)
-        )
+        state = OK if not lacks else NOTE if name else PROBLEM
+        yield Finding(f"preset {name}" if name else "the demo", state, "; ".join(lacks) or "can run here")
 
 
 def _lacks(config: Mapping[str, Any], declared: Mapping[str, Any], root: Path) -> Iterator[str]:

@@ -1,12 +1,13 @@
 """Explain: what made a result, step by step back to what came from outside, and the one command that makes it again.
 
-The steps are those that Snakemake recorded in `.snakemake/metadata`; commit, versions and machine come from the JSON beside the
-result, licences from data sets and from the JSON beside fetched inputs.
+The steps are those that Snakemake recorded in `.snakemake/metadata`; commit, options, versions and machine come from the JSON
+beside the result, seeds from the steps, licences from data sets and from the JSON beside fetched inputs.
 """
 
 import base64
 import json
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -52,7 +53,9 @@ class Explanation:
     ----------
     path : str
     facts : mapping
-        What lies beside it as JSON: what it says, commit, uncommitted changes, versions, machine, time.
+        What lies beside it as JSON: what it says, options, commit, uncommitted changes, versions, machine, time.
+    seeds : mapping of str to tuple of int
+        Seeds of the steps that draw, by the first word of their rule's name.
     steps : tuple of Step
         The first comes first.
     sources : mapping of str to mapping
@@ -63,12 +66,64 @@ class Explanation:
 
     path: str
     facts: Mapping[str, Any]
+    seeds: Mapping[str, tuple[int, ...]]
     steps: tuple[Step, ...]
     sources: Mapping[str, Mapping[str, Any]]
     rebuild: str
 
 
-def explain(path: str | Path, root: Path) -> Explanation:
+class Records:
+    """What Snakemake recorded of the files that it made in a folder; everything is read once."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self._records: dict[str, Record | None] = {}
+        self._checksums: dict[str, str | None] = {}
+        self.presets = {
+            str(results): path
+            for path in sorted((root / "config" / "presets").glob("*.yaml"))
+            if (results := read_yaml(path).get("pathvars", {}).get("results"))
+        }  # from a preset's results to its config
+
+    def of(self, name: str) -> Record | None:
+        """Read the record of a file, None where there is none or it is cut short."""
+        if name not in self._records:
+            encoded = base64.b64encode(name.encode()).decode()
+            parts = [encoded[start : start + 255] for start in range(0, len(encoded), 255)]  # long names become folders
+            place = (self.root / ".snakemake/metadata").joinpath(*(f"@{part}" for part in parts[:-1]), parts[-1])
+            try:
+                self._records[name] = json.loads(place.read_text(encoding="utf-8"))
+            except (OSError, ValueError):
+                self._records[name] = None
+        return self._records[name]
+
+    def behind(self, names: Iterable[str]) -> dict[str, Record]:
+        """Walk from files to all that they were made from, and give the record of each."""
+        found: dict[str, Record] = {}
+        waiting = list(names)
+        while waiting:
+            one = waiting.pop()
+            if one not in found and (record := self.of(one)) is not None:
+                found[one] = record
+                waiting += [other for other in record["input"] if not other.endswith(".py")]
+        return found
+
+    def checksum(self, name: str) -> str | None:
+        """SHA-256 of a file as it is now, None where it is gone."""
+        if name not in self._checksums:
+            path = self.root / name
+            self._checksums[name] = sha256(path) if path.is_file() else None
+        return self._checksums[name]
+
+    def preset_of(self, name: str) -> str:
+        """Option that names the preset in whose results a file lies, "" for the demo's."""
+        for results, path in self.presets.items():
+            if name.startswith(f"{results}/"):
+                return f"--configfile {path.relative_to(self.root)} "
+        return ""
+
+
+def explain(path: str | Path, root: Path, records: Records | None = None) -> Explanation:
     """Walk from a result back to its sources.
 
     Parameters
@@ -77,27 +132,28 @@ def explain(path: str | Path, root: Path) -> Explanation:
         The result, as the workflow named it: relative to `root`, or below it.
     root : Path
         Folder in which Snakemake ran.
+    records : Records
+        Those of `root`, for whoever explains many results.
 
     Raises
     ------
     EchosError
         There is no such file, or no record of how it was made.
     """
+    records = records or Records(root)
     name = _named(Path(path), root)
     if not (root / name).is_file():
         raise EchosError(f"{path}: expected a result, found no such file; make it with snakemake first")
-    records: dict[str, Record] = {}
-    _collect(name, root, records)
-    if not records:
+    found = records.behind([name])
+    if not found:
         raise EchosError(
             f"{path}: expected a file that this workflow made here, found no record of it in {root / '.snakemake/metadata'}; name "
             "a result of a rule, in the folder where snakemake ran"
         )
-    steps = sorted(_steps(records, root), key=lambda step: step.ended)
-    sources = {key: found for key in sorted(records) if (found := _source(root / key))}
-    return Explanation(
-        name, _facts(root / name), tuple(steps), sources, f".venv/bin/snakemake {_preset(name, root)}--force -- {name}"
-    )
+    steps = tuple(sorted(_steps(found, records), key=lambda step: step.ended))
+    sources = {key: source for key in sorted(found) if (source := source_of(root / key))}
+    again = f".venv/bin/snakemake {records.preset_of(name)}--force -- {name}"
+    return Explanation(name, _facts(root / name), _seeds(steps), steps, sources, again)
 
 
 def _named(path: Path, root: Path) -> str:
@@ -108,43 +164,19 @@ def _named(path: Path, root: Path) -> str:
         return str(path)
 
 
-def _record(name: str, root: Path) -> Record | None:
-    """Read what Snakemake recorded of a file, None where it recorded nothing."""
-    encoded = base64.b64encode(name.encode()).decode()
-    place = root / ".snakemake" / "metadata"
-    parts = [encoded[start : start + 255] for start in range(0, len(encoded), 255)]  # long names become folders
-    place = place.joinpath(*(f"@{part}" for part in parts[:-1]), parts[-1])
-    try:
-        found: Record = json.loads(place.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return None
-    return found
-
-
-def _collect(name: str, root: Path, records: dict[str, Record]) -> None:
-    waiting = [name]
-    while waiting:
-        one = waiting.pop()
-        if one not in records and (record := _record(one, root)) is not None:
-            records[one] = record
-            waiting += [other for other in record["input"] if not other.endswith(".py")]
-
-
-def _steps(records: Mapping[str, Record], root: Path) -> Iterator[Step]:
+def _steps(found: Mapping[str, Record], records: Records) -> Iterator[Step]:
     jobs: dict[str, list[str]] = {}
-    for name, record in records.items():
+    for name, record in found.items():
         jobs.setdefault(record["shellcmd"] or record["rule"], []).append(name)
     for command, names in jobs.items():
-        record = records[names[0]]
+        record = found[names[0]]
         # Snakemake keeps checksums of small files only; the others are not compared.
         then = {
             other: value.removeprefix("sha256:")
             for other, value in (record.get("input_checksums") or {}).items()
             if value
         }
-        changed = [
-            other for other, value in sorted(then.items()) if (root / other).is_file() and sha256(root / other) != value
-        ]
+        changed = [other for other, value in sorted(then.items()) if records.checksum(other) not in (None, value)]
         ended = datetime.fromtimestamp(record["endtime"], UTC).isoformat(timespec="seconds")
         yield Step(
             record["rule"],
@@ -156,6 +188,23 @@ def _steps(records: Mapping[str, Record], root: Path) -> Iterator[Step]:
         )
 
 
+def _seeds(steps: Sequence[Step]) -> dict[str, tuple[int, ...]]:
+    """Seeds that the steps' commands name, and the runs that they made."""
+    found: dict[str, set[int]] = {}
+    for step in steps:
+        named = [seed for words in re.findall(r"--seeds?((?: \d+)+)", step.command) for seed in words.split()]
+        named += re.findall(r'"seed": (\d+)', step.command)
+        named += [seed for name in step.made for seed in re.findall(r"/seed(\d+)/", name)]
+        if named:
+            found.setdefault(first_word(step.rule), set()).update(map(int, named))
+    return {rule: tuple(sorted(seeds)) for rule, seeds in sorted(found.items())}
+
+
+def first_word(rule: str) -> str:
+    """What rules of one kind share: "train" of "train_0"; their benchmarks lie in a folder of that name."""
+    return rule.partition("_")[0]
+
+
 def _facts(path: Path) -> dict[str, Any]:
     for beside in (path.with_suffix(".json"), path.with_name("run.json"), path.with_name(f"{path.name}.json")):
         if beside.is_file() and beside != path:
@@ -164,7 +213,7 @@ def _facts(path: Path) -> dict[str, Any]:
     return {}
 
 
-def _source(path: Path) -> dict[str, Any] | None:
+def source_of(path: Path) -> dict[str, Any] | None:
     """Licence and origin of a data set or a fetched input; None for everything else."""
     if path.parent.name == "datasets" and path.suffix == ".safetensors" and path.is_file():
         from neural_echos.datasets import dataset_facts
@@ -179,15 +228,6 @@ def _source(path: Path) -> dict[str, Any] | None:
         found = read_json(beside)
         return {key: found.get(key) for key in ("input", "source", "origin", "sha256", "licence", "citation")}
     return None
-
-
-def _preset(name: str, root: Path) -> str:
-    """Option that names the preset in whose results a file lies, "" for the demo's."""
-    for path in sorted((root / "config" / "presets").glob("*.yaml")):
-        results = read_yaml(path).get("pathvars", {}).get("results")
-        if results and name.startswith(f"{results}/"):
-            return f"--configfile {path.relative_to(root)} "
-    return ""
 
 
 def render_explanation(found: Explanation) -> str:
@@ -205,6 +245,9 @@ def render_explanation(found: Explanation) -> str:
         add("versions", ", ".join(f"{key} {value}" for key, value in facts.get("versions", {}).items()))
         machine = facts.get("machine", {})
         add("machine", f"{machine.get('processor')}, {machine.get('cores')} cores, {machine.get('system')}")
+        add("options", json.dumps(facts.get("options", {}), ensure_ascii=False))
+    told = [f"{rule} {', '.join(map(str, seeds))}" for rule, seeds in found.seeds.items()]
+    add("seeds", "; ".join(told) or "none: nothing was drawn")
     add("steps", f"{len(found.steps)}, {sum(step.seconds for step in found.steps):,.0f} s of work")
     for step in found.steps:
         more = f" and {len(step.made) - 1} more" if len(step.made) > 1 else ""

@@ -1,5 +1,6 @@
 """Files on disk: atomic writes, checksums, JSON, and the record of what made a file."""
 
+import errno
 import fcntl
 import glob
 import hashlib
@@ -22,17 +23,29 @@ from neural_echos.errors import EchosError
 _VERSIONED = ("neural-echos", "numpy", "scipy", "scikit-learn", "pandas", "pyarrow", "torch", "timm", "matplotlib")
 
 
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+
 @contextmanager
 def atomic_path(path: str | Path) -> Iterator[Path]:
     """Yield a temporary path beside `path` that becomes `path` when the block succeeds and vanishes when it fails.
 
     The temporary file is flushed to disk before the rename, so `path` is either absent, old or whole. What a killed writer
     of the same path left is removed: its lock is gone with it, while a live one holds its own.
+
+    Raises
+    ------
+    OSError
+        The disk is full, or the folder cannot be written to; its file name is `path`.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     sweep(path)
-    handle, name = tempfile.mkstemp(prefix=f".{path.stem}-", suffix=path.suffix, dir=path.parent)
+    try:
+        handle, name = tempfile.mkstemp(prefix=f".{path.stem}-", suffix=path.suffix, dir=path.parent)
+    except OSError as error:
+        error.filename = str(path)
+        raise
     temporary = Path(name)
     try:
         fcntl.flock(handle, fcntl.LOCK_EX)
@@ -43,6 +56,10 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
         os.umask(umask)
         temporary.chmod(0o666 & ~umask)
         temporary.replace(path)
+    except OSError as error:
+        if error.errno in _FULL:
+            error.filename = str(path)
+        raise
     finally:
         temporary.unlink(missing_ok=True)
         os.close(handle)
@@ -59,6 +76,27 @@ def sweep(path: Path) -> None:
             continue  # a live writer's, or gone already
 
 
+@contextmanager
+def safetensors_path(path: str | Path) -> Iterator[Path]:
+    """Yield a temporary path as `atomic_path` does, for safetensors' writers, which wrap what the system said.
+
+    Raises
+    ------
+    EchosError
+        The file cannot be written; what lay there before stays.
+    """
+    from safetensors import SafetensorError
+
+    try:
+        with atomic_path(path) as temporary:
+            yield temporary
+    except SafetensorError as error:
+        found = " ".join(str(error).split())
+        raise EchosError(
+            f"{path}: expected to write there, found {found}; check path, permissions and free space"
+        ) from None
+
+
 def write_tensors(path: str | Path, tensors: Mapping[str, Any], metadata: Mapping[str, str] | None = None) -> None:
     """Write torch tensors as safetensors, atomically; each is copied to the CPU and made contiguous, its memory its own.
 
@@ -68,24 +106,17 @@ def write_tensors(path: str | Path, tensors: Mapping[str, Any], metadata: Mappin
         The file cannot be written; what lay there before stays.
     """
     import torch
-    from safetensors import SafetensorError
     from safetensors.torch import save_file
 
     plain = {name: value.detach().cpu().clone(memory_format=torch.contiguous_format) for name, value in tensors.items()}
-    try:
-        with atomic_path(path) as temporary:
-            save_file(plain, temporary, dict(metadata or {}))
-    except SafetensorError as error:  # which wraps what the system said
-        found = " ".join(str(error).split())
-        raise EchosError(
-            f"{path}: expected to write there, found {found}; check path, permissions and free space"
-        ) from None
+    with safetensors_path(path) as temporary:
+        save_file(plain, temporary, dict(metadata or {}))
 
 
 def write_text(path: str | Path, text: str) -> None:
-    """Write `text` as UTF-8, atomically."""
+    """Write `text` as UTF-8, atomically; names of files that are not of the locale's letters keep their bytes."""
     with atomic_path(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+        temporary.write_text(text, encoding="utf-8", errors="surrogateescape")
 
 
 def write_json(path: str | Path, value: Any) -> None:

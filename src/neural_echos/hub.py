@@ -236,8 +236,15 @@ def explain(error: Exception, repository: str, file: str, revision: str | None) 
         return f"{where} has no revision {revision}"
     if isinstance(error, errors.EntryNotFoundError) and not isinstance(error, errors.LocalEntryNotFoundError):
         return f"{where} has no file {file} at revision {revision or 'main'}"
-    found = " ".join(str(error).split()).rstrip(".") or "no message"
+    found = " ".join(_without_secrets(str(error)).split()).rstrip(".") or "no message"
     return f"{where} gave {type(error).__name__} ({found[:200]})"
+
+
+def _without_secrets(text: str) -> str:
+    """Take the token, and the queries of addresses, which may sign them, out of a message."""
+    from huggingface_hub import get_token
+
+    return re.sub(r"(https?://[^\s?'\"]+)\?[^\s'\"]*", r"\1?…", text.replace(get_token() or "\0", "…"))
 
 
 # Requests -------------------------------------------------------------------------------------------------------------

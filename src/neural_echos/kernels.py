@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 _LOG = logging.getLogger(__name__)
 _FLOATS = ("F16", "BF16", "F32", "F64")
+_SHARED = 16  # times that the bytes of a .pth may be used by its tensors: tied weights use some twice
 _WRAPPERS = ("state_dict", "model", "model_state", "module", "model_ema", "state_dict_ema")
 
 
@@ -282,11 +283,41 @@ def _dequantised(
     return ((weight.astype(np.float64) - zero_point) * scale).astype(np.float32)
 
 
+def _refuse_inflation(path: Path) -> None:
+    """Refuse a .pth of a few bytes that would fill the memory while it is loaded.
+
+    torch writes its zip files uncompressed, and of what it rebuilds without running code only a byte array is filled at once.
+    """
+    import pickletools
+    import zipfile
+
+    inflated = ""
+    try:
+        with path.open("rb") as file:
+            if zipfile.is_zipfile(file):
+                with zipfile.ZipFile(file) as archive:
+                    members = archive.infolist()
+                    if sum(one.file_size for one in members) > path.stat().st_size:
+                        inflated = "compressed ones"
+                    streams = [archive.open(one) for one in members if one.filename.endswith("/data.pkl")]
+            else:
+                file.seek(0)
+                streams = [file] * 4  # one pickle after the other
+            codes = (code for stream in streams if not inflated for code in pickletools.genops(stream))
+            if any(isinstance(given, str) and "bytearray" in given for _, given, _ in codes):
+                inflated = "byte arrays"
+    except (ValueError, EOFError, RuntimeError, NotImplementedError, zipfile.BadZipFile, OSError):
+        return  # no whole checkpoint: torch tells what is wrong with it
+    if inflated:
+        raise EchosError(f"{path}: expected a checkpoint of plain tensors, found {inflated}; convert it to safetensors")
+
+
 def _open_pickle(path: Path) -> tuple[dict[str, tuple[int, ...]], Callable[[str], np.ndarray]]:
     import pickle
 
     import torch
 
+    _refuse_inflation(path)
     try:
         loaded = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError:
@@ -308,6 +339,12 @@ def _open_pickle(path: Path) -> tuple[dict[str, tuple[int, ...]], Callable[[str]
         )
     tensors = {str(key): value for key, value in loaded.items() if isinstance(value, torch.Tensor)}
     shapes = {key: tuple(value.shape) for key, value in tensors.items()}
+    claimed = sum(value.numel() * value.element_size() for value in tensors.values() if kind_of(tuple(value.shape)))
+    if claimed > _SHARED * path.stat().st_size:
+        raise EchosError(
+            f"{path}: expected tensors as large as the file, found {claimed:,} bytes of kernels in {path.stat().st_size:,}; "
+            "fetch it from where you trust it"
+        )
 
     def get(key: str) -> np.ndarray:
         tensor = tensors[key].dequantize() if tensors[key].is_quantized else tensors[key]
@@ -315,6 +352,13 @@ def _open_pickle(path: Path) -> tuple[dict[str, tuple[int, ...]], Callable[[str]
 
     def read(key: str) -> np.ndarray:
         dtype = tensors[key].dtype
+        if tensors[key].layout != torch.strided or tensors[key].is_meta:
+            found = (
+                "one without values"
+                if tensors[key].is_meta
+                else f"a {str(tensors[key].layout).removeprefix('torch.')} one"
+            )
+            raise EchosError(f"{path}: expected a dense tensor in {key!r}, found {found}; save dense weights")
         if dtype in (torch.int8, torch.uint8):
             return _dequantised(path, key, str(dtype), tensors, get)
         if not tensors[key].is_floating_point() and not tensors[key].is_quantized:

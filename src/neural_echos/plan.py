@@ -165,7 +165,7 @@ def estimate(
 
 def _cost(work: Work, device: torch.device, seconds: float) -> Cost:
     shape, recipe = work.shape, work.recipe
-    kwargs = dict(work.kwargs) | ({"drop_path_rate": recipe.drop_path} if recipe.drop_path else {})
+    kwargs = dict(work.kwargs) | recipe.model_kwargs()
     model = architectures.create(work.model, num_classes=shape["classes"], in_chans=shape["channels"], kwargs=kwargs)
     limit = min(recipe.batch_size, recipe.device_batch or recipe.batch_size)
     batch = min(limit, _GPU_BATCH if device.type == "cuda" else max(2, _PIXELS // shape["size"] ** 2))

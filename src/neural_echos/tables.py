@@ -440,6 +440,11 @@ def kernels_of(table: pa.Table, height: int, width: int, kind: str | None = None
         Their row numbers in `table`.
     kernels : ndarray of float32, shape (n, height, width)
         Their taps.
+
+    Raises
+    ------
+    EchosError
+        A kernel has another number of taps.
     """
     chosen = pc.and_(pc.equal(table["kernel_height"], height), pc.equal(table["kernel_width"], width))
     if kind is not None:
@@ -450,7 +455,13 @@ def kernels_of(table: pa.Table, height: int, width: int, kind: str | None = None
     # batch by batch, for pyarrow's take of lists needs three times their memory
     for batch in table.select(["taps"]).to_batches(max_chunksize=_BATCH):
         taps = batch["taps"].filter(pa.array(mask[start : start + len(batch)]))
-        kernels[found : found + len(taps)] = taps.flatten().to_numpy(zero_copy_only=False).reshape(-1, height, width)
+        values = taps.flatten().to_numpy(zero_copy_only=False)
+        if pc.any(pc.not_equal(pc.fill_null(pc.list_value_length(taps), -1), height * width)).as_py():
+            raise EchosError(
+                f"{table['model'][0]}: expected {height * width} taps of every {height}×{width} kernel, found another number; "
+                "make the table again"
+            )
+        kernels[found : found + len(taps)] = values.reshape(-1, height, width)
         start, found = start + len(batch), found + len(taps)
     return np.flatnonzero(mask), kernels
 

@@ -147,8 +147,8 @@ def structure_beats_controls(tables: Tables, *, role: str = "trained", least_lay
 def centres_dominate(tables: Tables, *, role: str = "trained", least: float = 0.5) -> Reading:
     """NE2: with the declared k, clusters named excitatory and inhibitory exist and hold more than `least` of the kernels.
 
-    Value: mean over banks and sizes of their joint share, with a t interval. Supported when the interval lies above `least`
-    and most banks have both; not supported when it lies below.
+    Value: mean over banks and sizes of their joint share, with a t interval cut to 0 to 1. Supported when the interval lies above
+    `least` and most banks have both; not supported when it lies below.
     """
     measured = "share of kernels in excitatory and inhibitory clusters, mean over banks and sizes"
     table = tables["structure"]
@@ -158,6 +158,7 @@ def centres_dominate(tables: Tables, *, role: str = "trained", least: float = 0.
     if not len(chosen):
         return Reading(measured, remark="no clustered trained bank")
     value, low, high = mean_interval((chosen.excitatory_share + chosen.inhibitory_share).to_numpy())
+    low, high = max(low, 0.0), min(high, 1.0)  # a share; few banks give a wide interval
     both = int(((chosen.excitatory_share > 0) & (chosen.inhibitory_share > 0)).sum())
     reading = SUPPORTED if low > least and 2 * both > len(chosen) else NOT_SUPPORTED if high < least else INCONCLUSIVE
     return Reading(measured, value, low, high, reading, f"both centre types in {both} of {len(chosen)} banks and sizes")

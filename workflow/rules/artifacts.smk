@@ -1,4 +1,4 @@
-"""Artifacts and report: one papermill notebook for every figure and table, and the page that lists them all.
+"""Artifacts: one papermill notebook for every figure and table.
 
 Reads the rooms' tables; leaves figures (PDF, PNG, SVG), tables (CSV, Markdown, LaTeX, HTML), provenance and rendered notebooks.
 """
@@ -81,29 +81,6 @@ rule table:
     shell:
         "python -m neural_echos --log {log[0]:q} render {input.notebook:q} --inputs {params.inputs:q} --options {params.options:q}"
         " --output {params.stem:q} --rendered {output.rendered:q} --draft {log.notebook:q}"
-
-
-rule index:
-    """Write the page that lists every artifact of the preset."""
-    input:
-        artifacts=artifact_files(),
-        code=library("rendering"),
-    output:
-        "<results>/index.html",
-    log:
-        "<logs>/index.log",
-    benchmark:
-        "<benchmarks>/index.tsv"
-    conda:
-        CONDA
-    resources:
-        mem_mb=lambda wildcards, attempt: 500 * attempt,
-        runtime=5,
-    params:
-        entries=lambda w, input: index_entries(input.artifacts),
-        title=f"Neural Echos, reproduced: {config['scale']}",
-    shell:
-        "python -m neural_echos --log {log:q} index {params.entries:q} --title {params.title:q} --output {output:q}"
 
 
 rule docs_images:

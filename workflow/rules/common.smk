@@ -4,12 +4,13 @@ import json
 import os
 import re
 import sys
+from itertools import product
 from pathlib import Path
 
 ROOT = Path(os.path.relpath(Path(workflow.current_basedir).parents[1]))
 sys.path.insert(0, str(ROOT / "src"))
 
-from neural_echos.config import check, check_references, load_schema, read_yaml
+from neural_echos.config import check, check_references, load_schema, read_yaml, require_below
 
 # Jobs run the Python that runs Snakemake (a conda environment, where one is active, comes before it), and this library.
 os.environ.update(
@@ -23,6 +24,7 @@ def schema(name):
 
 
 CONFIG_FILES = [*workflow.configfiles, *workflow.overwrite_configfiles]
+require_below(CONFIG_FILES)  # reads them strictly, too: no key twice, no aliases that stand for millions of values
 config.update(check(config, schema("config"), files=CONFIG_FILES))
 INPUTS = check(read_yaml(ROOT / "config/inputs.yaml"), schema("inputs"), files=[ROOT / "config/inputs.yaml"])
 DECLARED = check(read_yaml(ROOT / "config/artifacts.yaml"), schema("artifacts"), files=[ROOT / "config/artifacts.yaml"])

@@ -7,8 +7,8 @@ Reads runs, fits and centroids; leaves the tables that artifacts show. Runs are 
 rule evaluate:
     """Gather all runs of the preset and compare initialisations, paired by seed."""
     input:
-        metrics=[f"{folder}/metrics.json" for folder in run_folders()],
-        histories=[f"{folder}/history.parquet" for folder in run_folders()],
+        metrics=[f"{folder}/metrics.json" for folder in all_run_folders()],
+        histories=[f"{folder}/history.parquet" for folder in all_run_folders()],
         code=library("evaluation"),
     output:
         runs="<results>/evaluation/runs.parquet",

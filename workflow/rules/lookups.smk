@@ -32,6 +32,19 @@ def initialise_jobs():
     ]
 
 
+def train_jobs():
+    """(rule's name, data set, architecture, initialisations that one job trains): wildcards where that is one."""
+    size = config["initialisations_per_job"]
+    if size == 1:
+        return [("train", "{dataset}", "{architecture}", ["{initialisation}"])]
+    jobs = [(job, *place, cell_initialisations(*place, lenders)) for job, *place, lenders in initialise_jobs()]
+    return [
+        (f"{job.replace('initialise', 'train', 1)}_{start // size}", dataset, architecture, names[start : start + size])
+        for job, dataset, architecture, names in jobs
+        for start in range(0, len(names), size)
+    ]
+
+
 # What an initialisation can be drawn from: a model's table, its weights, or a declared input.
 LENT = {
     "bank": "<results>/banks/{}.parquet".format,
@@ -107,8 +120,14 @@ def model_layers(wildcards):
     return f"<results>/initial/{run['dataset']}/{run['architecture']}/{run['initialisation']}/seed{run['seed']}.json"
 
 
-def run_folders():
-    return [f"<results>/runs/{'/'.join(cell)}/seed{seed}" for cell in CELLS for seed in SEEDS]
+def run_folders(dataset, architecture, initialisations, seeds):
+    """Folders of runs, seed by seed."""
+    stem = f"<results>/runs/{dataset}/{architecture}"
+    return [f"{stem}/{initialisation}/seed{seed}" for initialisation, seed in product(initialisations, seeds)]
+
+
+def all_run_folders():
+    return [folder for *cell, initialisation in CELLS for folder in run_folders(*cell, [initialisation], SEEDS)]
 
 
 def described_models(**files):
@@ -267,8 +286,8 @@ def artifacts_of(kind):
     return alternatives(name for name, entry in ARTIFACTS.items() if entry["kind"] == kind)
 
 
-def index_entries(stems):
-    """What the index page shows of each artifact."""
+def report_entries(stems):
+    """What the report shows of each artifact."""
     shown = ("id", "kind", "group", "title", "caption")
     return json.dumps(
         [

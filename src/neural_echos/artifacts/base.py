@@ -70,8 +70,18 @@ class Artifact:
         """Which of the two it is: "figure" or "table"."""
         return "figure" if isinstance(self.content, Figure) else "table"
 
-    def save(self, stem: str | Path, inputs: Mapping[str, Any]) -> None:
-        """Write every format beside `stem`, and `stem.json`, which says what made them; `inputs` as given to `read`."""
+    def save(self, stem: str | Path, inputs: Mapping[str, Any], options: Mapping[str, Any] | None = None) -> None:
+        """Write every format beside `stem`, and `stem.json`, which says what made them.
+
+        Parameters
+        ----------
+        stem : path
+            Without suffix.
+        inputs : mapping
+            As given to `read`.
+        options : mapping
+            The artifact's options, as the config declares them.
+        """
         stem = Path(stem)
         for suffix in FORMATS[self.kind]:
             path = stem.with_name(f"{stem.name}.{suffix}")
@@ -81,7 +91,8 @@ class Artifact:
                 write_text(path, _table_as(suffix, self.content, stem.name, self.says))
         files = {str(path): path for paths in inputs.values() for path in _listed(paths)}
         command = ["snakemake", f"{stem}.{FORMATS[self.kind][0]}"]
-        write_json(stem.with_name(f"{stem.name}.json"), provenance(files, says=self.says, command=command))
+        facts = {"says": self.says, "command": command, "options": dict(options or {})}
+        write_json(stem.with_name(f"{stem.name}.json"), provenance(files, **facts))
 
     def save_figure(self, path: Path) -> None:
         """Write a figure in the format of the path's suffix, without a date."""
@@ -97,14 +108,33 @@ def _table_as(suffix: str, table: pd.DataFrame, title: str, says: str) -> str:
     if suffix == "md":
         return table.to_markdown(index=False, disable_numparse=True) + "\n"
     if suffix == "tex":
-        latex = table.to_latex(index=False, escape=True)
-        for character, command in _LATEX.items():
-            latex = latex.replace(character, command)
-        return latex
+        return _table_as_latex(table)
     return _PAGE.format(title=title, table=table.to_html(index=False, border=0), says=html.escape(says))
 
 
-_LATEX = {"−": "$-$", "±": r"$\pm$", "γ": r"$\gamma$", "×": r"$\times$", "≥": r"$\geq$", "–": "--", "σ": r"$\sigma$"}
+_LATEX = {
+    **{character: f"\\{character}" for character in "&%$#_{}"},
+    **{"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "–": "--", "…": r"\ldots{}"},
+    **{"−": "$-$", "±": r"$\pm$", "×": r"$\times$", "·": r"$\cdot$", "≥": r"$\geq$", "≤": r"$\leq$", "→": r"$\to$"},
+    **{"γ": r"$\gamma$", "σ": r"$\sigma$", "²": "$^2$", "₇": "$_7$"},
+}
+_WRAPPED = 32  # characters of a cell, from which a column of a LaTeX table becomes a paragraph
+
+
+def latex(text: str) -> str:
+    """Write a text so that LaTeX prints it; letters with accents stay as they are, in UTF-8."""
+    written = "".join(_LATEX.get(character, character) for character in text)
+    return f"{{[}}{written[1:]}" if written.startswith("[") else written  # after a line break, "[" would be an option
+
+
+def _table_as_latex(table: pd.DataFrame) -> str:
+    """Write a table for booktabs, its columns of long texts as paragraphs."""
+    longest = [max(map(len, [str(name), *table[name].astype(str)])) for name in table]
+    columns = "".join(r"p{4.5cm}" if length > _WRAPPED else "l" for length in longest)
+    escaped = table.map(lambda cell: latex(cell) if isinstance(cell, str) else cell).rename(columns=latex)
+    return escaped.to_latex(index=False, escape=False, column_format=columns)
+
+
 _PAGE = """<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>{title}</title>
 <style>

@@ -147,7 +147,8 @@ def verdict_table(tables: Tables, *, published: Mapping[str, str] | None = None)
     ]
     counts = verdicts.verdict.value_counts()
     return Artifact(
-        pd.DataFrame(rows), f"{len(verdicts)} claims: {', '.join(f'{count} {name}' for name, count in counts.items())}."
+        pd.DataFrame(rows),
+        f"{len(verdicts)} claim{'s' * (len(verdicts) != 1)}: {', '.join(f'{count} {name}' for name, count in counts.items())}.",
     )
 
 

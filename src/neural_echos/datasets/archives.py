@@ -15,6 +15,7 @@ from neural_echos.errors import EchosError
 CIFAR10_CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 _SITE = "https://www.cs.toronto.edu/~kriz"
 _PIXELS = 3 * 32 * 32
+_LARGEST = 60_000 * (2 + _PIXELS)  # bytes of a member: all records of a data set
 
 
 @dataclass(frozen=True)
@@ -130,6 +131,11 @@ def _members(path: Path) -> tuple[str, dict[str, bytes]]:
                     raise _other(path, folder)
                 layout = _LAYOUTS[folder]
                 if name in (*layout.train, *layout.test, *layout.labels.values()):
+                    if not member.isreg() or member.size > _LARGEST:
+                        raise EchosError(
+                            f"{path}: expected {member.name} to be a file of at most {_LARGEST:,} bytes, found "
+                            f"{f'{member.size:,} bytes' if member.isreg() else 'a link or folder'}; fetch the archive again"
+                        )
                     file = archive.extractfile(member)
                     contents[name] = file.read() if file else b""
     except FileNotFoundError:

@@ -10,7 +10,7 @@ import numpy as np
 from neural_echos.datasets.base import Dataset, Facts, check_images
 from neural_echos.datasets.streamed import Index, StreamedDataset, check_streamed
 from neural_echos.errors import EchosError
-from neural_echos.files import atomic_path
+from neural_echos.files import safetensors_path
 
 _KEY = "neural_echos.dataset"
 _VERSION = 1
@@ -28,6 +28,11 @@ def save_dataset(path: str | Path, dataset: Dataset | StreamedDataset, facts: Ma
 
     Class names, mean, standard deviation and `facts` (JSON values) travel in the file's metadata. Of a streamed data set
     the index is written, not the images.
+
+    Raises
+    ------
+    EchosError
+        Its arrays contradict each other, or the file cannot be written.
     """
     from safetensors.numpy import save_file
 
@@ -49,7 +54,7 @@ def save_dataset(path: str | Path, dataset: Dataset | StreamedDataset, facts: Ma
         arrays = {name: getattr(dataset, name) for name in _ARRAYS["images"]}
     # One metadata key only: safetensors writes several in an order that changes from run to run.
     metadata = {_KEY: json.dumps(header, sort_keys=True, ensure_ascii=False, allow_nan=False)}
-    with atomic_path(path) as temporary:
+    with safetensors_path(path) as temporary:
         save_file({name: np.ascontiguousarray(array) for name, array in arrays.items()}, temporary, metadata)
 
 

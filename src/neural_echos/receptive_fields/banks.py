@@ -35,7 +35,7 @@ def fit_bank(bank: pa.Table, *, seed: int, threshold: float) -> tuple[pa.Table, 
         Of schema "fits", sorted by `row`, the kernel's row number in `bank`. `null_cosine` is the best cosine of the
         kernel once its taps are shuffled. Kernels without a fit have no row.
     report : dict
-        Per size ("7x7"): the number of kernels "fitted", "dropped_not_finite", "dropped_zero" (all |taps| ≤ 1e-4, or
+        Per size ("7x7"): the number of kernels "fitted", "dropped_not_finite", "dropped_zero" (no tap beyond ±1e-4, or
         constant), and with "no_fit" (an even side, not square, or 1×1).
 
     Raises

@@ -201,7 +201,7 @@ def gaussian_pair_profile(k: int, gamma: float, distance: ArrayLike | None = Non
 def fit_dog(kernels: np.ndarray) -> DogFit:
     """Fit amplitude · sign · dog(k, γ) to each kernel by least squares, after subtracting the kernel's mean.
 
-    A DoG sums to zero, so the best amplitude is a projection and the best γ has the largest |cosine|. That is sought on
+    A DoG sums to zero, so the best amplitude is a projection and the best γ has the cosine of largest magnitude. That is sought on
     a grid of 256 γ's, uniform in σ from a quarter tap up to `gamma_limit(k)` (or to γ = .999), and then by two Newton
     steps in ln γ with finite differences; the better of grid and refinement is kept.
 

@@ -27,7 +27,7 @@ from neural_echos.receptive_fields.normalisation import CONSTANT, norms, unit_ta
 _CHUNK = 4096  # kernels fitted at a time, by one thread
 _BLOCK = 512  # kernels climbed with at a time: what they need stays in the processor's caches
 _SCORED = 128  # kernels scored at a time, likewise
-_SURE = 0.995  # a cosine beyond which the first start is believed; else rivals are sought
+_SURE = 0.97  # a cosine beyond which the first start is believed; else rivals are sought
 _POOR = 0.9  # a cosine below which they are sought in the fine dictionary; else in the coarse one
 _FEW = 2  # rivals from the coarse one
 _CANDIDATES = 12  # templates of a dictionary among which they are, for each that is chosen
@@ -101,7 +101,7 @@ class _Dictionary:
 
 
 def fit(kernels: np.ndarray, model: Model | str, *, threads: int = 1) -> Fit:
-    """Fit amplitude · model(k, **parameters) + bias to each kernel by least squares, parameters within their bounds.
+    """Fit amplitude · model(k, θ) + bias to each kernel by least squares, the parameters θ within their bounds.
 
     Parameters
     ----------

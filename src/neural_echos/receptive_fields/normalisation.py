@@ -72,7 +72,7 @@ def center_norm(kernels: np.ndarray, dtype: DTypeLike = np.float64) -> tuple[np.
     normalised : ndarray of `dtype`, shape (m, h, w)
         The kernels kept, in order: zero mean, unit norm.
     kept : ndarray of bool, shape (n,)
-        False where a tap is not finite, where all |taps| ≤ 1e-4, and where the kernel is constant.
+        False where a tap is not finite, where no tap is beyond ±1e-4, and where the kernel is constant.
     """
     normalised, kept = np.empty(kernels.shape, dtype), np.empty(len(kernels), bool)
     found = 0

@@ -407,9 +407,8 @@ def make_accelerator(device: torch.device, recipe: Recipe) -> Accelerator:
     if device.type == "cuda" and device.index is not None:
         torch.cuda.set_device(device)
     if int(os.environ.get("WORLD_SIZE", "1")) == 1:
-        AcceleratorState._reset_state(
-            reset_partial_state=True
-        )  # the last run's device and precision, in the same process
+        # what is left of the last run in this process: its device and precision
+        AcceleratorState._reset_state(reset_partial_state=True)
     return Accelerator(
         cpu=device.type == "cpu",
         mixed_precision=recipe.precision if recipe.precision and device.type == "cuda" else "no",

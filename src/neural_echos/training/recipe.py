@@ -118,6 +118,10 @@ class Recipe:
         found = _TORCHVISION.fullmatch(self.randaugment)
         return (int(found[1]), int(found[2])) if found else None
 
+    def model_kwargs(self) -> dict[str, float]:
+        """Return the keywords that a model of this recipe is built with, beside its own."""
+        return {"drop_path_rate": self.drop_path} if self.drop_path else {}
+
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> "Recipe":
         """Make a recipe from a mapping, such as a part of a config file.

@@ -1,0 +1,174 @@
+"""Every command of the documentation, executed: as it stands where that takes seconds, else as a dry run or by a named test."""
+
+import json
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from neural_echos import cli
+from neural_echos.tables import read_table
+
+ROOT = Path(__file__).resolve().parents[1]
+PAGES = sorted(
+    path
+    for pattern in ("*.md", "docs/*.md", "config/*.md", "benchmarks/*.md", "results/*.md", "results/published/*/*.md")
+    for path in ROOT.glob(pattern)
+)
+SHARED = ROOT.parent / "shared"
+# What needs minutes, a hub, several GPUs or a preset's results, and the test that runs the same command on less.
+ELSEWHERE = {
+    "echos show": "test_cli.py::test_show_draws_the_kernels_of_a_layer",
+    "torchrun": "test_training.py::test_two_processes_give_the_result_of_one",
+    "echos replace": "test_replacement.py::test_commands_from_initial_weights_to_artifacts",
+    "echos survey": "test_cli.py::test_a_survey_writes_its_table_and_its_page",
+    "echos plan": "test_plan.py::test_the_command_prints_a_plan",
+    "echos explain": "test_explain.py::test_a_figure_of_the_demo_goes_back_to_photographs",
+    "python benchmarks/": "nothing: benchmarks measure",
+}
+
+
+def blocks(page: Path, language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```", page.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE)
+
+
+def commands(page: Path) -> list[str]:
+    """One line each, without comments."""
+    lines = "".join(blocks(page, "sh")).replace("\\\n", " ").splitlines()
+    return [bare for line in lines if (bare := re.sub(r"(^|\s)#.*", "", line).strip())]
+
+
+def elsewhere(command: str) -> str | None:
+    bare = command.removeprefix(".venv/bin/")
+    if re.fullmatch(r"snakemake( --configfile( config/presets/\w+\.yaml)+)?( --dry-run)?", bare):
+        return "test_workflow.py::test_every_preset_dry_runs"
+    return next((test for start, test in ELSEWHERE.items() if bare.startswith(start)), None)
+
+
+def as_executed(command: str) -> str:
+    """A workflow is planned, not run, and so is a make target."""
+    if command.startswith(".venv/bin/snakemake"):
+        head, *tail = command.partition(" -- ")
+        return f"{head} --nolock --quiet all {'' if '--dry-run' in command else '--dry-run'}{''.join(tail)}"
+    return command.replace("make ", "make -n ", 1) if command.startswith("make ") else command
+
+
+@pytest.fixture(scope="module")
+def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of the repository's files, with the environment and the shared folder where the documentation has them."""
+    folder = tmp_path_factory.mktemp("copy")
+    copy = folder / "checkout"
+    listed = subprocess.run(["git", "ls-files", "-co", "--exclude-standard"], cwd=ROOT, capture_output=True, text=True)
+    for name in listed.stdout.splitlines() or [
+        str(path.relative_to(ROOT)) for path in ROOT.rglob("*") if path.is_file()
+    ]:
+        if (ROOT / name).is_file() and not name.startswith((".venv", "results/")):
+            (copy / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(ROOT / name, copy / name)
+    (copy / ".venv").symlink_to(Path(sys.executable).parent.parent)
+    if SHARED.exists():
+        (folder / "shared").symlink_to(SHARED)
+    return copy
+
+
+def execute(command: str, folder: Path) -> subprocess.CompletedProcess[str]:
+    environment = os.environ | {"PYTHONPATH": str(folder / "src"), "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(command, shell=True, cwd=folder, env=environment, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, f"{command}\n{done.stdout[-2000:]}{done.stderr[-2000:]}"
+    return done
+
+
+def executed() -> Iterator[object]:
+    for page in PAGES:
+        name = str(page.relative_to(ROOT))
+        for number, command in enumerate(commands(page) if name != "docs/adding.md" else []):
+            if elsewhere(command) is None and not command.startswith("python3 envs/install.py"):
+                yield pytest.param(command, id=f"{name}:{number}")
+
+
+@pytest.mark.parametrize("command", list(executed()))
+def test_a_command_of_the_documentation_runs(command: str, checkout: Path) -> None:
+    execute(as_executed(command), checkout)
+
+
+@pytest.mark.parametrize("command", sorted({one for page in PAGES for one in commands(page) if elsewhere(one)}))
+def test_a_command_that_takes_long_is_spelled_well_and_run_on_less_by_a_test(command: str) -> None:
+    words = shlex.split(command.removeprefix(".venv/bin/"))
+    if words[0] == "echos":
+        cli._parser().parse_args(words[1:])
+    test = elsewhere(command)
+    assert test
+    if "::" in test:
+        file, name = test.split("::")
+        assert f"def {name}(" in (ROOT / "tests" / file).read_text(encoding="utf-8")
+
+
+def test_the_installation_is_the_one_that_made_this_environment() -> None:
+    """`python3 envs/install.py` finds its environment finished, or this is not that environment."""
+    if not (ROOT / ".venv/.installed").exists():
+        pytest.skip("no .venv of envs/install.py here")
+    done = subprocess.run([sys.executable, "envs/install.py"], cwd=ROOT, capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stdout) == (0, "")
+
+
+def put(path: Path, old: str, new: str) -> None:
+    text = path.read_text(encoding="utf-8")
+    assert old in text
+    path.write_text(text.replace(old, new, 1), encoding="utf-8")
+
+
+@pytest.mark.skipif(
+    not (SHARED / "data").exists(), reason="the real checkpoints lie in ../shared/data, which is not here"
+)
+def test_the_walks_of_adding_something(checkout: Path) -> None:
+    """docs/adding.md from its first line to its last, with the code and the configs that it shows; workflows as dry runs."""
+    page = ROOT / "docs/adding.md"
+    [*zoo, reference, ring, sed, figure] = commands(page)
+    drawn, example, artifact = blocks(page, "python")
+    model, of_ring, declared, chosen = blocks(page, "yaml")
+    noise, figures = (
+        checkout / f"src/neural_echos/{name}.py" for name in ("initialisations/noise", "artifacts/figures")
+    )
+
+    put(checkout / "config/presets/zoo.yaml", "\nmodels:\n", f"\nmodels:\n{model}")
+    for command in zoo:
+        execute(as_executed(command), checkout)
+    assert read_table(checkout / "results/try/fits.parquet", "fits").num_rows > 1000
+
+    noise.write_text(noise.read_text(encoding="utf-8") + "\n\n" + drawn, encoding="utf-8")
+    shown = execute(f"{sys.executable} -c {shlex.quote(example)}", checkout).stdout
+    assert "ring" in shown or "LayerReport" in shown
+    put(checkout / "workflow/schemas/config.schema.yaml", "random_frozen,", "random_frozen, ring,")
+    execute(reference, checkout)
+    assert "`ring`" in (checkout / "docs/config.md").read_text(encoding="utf-8")
+    (checkout / "ring.yaml").write_text(of_ring, encoding="utf-8")
+    execute(as_executed(ring), checkout)
+
+    figures.write_text(figures.read_text(encoding="utf-8") + "\n\n" + artifact, encoding="utf-8")
+    put(
+        checkout / "src/neural_echos/artifacts/__init__.py",
+        "cluster_shares_by_depth,",
+        "cluster_shares_by_depth,\n    gammas,",
+    )
+    put(
+        checkout / "src/neural_echos/artifacts/__init__.py",
+        '"cluster_shares_by_depth",',
+        '"cluster_shares_by_depth", "gammas",',
+    )
+    put(checkout / "config/artifacts.yaml", "\nfigure_08", f"\n{declared}figure_08")
+    execute(sed, checkout)
+    put(checkout / "config/presets/zoo.yaml", "\nartifacts:\n", f"\nartifacts:\n{chosen}")
+    execute(as_executed(figure), checkout)
+    inputs, options = json.dumps({"fits": ["results/try/fits.parquet"]}), json.dumps({"models": ["mcunet_pth"]})
+    execute(
+        f".venv/bin/echos render workflow/notebooks/figure_gammas.ipynb --inputs '{inputs}' --options '{options}'"
+        " --output results/try/gammas --rendered results/try/gammas.ipynb --draft results/try/draft.ipynb",
+        checkout,
+    )
+    assert "have a centre; their median γ is" in json.loads((checkout / "results/try/gammas.json").read_text())["says"]

@@ -1,0 +1,54 @@
+"""Report: the page that a reader opens first, and figures and tables as a manuscript includes them.
+
+Reads the artifacts, the verdicts, and what Snakemake recorded and measured of all jobs; leaves a page, its config, and a folder.
+"""
+
+
+rule report:
+    """Write the page with the verdicts, every artifact, what made it, and what it cost."""
+    input:
+        artifacts=artifact_files(),
+        verdicts="<results>/verdicts.parquet",
+        code=library("artifacts/summaries", "explain", "report/page", "report/style", "report/work"),
+    output:
+        page="<results>/report.html",
+        config="<results>/config.json",
+    log:
+        "<logs>/report.log",
+    benchmark:
+        "<benchmarks>/report.tsv"
+    conda:
+        CONDA
+    resources:
+        mem_mb=lambda wildcards, attempt: 2000 * attempt,
+        runtime=10,
+    params:
+        entries=lambda w, input: report_entries(input.artifacts),
+        config=json.dumps(config),
+        benchmarks=config["pathvars"]["benchmarks"],
+    shell:
+        "python -m neural_echos --log {log:q} report {params.entries:q} --verdicts {input.verdicts:q}"
+        " --config {params.config:q} --benchmarks {params.benchmarks:q} --output {output.page:q}"
+
+
+rule paper:
+    """Copy every artifact as a manuscript includes it, and write a manuscript that includes them all."""
+    input:
+        artifacts=artifact_files(),
+        code=library("artifacts/base", "report/paper"),
+    output:
+        directory("<results>/paper"),
+    log:
+        "<logs>/paper.log",
+    benchmark:
+        "<benchmarks>/paper.tsv"
+    conda:
+        CONDA
+    resources:
+        mem_mb=lambda wildcards, attempt: 500 * attempt,
+        runtime=5,
+    params:
+        entries=lambda w, input: report_entries(input.artifacts),
+        title=f"Neural Echos, reproduced: {config['scale']}",
+    shell:
+        "python -m neural_echos --log {log:q} paper {params.entries:q} --title {params.title:q} --output {output:q}"
