@@ -32,7 +32,7 @@ CORES = "4"  # what a node of this Slurm promises
 LUMPS = {
     "prepare": ("dataset", "initialise_photographs_convmixer"),
     "kernels": ("extract_from_run", "cluster", "fit"),
-    "summary": ("evaluate", "structure", "verdicts", "figure", "table", "index"),
+    "summary": ("evaluate", "structure", "verdicts", "figure", "table", "paper", "report"),
 }
 RUN = "photographs/convmixer/default/seed0"
 
@@ -189,7 +189,7 @@ def interrupt(folder: Path) -> Workflow:
 
 
 def test_what_was_asked_for_is_made_by_submitted_jobs(runs: Runs) -> None:
-    assert (runs.main.folder / "results/index.html").exists()
+    assert (runs.main.folder / "results/report.html").exists()
     assert (runs.main.folder / "results/figures/figure_05_clusters.pdf").stat().st_size > 0
     done = runs.main.jobs()
     assert {job.state for job in done} == {"COMPLETED"}
