@@ -32,7 +32,7 @@ CORES = "4"  # what a node of this Slurm promises
 LUMPS = {
     "prepare": ("dataset", "initialise_photographs_convmixer"),
     "kernels": ("extract_from_run", "cluster", "fit"),
-    "summary": ("evaluate", "structure", "verdicts", "figure", "table", "index"),
+    "summary": ("evaluate", "structure", "verdicts", "figure", "table", "paper", "report"),
 }
 RUN = "photographs/convmixer/default/seed0"
 
@@ -189,7 +189,7 @@ def interrupt(folder: Path) -> Workflow:
 
 
 def test_what_was_asked_for_is_made_by_submitted_jobs(runs: Runs) -> None:
-    assert (runs.main.folder / "results/index.html").exists()
+    assert (runs.main.folder / "results/report.html").exists()
     assert (runs.main.folder / "results/figures/figure_05_clusters.pdf").stat().st_size > 0
     done = runs.main.jobs()
     assert {job.state for job in done} == {"COMPLETED"}
@@ -231,4 +231,6 @@ def test_a_training_out_of_time_resumes_to_the_same_bytes(runs: Runs) -> None:
 
 def test_ctrl_c_cancels_what_was_submitted(runs: Runs) -> None:
     assert runs.interrupted.process.returncode != 0
-    assert [job.state for job in runs.interrupted.jobs()] == ["CANCELLED"] * 3
+    left = runs.interrupted.jobs()  # tasks of the array that had not begun share one record
+    assert len(left) >= 2
+    assert {job.state for job in left} == {"CANCELLED"}

@@ -76,13 +76,14 @@ def _start(folder: Path) -> None:
 
 
 def stop(folder: Path) -> None:
-    """Cancel every job of this Slurm and end its daemons, each by its recorded pid."""
+    """Cancel every job of this Slurm and end its daemons, each by its recorded pid, and what its jobs left."""
     if LINK.is_symlink() and LINK.readlink() == folder / "slurm.conf":
         for state in ("PENDING", "RUNNING", "SUSPENDED"):
             subprocess.run(["scancel", "--state", state, "--user", getpass.getuser()], check=False)
         _wait(lambda: not _output("squeue", "-h", "-t", "R,CG,S"), "the last job", seconds=30)
     for name, command in DAEMONS.items():
         _end(folder / f"{name}.pid", command)
+    _end_orphans()
     if LINK.is_symlink() and LINK.readlink() == folder / "slurm.conf":
         LINK.unlink()
 
@@ -104,6 +105,16 @@ def _end(file: Path, command: str) -> None:
         _wait(gone, command)
     except TimeoutError:
         os.kill(pid, signal.SIGKILL)
+
+
+def _end_orphans() -> None:
+    """End what a job left: without cgroups, Slurm loses a process whose parent ended first."""
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            if b"SLURM_CLUSTER_NAME=echos\0" in (process / "environ").read_bytes():
+                os.kill(int(process.name), signal.SIGKILL)
+        except (FileNotFoundError, ProcessLookupError, PermissionError):
+            continue  # it ended by itself, or is not ours
 
 
 def _output(*command: str) -> str:
