@@ -16,7 +16,8 @@ siblings quest: environment
 	@echo "Done. Start with results/$@/report.html."
 
 test: reproduce lint
-	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder --durations 15
+	$(PYTHON) envs/install.py --executors
+	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder --durations 25 tests tests/cluster/check_slurm.py
 	@echo
 	@echo "Tests passed; the results that they looked at are in results/report.html."
 

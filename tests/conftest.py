@@ -2,7 +2,17 @@
 
 import pytest
 
-LONGEST = ("test_workflow", "test_training", "test_replacement", "test_transfers", "test_cli", "test_initialisations")
+LONGEST = (
+    "check_slurm",
+    "test_workflow",
+    "test_faults",
+    "test_commands",
+    "test_training",
+    "test_replacement",
+    "test_transfers",
+    "test_cli",
+    "test_initialisations",
+)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
