@@ -64,12 +64,14 @@ def test_the_data_dictionary_holds_the_keys_of_json_files():
     assert declared <= {field.name for field in fields(Input)}
 
 
-def test_the_config_reference_is_what_the_schemas_say():
-    script = ROOT / "docs" / "make_config_reference.py"
-    spec = importlib.util.spec_from_file_location("make_config_reference", script)
+@pytest.mark.parametrize(
+    ("page", "script"), [("config.md", "make_config_reference"), ("commands.md", "make_command_reference")]
+)
+def test_a_reference_is_what_the_code_says(page, script):
+    spec = importlib.util.spec_from_file_location(script, ROOT / "docs" / f"{script}.py")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    assert (ROOT / "docs" / "config.md").read_text(encoding="utf-8") == module.render(), f"run {script.name}"
+    assert (ROOT / "docs" / page).read_text(encoding="utf-8") == module.render(), f"run docs/{script}.py"
 
 
 def test_a_stale_config_reference_is_told_in_one_sentence(tmp_path):

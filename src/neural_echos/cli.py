@@ -30,7 +30,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     command = "echos"
     try:
         _log_to(None)
-        options = _parser().parse_args(arguments)
+        options = make_parser().parse_args(arguments)
         command = options.command.__name__
         _log_to(options.log)
         options.command(options)
@@ -849,7 +849,8 @@ def _replacing(one: argparse.ArgumentParser) -> None:
     one.add_argument("--output", type=Path, required=True)
 
 
-def _parser() -> argparse.ArgumentParser:
+def make_parser() -> argparse.ArgumentParser:
+    """Return the parser of the command line, with a subparser for each command."""
     parser = argparse.ArgumentParser(
         prog="echos", description=(__doc__ or "").split("\n\n")[0], epilog=(__doc__ or "").split("\n\n")[1]
     )
