@@ -20,17 +20,18 @@ ROOMS = {
 }
 HEAD = """# Commands
 
-Every rule of the workflow is one command of `echos`, which can be typed by hand: `.venv/bin/echos COMMAND --help`. Each writes the files
-that `--output` and the like name, says on standard error what it wrote and where, and writes nothing half: a file with its final name is whole.
-`echos --log FILE COMMAND …` sends all that to a file and leaves only errors in the terminal. Commands that answer a question
-(`plan`, `explain`, `doctor`) print it, with `--json` for machines; what the others leave are tables and JSON files ([data.md](data.md)).
+Every rule of the workflow is one command of `echos`, which can be typed by hand: `.venv/bin/echos COMMAND --help`. Each
+writes the files that `--output` and the like name, says on standard error what it wrote and where, and writes nothing half: a
+file with its final name is whole. `echos --log FILE COMMAND …` sends all that to a file and leaves only errors in the terminal.
+Commands that answer a question (`plan`, `explain`, `doctor`) print it, with `--json` for machines; what the others leave are
+tables and JSON files ([data.md](data.md)).
 
 | exit code | means |
 |---|---|
 | 0 | done |
-| 1 | an input cannot be used, or a file not written: one sentence on standard error names it, says what was expected, what was found, and what to do |
+| 1 | an input cannot be used, or a file not written: one sentence on standard error says what was expected, found, and to do |
 | 2 | the command was mistyped: its usage, and one sentence |
-| 75 | a training was told to stop by SIGTERM or SIGUSR1; it wrote a checkpoint, and the same command goes on from there |
+| 75 | a training was told to stop by SIGTERM or SIGUSR1: it wrote a checkpoint, and the same command goes on |
 | 130 | interrupted (Ctrl-C) |
 
 This page is written by `docs/make_command_reference.py` from the commands themselves.
