@@ -3,7 +3,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: reproduce siblings quest test test-cluster lint site environment lock audit clean
+.PHONY: reproduce siblings quest test unit slurm profiles test-cluster lint site environment lock audit clean
 
 reproduce: environment
 	$(BIN)/snakemake
@@ -15,17 +15,26 @@ siblings quest: environment
 	@echo
 	@echo "Done. Start with results/$@/report.html."
 
+# The tests and the workflow on a real Slurm, side by side, for that one waits a good deal; then the profiles with all executor plugins,
+# last, because every Snakemake that starts imports what is installed.
 test: reproduce lint
-	$(PYTHON) envs/install.py --executors
-	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder --durations 25 tests tests/cluster/check_slurm.py
+	@$(MAKE) --no-print-directory -j 2 unit slurm
+	@$(MAKE) --no-print-directory profiles
 	@echo
 	@echo "Tests passed; the results that they looked at are in results/report.html."
 
-# The profiles, and a slice of the tiny preset on a real Slurm that is started for it (Debian, as root; skipped elsewhere); WHOLE=1
-# takes all of the preset.
-test-cluster: environment
+unit: environment
+	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder --durations 25
+
+# A slice of the tiny preset on a Slurm that is started for it (Debian, as root; skipped elsewhere); WHOLE=1 takes all of the preset.
+slurm: environment
+	$(BIN)/pytest tests/cluster/check_slurm.py
+
+profiles: environment
 	$(PYTHON) envs/install.py --executors
-	$(BIN)/pytest tests/test_profiles.py tests/cluster/check_slurm.py
+	$(BIN)/pytest tests/test_profiles.py
+
+test-cluster: slurm profiles
 
 lint: environment
 	$(BIN)/ruff check .

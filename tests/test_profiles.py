@@ -56,7 +56,8 @@ def planned(tmp_path_factory: pytest.TempPathFactory) -> str:
 def test_there_is_a_profile_for_every_executor_of_the_lock() -> None:
     locked = {
         line.removeprefix("snakemake-executor-plugin-").strip()
-        for line in (ROOT / "envs/executors.in").read_text().splitlines()
+        for file in ("requirements.in", "executors.in")
+        for line in (ROOT / "envs" / file).read_text().splitlines()
         if line.startswith("snakemake-executor-plugin-")
     }
     assert {executor(name) for name in PROFILES} == {None} | locked - {"slurm-jobstep"}

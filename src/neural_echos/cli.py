@@ -579,6 +579,7 @@ def paper(options: argparse.Namespace) -> None:
     from neural_echos.report import write_paper
 
     write_paper(options.output, options.artifacts, options.title)
+    _LOG.info("%s: %d artifacts", options.output, len(options.artifacts))
 
 
 def report(options: argparse.Namespace) -> None:
@@ -593,6 +594,7 @@ def report(options: argparse.Namespace) -> None:
         benchmarks=options.benchmarks,
         root=options.root,
     )
+    _LOG.info("%s: %d artifacts", options.output, len(options.artifacts))
 
 
 def crate(options: argparse.Namespace) -> None:

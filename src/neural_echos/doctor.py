@@ -117,8 +117,8 @@ def _machine(root: Path) -> Iterator[Finding]:
 
 def _executors(root: Path) -> Finding:
     """Which of Snakemake's executor plugins are installed: each has a profile, and only a cluster needs them."""
-    lines = (root / "envs" / "executors.in").read_text(encoding="utf-8").splitlines()
-    names = [line for line in lines if line.startswith(_EXECUTOR)]
+    lines = [(root / "envs" / f"{name}.in").read_text(encoding="utf-8") for name in ("requirements", "executors")]
+    names = [line for line in "\n".join(lines).splitlines() if line.startswith(_EXECUTOR)]
     there = {name: version for name in names if (version := _version(name))}
     return Finding(
         "executors",
