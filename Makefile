@@ -3,7 +3,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: reproduce siblings quest test unit slurm profiles test-cluster lint site environment lock audit clean
+.PHONY: reproduce siblings quest test test-cluster lint site environment lock audit clean
 
 reproduce: environment
 	$(BIN)/snakemake
@@ -15,26 +15,17 @@ siblings quest: environment
 	@echo
 	@echo "Done. Start with results/$@/report.html."
 
-# The tests and the workflow on a real Slurm, side by side, for that one waits a good deal; then the profiles with all executor plugins,
-# last, because every Snakemake that starts imports what is installed.
 test: reproduce lint
-	@$(MAKE) --no-print-directory -j 2 unit slurm
-	@$(MAKE) --no-print-directory profiles
+	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder --durations 25
 	@echo
 	@echo "Tests passed; the results that they looked at are in results/report.html."
 
-unit: environment
-	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder --durations 25
-
-# A slice of the tiny preset on a Slurm that is started for it (Debian, as root; skipped elsewhere); WHOLE=1 takes all of the preset.
-slurm: environment
+# A slice of the tiny preset on a Slurm that is started for it (Debian, as root; skipped elsewhere), and the profiles of all clusters, last,
+# because every Snakemake that starts imports the plugins that are installed. WHOLE=1 takes all of the tiny preset.
+test-cluster: environment
 	$(BIN)/pytest tests/cluster/check_slurm.py
-
-profiles: environment
 	$(PYTHON) envs/install.py --executors
 	$(BIN)/pytest tests/test_profiles.py
-
-test-cluster: slurm profiles
 
 lint: environment
 	$(BIN)/ruff check .

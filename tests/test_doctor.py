@@ -54,6 +54,9 @@ def test_what_is_missing_is_named(checkout: Path, monkeypatch: pytest.MonkeyPatc
 def test_executor_plugins_are_listed_with_their_versions(checkout: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     there = {"snakemake-executor-plugin-slurm": "2.8.0", "snakemake-executor-plugin-lsf": "0.3.3"}
     monkeypatch.setattr(doctor, "_version", there.get)
+    monkeypatch.setattr(
+        doctor, "_presets", lambda _: iter(())
+    )  # which take seconds to read, and are not looked at here
     found = {one.what: one for one in doctor.examine(checkout)}["executors"]
     assert (found.state, found.found) == ("note", "slurm 2.8.0, lsf 0.3.3")
     assert "envs/install.py --executors" in found.advice
@@ -65,6 +68,9 @@ def test_a_full_disk_is_a_problem(
     checkout: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(10, 9, 1))
+    monkeypatch.setattr(
+        doctor, "_presets", lambda _: iter(())
+    )  # which take seconds to read, and are not looked at here
     assert states(doctor.examine(checkout))["disk"] == "problem"
     assert cli.main(["doctor", "--root", str(checkout)]) == 1
     assert "found problems with disk; see above" in capsys.readouterr().err

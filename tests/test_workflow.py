@@ -14,6 +14,7 @@ import pytest
 import yaml
 
 from neural_echos.config import load_preset, preset_files
+from neural_echos.report.paper import paper_name
 from neural_echos.training import Recipe
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -73,42 +74,66 @@ def test_the_demo_dry_runs_from_nothing(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-# What the tiny preset is built to: all runs, the verdicts on them, and an artifact of each kind. The demo, which `make test` builds
-# before, has every artifact.
-TARGETS = ("verdicts.parquet", "figures/figure_05_clusters.pdf", "tables/table_1_accuracy.csv")
+# A slice of the tiny preset: every room, with an initialisation that is drawn from a trained model. The demo, which `make test`
+# builds before, has every artifact, and Slurm's test is another slice.
+SLICE = {
+    "signals": {"architectures": [], "initialisations": []},
+    "experiments": [
+        {"name": name, "datasets": ["photographs"], "architectures": ["convmixer"], "initialisations": initialisations}
+        for name, initialisations in (("main", ["default", "dog"]), ("borrowed", ["transfer"]))
+    ],
+    "models": [
+        {
+            "id": f"convmixer{suffix}",
+            "role": role,
+            "trained_on": "photographs",
+            "run": {"dataset": "photographs", "architecture": "convmixer", "initialisation": "default"}
+            | {"seed": 0, "weights": weights},
+        }
+        for suffix, role, weights in (("", "trained", "trained"), ("-untrained", "untrained", "initial"))
+    ],
+    "artifacts": [
+        {"id": "figure_05_clusters", "options": {"models": ["convmixer"], "seed": 0}},
+        {"id": "table_4_verdicts"},
+    ],
+}
+RUNS = 6  # three initialisations, two seeds
+
+
+def slice_into(folder: Path) -> list[str]:
+    """Arguments that build the slice below `folder`."""
+    paths = into(folder)
+    (folder / "slice.yaml").write_text(yaml.safe_dump(SLICE))
+    return ["--configfile", TINY, str(folder / "slice.yaml"), str(paths)]
 
 
 @pytest.fixture(scope="module")
 def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Results of an undisturbed run of the tiny preset, in a folder with a space and a letter outside ASCII."""
+    """Results of an undisturbed run of the slice, in a folder with a space and a letter outside ASCII."""
     folder = tmp_path_factory.mktemp("tiny run é")
-    done = snakemake("--configfile", TINY, into(folder), "--", *(f"{folder}/results/{name}" for name in TARGETS))
+    done = snakemake(*slice_into(folder))
     assert done.returncode == 0, done.stdout + done.stderr
     return folder
 
 
 @pytest.mark.slow
 def test_tiny_preset_makes_what_is_asked_for_and_keeps_no_checkpoint(tiny: Path) -> None:
-    for stem, suffixes in (
-        ("figures/figure_05_clusters", ("pdf", "png", "svg", "json")),
-        ("tables/table_1_accuracy", ("csv", "md", "tex", "html", "json")),
-    ):
-        assert all((tiny / f"results/{stem}.{suffix}").stat().st_size > 0 for suffix in suffixes)
-    config = load_preset(ROOT, "tiny")
-    cells = {
-        (dataset, architecture, initialisation)
-        for one in config["experiments"]
-        for dataset, architecture, initialisation in product(
-            one["datasets"], one["architectures"], one["initialisations"]
-        )
-    }
-    assert len(list(tiny.glob("results/runs/*/*/*/*/weights.safetensors"))) == len(cells) * len(config["seeds"])
+    page = (tiny / "results/report.html").read_text()
+    for entry in SLICE["artifacts"]:
+        kind, suffixes = ("figure", ("pdf", "png", "svg", "json"))
+        if entry["id"].startswith("table"):
+            kind, suffixes = ("table", ("csv", "md", "tex", "html", "json"))
+        assert all((tiny / f"results/{kind}s/{entry['id']}.{suffix}").stat().st_size > 0 for suffix in suffixes)
+        assert f'id="{entry["id"]}"' in page
+        assert paper_name(entry["id"], kind) in (tiny / "results/paper/paper.tex").read_text()
+    assert "kinds of rule" in page and "core-hours" in page  # Snakemake's records and benchmarks were found
+    assert len(list(tiny.glob("results/runs/*/*/*/*/weights.safetensors"))) == RUNS
     assert not list((tiny / "results").rglob("checkpoint*"))
 
 
 @pytest.mark.slow
 def test_second_run_finds_nothing_to_do(tiny: Path) -> None:
-    done = snakemake("--configfile", TINY, tiny / "paths.yaml", "--", *(f"{tiny}/results/{name}" for name in TARGETS))
+    done = snakemake(*slice_into(tiny))
     assert done.returncode == 0
     assert "Nothing to be done" in done.stdout + done.stderr
 
@@ -116,8 +141,7 @@ def test_second_run_finds_nothing_to_do(tiny: Path) -> None:
 @pytest.mark.slow
 def test_killed_run_ends_with_the_same_bytes(tiny: Path, tmp_path: Path) -> None:
     """SIGKILL the whole process group twice on the way; every file that is left equals the undisturbed run's."""
-    targets = [f"{tmp_path}/results/{name}" for name in TARGETS]
-    command = [*SNAKEMAKE, "--nolock", "--configfile", TINY, str(into(tmp_path)), "--", *targets]
+    command = [*SNAKEMAKE, "--nolock", *slice_into(tmp_path)]
     for seconds in (12, 15):
         run = subprocess.Popen(
             command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
@@ -125,7 +149,7 @@ def test_killed_run_ends_with_the_same_bytes(tiny: Path, tmp_path: Path) -> None
         time.sleep(seconds)
         os.killpg(run.pid, signal.SIGKILL)
         run.wait()
-    done = snakemake("--configfile", TINY, tmp_path / "paths.yaml", "--", *targets)
+    done = snakemake(*slice_into(tmp_path))
     assert done.returncode == 0, done.stdout + done.stderr
     assert checksums(tmp_path / "results") == checksums(tiny / "results")
 
