@@ -251,7 +251,7 @@ def test_no_text_of_a_config_reaches_a_shell_unquoted(tmp_path) -> None:
 # Secrets --------------------------------------------------------------------------------------------------------------
 
 
-def test_a_token_and_signed_addresses_are_in_no_message_log_or_record(tmp_path, monkeypatch, caplog) -> None:
+def test_a_token_and_signed_addresses_are_in_no_message(monkeypatch) -> None:
     from neural_echos import hub
 
     monkeypatch.setenv("HF_TOKEN", "hf_verysecret")
