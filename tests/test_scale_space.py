@@ -416,7 +416,7 @@ def test_the_command_writes_both_tables(filters, tables, tmp_path, monkeypatch, 
     missing = ["--spread", str(tmp_path / "a.parquet"), "--output", str(tmp_path / "b.parquet")]
     assert cli.main(["scales", str(bad), *missing]) == 1
     assert "bad.txt" in capsys.readouterr().err and not list(tmp_path.glob("[ab].parquet"))
-    assert isinstance(cli._parser().parse_args(["scales", "x", *outputs]), argparse.Namespace)
+    assert isinstance(cli.make_parser().parse_args(["scales", "x", *outputs]), argparse.Namespace)
 
 
 def test_filters_must_be_a_declared_input():
