@@ -1,6 +1,5 @@
 """Resolve envs/*.in for every platform: requirements.txt and executors.txt (hashes, no URLs), environment.yaml (conda).
 
-
 Run as `make lock`; needs `uv`. With `--check` nothing is resolved: it only tells whether environment.yaml fits requirements.txt.
 """
 

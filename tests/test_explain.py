@@ -12,7 +12,7 @@ import pytest
 from neural_echos import cli
 from neural_echos.datasets import make_digits, save_dataset
 from neural_echos.errors import EchosError
-from neural_echos.explain import explain, render_explanation
+from neural_echos.explain import Records, explain, render_explanation
 from neural_echos.files import sha256
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -142,3 +142,9 @@ def test_a_figure_of_the_demo_goes_back_to_photographs(capsys: pytest.CaptureFix
     assert any(rule.startswith("train_photographs_") for rule in rules)
     assert len(found["facts"]["commit"]) == 40
     assert "astronaut: public domain" in found["sources"]["results/datasets/photographs.safetensors"]["licence"]
+
+
+def test_the_command_of_a_preset_on_top_of_another_names_both() -> None:
+    found = Records(ROOT).preset_of("results/imagenet100/figures/figure_05_clusters.pdf")
+    assert found == "--configfile config/presets/imagenet.yaml config/presets/imagenet100.yaml "
+    assert Records(ROOT).preset_of(FIGURE) == ""

@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from neural_echos.config import read_yaml
+from neural_echos.config import preset_files, read_yaml
 from neural_echos.errors import EchosError
 from neural_echos.files import read_json, sha256
 
@@ -116,10 +116,11 @@ class Records:
         return self._checksums[name]
 
     def preset_of(self, name: str) -> str:
-        """Option that names the preset in whose results a file lies, "" for the demo's."""
+        """Option that names the preset in whose results a file lies, and those below it; "" for the demo's."""
         for results, path in self.presets.items():
             if name.startswith(f"{results}/"):
-                return f"--configfile {path.relative_to(self.root)} "
+                files = preset_files(self.root, path.stem)[1:]
+                return f"--configfile {' '.join(str(file.relative_to(self.root)) for file in files)} "
         return ""
 
 
