@@ -31,7 +31,7 @@ rule figure:
     conda:
         CONDA
     resources:
-        mem_mb=lambda wildcards, attempt: 2000 * attempt,
+        mem_mb=memory(2000),
         runtime=20,
     params:
         inputs=lambda w, input: json.dumps({name: list(input.get(name)) for name in ARTIFACTS[w.artifact]["reads"]}),
@@ -71,7 +71,7 @@ rule table:
     conda:
         CONDA
     resources:
-        mem_mb=lambda wildcards, attempt: 2000 * attempt,
+        mem_mb=memory(2000),
         runtime=20,
     params:
         inputs=lambda w, input: json.dumps({name: list(input.get(name)) for name in ARTIFACTS[w.artifact]["reads"]}),
@@ -96,7 +96,7 @@ rule docs_images:
     conda:
         CONDA
     resources:
-        mem_mb=lambda wildcards, attempt: 500 * attempt,
+        mem_mb=memory(500),
         runtime=5,
     shell:
         "cp {input:q} {output:q} 2> {log:q}"

@@ -21,7 +21,7 @@ rule evaluate:
     conda:
         CONDA
     resources:
-        mem_mb=lambda wildcards, attempt: 1000 * attempt,
+        mem_mb=memory(1000),
         runtime=10,
     params:
         folders=lambda w, input: [str(Path(path).parent) for path in input.metrics],
@@ -63,7 +63,7 @@ rule zero:
         CONDA
     threads: config["threads"]
     resources:
-        mem_mb=lambda wildcards, attempt: config["memory_mb"] * attempt,
+        mem_mb=memory(config["memory_mb"]),
         runtime=30,
         gpu=min(config["gpu"], 1),
     params:
@@ -88,7 +88,7 @@ rule structure:
     conda:
         CONDA
     resources:
-        mem_mb=lambda wildcards, attempt: 2000 * attempt,
+        mem_mb=memory(2000),
         runtime=10,
     params:
         models=lambda w, input: described_models(fits=input.fits, centroids=input.centroids),
@@ -110,7 +110,7 @@ rule explained:
     conda:
         CONDA
     resources:
-        mem_mb=lambda wildcards, attempt: 8000 * attempt,
+        mem_mb=memory(8000),
         runtime=30,
     params:
         models=lambda w, input: described_models(matches=input.matches),
@@ -132,7 +132,7 @@ rule shares:
     conda:
         CONDA
     resources:
-        mem_mb=lambda wildcards, attempt: 4000 * attempt,
+        mem_mb=memory(4000),
         runtime=20,
     params:
         models=lambda w, input: described_models(patterns=input.patterns),
@@ -158,7 +158,7 @@ rule verdicts:
     conda:
         CONDA
     resources:
-        mem_mb=lambda wildcards, attempt: 1000 * attempt,
+        mem_mb=memory(1000),
         runtime=10,
     params:
         claims=json.dumps(config["claims"]),

@@ -34,7 +34,7 @@ for job, dataset, architecture, lenders in initialise_jobs():
             CONDA
         threads: 1
         resources:
-            mem_mb=lambda wildcards, attempt: 3000 * attempt,
+            mem_mb=memory(3000),
             runtime=30,
         params:
             model=config["architectures"][architecture]["model"],
@@ -68,7 +68,7 @@ rule signals:
         CONDA
     threads: 1
     resources:
-        mem_mb=lambda wildcards, attempt: 4000 * attempt,
+        mem_mb=memory(4000),
         runtime=30,
     params:
         model=lambda w: config["architectures"][w.architecture]["model"],

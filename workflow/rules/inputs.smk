@@ -21,7 +21,7 @@ rule fetch:
     conda:
         CONDA
     resources:
-        mem_mb=lambda wildcards, attempt: 1000 * attempt,
+        mem_mb=memory(1000),
         runtime=120,
     params:
         mirrors=[part for folder in config["mirrors"] for part in ("--mirror", folder)],
@@ -45,7 +45,7 @@ rule dataset:
     conda:
         CONDA
     resources:
-        mem_mb=lambda wildcards, attempt: 4000 * attempt,
+        mem_mb=memory(4000),
         runtime=60,
     params:
         kind=lambda w: config["datasets"][w.dataset]["kind"],

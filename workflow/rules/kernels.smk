@@ -21,7 +21,7 @@ rule extract_from_run:
     conda:
         CONDA
     resources:
-        mem_mb=lambda wildcards, attempt: 1000 * attempt,
+        mem_mb=memory(1000),
         runtime=10,
     shell:
         "python -m neural_echos --log {log:q} extract {input.weights:q} --model {wildcards.model:q} --layers {input.layers:q}"
@@ -44,7 +44,7 @@ rule extract_from_checkpoint:
     conda:
         CONDA
     resources:
-        mem_mb=lambda wildcards, attempt: 2000 * attempt,
+        mem_mb=memory(2000),
         runtime=20,
     params:
         timm=lambda w: MODELS[w.model]["timm"],
@@ -68,7 +68,7 @@ rule survey:
     conda:
         CONDA
     resources:
-        mem_mb=lambda wildcards, attempt: 2000 * attempt,
+        mem_mb=memory(2000),
         runtime=30,
     shell:
         "python -m neural_echos --log {log:q} survey --page {output.page:q} --output {output.table:q}"

@@ -141,6 +141,8 @@ def described_models(**files):
 
 def memory(least, per_mb=0):
     """Memory of a job in MB: `least`, and `per_mb` for each MB of its input; a second attempt gets twice as much, and so on."""
+    if not per_mb:  # jobs that are grouped lose what reads their input
+        return lambda wildcards, attempt: least * attempt
     return lambda wildcards, input, attempt: int((least + per_mb * input.size_mb) * attempt)
 
 

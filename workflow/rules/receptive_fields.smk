@@ -19,7 +19,7 @@ rule fit:
     conda:
         CONDA
     resources:
-        mem_mb=lambda wildcards, attempt: 4000 * attempt,
+        mem_mb=memory(4000),
         runtime=30,
     params:
         threshold=config["fits"]["threshold"],
@@ -44,7 +44,7 @@ rule match:
         CONDA
     threads: 2
     resources:
-        mem_mb=lambda wildcards, attempt: 4000 * attempt,
+        mem_mb=memory(4000),
         runtime=120,
     params:
         seed=config["seed"],
@@ -68,7 +68,7 @@ rule scales:
     conda:
         CONDA
     resources:
-        mem_mb=lambda wildcards, attempt: 1000 * attempt,
+        mem_mb=memory(1000),
         runtime=10,
     shell:
         "python -m neural_echos --log {log:q} scales {input.filters:q} --spread {output.spread:q} --output {output.scales:q}"

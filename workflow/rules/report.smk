@@ -20,7 +20,7 @@ rule report:
     conda:
         CONDA
     resources:
-        mem_mb=lambda wildcards, attempt: 2000 * attempt,
+        mem_mb=memory(2000),
         runtime=10,
     params:
         entries=lambda w, input: report_entries(input.artifacts),
@@ -45,7 +45,7 @@ rule paper:
     conda:
         CONDA
     resources:
-        mem_mb=lambda wildcards, attempt: 500 * attempt,
+        mem_mb=memory(500),
         runtime=5,
     params:
         entries=lambda w, input: report_entries(input.artifacts),

@@ -35,7 +35,7 @@ for (job, dataset, architecture, names), (number, seeds) in product(train_jobs()
             CONDA
         threads: config["threads"]
         resources:
-            mem_mb=lambda wildcards, attempt: config["memory_mb"] * attempt,
+            mem_mb=memory(config["memory_mb"]),
             runtime=config["runtime_minutes"],
             gpu=config["gpu"],
         params:

@@ -35,7 +35,7 @@ for number, seeds in enumerate(SEED_GROUPS):
             CONDA
         threads: config["threads"]
         resources:
-            mem_mb=lambda wildcards, attempt: config["memory_mb"] * attempt,
+            mem_mb=memory(config["memory_mb"]),
             runtime=config["runtime_minutes"],
             gpu=min(config["gpu"], 1),
         params:
@@ -78,7 +78,7 @@ for number, seeds in enumerate(SEED_GROUPS):
             CONDA
         threads: config["threads"]
         resources:
-            mem_mb=lambda wildcards, attempt: config["memory_mb"] * attempt,
+            mem_mb=memory(config["memory_mb"]),
             runtime=config["runtime_minutes"],
             gpu=min(config["gpu"], 1),
         params:
