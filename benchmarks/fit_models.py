@@ -66,20 +66,20 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", default="gaussian_derivative_2", choices=[name for name in MODELS if name != "dog"])
     parser.add_argument("--size", type=int, default=7, help="side of the kernels, taps")
-    parser.add_argument("--kernels", type=int, default=4096, help="kernels of each kind for fit, for each thread")
-    parser.add_argument("--threads", type=int, default=1, help="of fit; the optimiser has one")
+    parser.add_argument("--kernels", type=int, default=4096, help="kernels of each kind for fit, for each process")
+    parser.add_argument("--processes", type=int, default=1, help="of fit; the optimiser has one")
     parser.add_argument("--optimised", type=int, default=50, help="kernels of each kind for the optimiser")
     parser.add_argument("--rounds", type=int, default=3)
     arguments = parser.parse_args()
     model, rng = MODELS[arguments.model], np.random.default_rng(0)
-    for kind, kernels in draw_kernels(model, arguments.kernels * arguments.threads, arguments.size, rng).items():
+    for kind, kernels in draw_kernels(model, arguments.kernels * arguments.processes, arguments.size, rng).items():
         few = kernels[: arguments.optimised]
         starts = best_starts(model, few, rng)
         found = fit(kernels, model)  # warms up
         ours, optimiser = [], []
         for _ in range(arguments.rounds):
             began = time.perf_counter()
-            fit(kernels, model, threads=arguments.threads)
+            fit(kernels, model, processes=arguments.processes)
             ours.append(len(kernels) / (time.perf_counter() - began))
             began = time.perf_counter()
             pairs = zip(few, starts, strict=True)

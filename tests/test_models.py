@@ -284,7 +284,7 @@ def test_fit_is_the_same_in_any_company(name):
 
 def test_fit_does_not_depend_on_its_threads():
     kernels = MODELS["gaussian_derivative_1"](3, orientation=np.linspace(0, 6, 4500), sigma_u=0.8)
-    alone, together = (fit(kernels, "gaussian_derivative_1", threads=threads) for threads in (1, 2))
+    alone, together = (fit(kernels, "gaussian_derivative_1", processes=processes) for processes in (1, 2))
     for key, values in alone.parameters.items():
         np.testing.assert_array_equal(together.parameters[key], values)
     np.testing.assert_array_equal(together.cosine, alone.cosine)

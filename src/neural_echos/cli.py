@@ -192,7 +192,7 @@ def match(options: argparse.Namespace) -> None:
 
     report: dict[str, dict[str, int]] = {}
     matches = receptive_fields.match_batches(
-        read_batches(options.bank, "bank"), report, seed=options.seed, threads=options.threads
+        read_batches(options.bank, "bank"), report, seed=options.seed, processes=options.threads
     )
     write_batches(options.output, matches, "matches")
     _LOG.info("%s: %s", options.output, report)

@@ -11,22 +11,24 @@ once, and no kernel's steps depend on another's.
 
 import itertools
 import math
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+import signal
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache, partial
+from multiprocessing import get_context
+from multiprocessing.pool import Pool
 
 import numpy as np
 from threadpoolctl import threadpool_limits
 
 from neural_echos.errors import EchosError
 from neural_echos.receptive_fields.difference_of_gaussians import fit_dog
-from neural_echos.receptive_fields.models import Model, Range, Values, model_named
+from neural_echos.receptive_fields.models import MODELS, Model, Range, Values, model_named
 from neural_echos.receptive_fields.normalisation import CONSTANT, norms, unit_taps
 
-_CHUNK = 4096  # kernels fitted at a time, by one thread
+_CHUNK = 4096  # kernels fitted at a time, by one process
 _BLOCK = 512  # kernels climbed with at a time: what they need stays in the processor's caches
-_SCORED = 128  # kernels scored at a time, likewise
+_SCORED = 64  # kernels scored at a time, likewise
 _SURE = 0.97  # a cosine beyond which the first start is believed; else rivals are sought
 _POOR = 0.9  # a cosine below which they are sought in the fine dictionary; else in the coarse one
 _FEW = 2  # rivals from the coarse one
@@ -38,8 +40,14 @@ _KEPT = 3  # rivals that are among the best
 _AGAIN, _LAST = 20, 60  # steps of these and the first, and of the best of them, at most
 _HOPE = 20  # times its last gain, by which one of them may lie behind the best without being given up
 _ROUGH, _GAIN = 2e-6, 1e-8  # of ln |cos|: a smaller one ends a climb in single precision, and the last one
-_DAMPING = 1e-2  # of the first step, in units of the templates' own metric
+_FAR, _NEAR, _THERE = 0.3, 0.03, 1e-4  # damping of the first step of climbs, in units of the templates' own metric
+_SOFTER, _HARDER = 10, 30  # the damping is divided or multiplied by these after a step that was kept or refused,
+_REFUSED = 0.3  # and is at least so much before the latter
 _FLOOR = 1e-2  # least curvature that a step believes, in the same units
+_STRAIGHT, _SHORT = (
+    1.0,
+    0.01,
+)  # a less damped, shorter step that promises less than the least gain is taken unseen, and ends it
 _REACH = 0.7  # longest step in any parameter
 _STILL = 1e-7  # a refused step that is shorter ends it, too
 _DIFFERENCE = 1e-4  # step of numeric slopes
@@ -100,7 +108,7 @@ class _Dictionary:
     places: int
 
 
-def fit(kernels: np.ndarray, model: Model | str, *, threads: int = 1) -> Fit:
+def fit(kernels: np.ndarray, model: Model | str, *, processes: int = 1) -> Fit:
     """Fit amplitude · model(k, θ) + bias to each kernel by least squares, the parameters θ within their bounds.
 
     Parameters
@@ -108,8 +116,10 @@ def fit(kernels: np.ndarray, model: Model | str, *, threads: int = 1) -> Fit:
     kernels : ndarray of float, shape (n, h, w)
     model : Model or str
         One of `MODELS`, or its name.
-    threads : int
-        Threads that fit 4,096 kernels each at a time; the result does not depend on them.
+    processes : int
+        Processes that fit 4,096 kernels each at a time; the result does not depend on them. They start (as `multiprocessing`'s
+        "spawn" does, so that a script of yours needs its `if __name__ == "__main__":`) with the first call that has work for
+        two, which takes some seconds, and stay for the next one. A model that is not in `MODELS` has one process.
 
     Returns
     -------
@@ -147,13 +157,12 @@ def fit(kernels: np.ndarray, model: Model | str, *, threads: int = 1) -> Fit:
         )
     if model.name == "dog":
         return _fit_dog(kernels, model)
-    starts = range(0, max(len(kernels), 1), _CHUNK)
-
-    def part(start: int) -> Fit:
-        return _fit_chunk(kernels[start : start + _CHUNK], model)
-
-    with ThreadPoolExecutor(threads) as pool, threadpool_limits(1):  # many small products, for which one thread is best
-        parts = list(pool.map(part, starts) if threads > 1 else map(part, starts))
+    chunks = [kernels[start : start + _CHUNK] for start in range(0, max(len(kernels), 1), _CHUNK)]
+    if min(processes, len(chunks)) > 1 and MODELS.get(model.name) is model:
+        parts = _pool(processes).map(partial(_fit_named, name=model.name), chunks, 1)
+    else:
+        with threadpool_limits(1):  # many small products, for which one thread is best
+            parts = [_fit_chunk(chunk, model) for chunk in chunks]
 
     def joined(field: str) -> np.ndarray:
         return np.concatenate([getattr(part, field) for part in parts])
@@ -170,6 +179,21 @@ def fit(kernels: np.ndarray, model: Model | str, *, threads: int = 1) -> Fit:
         joined("cosine"),
         joined_by_name("at_bound"),
     )
+
+
+@lru_cache
+def _pool(processes: int) -> Pool:
+    """Processes that last as long as this one: their queue ends with it, even if it is killed."""
+    return get_context("spawn").Pool(processes, _alone)
+
+
+def _alone() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all processes; the first one ends the others
+    threadpool_limits(1)
+
+
+def _fit_named(kernels: np.ndarray, name: str) -> Fit:
+    return _fit_chunk(kernels, MODELS[name])
 
 
 def _fit_dog(kernels: np.ndarray, model: Model) -> Fit:
@@ -224,26 +248,35 @@ def _search(model: Model, height: int, width: int, taps: np.ndarray) -> np.ndarr
     slopes = partial(model.slopes or partial(_differences, model), height, width)
     light = taps.astype(np.float32) if model.slopes else taps  # differences need all digits
     coarse, fine = (_dictionary(model, height, width, fine=fine) for fine in (False, True))
-    index, score = _starts(light, coarse, 1 + _FEW)
-    steps, value = _climb(slopes, coarse.steps[:, index[:, 0]], light, bounds, _FIRST, _ROUGH)
+    start = coarse.steps[:, _nearest(light, coarse)]
+    first = _climb(slopes, start, light, bounds, _FIRST, _ROUGH, _FAR)
+    steps, value, _ = first
     reached = _unit(model((height, width), **_parameters(model, height, width, steps))).astype(np.float32)
     doubtful = np.flatnonzero((value <= math.log(_SURE)) & (value > math.log(_POOR)))
     poor = np.flatnonzero(value <= math.log(_POOR))
+    index, score = _starts(light[doubtful], coarse, 1 + _FEW)
     owner, rivals = (
         np.concatenate(both, axis=-1)
         for both in zip(
-            _rivals(coarse, index[doubtful, 1:], score[doubtful, 1:], doubtful, reached, value),
+            _rivals(coarse, index[:, 1:], score[:, 1:], doubtful, reached, value),
             _rivals(fine, *_starts(light[poor], fine, model.rivals + 1), poor, reached, value),
             strict=True,
         )
     )
-    found, rival_value = _climb(slopes, rivals, light[owner], bounds, _MORE, _ROUGH)
-    best = _best_of(owner, rival_value, _KEPT)
+    others = _climb(slopes, rivals, light[owner], bounds, _MORE, _ROUGH, _FAR)
+    best = _best_of(owner, others[1], _KEPT)
     owner = np.concatenate([np.arange(len(taps)), owner[best]])
-    steps = np.concatenate([steps, found[:, best]], axis=1)
-    steps, value = _climb(slopes, steps, light[owner], bounds, _AGAIN, _ROUGH, owner)
+    steps, value, done = (
+        np.concatenate([one, other[..., best]], axis=-1) for one, other in zip(first, others, strict=True)
+    )
+    leader = np.full(len(taps), -np.inf, light.dtype)
+    np.maximum.at(leader, owner, value)
+    on = np.flatnonzero(~done)
+    steps[:, on], value[on], _ = _climb(
+        slopes, steps[:, on], light[owner[on]], bounds, _AGAIN, _ROUGH, _NEAR, (owner[on], leader)
+    )
     steps = steps[:, _best_of(owner, value, 1)]
-    return _climb(slopes, steps, taps, bounds, _LAST, _GAIN)[0]
+    return _climb(slopes, steps, taps, bounds, _LAST, _GAIN, _THERE)[0]
 
 
 def _best_of(owner: np.ndarray, value: np.ndarray, count: int) -> np.ndarray:
@@ -253,23 +286,37 @@ def _best_of(owner: np.ndarray, value: np.ndarray, count: int) -> np.ndarray:
     return order[np.arange(len(order)) - first < count]
 
 
+def _scores(taps: np.ndarray, dictionary: _Dictionary) -> Iterator[tuple[slice, np.ndarray]]:
+    """|cosines| of some kernels at a time with all templates, in memory that the next ones overwrite."""
+    memory = np.empty((_SCORED, len(dictionary.templates)), np.float32)
+    for at in range(0, len(taps), _SCORED):
+        part = taps[at : at + _SCORED].astype(np.float32, copy=False)
+        scores = np.matmul(part, dictionary.columns, out=memory[: len(part)])
+        yield slice(at, at + len(part)), np.abs(scores, out=scores)
+
+
+def _nearest(taps: np.ndarray, dictionary: _Dictionary) -> np.ndarray:
+    """The number of the best template of a dictionary, (n,)."""
+    index = np.empty(len(taps), np.intp)
+    for part, scores in _scores(taps, dictionary):
+        index[part] = scores.argmax(axis=1)
+    return index
+
+
 def _starts(taps: np.ndarray, dictionary: _Dictionary, count: int) -> tuple[np.ndarray, np.ndarray]:
     """The best template of a dictionary, then the best that is unlike it, …: their numbers and |cosines|, (n, count)."""
     places = dictionary.places
     candidates = min(_CANDIDATES * count, places)
-    index, scores = np.empty((len(taps), count), np.intp), np.empty((len(taps), count), np.float32)
-    memory = np.empty((_SCORED, len(dictionary.templates)), np.float32)
-    for at in range(0, len(taps), _SCORED):
-        part = taps[at : at + _SCORED].astype(np.float32, copy=False)
-        flat = np.abs(np.matmul(part, dictionary.columns, out=memory[: len(part)]), out=memory[: len(part)])
-        best = flat.reshape(len(part), -1, places).max(axis=1)
+    index, score = np.empty((len(taps), count), np.intp), np.empty((len(taps), count), np.float32)
+    for part, scores in _scores(taps, dictionary):
+        by_place = scores.reshape(len(scores), -1, places)
+        best = by_place.max(axis=1)
         place = np.argpartition(-best, candidates - 1, axis=1)[:, :candidates]
-        rows = np.arange(len(part))[:, None]
-        number = place + places * flat.reshape(len(part), -1, places)[rows, :, place].argmax(axis=2)
-        score = best[rows, place]
-        chosen = _unlike(score, dictionary.templates[number], count)
-        index[at : at + _SCORED], scores[at : at + _SCORED] = number[rows, chosen], score[rows, chosen]
-    return index, scores
+        rows = np.arange(len(scores))[:, None]
+        number = place + places * by_place[rows, :, place].argmax(axis=2)
+        chosen = _unlike(best[rows, place], dictionary.templates[number], count)
+        index[part], score[part] = number[rows, chosen], best[rows, place][rows, chosen]
+    return index, score
 
 
 def _rivals(
@@ -314,42 +361,52 @@ def _climb(
     bounds: tuple[np.ndarray, np.ndarray],
     rounds: int,
     least: float,
-    owner: np.ndarray | None = None,
-) -> tuple[np.ndarray, np.ndarray]:
-    """Damped Newton steps up ln |cos| between bounds: the steps reached, (p, n), and the value there, (n,).
+    damping: float,
+    race: tuple[np.ndarray, np.ndarray] | None = None,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Damped Newton steps up ln |cos| between bounds: the steps reached, (p, n), the value there and whether it has ended, (n,).
 
-    In the precision of the taps. A climb ends when it gains less than `least`; of several with one owner, one that falls behind
-    ends, too.
+    In the precision of the taps. A climb ends when it gains less than `least`. In a race, the owner of each climb and the best
+    value of each owner so far, one that falls behind ends, too.
     """
     low, high = (bound.astype(taps.dtype) for bound in bounds)
     steps = steps.astype(taps.dtype)
     with np.errstate(divide="ignore", invalid="ignore", under="ignore", over="ignore"):
-        value, gradient, hessian, metric = _in_blocks(slopes, steps, taps)
-        damping = np.full(len(taps), _DAMPING, taps.dtype)
-        active = np.flatnonzero(np.isfinite(value))  # a constant kernel stays where it is
+        value, *slope = _in_blocks(slopes, steps, taps)
+        ended = ~np.isfinite(value)  # a constant kernel stays where it is
+        damped = np.full(len(taps), damping, taps.dtype)
+        state = _where(~ended, [np.arange(len(taps)), damped, steps, value, *slope])
         for _ in range(rounds):
-            if not len(active):
-                break
-            here, uphill = steps[:, active], gradient[:, active]
+            number, damped, here, _, uphill, hessian, metric = state
             held = ((here <= low) & (uphill < 0)) | ((here >= high) & (uphill > 0))
-            move = _newton(uphill, hessian[..., active], metric[..., active], damping[active], held)
+            move = _newton(uphill, hessian, metric, damped, held)
             there = np.clip(here + np.clip(move, -_REACH, _REACH), low, high)
-            found = _in_blocks(slopes, there, taps[active])
-            gain = found[0] - value[active]
+            last = (damped < _STRAIGHT) & (np.abs(move).max(axis=0) < _SHORT)
+            last &= (there == here + move).all(axis=0) & (np.einsum("pn,pn->n", move, uphill) < 2 * least)
+            steps[:, number[last]] = there[:, last]
+            ended[number[last]] = True
+            (number, damped, *old), [there] = _where(~last, state), _where(~last, [there])
+            if not len(number):
+                break
+            new = _in_blocks(slopes, there, taps[number])
+            gain = new[0] - old[1]
             better = gain > 0
-            kept = active[better]
-            steps[:, kept] = there[:, better]
-            for state, new in zip((value, gradient, hessian, metric), found, strict=True):
-                state[..., kept] = new[..., better]
-            damping[active] = np.where(better, damping[active] / 10, np.maximum(damping[active], 1e-3) * 10)
-            still = np.abs(there - here).max(axis=0) < _STILL
-            done = np.where(better, gain < least, still)
-            if owner is not None:
-                leader = np.full(owner.max() + 1, -np.inf, taps.dtype)
-                np.maximum.at(leader, owner, value)
-                done |= better & (value[active] + _HOPE * gain < leader[owner[active]])
-            active = active[~done]
-    return steps, value
+            done = np.where(better, gain < least, np.abs(there - old[0]).max(axis=0) < _STILL)
+            damped = np.where(better, damped / _SOFTER, np.maximum(damped, _REFUSED) * _HARDER)
+            old = [np.where(better, *both) for both in zip([there, *new], old, strict=True)]
+            steps[:, number], value[number] = old[:2]
+            if race is not None:
+                owner, leader = race
+                np.maximum.at(leader, owner[number], old[1])
+                done |= better & (old[1] + _HOPE * gain < leader[owner[number]])
+            ended[number] = done
+            state = _where(~done, [number, damped, *old])
+    return steps, value, ended
+
+
+def _where(kept: np.ndarray, parts: list[np.ndarray]) -> list[np.ndarray]:
+    """The entries that are kept, of arrays (…, n)."""
+    return parts if kept.all() else [part[..., kept] for part in parts]
 
 
 def _in_blocks(slopes: Callable[..., tuple[np.ndarray, ...]], steps: np.ndarray, taps: np.ndarray) -> list[np.ndarray]:

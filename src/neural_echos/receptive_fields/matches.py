@@ -14,7 +14,7 @@ from neural_echos.tables import SCHEMAS
 MATCHED = ("dog", "gaussian", "gaussian_derivative_1", "gaussian_derivative_2")
 
 
-def match_bank(bank: pa.Table, *, seed: int, threads: int = 1) -> tuple[pa.Table, dict[str, dict[str, int]]]:
+def match_bank(bank: pa.Table, *, seed: int, processes: int = 1) -> tuple[pa.Table, dict[str, dict[str, int]]]:
     """Fit the DoG, the Gaussian and its first and second derivatives to a bank, and to the same kernels with taps shuffled.
 
     Gaussians are oriented, anisotropic and offset (`receptive_fields.fit`); the best of the four is the kernel's match.
@@ -25,7 +25,7 @@ def match_bank(bank: pa.Table, *, seed: int, threads: int = 1) -> tuple[pa.Table
         Of schema "bank".
     seed : int
         Of the shuffles: the same as those of `fit_bank`.
-    threads : int
+    processes : int
         Of the fits, which do not depend on them.
 
     Returns
@@ -36,11 +36,11 @@ def match_bank(bank: pa.Table, *, seed: int, threads: int = 1) -> tuple[pa.Table
         Per size ("7x7"): the number of kernels "fitted", "dropped_not_finite", "dropped_zero", and with "no_fit" (a side of 1).
     """
     report: dict[str, dict[str, int]] = {}
-    return pa.concat_tables(match_batches([bank], report, seed=seed, threads=threads)).combine_chunks(), report
+    return pa.concat_tables(match_batches([bank], report, seed=seed, processes=processes)).combine_chunks(), report
 
 
 def match_batches(
-    batches: Iterable[pa.Table], report: dict[str, dict[str, int]], *, seed: int, threads: int = 1
+    batches: Iterable[pa.Table], report: dict[str, dict[str, int]], *, seed: int, processes: int = 1
 ) -> Iterator[pa.Table]:
     """Match a bank that comes in parts, as `match_bank` does; counts are added to `report` on the way."""
     return per_size(
@@ -48,19 +48,19 @@ def match_batches(
         report,
         "matches",
         lambda height, width: min(height, width) >= 2,
-        partial(_matches_table, threads=threads),
+        partial(_matches_table, processes=processes),
         seed,
     )
 
 
 def _matches_table(
-    bank: pa.Table, rows: np.ndarray, kernels: np.ndarray, shuffled: np.ndarray, threads: int
+    bank: pa.Table, rows: np.ndarray, kernels: np.ndarray, shuffled: np.ndarray, processes: int
 ) -> pa.Table:
     """The part of a "matches" table that holds usable kernels of one size."""
     height, width = kernels.shape[1:]
     models = [name for name in MATCHED if name != "dog" or has_dog(height, width)]
-    fits = {name: fit(kernels, name, threads=threads) for name in models}
-    nulls = {name: fit(shuffled, name, threads=threads).cosine for name in models}
+    fits = {name: fit(kernels, name, processes=processes) for name in models}
+    nulls = {name: fit(shuffled, name, processes=processes).cosine for name in models}
     best = np.stack([fits[name].cosine for name in models]).argmax(axis=0)
 
     def of_best(values: list[np.ndarray]) -> np.ndarray:
