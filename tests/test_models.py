@@ -1,5 +1,10 @@
 """Receptive-field models: formulas against independent references, and the one fit of them all against an optimiser."""
 
+import subprocess
+import sys
+import time
+from pathlib import Path
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -282,12 +287,34 @@ def test_fit_is_the_same_in_any_company(name):
     assert fit(kernels.astype(np.float32), name).cosine.dtype == np.float64
 
 
-def test_fit_does_not_depend_on_its_threads():
+def test_fit_does_not_depend_on_its_processes():
     kernels = MODELS["gaussian_derivative_1"](3, orientation=np.linspace(0, 6, 4500), sigma_u=0.8)
     alone, together = (fit(kernels, "gaussian_derivative_1", processes=processes) for processes in (1, 2))
     for key, values in alone.parameters.items():
         np.testing.assert_array_equal(together.parameters[key], values)
     np.testing.assert_array_equal(together.cosine, alone.cosine)
+
+
+def test_processes_of_a_killed_fit_end(tmp_path):
+    script = tmp_path / "fits.py"
+    script.write_text(
+        "import multiprocessing, time\nimport numpy as np\nfrom neural_echos.receptive_fields import fit\n"
+        "if __name__ == '__main__':\n"
+        "    fit(np.random.default_rng(0).normal(size=(4100, 3, 3)), 'gaussian', processes=2)\n"
+        "    print(*(child.pid for child in multiprocessing.active_children()), flush=True)\n"
+        "    time.sleep(600)\n"
+    )
+    run = subprocess.Popen([sys.executable, script], stdout=subprocess.PIPE, text=True)
+    workers = [Path(f"/proc/{number}") for number in run.stdout.readline().split()]
+    assert len(workers) == 2 and all(worker.exists() for worker in workers)
+    run.kill()
+    run.communicate()
+    deadline = time.monotonic() + 60
+    while any(worker.exists() for worker in workers):
+        assert time.monotonic() < deadline, (
+            "expected the processes of a killed fit to end, found them running after a minute"
+        )
+        time.sleep(0.05)
 
 
 def test_dog_is_fitted_by_its_own_solver():

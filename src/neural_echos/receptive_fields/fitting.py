@@ -9,6 +9,7 @@ fall behind, and the one that is left to the end. All but the end is done in sin
 once, and no kernel's steps depend on another's.
 """
 
+import atexit
 import itertools
 import math
 import signal
@@ -184,7 +185,9 @@ def fit(kernels: np.ndarray, model: Model | str, *, processes: int = 1) -> Fit:
 @lru_cache
 def _pool(processes: int) -> Pool:
     """Processes that last as long as this one: their queue ends with it, even if it is killed."""
-    return get_context("spawn").Pool(processes, _alone)
+    pool = get_context("spawn").Pool(processes, _alone)
+    atexit.register(pool.terminate)
+    return pool
 
 
 def _alone() -> None:
