@@ -43,7 +43,7 @@ site: environment
 	$(BIN)/sphinx-build --quiet --fail-on-warning --keep-going -c docs . docs/_build
 	@echo "Done. Start with docs/_build/docs/contents.html."
 
-lock:
+lock: environment
 	$(PYTHON) envs/lock.py
 
 # Asks for known vulnerabilities of every locked package; needs the network, and is no part of the tests.

@@ -6,9 +6,11 @@ cluster. A finished environment is recognised by a stamp and left alone; an inte
 
 import hashlib
 import os
+import re
 import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -27,19 +29,18 @@ def main() -> int:
             file=sys.stderr,
         )
         return 1
-    pip = [str(_python()), "-m", "pip", "--disable-pip-version-check", "install", "--quiet", "--quiet", "--no-deps"]
     try:
         with _once(".installed", LOCK) as missing:
             if missing:
                 print(f"Installing the pinned environment into {ENVIRONMENT} (about 6 GB, a few minutes) …", flush=True)
                 _make_venv()
-                subprocess.run([*pip, "--require-hashes", "-r", str(LOCK)], check=True)
-                subprocess.run([*pip, "--no-build-isolation", "--editable", str(ROOT)], check=True)
+                _install(LOCK)
+                _pip("--no-build-isolation", "--editable", str(ROOT))
         if "--executors" in sys.argv[1:]:
             with _once(".executors", LOCK, EXECUTORS) as missing:
                 if missing:
                     print(f"Installing the executor plugins into {ENVIRONMENT} …", flush=True)
-                    subprocess.run([*pip, "--require-hashes", "-r", str(EXECUTORS)], check=True)
+                    _install(EXECUTORS)
     except subprocess.CalledProcessError as error:
         print(
             f"install: {error.cmd[0]} … ended with exit code {error.returncode}; see above, then run this again",
@@ -47,6 +48,33 @@ def main() -> int:
         )
         return 1
     return 0
+
+
+def _install(lock: Path) -> None:
+    """Install what a lock holds by uv, in half of pip's time; by pip where uv fails, for it does not know pip's settings."""
+    uv = _python().with_name("uv")
+    if not uv.exists():
+        with tempfile.TemporaryDirectory() as folder:
+            alone = Path(folder) / "uv.txt"
+            alone.write_text(_locked("uv"))
+            _pip("--require-hashes", "-r", str(alone))
+    options = ["--quiet", "--no-deps", "--require-hashes", "--compile-bytecode", "--python", str(_python())]
+    if subprocess.run([str(uv), "pip", "install", *options, "-r", str(lock)]).returncode:
+        print("uv could not install the environment (see above); trying pip …", flush=True)
+        _pip("--require-hashes", "-r", str(lock))
+
+
+def _pip(*words: str) -> None:
+    quiet = ["--disable-pip-version-check", "install", "--quiet", "--quiet", "--no-deps"]
+    subprocess.run([str(_python()), "-m", "pip", *quiet, *words], check=True)
+
+
+def _locked(name: str) -> str:
+    """The lines of the lock that pin one package."""
+    found = re.search(rf"^{name}==(?:.*\\\n)*.*\n", LOCK.read_text(), re.MULTILINE)
+    if not found:
+        raise SystemExit(f"install: expected {name} in {LOCK}, found none; run `make lock`")
+    return found[0]
 
 
 @contextmanager

@@ -1,6 +1,7 @@
 """Resolve envs/*.in for every platform: requirements.txt and executors.txt (hashes, no URLs), environment.yaml (conda).
 
-Run as `make lock`; needs `uv`. With `--check` nothing is resolved: it only tells whether environment.yaml fits requirements.txt.
+Run as `make lock`, which takes the uv of the environment. With `--check` nothing is resolved: it only tells whether environment.yaml
+fits requirements.txt.
 """
 
 import re
@@ -34,7 +35,8 @@ def main() -> int:
     """Resolve and write both files, or check them."""
     lock, conda = HERE / "requirements.txt", HERE / "environment.yaml"
     if "--check" not in sys.argv:
-        resolve = ["uv", "pip", "compile", "--universal", "--generate-hashes", "--python-version", "3.11", "--quiet"]
+        uv = str(HERE.parent / ".venv/bin/uv")
+        resolve = [uv, *"pip compile --universal --generate-hashes --python-version 3.11 --quiet".split()]
         hide = ["--no-emit-index-url", "--no-emit-find-links", "--no-header", "--no-annotate"]
         subprocess.run([*resolve, *hide, "requirements.in", "-o", "requirements.txt"], cwd=HERE, check=True)
         beside = ["-c", "requirements.txt", "executors.in", "-o", "executors.txt"]
