@@ -1,7 +1,7 @@
 """Resolve envs/*.in for every platform: requirements.txt and executors.txt (hashes, no URLs), environment.yaml (conda).
 
-Run as `make lock`, which takes the uv of the environment. With `--check` nothing is resolved: it only tells whether environment.yaml
-fits requirements.txt.
+Run as `make lock`, by the environment's uv. With `--check` nothing is resolved: it only tells whether environment.yaml fits
+requirements.txt.
 """
 
 import re
@@ -36,7 +36,7 @@ def main() -> int:
     lock, conda = HERE / "requirements.txt", HERE / "environment.yaml"
     if "--check" not in sys.argv:
         uv = str(HERE.parent / ".venv/bin/uv")
-        resolve = [uv, *"pip compile --universal --generate-hashes --python-version 3.11 --quiet".split()]
+        resolve = [uv, "pip", "compile", "--universal", "--generate-hashes", "--python-version", "3.11", "--quiet"]
         hide = ["--no-emit-index-url", "--no-emit-find-links", "--no-header", "--no-annotate"]
         subprocess.run([*resolve, *hide, "requirements.in", "-o", "requirements.txt"], cwd=HERE, check=True)
         beside = ["-c", "requirements.txt", "executors.in", "-o", "executors.txt"]
