@@ -313,6 +313,54 @@ def test_a_command_in_read_only_results_ends_with_one_sentence(mount, digits, tm
     assert (results / "a.safetensors").read_bytes() == b"old"
 
 
+# Two runs at once -----------------------------------------------------------------------------------------------------
+
+# Executes the commands that come as lines, each when it comes.
+OBEY = """import json, sys
+from neural_echos import cli, clusters, datasets, kernels, receptive_fields
+for line in sys.stdin:
+    print(cli.main(json.loads(line)), flush=True)
+"""
+OF_BANK = {
+    "dataset": line("dataset digits --output data.safetensors --options", '{"size": 8}'),
+    "extract": line("extract weights.safetensors --model m --output bank.parquet"),
+    "fit": line("fit bank.parquet --output fits.parquet"),
+    "cluster": line("cluster bank.parquet --k 2 --restarts 1 --centroids centroids.parquet --output clusters.parquet"),
+}
+
+
+def test_two_processes_that_write_the_same_files_at_once_leave_the_bytes_of_one(tmp_path: Path) -> None:
+    from safetensors.numpy import save_file
+
+    kernels = np.random.default_rng(0).normal(size=(12, 1, 7, 7)).astype(np.float32)
+    save_file({"layer.weight": kernels}, tmp_path / "weights.safetensors")
+    pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    two = [
+        subprocess.Popen([sys.executable, "-c", OBEY], cwd=tmp_path, env=ENVIRONMENT, text=True, **pipes)
+        for _ in range(2)
+    ]
+
+    def obey(name: str, *running: subprocess.Popen[str]) -> dict[str, Any]:
+        """Let processes execute a command at once, and return what lies in the folder then."""
+        for one in running:
+            one.stdin.write(json.dumps(OF_BANK[name]) + "\n")
+        for one in running:
+            one.stdin.flush()
+        assert [one.stdout.readline() for one in running] == ["0\n"] * len(running), name
+        return contents(tmp_path)
+
+    for name in OF_BANK:
+        of_one = obey(name, two[0])
+    for names in [("dataset", "extract")] * 8 + [tuple(OF_BANK)] * 2:
+        for name in names:
+            assert obey(name, *two) == of_one, name
+    assert len(of_one) == 6
+    for one in two:
+        told = one.communicate(timeout=60)[1]
+        assert one.returncode == 0
+        assert all(re.match(r"echos: \w+\.\w+: ", line) for line in told.splitlines()), told
+
+
 # Languages and clocks -------------------------------------------------------------------------------------------------
 
 
@@ -360,13 +408,14 @@ def test_a_second_run_is_refused_a_killed_one_unlocked_and_a_clock_that_jumped_c
     first = subprocess.Popen(
         [*SNAKEMAKE, TARGET], cwd=checkout, env=ENVIRONMENT, stderr=subprocess.DEVNULL, start_new_session=True
     )
-    while first.poll() is None and not list((checkout / ".snakemake" / "locks").glob("*")):
+    locks = checkout / ".snakemake" / "locks"
+    while first.poll() is None and not any(lock.stat().st_size for lock in locks.glob("*.output.lock")):
         time.sleep(0.01)
     os.killpg(first.pid, signal.SIGSTOP)
     told = snakemake(checkout, TARGET)
-    assert told.startswith("1 ") and "Directory cannot be locked" in told and "--unlock" in told
     os.killpg(first.pid, signal.SIGKILL)
     first.wait()
+    assert told.startswith("1 ") and "Directory cannot be locked" in told and "--unlock" in told
     assert snakemake(checkout, "--unlock").startswith("0 ")
     assert snakemake(checkout, TARGET).startswith("0 ")
     for path in (checkout / "src").rglob("*.py"):
