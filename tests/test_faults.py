@@ -376,6 +376,48 @@ def test_the_same_bytes_in_a_language_without_letters_outside_ascii_and_below_an
     assert (folder / "plain.safetensors").read_bytes() == (folder / "other.safetensors").read_bytes()
 
 
+# Executes commands in the folder C with the C library in that language, then in the folder "own" in the one of the environment.
+TRANSLATE = """import ctypes, json, locale, os, sys
+from neural_echos import cli
+library = ctypes.CDLL(None)
+library.strtod.restype = ctypes.c_double
+for folder, language in (("C", "C"), ("own", "")):
+    locale.setlocale(locale.LC_ALL, language)
+    os.chdir(folder)
+    assert not [command for command in json.loads(sys.argv[1]) if cli.main(command)]
+    os.chdir("..")
+    print(json.dumps([library.strtod(b"0,5", None), chr(library.towlower(ord("I"))), locale.nl_langinfo(locale.DAY_1)]))
+"""
+
+
+@pytest.mark.parametrize(
+    ("language", "facts"), [("tr_TR", [0.5, "ı", "Pazar"]), ("de_DE", [0.5, "i", "Sonntag"])], ids=["tr_TR", "de_DE"]
+)
+def test_the_same_bytes_with_a_dotless_i_and_a_decimal_comma(tmp_path: Path, language: str, facts: list[Any]) -> None:
+    from safetensors.numpy import save_file
+
+    made = ["localedef", "-i", language, "-f", "UTF-8", str(tmp_path / f"{language}.UTF-8")]
+    if not shutil.which("localedef") or subprocess.run(made, capture_output=True).returncode:
+        pytest.skip(f"localedef and the sources of {language} (Debian's package locales) are not here")
+    kernels = np.random.default_rng(0).normal(size=(12, 1, 7, 7)).astype(np.float32)
+    for folder in ("C", "own"):
+        (tmp_path / folder).mkdir()
+        save_file({"layer.weight": kernels}, tmp_path / folder / "weights.safetensors")
+    commands = [*OF_BANK.values(), line("show bank.parquet --output kernels.svg")]
+    environment = ENVIRONMENT | {"LOCPATH": str(tmp_path), "LC_ALL": f"{language}.UTF-8"}
+    done = subprocess.run(
+        [sys.executable, "-c", TRANSLATE, json.dumps(commands)],
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    assert [json.loads(told) for told in done.stdout.splitlines()] == [[0.0, "i", "Sunday"], facts]
+    assert contents(tmp_path / "own") == contents(tmp_path / "C")
+    assert len(contents(tmp_path / "C")) == 7
+
+
 def test_durations_are_measured_by_a_clock_that_does_not_jump() -> None:
     for path in (ROOT / "src").rglob("*.py"):
         assert not re.search(r"\btime\.time\(", path.read_text(encoding="utf-8")), path
