@@ -23,7 +23,7 @@ from neural_echos.datasets import make_digits, save_dataset
 from neural_echos.errors import EchosError
 from neural_echos.files import read_json, write_json
 from neural_echos.report import write_crate
-from neural_echos.report.page import _picture
+from neural_echos.report.page import _costs, _picture
 from neural_echos.report.paper import paper_name, write_paper
 from neural_echos.report.work import Walk, costs, draw, training_seconds, walk
 from neural_echos.tables import SCHEMAS, write_table
@@ -261,6 +261,25 @@ def test_benchmarks_are_added_up_by_rule(made: Path) -> None:
         EchosError, match=r"odd\.tsv: expected a benchmark with s, cpu_time, max_rss, found \['a', 'b'\]"
     ):
         costs(made / "results/benchmarks")
+
+
+@pytest.mark.parametrize(
+    ("watts", "told"),
+    [
+        ({}, "Energy was not measured."),
+        ({"core": None, "gpu": None}, "Energy was not measured."),
+        ({"core": 5.0, "gpu": None}, "Energy was not measured."),  # one job's core-seconds are not known
+        (
+            {"core": None, "gpu": 400},
+            "Energy was not measured; at the declared 400 W of a gpu it is 0.02 kWh.",
+        ),
+    ],
+)
+def test_energy_is_told_at_the_declared_power_alone(made: Path, watts: dict[str, float | None], told: str) -> None:
+    assert f"{told}</p>" in _costs(made / "results/benchmarks", made / "results/runs", watts)
+    (made / "results/benchmarks/verdicts.tsv").unlink()
+    known = _costs(made / "results/benchmarks", made / "results/runs", {"core": 9000.0})
+    assert "at the declared 9000 W of a core it is 0.04 kWh" in known  # of 16 s
 
 
 # The manuscript
