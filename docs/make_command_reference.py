@@ -3,21 +3,9 @@
 import argparse
 from pathlib import Path
 
-from neural_echos.cli import make_parser
+from neural_echos.cli import EXIT_CODES, ROOMS, make_parser
 
 PAGE = Path(__file__).resolve().parent / "commands.md"
-ROOMS = {
-    "Inputs": ["fetch", "dataset"],
-    "Kernels": ["extract", "survey", "show"],
-    "Clusters and patterns": ["cluster", "patterns", "shares"],
-    "Receptive fields": ["fit", "scales", "match", "explained", "structure"],
-    "Initialisations": ["initialise", "signals"],
-    "Training": ["train", "plan", "zero"],
-    "Transfer": ["replace", "eliminate"],
-    "Evaluation": ["evaluate", "verdicts"],
-    "Artifacts and report": ["render", "report", "paper", "crate"],
-    "Questions": ["explain", "doctor"],
-}
 HEAD = """# Commands
 
 Every rule of the workflow is one command of `echos`, which can be typed by hand: `.venv/bin/echos COMMAND --help`. Each
@@ -28,11 +16,7 @@ tables and JSON files ([data.md](data.md)).
 
 | exit code | means |
 |---|---|
-| 0 | done |
-| 1 | an input cannot be used, or a file not written: one sentence on standard error says what was expected, found, and to do |
-| 2 | the command was mistyped: its usage, and one sentence |
-| 75 | a training was told to stop by SIGTERM or SIGUSR1: it wrote a checkpoint, and the same command goes on |
-| 130 | interrupted (Ctrl-C) |
+{codes}
 
 This page is written by `docs/make_command_reference.py` from the commands themselves.
 """
@@ -41,13 +25,10 @@ This page is written by `docs/make_command_reference.py` from the commands thems
 def render() -> str:
     """Return the page."""
     [commands] = [action for action in make_parser()._actions if isinstance(action, argparse._SubParsersAction)]
-    listed = [name for names in ROOMS.values() for name in names]
-    if sorted(listed) != sorted(commands.choices):
-        raise SystemExit(f"commands: expected every command in one room, found {set(listed) ^ set(commands.choices)}")
-    parts = [HEAD]
-    for room, names in ROOMS.items():
+    parts = [HEAD.replace("{codes}", "\n".join(f"| {code} | {means} |" for code, means in EXIT_CODES.items()))]
+    for room, functions in ROOMS.items():
         parts.append(f"\n## {room}\n")
-        parts += [_command(name, commands.choices[name]) for name in names]
+        parts += [_command(one.__name__, commands.choices[one.__name__]) for one in functions]
     return "".join(parts)
 
 

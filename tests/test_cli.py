@@ -2,6 +2,7 @@
 
 import json
 import logging
+import os
 import re
 import subprocess
 import sys
@@ -18,12 +19,7 @@ from neural_echos.tables import read_table
 
 ROOT = Path(__file__).resolve().parents[1]
 WEIGHTS = ROOT.parent / "shared" / "data" / "weights" / "mobilenet_v2_w035_imagenet.depthwise.safetensors"
-COMMANDS = (
-    *("fetch", "dataset", "extract", "survey", "show", "cluster", "fit", "scales", "match", "explained"),
-    *("patterns", "shares", "structure", "initialise", "signals", "train", "replace", "eliminate", "zero", "plan"),
-    *("explain", "doctor"),
-    *("evaluate", "verdicts", "render", "paper", "report", "crate"),
-)
+COMMANDS = [function.__name__ for room in cli.ROOMS.values() for function in room]
 SMALL = {"dim": 16, "depth": 2, "kernel_size": 5, "patch_size": 2}
 NAMES = ["--dataset", "digits", "--architecture", "convmixer", "--initialisation"]
 
@@ -55,12 +51,21 @@ def under(folder: Path) -> dict[str, bytes]:
 # Help
 
 
-def test_the_command_is_installed_and_its_help_names_every_command():
+@pytest.mark.parametrize("columns", [80, 120])
+def test_the_command_is_installed_and_its_help_tells_every_command_by_room_and_every_exit_code(columns):
     done = subprocess.run(
-        [str(Path(sys.executable).with_name("echos")), "--help"], capture_output=True, text=True, check=True
+        [str(Path(sys.executable).with_name("echos")), "--help"],
+        env=os.environ | {"COLUMNS": str(columns)},
+        capture_output=True,
+        text=True,
+        check=True,
     )
-    assert re.findall(r"^    (\w+)(?: |$)", done.stdout, re.MULTILINE) == list(COMMANDS)
-    assert "Exit codes: 0 done; 1" in done.stdout
+    assert max(map(len, done.stdout.splitlines())) < columns
+    blocks = dict(block.split("\n", 1) for block in done.stdout.strip().split("\n\n")[-len(cli.ROOMS) - 1 :])
+    names = {room: re.findall(r"^  (\w+) ", listed, re.MULTILINE) for room, listed in blocks.items()}
+    rooms = {room: [function.__name__ for function in functions] for room, functions in cli.ROOMS.items()}
+    assert names == {**rooms, "Exit codes": [str(code) for code in cli.EXIT_CODES]}
+    assert "\x1b" not in done.stdout
 
 
 def test_python_m_is_the_same_command():

@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -166,6 +167,23 @@ def test_an_empty_file_is_an_empty_mapping_and_merge_keys_may_repeat(tmp_path):
     assert read_yaml(write(tmp_path, "# nothing\n")) == {}
     merged = read_yaml(write(tmp_path, "a: &a {x: 1, y: 2}\nb:\n  <<: *a\n  x: 3\n"))
     assert merged["b"] == {"x": 3, "y": 2}
+
+
+@pytest.mark.parametrize("read", [read_yaml, load_schema])
+def test_a_file_is_parsed_once_until_it_changes_and_everyone_has_a_copy(tmp_path, read, monkeypatch):
+    parsed, load = [], yaml.load
+    monkeypatch.setattr(yaml, "load", lambda text, **options: parsed.append(text) or load(text, **options))
+    path = tmp_path / "a.yaml"
+    path.write_text("properties: {a: {}}")
+    read(path)["properties"]["a"]["default"] = 1
+    assert read(path) == {"properties": {"a": {}}}
+    assert len(parsed) == 1
+    path.write_text("properties: {b: {}}")
+    assert read(path) == {"properties": {"b": {}}}
+    path.write_text("properties: [")
+    for _ in range(2):
+        with pytest.raises(EchosError, match="expected valid YAML"):
+            read(path)
 
 
 def test_a_broken_schema_is_one_sentence(tmp_path):

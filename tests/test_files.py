@@ -1,5 +1,7 @@
 """Files: a write is whole or did not happen, JSON stays JSON, and provenance says what a file was made from."""
 
+import errno
+import fcntl
 import hashlib
 import json
 import os
@@ -14,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from neural_echos.errors import EchosError, nearest
-from neural_echos.files import atomic_path, provenance, read_json, sha256, write_json, write_text
+from neural_echos.files import atomic_path, provenance, read_json, sha256, sweep, write_json, write_text
 
 
 def under(folder: Path) -> list[str]:
@@ -26,8 +28,9 @@ def under(folder: Path) -> list[str]:
 
 def test_a_written_file_is_whole_and_alone_and_its_folders_are_made(tmp_path):
     with atomic_path(tmp_path / "a" / "b" / "x.tar.gz") as temporary:
-        assert temporary.parent == tmp_path / "a" / "b"  # the same file system, so that the rename is one step
-        assert temporary.suffix == ".gz"  # writers that go by the suffix find it
+        assert temporary.parent.parent == tmp_path / "a" / "b"  # the same file system, so that the rename is one step
+        assert temporary.name == "x.tar.gz"  # writers that go by the suffix find it
+        (temporary.parent / ".tmp0aB1c2").write_bytes(b"a writer's own temporary file")
         temporary.write_bytes(b"whole")
         assert not (tmp_path / "a" / "b" / "x.tar.gz").exists()
     assert under(tmp_path) == ["a", "a/b", "a/b/x.tar.gz"]
@@ -56,7 +59,7 @@ with atomic_path({str(tmp_path / "x[1].bin")!r}) as temporary:
     os.kill(os.getpid(), signal.SIGKILL)
 """
     assert subprocess.run([sys.executable, "-c", code]).returncode == -signal.SIGKILL
-    assert len(under(tmp_path)) == 1
+    assert [Path(name).name for name in under(tmp_path)][1:] == ["x[1].bin"]
     (tmp_path / ".x[1]-other-model.bin").write_bytes(b"another file")
     with atomic_path(tmp_path / "x[1].bin") as first:
         first.write_bytes(b"first")
@@ -65,6 +68,36 @@ with atomic_path({str(tmp_path / "x[1].bin")!r}) as temporary:
         assert first.read_bytes() == b"first"
     assert under(tmp_path) == [".x[1]-other-model.bin", "x[1].bin"]
     assert (tmp_path / "x[1].bin").read_bytes() == b"first"
+
+
+def test_a_temporary_file_that_another_writer_sweeps_before_it_is_locked_is_made_anew(tmp_path, monkeypatch):
+    lock, seen = fcntl.flock, []
+
+    def late(handle, how):
+        if not seen:
+            seen.extend(under(tmp_path))
+            sweep(tmp_path / "x.txt")  # by a second process, between making and locking
+        lock(handle, how)
+
+    monkeypatch.setattr(fcntl, "flock", late)
+    with atomic_path(tmp_path / "x.txt") as temporary:
+        temporary.write_text("whole")
+        sweep(tmp_path / "x.txt")
+    assert len(seen) == 1 and seen != ["x.txt"]
+    assert (tmp_path / "x.txt").read_text() == "whole"
+    assert under(tmp_path) == ["x.txt"]
+
+
+def test_a_file_system_without_locks_is_written_to(tmp_path, monkeypatch):
+    def none(*_):
+        raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
+
+    monkeypatch.setattr(fcntl, "flock", none)
+    with atomic_path(tmp_path / "x.txt") as first:
+        first.write_text("first")
+        write_text(tmp_path / "x.txt", "second")
+    assert (tmp_path / "x.txt").read_text() == "first"
+    assert under(tmp_path) == ["x.txt"]
 
 
 def test_a_successful_write_replaces_the_old_file(tmp_path):

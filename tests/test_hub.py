@@ -24,7 +24,7 @@ from safetensors import safe_open
 from safetensors.numpy import load_file, save_file
 
 from neural_echos.errors import EchosError
-from neural_echos.files import read_json, sha256
+from neural_echos.files import read_json, sha256, write_text
 from neural_echos.hub import HubError, Part, Patience, WholeNeededError, choose, download_kernels, plan
 from neural_echos.inputs import Input, fetch
 from neural_echos.kernels import bank_from_checkpoint
@@ -51,6 +51,7 @@ class Hub(ThreadingHTTPServer):
         self.asked: list[str] = []  # ranges, in the order of the requests
         self.seconds = 0.0  # how long each range takes
         self.tokens: set[str | None] = set()
+        self.demands = ""  # the token without which it gives nothing
         self.storage = ""  # address that files are redirected to
 
     @property
@@ -69,7 +70,13 @@ class Handler(BaseHTTPRequestHandler):
         self.answer(body=True)
 
     def answer(self, *, body: bool) -> None:
-        self.server.tokens.add(self.headers["Authorization"])
+        sent = self.headers["Authorization"]
+        if "/resolve/" in self.path:  # the client asks some things of its own, which need no token
+            self.server.tokens.add(sent)
+        if self.server.demands and sent != f"Bearer {self.server.demands}":  # as huggingface.co answers
+            told = "Invalid credentials in Authorization header" if sent else "Repository not found"
+            code = {} if sent else {"X-Error-Code": "RepoNotFound"}
+            return self.send(401, f"{told}: {sent}".encode(), {"X-Error-Message": told} | code)
         found = re.fullmatch(r"/([^/]+/[^/]+)/resolve/([^/]+)/(.+)", self.path)
         if not found or found[1] != REPOSITORY:
             return self.refuse(404, "RepoNotFound")
@@ -446,18 +453,14 @@ def test_a_vanished_repository_is_one_sentence(tmp_path, hub, part):
     assert names_under(tmp_path / "out") == []
 
 
-@needs_weights
-def test_a_killed_command_moves_only_what_was_missing(tmp_path, hub):
-    """The command as a rule runs it, killed midway: the second run asks for the rest, and the result is the whole file's."""
-    shutil.copy(REAL, hub.folder / "model.safetensors")
-    inputs = tmp_path / "config" / "inputs.yaml"
-    inputs.parent.mkdir()
-    entry = {key: value for key, value in vars(declared()).items() if key != "id"}
-    inputs.write_text(yaml.safe_dump({"thing": entry}))
-    schema = tmp_path / "workflow" / "schemas"
-    schema.mkdir(parents=True)
+def typed(folder: Path, hub: Hub, output: Path, **changes: Any) -> tuple[list[str], dict[str, str]]:
+    """`echos fetch` as a rule runs it, and its environment, in which nobody is logged in."""
+    inputs = folder / "config" / "inputs.yaml"
+    schema = folder / "workflow" / "schemas"
+    for made in (inputs.parent, schema):
+        made.mkdir(parents=True)
+    inputs.write_text(yaml.safe_dump({"thing": {k: v for k, v in vars(declared(**changes)).items() if k != "id"}}))
     shutil.copy(Path(__file__).parents[1] / "workflow/schemas/inputs.schema.yaml", schema)
-    output = tmp_path / "out" / "x.safetensors"
     command = [
         sys.executable,
         "-m",
@@ -469,8 +472,18 @@ def test_a_killed_command_moves_only_what_was_missing(tmp_path, hub):
         "--output",
         str(output),
     ]
-    environment = os.environ | {"HF_ENDPOINT": hub.endpoint, "HF_HOME": str(tmp_path / "home")}
+    environment = {key: value for key, value in os.environ.items() if not key.startswith("HF_")}
+    environment |= {"HF_ENDPOINT": hub.endpoint, "HF_HOME": str(folder / "home")}
     environment["PYTHONPATH"] = str(Path(__file__).parents[1] / "src")
+    return command, environment
+
+
+@needs_weights
+def test_a_killed_command_moves_only_what_was_missing(tmp_path, hub):
+    """The command as a rule runs it, killed midway: the second run asks for the rest, and the result is the whole file's."""
+    shutil.copy(REAL, hub.folder / "model.safetensors")
+    output = tmp_path / "out" / "x.safetensors"
+    command, environment = typed(tmp_path, hub, output)
     hub.seconds = 0.3
     run = subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL)
     while len(hub.asked) < 10:
@@ -480,7 +493,9 @@ def test_a_killed_command_moves_only_what_was_missing(tmp_path, hub):
     run.wait()
     arrived = {
         f"bytes={start}-{int(end) - 1}"
-        for start, _, end in (n.partition("-") for n in names_under(output.parent))
+        for start, _, end in (
+            path.name.partition("-") for path in (output.parent / ".x.safetensors.part").glob("[0-9]*")
+        )
         if end
     }
     assert len(arrived) >= 5
@@ -492,3 +507,59 @@ def test_a_killed_command_moves_only_what_was_missing(tmp_path, hub):
     assert facts["moved_bytes"] < facts["bytes"]
     assert bank_from_checkpoint(output, "m").equals(bank_from_checkpoint(REAL, "m"))
     assert names_under(output.parent) == ["x.safetensors", "x.safetensors.json"]
+
+
+# The token, end to end
+
+TOKEN = "hf_neverToBeSeenAnywhere"
+
+
+@pytest.mark.parametrize(
+    ("given", "part"), [("HF_TOKEN", "kernels"), ("HF_HOME", "whole"), ("HF_TOKEN_PATH", "kernels")]
+)
+def test_a_token_opens_the_hub_and_is_written_nowhere(tmp_path, hub, given, part):
+    hub.demands = TOKEN
+    done, output = logged_in(tmp_path, hub, {given: TOKEN}, part)
+    assert done.returncode == 0, done.stderr
+    assert hub.tokens == {f"Bearer {TOKEN}"}
+    kept = {f"stages.{i}.dw.weight" for i in range(6)} | {"stem.weight"}
+    assert set(load_file(output)) == (kept if part == "kernels" else set(made()))
+    assert read_json(f"{output}.json")["source"] == f"hub: {REPOSITORY}@{COMMIT}"
+    assert names_under(output.parent) == ["x.log", "x.safetensors", "x.safetensors.json"]
+
+
+@pytest.mark.parametrize("part", ["kernels", "whole"])
+@pytest.mark.parametrize(
+    ("token", "told"), [("hf_another", "refuses your token"), (None, "no token of yours opens it")]
+)
+def test_a_wrong_or_missing_token_is_one_sentence(tmp_path, hub, token, told, part):
+    hub.demands = TOKEN
+    done, output = logged_in(tmp_path, hub, {"HF_TOKEN": token} if token else {}, part, debug=False)
+    assert done.returncode == 1
+    assert re.fullmatch(rf"echos: weights/thing\.safetensors: expected [^\n]*{told}[^\n]*\n", done.stderr)
+    assert names_under(output.parent) == ["x.log"]
+    assert hub.tokens == {f"Bearer {token}" if token else None}
+
+
+def logged_in(folder: Path, hub: Hub, tokens: dict[str, str], part: str, *, debug: bool = True) -> Any:
+    """Run `echos fetch` with tokens in the environment or in files; none of them may be read anywhere afterwards."""
+    output = folder / "out" / "x.safetensors"
+    command, environment = typed(folder, hub, output, part=part)
+    secret = folder / "secrets" / "token"
+    for given, token in tokens.items():
+        write_text(secret, f"{token}\n")
+        environment[given] = {"HF_TOKEN": token, "HF_HOME": str(secret.parent), "HF_TOKEN_PATH": str(secret)}[given]
+    command[3:3] = ["--log", str(output.with_suffix(".log"))]
+    done = subprocess.run(
+        command,
+        env=environment | ({"HF_DEBUG": "1"} if debug else {}),
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert ("authenticated: True" in done.stderr) == debug
+    written = [path for path in folder.rglob("*") if path.is_file() and path != secret]
+    seen = [done.stdout, done.stderr, *(path.read_bytes().decode(errors="replace") for path in written)]
+    assert not [one for one in seen for token in tokens.values() if token in one]
+    return done, output

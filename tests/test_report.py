@@ -4,6 +4,7 @@ import hashlib
 import json
 import re
 import shutil
+import subprocess
 import zipfile
 from collections.abc import Mapping
 from html.parser import HTMLParser
@@ -17,13 +18,13 @@ import yaml
 from PIL import Image
 
 from neural_echos import cli
-from neural_echos.artifacts.base import Artifact, canvas, latex
+from neural_echos.artifacts.base import _LATEX, Artifact, canvas, latex
 from neural_echos.datasets import make_digits, save_dataset
 from neural_echos.errors import EchosError
 from neural_echos.files import read_json, write_json
 from neural_echos.report import write_crate
-from neural_echos.report.page import _picture
-from neural_echos.report.paper import paper_name
+from neural_echos.report.page import _costs, _picture
+from neural_echos.report.paper import paper_name, write_paper
 from neural_echos.report.work import Walk, costs, draw, training_seconds, walk
 from neural_echos.tables import SCHEMAS, write_table
 from neural_echos.verdicts import decide
@@ -262,6 +263,25 @@ def test_benchmarks_are_added_up_by_rule(made: Path) -> None:
         costs(made / "results/benchmarks")
 
 
+@pytest.mark.parametrize(
+    ("watts", "told"),
+    [
+        ({}, "Energy was not measured."),
+        ({"core": None, "gpu": None}, "Energy was not measured."),
+        ({"core": 5.0, "gpu": None}, "Energy was not measured."),  # one job's core-seconds are not known
+        (
+            {"core": None, "gpu": 400},
+            "Energy was not measured; at the declared 400 W of a gpu it is 0.02 kWh.",
+        ),
+    ],
+)
+def test_energy_is_told_at_the_declared_power_alone(made: Path, watts: dict[str, float | None], told: str) -> None:
+    assert f"{told}</p>" in _costs(made / "results/benchmarks", made / "results/runs", watts)
+    (made / "results/benchmarks/verdicts.tsv").unlink()
+    known = _costs(made / "results/benchmarks", made / "results/runs", {"core": 9000.0})
+    assert "at the declared 9000 W of a core it is 0.04 kWh" in known  # of 16 s
+
+
 # The manuscript
 
 
@@ -274,7 +294,7 @@ def test_a_manuscript_includes_every_artifact(made: Path) -> None:
     ).read_bytes()
     text, table = ((paper / name).read_text() for name in ("paper.tex", "table-numbers.tex"))
     assert r"\caption{Clusters \& averages. As in the paper: 100 \% of <k>. Half < all \& 5 \% of $\gamma$.}" in text
-    assert set(re.findall(r"\\(?:input|includegraphics\[.*\]){(.*?)}", text)) == {
+    assert set(re.findall(r"\\(?:artifacttable|includegraphics\[.*\]){(.*?)}", text)) == {
         path.name for path in paper.iterdir()
     } - {"paper.tex"}
     assert r"\begin{tabular}{lp{4.5cm}}" in table and r"a\_b & what it is \\" in table and r"$\gamma$ $\pm$ 1" in table
@@ -282,6 +302,29 @@ def test_a_manuscript_includes_every_artifact(made: Path) -> None:
         assert sorted(re.findall(r"\\begin{(.*?)}", written)) == sorted(re.findall(r"\\end{(.*?)}", written))
         bare = re.sub(r"\\[{}]", "", written)
         assert bare.count("{") == bare.count("}")
+
+
+@pytest.mark.skipif(
+    shutil.which("pdflatex") is None, reason="pdflatex (Debian's texlive-latex-recommended) is not here"
+)
+def test_a_manuscript_compiles_and_everything_fits_its_pages(made: Path) -> None:
+    every = "".join(_LATEX) + " <é|ß> [a] 'b' \"c\""
+    for name, columns, rows in (("wide", 9, 6), ("long", 3, 90), ("small", 2, 2)):
+        cells = {
+            f"column_{i} %": [f"{every}, a text of more than one line", f"figure_{'06_' * 12}x"] for i in range(columns)
+        }
+        Artifact(pd.DataFrame(cells).loc[[i % 2 for i in range(rows)]], every).save(f"results/tables/{name}", {})
+    one = {"group": "g", "title": f"Table 1. {every}", "caption": every}
+    listed = json.loads(entries()) + [
+        one | {"id": name, "kind": "table", "stem": f"results/tables/{name}"} for name in ("wide", "long", "small")
+    ]
+    write_paper(made / "paper", listed, every)
+    command = ["pdflatex", "-no-shell-escape", "-interaction=nonstopmode", "-halt-on-error", "paper.tex"]
+    done = subprocess.run(command, cwd=made / "paper", capture_output=True, text=True, errors="replace", timeout=60)
+    assert done.returncode == 0, done.stdout[-2000:]
+    assert "Overfull" not in done.stdout
+    assert "Missing character" not in (made / "paper/paper.log").read_text(errors="replace")
+    assert "Output written on paper.pdf (4 pages" in done.stdout
 
 
 def test_what_the_config_says_can_be_printed_by_latex() -> None:

@@ -1,8 +1,6 @@
 """The `echos` command line: every rule of the workflow is one of these commands, and each can be typed by hand.
 
-Exit codes: 0 done; 1 an input cannot be used (one sentence on standard error says why); 2 the command was mistyped;
-75 stopped by a signal, the same command goes on; 130 interrupted. Files are read and written here and in the rooms' own
-readers; heavy imports wait for their command.
+Files are read and written here and in the rooms' own readers; heavy imports wait for their command.
 """
 
 import argparse
@@ -10,7 +8,9 @@ import hashlib
 import json
 import logging
 import os
+import shutil
 import sys
+import textwrap
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -20,6 +20,14 @@ from neural_echos.errors import EchosError
 from neural_echos.files import provenance, read_json, sha256, write_json
 
 _LOG = logging.getLogger("neural_echos")
+
+EXIT_CODES = {
+    0: "done",
+    1: "an input cannot be used, or a file not written: one sentence on standard error says what was expected, found, and to do",
+    2: "the command was mistyped: its usage, and one sentence",
+    75: "a training was told to stop by SIGTERM or SIGUSR1: it wrote a checkpoint, and the same command goes on",
+    130: "interrupted (Ctrl-C): run the same command to go on",
+}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -851,17 +859,38 @@ def _replacing(one: argparse.ArgumentParser) -> None:
     one.add_argument("--output", type=Path, required=True)
 
 
+# The rooms, in the order of the walk, and the commands of each: what --help and docs/commands.md are grouped by.
+ROOMS: dict[str, tuple[Callable[[argparse.Namespace], None], ...]] = {
+    "Inputs": (fetch, dataset),
+    "Kernels": (extract, survey, show),
+    "Clusters and patterns": (cluster, patterns, shares),
+    "Receptive fields": (fit, scales, match, explained, structure),
+    "Initialisations": (initialise, signals),
+    "Training": (train, plan, zero),
+    "Transfer": (replace, eliminate),
+    "Evaluation": (evaluate, verdicts),
+    "Artifacts and report": (render, report, paper, crate),
+    "Questions": (explain, doctor),
+}
+
+
 def make_parser() -> argparse.ArgumentParser:
     """Return the parser of the command line, with a subparser for each command."""
     parser = argparse.ArgumentParser(
-        prog="echos", description=(__doc__ or "").split("\n\n")[0], epilog=(__doc__ or "").split("\n\n")[1]
+        prog="echos",
+        description="Every rule of the workflow is one of these commands; any can be typed by hand.",
+        epilog=_help_by_room(),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--log", type=Path, help="write the log there; only errors then reach the terminal")
-    commands = parser.add_subparsers(title="commands, in the order of the walk", required=True, metavar="COMMAND")
+    commands = parser.add_subparsers(
+        required=True, metavar="COMMAND", help="one of those below; `echos COMMAND --help` tells its arguments"
+    )
+    parsers = {function: commands.add_parser(function.__name__) for room in ROOMS.values() for function in room}
 
-    def command(function: Any) -> argparse.ArgumentParser:
-        said = function.__doc__.strip()
-        added = commands.add_parser(function.__name__, help=said, description=said)
+    def command(function: Callable[[argparse.Namespace], None]) -> argparse.ArgumentParser:
+        added = parsers[function]
+        added.description = _said(function)
         added.set_defaults(command=function)
         return added
 
@@ -1116,3 +1145,24 @@ def make_parser() -> argparse.ArgumentParser:
     one.add_argument("--root", type=Path, default=Path(), help="folder of the workflow, in which snakemake ran")
     one.add_argument("--output", type=Path, required=True, help="the crate, a .zip")
     return parser
+
+
+def _help_by_room() -> str:
+    """List the commands of every room, and the exit codes, as wide as the terminal."""
+    listed = {room: {one.__name__: _said(one) for one in commands} for room, commands in ROOMS.items()}
+    listed["Exit codes"] = {str(code): means for code, means in EXIT_CODES.items()}
+    layout = textwrap.TextWrapper(
+        max(shutil.get_terminal_size().columns - 2, 40), subsequent_indent=" " * 14, break_on_hyphens=False
+    )
+    lines = []
+    for title, rows in listed.items():
+        lines.append(f"\n{title}")
+        for name, said in rows.items():
+            layout.initial_indent = f"  {name}".ljust(14)
+            lines.append(layout.fill(said))
+    return "\n".join(lines)
+
+
+def _said(command: Callable[[argparse.Namespace], None]) -> str:
+    """The sentence that a command says of itself."""
+    return (command.__doc__ or "").strip()

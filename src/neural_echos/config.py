@@ -90,12 +90,23 @@ def read_yaml(path: str | Path) -> dict[str, Any]:
         The file is missing, not UTF-8, broken YAML, holds a key twice, is not a mapping, or its aliases stand for more than
         a million values.
     """
+    return copy.deepcopy(_parse(str(path), _read_text(path)))
+
+
+def _read_text(path: str | Path) -> str:
     try:
-        value = yaml.load(Path(path).read_text(encoding="utf-8"), Loader=_StrictLoader)
+        return Path(path).read_text(encoding="utf-8")
     except OSError as error:
         raise EchosError(f"{path}: expected a YAML file, found {error.strerror}; check the path") from None
     except UnicodeDecodeError:
         raise EchosError(f"{path}: expected YAML in UTF-8, found other bytes; save it as UTF-8") from None
+
+
+@lru_cache(maxsize=64)
+def _parse(path: str, text: str) -> dict[str, Any]:
+    """Read the text of a YAML file, once as long as it stays the same: presets share the files below them."""
+    try:
+        value = yaml.load(text, Loader=_StrictLoader)
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         where = f"{path}:{mark.line + 1}" if mark else str(path)
@@ -175,10 +186,15 @@ def require_below(files: Sequence[str | Path]) -> None:
 
 def load_schema(path: str | Path) -> dict[str, Any]:
     """Read a JSON schema written in YAML and check that it is one (Draft 2020-12)."""
+    return copy.deepcopy(_parse_schema(str(path), _read_text(path)))
+
+
+@lru_cache(maxsize=8)
+def _parse_schema(path: str, text: str) -> dict[str, Any]:
     from jsonschema import Draft202012Validator
     from jsonschema.exceptions import SchemaError
 
-    schema = read_yaml(path)
+    schema = _parse(path, text)
     try:
         Draft202012Validator.check_schema(schema)
     except SchemaError as error:

@@ -8,11 +8,12 @@ import json
 import math
 import os
 import platform
+import shutil
 import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
@@ -28,10 +29,11 @@ _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 @contextmanager
 def atomic_path(path: str | Path) -> Iterator[Path]:
-    """Yield a temporary path beside `path` that becomes `path` when the block succeeds and vanishes when it fails.
+    """Yield a path in a temporary folder beside `path`; what is written there becomes `path` when the block succeeds.
 
-    The temporary file is flushed to disk before the rename, so `path` is either absent, old or whole. What a killed writer
-    of the same path left is removed: its lock is gone with it, while a live one holds its own.
+    It is flushed to disk before the rename, so `path` is either absent, old or whole. A folder, for some writers make
+    temporary files of their own. The folders that killed writers of the same path left are removed: their locks are gone
+    with them, while a live one holds its own.
 
     Raises
     ------
@@ -41,14 +43,9 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     sweep(path)
+    folder, handle = _locked_folder(path)
+    temporary = folder / path.name
     try:
-        handle, name = tempfile.mkstemp(prefix=f".{path.stem}-", suffix=path.suffix, dir=path.parent)
-    except OSError as error:
-        error.filename = str(path)
-        raise
-    temporary = Path(name)
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX)
         yield temporary
         with temporary.open("rb") as file:
             os.fsync(file.fileno())
@@ -61,19 +58,37 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
             error.filename = str(path)
         raise
     finally:
-        temporary.unlink(missing_ok=True)
+        shutil.rmtree(folder, ignore_errors=True)
         os.close(handle)
 
 
-def sweep(path: Path) -> None:
-    """Remove temporary files of `path` that no writer holds."""
-    for left in path.parent.glob(f".{glob.escape(path.stem)}-{'?' * 8}{glob.escape(path.suffix)}"):
+def _locked_folder(path: Path) -> tuple[Path, int]:
+    """Make a temporary folder of `path` and lock it; make another where another writer swept it before the lock."""
+    while True:
         try:
-            with left.open("rb") as file:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                left.unlink()
-        except OSError:
-            continue  # a live writer's, or gone already
+            folder = Path(tempfile.mkdtemp(prefix=f".{path.stem}-", suffix=path.suffix, dir=path.parent))
+        except OSError as error:
+            error.filename = str(path)
+            raise
+        with suppress(FileNotFoundError):
+            handle = os.open(folder, os.O_RDONLY)
+            with suppress(OSError):  # a file system without locks, on which nothing is swept either
+                fcntl.flock(handle, fcntl.LOCK_EX)
+            if folder.exists():
+                return folder, handle
+            os.close(handle)
+
+
+def sweep(path: Path) -> None:
+    """Remove temporary folders of `path` that no writer holds."""
+    for left in path.parent.glob(f".{glob.escape(path.stem)}-{'?' * 8}{glob.escape(path.suffix)}"):
+        with suppress(OSError):  # a live writer's, or gone already
+            handle = os.open(left, os.O_RDONLY)
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                shutil.rmtree(left)
+            finally:
+                os.close(handle)
 
 
 @contextmanager

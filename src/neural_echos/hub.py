@@ -31,6 +31,7 @@ _PASSING = (408, 429, 500, 502, 503, 504)
 _GAP = 4096  # bytes between two tensors that are fetched too, rather than making another request
 _PIECE = 8 << 20  # bytes of a request, so that little is lost with a connection
 _LONGEST_HEADER = 100_000_000  # bytes; the format's own limit
+_LOG_IN = "log in with hf auth login, or put a token in HF_TOKEN"
 _Tensors = dict[str, dict[str, Any]]
 _T = TypeVar("_T")
 
@@ -229,13 +230,17 @@ def explain(error: Exception, repository: str, file: str, revision: str | None) 
 
     where = f"the hub repository {repository}"
     if isinstance(error, errors.GatedRepoError):
-        return f"{where} is gated: accept its terms on the hub and log in with huggingface-cli or HF_TOKEN"
+        return f"{where} is gated: accept its terms on the hub and {_LOG_IN}"
     if isinstance(error, errors.RepositoryNotFoundError):
-        return f"{where} is not there: it vanished, was renamed, or is private and no token of yours opens it"
+        return (
+            f"{where} is not there: it vanished, was renamed, or is private and no token of yours opens it ({_LOG_IN})"
+        )
     if isinstance(error, errors.RevisionNotFoundError):
         return f"{where} has no revision {revision}"
     if isinstance(error, errors.EntryNotFoundError) and not isinstance(error, errors.LocalEntryNotFoundError):
         return f"{where} has no file {file} at revision {revision or 'main'}"
+    if getattr(getattr(error, "response", None), "status_code", None) == 401:
+        return f"{where} refuses your token (HTTP 401): {_LOG_IN}"
     found = " ".join(_without_secrets(str(error)).split()).rstrip(".") or "no message"
     return f"{where} gave {type(error).__name__} ({found[:200]})"
 

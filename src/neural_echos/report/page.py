@@ -4,6 +4,7 @@ import base64
 import html
 import io
 import json
+import math
 import os
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -89,7 +90,10 @@ def write_report(
         parts.append(f'<h2 id="group-{number}">{_esc(name)}</h2>')
         parts += [_section(one, made[one["id"]], output.parent, most, digest) for one in members]
     files = [f"{one['stem']}.{FORMATS[one['kind']][0]}" for one in artifacts]
-    parts += [_work(records, [*files, str(verdicts)]), _costs(benchmarks, output.parent / "runs")]
+    parts += [
+        _work(records, [*files, str(verdicts)]),
+        _costs(benchmarks, output.parent / "runs", config.get("watts", {})),
+    ]
     parts += [_environment(made), _inputs(output.parent), _config(config, digest)]
     write_text(
         output, _PAGE.format(scale=_esc(config["scale"]), css=CSS, body="\n".join(part for part in parts if part))
@@ -246,7 +250,7 @@ def _work(records: Records, files: Iterable[str]) -> str:
     )
 
 
-def _costs(benchmarks: Path, runs: Path) -> str:
+def _costs(benchmarks: Path, runs: Path, watts: Mapping[str, float | None]) -> str:
     found = costs(benchmarks)
     if not found:
         return '<h2 id="costs">Run times and cost</h2><p>There are no benchmarks: no job was measured.</p>'
@@ -262,19 +266,31 @@ def _costs(benchmarks: Path, runs: Path) -> str:
         for one in found
     ]
     hours, cores = (sum(getattr(one, key) for one in found) / 3600 for key in ("seconds", "core_seconds"))
+    training = training_seconds(runs)
     trained = [
         f"{count} run{'s' * (count != 1)} on {device}: {seconds / 3600:.2f} device-hours of training"
-        for device, (count, seconds) in training_seconds(runs).items()
+        for device, (count, seconds) in training.items()
     ]
+    gpus = sum(seconds for device, (_, seconds) in training.items() if device != "cpu") / 3600
     told = "; ".join(
         [f"{hours:.2f} h of jobs, {cores:.2f} core-hours".replace("nan", "an unknown number of"), *trained]
     )
     head = ("rule", "jobs", "s in all", "s per job", "core-s", "most memory of one, MB")
     return (
         f'<h2 id="costs">Run times and cost</h2><p class="says">{_esc(told)}.</p><p class="soft">As Snakemake measured the jobs '
-        "whose benchmarks lie beside these results; jobs run side by side, so the wall time of the whole is less. Energy was not "
-        f'measured.</p><div class="scroll">{_table(head, rows, numbers=5)}</div>'
+        "whose benchmarks lie beside these results; jobs run side by side, so the wall time of the whole is less. "
+        f'{_energy({"core": cores, "gpu": gpus}, watts)}</p><div class="scroll">{_table(head, rows, numbers=5)}</div>'
     )
+
+
+def _energy(hours: Mapping[str, float], watts: Mapping[str, float | None]) -> str:
+    """Say what `hours` of devices take at their declared power, W, in kWh; nothing was measured."""
+    declared = {device: power for device, power in watts.items() if power is not None}
+    kwh = sum(hours[device] * power for device, power in declared.items()) / 1000
+    if not declared or math.isnan(kwh):
+        return "Energy was not measured."
+    at = " and ".join(f"{power:g} W of a {device}" for device, power in declared.items())
+    return f"Energy was not measured; at the declared {at} it is {kwh:.3g} kWh."
 
 
 def _environment(made: Mapping[str, Made]) -> str:

@@ -57,30 +57,40 @@ def _numberless(title: str) -> str:
 
 _FLOAT = {
     "figure": r"""
-\begin{figure}[p]
+\begin{figure}[H]
   \centering
-  \includegraphics[width=\textwidth,height=.75\textheight,keepaspectratio]{%s}
+  \includegraphics[width=\linewidth,height=.75\textheight,keepaspectratio]{%s}
   \caption{%s}
   \label{%s}
 \end{figure}
-\clearpage""",
+""",
     "table": r"""
-\begin{table}[p]
-  \centering
-  \begin{adjustbox}{max width=\textwidth,max totalheight=.75\textheight}
-    \input{%s}
-  \end{adjustbox}
-  \caption{%s}
-  \label{%s}
-\end{table}
-\clearpage""",
+\artifacttable{%s}{%s}{%s}
+""",
 }
 _PAPER = r"""%% Every artifact of the preset, as a manuscript includes it. Compiles with pdflatex, in this folder.
 \documentclass{article}
 \usepackage[T1]{fontenc}
 \usepackage[utf8]{inputenc}
 \usepackage[margin=2.5cm]{geometry}
-\usepackage{graphicx,booktabs,adjustbox}
+\usepackage{graphicx,booktabs,float,pdflscape}
+\IfFileExists{lmodern.sty}{\usepackage{lmodern}}{}
+\let\underscore\_
+\renewcommand{\_}{\underscore\allowbreak} %% long names may break
+%% File, caption, label. A wide table has a page of its own, on its side, and is made smaller where it must be.
+\newsavebox{\held}
+\newcommand{\artifacttable}[3]{\sbox{\held}{\input{#1}}%%
+  \ifdim\wd\held>1.2\textwidth
+    \begin{landscape}\tablefloat{#2}{#3}\end{landscape}%%
+  \else\tablefloat{#2}{#3}\fi}
+\newcommand{\tablefloat}[2]{\begin{table}[H]
+  \centering
+  \ifdim\wd\held>\linewidth\sbox{\held}{\resizebox{\linewidth}{!}{\usebox{\held}}}\fi
+  \ifdim\dimexpr\ht\held+\dp\held>.75\textheight\sbox{\held}{\resizebox*{!}{.75\textheight}{\usebox{\held}}}\fi
+  \usebox{\held}
+  \caption{#1}
+  \label{#2}
+\end{table}}
 \begin{document}
 \section*{%s}
 %s
