@@ -12,6 +12,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -318,6 +319,17 @@ def test_what_has_arrived_is_not_fetched_again(tmp_path, hub):
     assert 0 < part.moved < part.needed
     assert len(load_file(tmp_path / "x.safetensors")) == part.tensors == 7
     assert not (tmp_path / ".x.safetensors.part").exists()
+
+
+def test_a_part_that_is_fetched_several_times_at_once_is_whole(tmp_path, hub):
+    hub.seconds = 0.01
+    for round_ in range(3):
+        output = tmp_path / str(round_) / "x.safetensors"
+        with ThreadPoolExecutor(4) as pool:
+            parts = [found.result() for found in [pool.submit(get, hub, output) for _ in range(4)]]
+        assert {part.tensors for part in parts} == {7}
+        assert len(load_file(output)) == 7
+        assert [path.name for path in output.parent.iterdir()] == ["x.safetensors"]
 
 
 def test_what_has_arrived_of_another_file_is_thrown_away(tmp_path, hub):

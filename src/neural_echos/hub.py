@@ -7,16 +7,19 @@ asked for, the ETag of the first answer. What has arrived lies in a folder besid
 not fetched again after a kill.
 """
 
+import fcntl
 import hashlib
 import json
 import logging
 import math
+import os
 import re
 import shutil
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -176,23 +179,24 @@ def download_kernels(
     _check_declared(remote, sha256, size)
     output = Path(output)
     folder = output.with_name(f".{output.name}.part")
-    try:
-        _open_folder(folder, remote)
-        header = _fetch_header(remote, folder)
-        tensors = _parse_header(header, remote)
-        chosen = {key: tensors[key] for key in choose(tensors, kinds)}
-        if not chosen:
-            raise _ContentError(f"{remote.where} has no {' or '.join(kinds)} kernels larger than 1×1 in {file}")
-        pieces = [(len(header) + start, len(header) + end) for start, end in plan(chosen)]
-        _fetch_pieces(remote, folder, pieces, connections)
-        source = {"repository": repository, "file": file, "revision": remote.revision, "etag": remote.etag}
-        digest = hashlib.sha256(header).hexdigest()
-        metadata = source | {"header_sha256": digest, "kinds": " ".join(kinds)}
-        _assemble(output, remote, folder, pieces, len(header), chosen, metadata)
-    except (_ContentError, WholeNeededError):
+    with _alone(folder):
+        try:
+            _open_folder(folder, remote)
+            header = _fetch_header(remote, folder)
+            tensors = _parse_header(header, remote)
+            chosen = {key: tensors[key] for key in choose(tensors, kinds)}
+            if not chosen:
+                raise _ContentError(f"{remote.where} has no {' or '.join(kinds)} kernels larger than 1×1 in {file}")
+            pieces = [(len(header) + start, len(header) + end) for start, end in plan(chosen)]
+            _fetch_pieces(remote, folder, pieces, connections)
+            source = {"repository": repository, "file": file, "revision": remote.revision, "etag": remote.etag}
+            digest = hashlib.sha256(header).hexdigest()
+            metadata = source | {"header_sha256": digest, "kinds": " ".join(kinds)}
+            _assemble(output, remote, folder, pieces, len(header), chosen, metadata)
+        except (_ContentError, WholeNeededError):
+            shutil.rmtree(folder)
+            raise
         shutil.rmtree(folder)
-        raise
-    shutil.rmtree(folder)
     needed = len(header) + sum(_length(entry) for entry in chosen.values())
     _LOG.info("%s: %d bytes of %d for %d tensors", remote.where, remote.moved, remote.size, len(chosen))
     return Part(remote.revision, remote.etag, digest, len(chosen), needed, remote.moved, remote.size)
@@ -389,15 +393,35 @@ def _check_declared(remote: _Remote, sha256: str | None, size: int | None) -> No
 # The folder of what has arrived, and the file made of it --------------------------------------------------------------
 
 
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Make the folder and hold it: another process that wants it waits."""
+    while True:
+        folder.mkdir(parents=True, exist_ok=True)
+        try:
+            handle = os.open(folder, os.O_RDONLY)
+        except FileNotFoundError:
+            continue  # the one before has finished and removed it
+        try:
+            with suppress(OSError):  # a file system without locks
+                fcntl.flock(handle, fcntl.LOCK_EX)
+            if folder.exists() and os.path.samestat(os.fstat(handle), folder.stat()):
+                yield
+                return
+        finally:
+            os.close(handle)
+
+
 def _open_folder(folder: Path, remote: _Remote) -> None:
-    """Make the folder, empty unless it holds parts of this very file."""
+    """Empty the folder unless it holds parts of this very file."""
     about, source = folder / "source.json", {"etag": remote.etag, "size": remote.size}
     try:
         known = read_json(about)
     except EchosError:
         known = None
     if known != source:
-        shutil.rmtree(folder, ignore_errors=True)
+        for left in folder.iterdir():
+            shutil.rmtree(left) if left.is_dir() else left.unlink()
         write_json(about, source)
 
 
