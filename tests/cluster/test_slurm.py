@@ -25,7 +25,7 @@ ROOT = Path(__file__).resolve().parents[2]
 HERE = Path(__file__).parent
 TINY, SLICE, FAULTS = ROOT / "config/presets/tiny.yaml", HERE / "slice.yaml", HERE / "faults.yaml"
 WHOLE = bool(os.environ.get("WHOLE"))
-PATIENCE = 1800 if WHOLE else 600  # seconds for one run of the workflow, on a machine that does other things too
+PATIENCE = 3600 if WHOLE else 900  # seconds for all runs together, on a machine that does other things too
 # The profile asks Slurm every 20 seconds, and more rarely while nothing ends; and each job of the cluster starts Snakemake once for
 # itself and once for each rule. So short jobs are lumped together more than the profile does, and Slurm is asked sooner.
 CORES = "4"  # what a node of this Slurm promises
@@ -95,6 +95,7 @@ class Workflow:
             stdout=self.log.open("w"),
             stderr=subprocess.STDOUT,
         )
+        self.since = time.monotonic()
         self.started.append(self)
 
     def name(self) -> str:
@@ -111,12 +112,18 @@ class Workflow:
         return log.read_text() if log.exists() else ""
 
     def wait(self) -> int:
-        return self.process.wait(timeout=PATIENCE)
+        return self.process.wait(timeout=seconds_left())
+
+
+def seconds_left() -> float:
+    return max(1, Workflow.started[0].since + PATIENCE - time.monotonic())
 
 
 def until(done: Callable[[], object], what: str) -> None:
-    deadline = time.monotonic() + PATIENCE
+    deadline = time.monotonic() + seconds_left()
     while not done():
+        for run in Workflow.started:
+            assert not run.process.poll(), run.log.read_text()
         assert time.monotonic() < deadline, f"expected {what} within {PATIENCE} s"
         time.sleep(0.1)
 
@@ -156,8 +163,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 @pytest.fixture(scope="module")
 def runs(cluster: Path, tmp_path_factory: pytest.TempPathFactory) -> Runs:
     """Four runs of the workflow, side by side: time passes while one of them waits for its time limit."""
-    # else a shell's background job ignores it, its children too
-    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job ignores it, its children too
     folder = tmp_path_factory.mktemp("runs")
     groups = [] if WHOLE else ["--groups", *(f"{rule}={name}" for name, rules in LUMPS.items() for rule in rules)]
     main = Workflow(folder / "main", *groups, asked_after=3, configs=() if WHOLE else (SLICE,))
@@ -174,7 +180,6 @@ def runs(cluster: Path, tmp_path_factory: pytest.TempPathFactory) -> Runs:
 
 def prepared(run: Workflow) -> bool:
     """Say whether the job is over that leaves what all trainings start from."""
-    assert run.process.poll() is None, run.log.read_text()
     return any(job.what.endswith("initialise_photographs_convmixer") and job.state == "COMPLETED" for job in run.jobs())
 
 
@@ -188,17 +193,13 @@ def stall(run: Workflow) -> None:
 
 def interrupt(folder: Path) -> Workflow:
     """Press Ctrl-C once some jobs of a run are running and others wait for memory."""
-    runs = tuple(f"photographs/convmixer/{name}/seed0" for name in ("default", "kaiming", "dog"))
-    more = {"memory_mb": 6000, "runtime_minutes": 30, "recipes": {"photographs": {"epochs": 9999}}}
+    runs = tuple(f"photographs/convmixer/{name}/seed0" for name in ("default", "dog"))
+    more = {"memory_mb": 17000, "runtime_minutes": 30, "recipes": {"photographs": {"epochs": 9999}}}
     run = Workflow(folder, asked_after=20, configs=(SLICE, FAULTS), runs=runs, **more)
-    submitted = "Submitted array job"
-    until(
-        lambda: submitted in run.log.read_text() and {"RUNNING", "PENDING"} <= {job.state for job in run.jobs()},
-        "a running and a waiting job",
-    )
-    time.sleep(
-        1
-    )  # Snakemake notes what it submitted a little later, and forgets it while it asks: not for some seconds yet
+    until(lambda: {"RUNNING", "PENDING"} <= {job.state for job in run.jobs()}, "a running and a waiting job")
+    until(lambda: "Submitted array job" in run.log.read_text(), "Snakemake to know of them")
+    # Snakemake notes what it submitted a moment later, and Ctrl-C misses what it is asking Slurm about: first after 20 seconds.
+    time.sleep(1)
     run.process.send_signal(signal.SIGINT)
     run.wait()
     return run
@@ -219,7 +220,7 @@ def test_what_was_asked_for_is_made_by_submitted_jobs(runs: Runs) -> None:
 
 def test_runs_take_turns_on_the_gpu(runs: Runs) -> None:
     on_gpu = sorted((job for job in runs.main.jobs() if job.partition == "gpu"), key=lambda job: job.start)
-    assert len(on_gpu) == (0 if WHOLE else 3)  # the whole preset asks for no GPU
+    assert len(on_gpu) == (0 if WHOLE else 2)  # the whole preset asks for no GPU
     assert all(job.what.startswith("rule_train_0") for job in on_gpu)
     assert all(first.end <= second.start for first, second in pairwise(on_gpu))
 
