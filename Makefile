@@ -20,10 +20,10 @@ test: reproduce lint
 	@echo
 	@echo "Tests passed; the results that they looked at are in results/report.html."
 
-# A slice of the tiny preset on a Slurm that is started for it (Debian, as root; skipped elsewhere), and the profiles of all clusters, last,
-# because every Snakemake that starts imports the plugins that are installed. WHOLE=1 takes all of the tiny preset.
+# The test on a Slurm that is started for it, which `make test` runs, too, and the profiles of all clusters, last, because every
+# Snakemake that starts imports the plugins that are installed. WHOLE=1 takes all of the tiny preset in place of a slice.
 test-cluster: environment
-	$(BIN)/pytest tests/cluster/check_slurm.py
+	$(BIN)/pytest tests/cluster/test_slurm.py
 	$(PYTHON) envs/install.py --executors
 	$(BIN)/pytest tests/test_profiles.py
 

@@ -3,7 +3,7 @@
 import pytest
 
 LONGEST = (
-    "check_slurm",
+    "test_slurm",
     "test_workflow",
     "test_faults",
     "test_commands",

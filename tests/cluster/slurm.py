@@ -6,6 +6,7 @@ forgets SLURM_CONF, so Slurm must find its configuration at /etc/slurm/slurm.con
 
 import getpass
 import os
+import re
 import shutil
 import signal
 import socket
@@ -13,6 +14,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from string import Template
 
@@ -29,19 +31,24 @@ def obstacle() -> str:
         return "only root can install Slurm and link its configuration to /etc/slurm"
     if not shutil.which("slurmctld") and not shutil.which("apt-get"):
         return "there is no Slurm, and no apt-get to install Debian's"
-    if LINK.exists():
+    if LINK.exists() or LINK.is_symlink():
         return f"{LINK} exists: this machine has a Slurm of its own, or slurm.py stop was not called"
     return ""
 
 
-def install() -> None:
-    """Install Debian's packages where they are absent; their daemons are not started."""
+def install() -> str:
+    """Install Debian's packages where they are absent, without starting their daemons; returns what went wrong, else ""."""
     if all(map(shutil.which, ("slurmctld", "slurmd", "sbatch", "munged"))):
-        return
+        return ""
     quiet = os.environ | {"DEBIAN_FRONTEND": "noninteractive"}
-    subprocess.run(["apt-get", "update", "-qq"], env=quiet, check=True, stdout=subprocess.DEVNULL)
-    command = ["apt-get", "install", "-y", "-qq", "--no-install-recommends", *PACKAGES]
-    subprocess.run(command, env=quiet, check=True, stdout=subprocess.DEVNULL)
+    for command in (["update"], ["install", "-y", "--no-install-recommends", *PACKAGES]):
+        words = ["apt-get", "-qq", "-o", "DPkg::Lock::Timeout=120", *command]
+        done = subprocess.run(words, env=quiet, capture_output=True, text=True)
+        if done.returncode != 0:
+            return (
+                f"apt-get cannot install Debian's Slurm: {(done.stderr.strip() or 'no reason given').splitlines()[-1]}"
+            )
+    return ""
 
 
 def start(folder: Path) -> None:
@@ -72,7 +79,7 @@ def _start(folder: Path) -> None:
     subprocess.run(["slurmctld", "-f", folder / "slurm.conf"], check=True)
     for node in ("cpu1", "gpu1"):
         subprocess.run(["slurmd", "-f", folder / "slurm.conf", "-N", node], check=True)
-    _wait(lambda: _output("sinfo", "-hN", "-o", "%T").split() == ["idle", "idle"], "both nodes")
+    _wait(lambda: _output("sinfo", "-hN", "-o", "%T").split() == ["idle", "idle"], "both nodes", seconds=60)
 
 
 def stop(folder: Path) -> None:
@@ -80,31 +87,43 @@ def stop(folder: Path) -> None:
     if LINK.is_symlink() and LINK.readlink() == folder / "slurm.conf":
         for state in ("PENDING", "RUNNING", "SUSPENDED"):
             subprocess.run(["scancel", "--state", state, "--user", getpass.getuser()], check=False)
-        _wait(lambda: not _output("squeue", "-h", "-t", "R,CG,S"), "the last job", seconds=30)
-    for name, command in DAEMONS.items():
-        _end(folder / f"{name}.pid", command)
+        with suppress(TimeoutError):  # what does not end by itself is ended below
+            _wait(lambda: not _output("squeue", "-h", "-t", "R,CG,S"), "the last job", seconds=30)
+    daemons = [_Daemon(folder / f"{name}.pid", command) for name, command in DAEMONS.items()]
+    for daemon in daemons:
+        daemon.signal(signal.SIGTERM)
+    for daemon in daemons:
+        daemon.end()
     _end_orphans()
     if LINK.is_symlink() and LINK.readlink() == folder / "slurm.conf":
         LINK.unlink()
 
 
-def _end(file: Path, command: str) -> None:
-    """End the process that a pid file names, if it is still that command's."""
-    if not file.exists():
-        return
-    pid = int(file.read_text())
-    process = Path(f"/proc/{pid}")
+class _Daemon:
+    """The process that a pid file names, as long as it is still that command's."""
 
-    def gone() -> bool:
-        return not process.exists() or (process / "comm").read_text().strip() != command
+    def __init__(self, file: Path, command: str):
+        self.pid, self.command = int(file.read_text()) if file.exists() else 0, command
 
-    if gone():
-        return
-    os.kill(pid, signal.SIGTERM)
-    try:
-        _wait(gone, command)
-    except TimeoutError:
-        os.kill(pid, signal.SIGKILL)
+    def gone(self) -> bool:
+        """Say whether it has ended; one that has, but was not waited for, is gone, too."""
+        try:
+            name, state = re.fullmatch(
+                r"\d+ \((.*)\) (.).*", Path(f"/proc/{self.pid}/stat").read_text(), re.DOTALL
+            ).groups()
+        except (FileNotFoundError, ProcessLookupError):
+            return True
+        return name != self.command or state == "Z"
+
+    def signal(self, number: int) -> None:
+        if not self.gone():
+            os.kill(self.pid, number)
+
+    def end(self) -> None:
+        try:
+            _wait(self.gone, f"the end of {self.command}")
+        except TimeoutError:
+            self.signal(signal.SIGKILL)
 
 
 def _end_orphans() -> None:
@@ -132,9 +151,8 @@ def _wait(done: Callable[[], bool], what: str, seconds: float = 20) -> None:
 if __name__ == "__main__":
     action, place = sys.argv[1], Path(sys.argv[2]).absolute()
     if action == "start":
-        if reason := obstacle():
+        if reason := obstacle() or install():
             raise SystemExit(f"Slurm: expected a machine to start it on, found none: {reason}")
-        install()
         start(place)
     else:
         stop(place)
