@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
+from neural_echos import artifacts
 from neural_echos.clusters import cluster_bank
 from neural_echos.errors import EchosError
 from neural_echos.evaluation import (
@@ -478,3 +479,13 @@ def test_a_bank_without_kernels_of_a_drawable_size_has_no_row(tmp_path):
     table = structure([entry(tmp_path, bank_of({"even": np.ones((60, 4, 4))}, "m"), "m")])
     assert table.num_rows == 0
     assert table.schema.names == SCHEMAS["structure"].names
+
+
+def test_kernels_before_and_after_are_depthwise_where_a_regular_stem_is_larger():
+    rng = np.random.default_rng(0)
+    depthwise, stem = rng.normal(size=(12, 5, 5)), rng.normal(size=(12, 8, 8))
+    bank = pa.concat_tables([bank_of({"stem": stem}, "a", "regular"), bank_of({"layer": depthwise}, "a")])
+    pairs = [{"label": "a", "before": "a", "after": "a"}]
+    made = artifacts.kernels_before_and_after({"bank": {"a": bank}}, pairs=pairs)
+    assert made.says.endswith("before against after training: a 1.00.")
+    assert made.content.axes[0].images[0].get_array().shape == (2 * 6 - 1, 6 * 6 - 1)
