@@ -299,7 +299,8 @@ def kernels_before_and_after(
     moved = []
     for column, pair in enumerate(pairs):
         before, after = tables["bank"][pair["before"]], tables["bank"][pair["after"]]
-        size = max(height for height, _ in kernel_sizes(before))
+        depthwise = before.filter(pc.equal(before["kind"], "depthwise"))  # a regular stem may have larger kernels
+        size = max(height for height, _ in kernel_sizes(depthwise))
         first, last = _depthwise(before, size), _depthwise(after, size)
         chosen = np.sort(np.random.default_rng(seed).choice(len(first), min(kernels, len(first)), replace=False))
         image = draw_kernels(axes[0, column], first[chosen], 6)
