@@ -70,13 +70,24 @@ def _locked_folder(path: Path) -> tuple[Path, int]:
         except OSError as error:
             error.filename = str(path)
             raise
-        with suppress(FileNotFoundError):
-            handle = os.open(folder, os.O_RDONLY)
-            with suppress(OSError):  # a file system without locks, on which nothing is swept either
-                fcntl.flock(handle, fcntl.LOCK_EX)
-            if folder.exists():
-                return folder, handle
-            os.close(handle)
+        handle = hold(folder)
+        if handle is not None:
+            return folder, handle
+
+
+def hold(folder: Path) -> int | None:
+    """Lock a folder, once no other process does, and return its handle; None where it has been removed meanwhile."""
+    try:
+        handle = os.open(folder, os.O_RDONLY)
+    except FileNotFoundError:
+        return None
+    with suppress(OSError):  # a file system without locks, on which nothing is swept either
+        fcntl.flock(handle, fcntl.LOCK_EX)
+    with suppress(FileNotFoundError):
+        if os.path.samestat(os.fstat(handle), folder.stat()):
+            return handle
+    os.close(handle)
+    return None
 
 
 def sweep(path: Path) -> None:

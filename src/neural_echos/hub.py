@@ -7,7 +7,6 @@ asked for, the ETag of the first answer. What has arrived lies in a folder besid
 not fetched again after a kill.
 """
 
-import fcntl
 import hashlib
 import json
 import logging
@@ -19,14 +18,14 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 from neural_echos.errors import EchosError
-from neural_echos.files import atomic_path, read_json, write_json
+from neural_echos.files import atomic_path, hold, read_json, write_json
 from neural_echos.layouts import KINDS, companions, kind_of
 
 _LOG = logging.getLogger(__name__)
@@ -396,20 +395,14 @@ def _check_declared(remote: _Remote, sha256: str | None, size: int | None) -> No
 @contextmanager
 def _alone(folder: Path) -> Iterator[None]:
     """Make the folder and hold it: another process that wants it waits."""
-    while True:
+    handle = None
+    while handle is None:
         folder.mkdir(parents=True, exist_ok=True)
-        try:
-            handle = os.open(folder, os.O_RDONLY)
-        except FileNotFoundError:
-            continue  # the one before has finished and removed it
-        try:
-            with suppress(OSError):  # a file system without locks
-                fcntl.flock(handle, fcntl.LOCK_EX)
-            if folder.exists() and os.path.samestat(os.fstat(handle), folder.stat()):
-                yield
-                return
-        finally:
-            os.close(handle)
+        handle = hold(folder)
+    try:
+        yield
+    finally:
+        os.close(handle)
 
 
 def _open_folder(folder: Path, remote: _Remote) -> None:

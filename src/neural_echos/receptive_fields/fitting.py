@@ -45,10 +45,8 @@ _FAR, _NEAR, _THERE = 0.3, 0.03, 1e-4  # damping of the first step of climbs, in
 _SOFTER, _HARDER = 10, 30  # the damping is divided or multiplied by these after a step that was kept or refused,
 _REFUSED = 0.3  # and is at least so much before the latter
 _FLOOR = 1e-2  # least curvature that a step believes, in the same units
-_STRAIGHT, _SHORT = (
-    1.0,
-    0.01,
-)  # a less damped, shorter step that promises less than the least gain is taken unseen, and ends it
+_STRAIGHT, _SHORT = 1.0, 0.01  # a step that is less damped and shorter, and promises less than the least gain,
+# is taken unseen and is the last one
 _REACH = 0.7  # longest step in any parameter
 _STILL = 1e-7  # a refused step that is shorter ends it, too
 _DIFFERENCE = 1e-4  # step of numeric slopes
