@@ -57,8 +57,12 @@ def main() -> None:
     parser.add_argument("--kernels", type=int, default=7_000_000)
     parser.add_argument("--folder", type=Path, help="keep the files there; without it, a temporary folder")
     parser.add_argument(
-        "--rooms", nargs="+", default=["extract", "cluster", "fit", "patterns"], help="also match, which takes hours"
+        "--rooms",
+        nargs="+",
+        default=["extract", "cluster", "fit", "patterns"],
+        help="also match, which takes an hour and more",
     )
+    parser.add_argument("--null-every", type=int, default=10, help="rows of which match fits the shuffled taps")
     parser.add_argument("--trainings", type=int, default=5, help="of the autoencoder of patterns")
     options = parser.parse_args()
     folder = options.folder or Path(tempfile.mkdtemp(prefix="echos-scale-"))
@@ -87,7 +91,16 @@ def main() -> None:
             "--output",
             f"{folder}/patterns.parquet",
         ],
-        "match": ["match", str(bank), "--threads", "2", "--output", f"{folder}/matches.parquet"],
+        "match": [
+            "match",
+            str(bank),
+            "--null-every",
+            str(options.null_every),
+            "--threads",
+            "2",
+            "--output",
+            f"{folder}/matches.parquet",
+        ],
     }
     print(f"{options.kernels:,} kernels of 7×7, {os.cpu_count()} cores")
     print("| room | wall time, s | kernels/s | peak memory, GB |\n|---|---|---|---|")

@@ -1,13 +1,22 @@
 """Matches: the best of four receptive-field models per kernel, its null, and what is explained of a bank."""
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pytest
 
 from neural_echos import artifacts
 from neural_echos.errors import EchosError
 from neural_echos.evaluation import explained
-from neural_echos.receptive_fields import MATCHED, dog, fit_bank, gaussian, gaussian_derivative, match_bank
+from neural_echos.receptive_fields import (
+    MATCHED,
+    dog,
+    fit_bank,
+    gaussian,
+    gaussian_derivative,
+    match_bank,
+    match_batches,
+)
 from neural_echos.tables import write_table
 from test_receptive_fields import make_bank
 
@@ -74,6 +83,24 @@ def test_even_kernels_have_no_dog_and_lines_no_match():
     assert report["1x7"] == {"fitted": 0, "dropped_not_finite": 0, "dropped_zero": 0, "no_fit": 3}
     assert table["cosine_dog"].null_count == table.num_rows == 4
     assert not (table.to_pandas().best == "dog").any()
+
+
+def test_shuffled_taps_of_every_third_row_are_those_of_all_however_the_bank_comes(matched):
+    table, _, bank = matched
+    nulls = [name for name in table.column_names if name.startswith("null_")]
+    report: dict[str, dict[str, int]] = {}
+    parts = match_batches([bank[:20], bank[20:]], report, seed=0, null_every=3)
+    few, every = pa.concat_tables(parts).to_pandas(), table.to_pandas()
+    pd.testing.assert_frame_equal(few.drop(columns=nulls), every.drop(columns=nulls))
+    chosen = every.row % 3 == 0
+    pd.testing.assert_frame_equal(few.loc[chosen, nulls], every.loc[chosen, nulls])
+    assert few.loc[~chosen, nulls].isna().all(axis=None)
+    assert match_bank(bank, seed=0, null_every=3)[0].to_pandas().equals(few)
+
+
+def test_shuffled_taps_of_every_0th_row_are_refused(matched):
+    with pytest.raises(EchosError, match="null_every: expected 1 or more, found 0"):
+        match_bank(matched[2], seed=0, null_every=0)
 
 
 def test_explained_variance_is_the_mean_of_squared_cosines(matched, tmp_path):

@@ -14,7 +14,7 @@ import neural_echos
 ROOT = Path(__file__).resolve().parents[1]
 LIBRARY = ROOT / "src" / "neural_echos"
 ROOMS = (
-    ("errors", "files", "tables", "config", "layouts"),
+    ("errors", "files", "progress", "tables", "config", "layouts"),
     ("hub", "inputs", "datasets"),
     ("architectures",),
     ("kernels", "survey"),

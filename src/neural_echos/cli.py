@@ -20,6 +20,7 @@ from neural_echos.errors import EchosError
 from neural_echos.files import provenance, read_json, sha256, write_json
 
 _LOG = logging.getLogger("neural_echos")
+_MATCHED = 1 << 17  # kernels between two signs of progress
 
 EXIT_CODES = {
     0: "done",
@@ -175,7 +176,7 @@ def fit(options: argparse.Namespace) -> None:
     from neural_echos.tables import read_batches, write_batches
 
     report: dict[str, dict[str, int]] = {}
-    bank = read_batches(options.bank, "bank")
+    bank = read_batches(options.bank, "bank", progress=True)
     fits = receptive_fields.fit_batches(bank, report, seed=options.seed, threshold=options.threshold)
     write_batches(options.output, fits, "fits")
     _LOG.info("%s: %s", options.output, report)
@@ -200,7 +201,11 @@ def match(options: argparse.Namespace) -> None:
 
     report: dict[str, dict[str, int]] = {}
     matches = receptive_fields.match_batches(
-        read_batches(options.bank, "bank"), report, seed=options.seed, processes=options.threads
+        read_batches(options.bank, "bank", rows=_MATCHED, progress=True),
+        report,
+        seed=options.seed,
+        null_every=options.null_every,
+        processes=options.threads,
     )
     write_batches(options.output, matches, "matches")
     _LOG.info("%s: %s", options.output, report)
@@ -964,6 +969,7 @@ def make_parser() -> argparse.ArgumentParser:
     one = command(match)
     one.add_argument("bank", type=Path)
     one.add_argument("--seed", type=int, default=0, help="of the shuffled taps")
+    one.add_argument("--null-every", type=int, default=1, help="fit the shuffled taps of every n-th row only")
     one.add_argument("--threads", type=int, default=1, help="the result does not depend on them")
     one.add_argument("--output", type=Path, required=True)
 

@@ -22,6 +22,7 @@ from torch.nn import functional
 
 from neural_echos.clusters import cluster_kernels, groups
 from neural_echos.errors import EchosError
+from neural_echos.progress import tracked
 from neural_echos.receptive_fields import OTHER, best_pattern, center_norm, check_threshold
 from neural_echos.tables import SCHEMAS
 
@@ -263,7 +264,7 @@ def _trained(kernels: np.ndarray, clusters: int, threshold: float, seeds: Sequen
 
     def described() -> tuple[Described, list[tuple[np.ndarray, np.ndarray]]]:
         first, kept = None, []
-        for seed in seeds:
+        for seed in tracked(seeds, f"autoencoders of {len(kernels):,} kernels", len(seeds)):
             one = describe(kernels, clusters=clusters, threshold=threshold, seed=seed, settings=settings)
             first = first or one
             kept.append((one.cosine, one.labels.astype(np.int16)))

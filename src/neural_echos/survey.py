@@ -17,6 +17,7 @@ import pyarrow as pa
 from neural_echos.errors import EchosError
 from neural_echos.files import atomic_path
 from neural_echos.kernels import layers_of
+from neural_echos.progress import tracked
 from neural_echos.tables import SCHEMAS
 
 _LOG = logging.getLogger(__name__)
@@ -33,7 +34,7 @@ def survey(architectures: Sequence[str] | None = None, *, progress: bool = False
     architectures : sequence of str, optional
         Names that timm knows; by default all that timm itself brings.
     progress : bool
-        Show a progress bar on standard error.
+        Show how far it is, by a bar on a terminal and elsewhere by lines in the log.
 
     Returns
     -------
@@ -48,7 +49,8 @@ def survey(architectures: Sequence[str] | None = None, *, progress: bool = False
         architecture, _, tag = pretrained.partition(".")
         tags.setdefault(architecture, []).append(tag)
     rows: list[dict[str, Any]] = []
-    for name in _shown(_architectures() if architectures is None else architectures, progress):
+    names = _architectures() if architectures is None else architectures
+    for name in tracked(names, "architectures", len(names)) if progress else names:
         if counted := _count(name):
             rows += [{**counted, **_pretrained(name, tag)} for tag in tags.get(name, [None])]
     rows.sort(key=lambda row: (row["family"], row["architecture"], row["tag"] or ""))
@@ -108,15 +110,6 @@ def _architectures() -> list[str]:
     from timm.models import model_entrypoint
 
     return [name for name in timm.list_models() if model_entrypoint(name).__module__.startswith(_TIMM)]
-
-
-def _shown(names: Sequence[str], progress: bool) -> Iterator[str]:
-    if not progress:
-        return iter(names)
-    from rich.console import Console
-    from rich.progress import track
-
-    return iter(track(names, "architectures", console=Console(stderr=True)))
 
 
 def _count(name: str) -> dict[str, Any] | None:

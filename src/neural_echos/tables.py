@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 
 from neural_echos.errors import EchosError
 from neural_echos.files import atomic_path
+from neural_echos.progress import tracked
 
 _VERSION = 1
 _KEY = b"neural_echos.schema"
@@ -408,12 +409,14 @@ def _read(path: str | Path, name: str, read: Callable[[], _T]) -> _T:
         ) from None
 
 
-def read_batches(path: str | Path, name: str) -> Iterator[pa.Table]:
-    """Read a table of schema `name` a million rows at a time; raises as `read_table` does."""
+def read_batches(path: str | Path, name: str, *, rows: int = _ROWS, progress: bool = False) -> Iterator[pa.Table]:
+    """Read a table of schema `name` so many rows at a time, and show how far that is; raises as `read_table` does."""
     file = _read(path, name, lambda: pq.ParquetFile(path, page_checksum_verification=True))
     with file:
-        batches = file.iter_batches(batch_size=_ROWS)
-        while (batch := _read(path, name, lambda: next(batches, None))) is not None:
+        batches = file.iter_batches(batch_size=rows)
+        read = iter(lambda: _read(path, name, lambda: next(batches, None)), None)
+        parts = -(-file.metadata.num_rows // rows)
+        for batch in tracked(read, f"parts of {rows:,} rows", parts) if progress else read:
             yield pa.Table.from_batches([batch]).replace_schema_metadata(file.schema_arrow.metadata)
 
 

@@ -47,10 +47,11 @@ rule match:
         mem_mb=memory(4000),
         runtime=120,
     params:
+        null_every=config["matches"]["null_every"],
         seed=config["seed"],
     shell:
-        "python -m neural_echos --log {log:q} match {input.bank:q} --seed {params.seed} --threads {threads}"
-        " --output {output:q}"
+        "python -m neural_echos --log {log:q} match {input.bank:q} --seed {params.seed} --null-every {params.null_every}"
+        " --threads {threads} --output {output:q}"
 
 
 rule scales:

@@ -49,7 +49,7 @@ def explained_variance_table(tables: Tables, *, note: str = "") -> Artifact:
         for row in explained.itertuples()
     ]
     large = explained[(explained.kind == "depthwise") & (explained.kernel_height >= 5)]
-    gain = large.explained - large.null_explained
+    gain = (large.explained - large.null_explained).dropna()  # a size may have no row that was shuffled
     trained, control = gain[large.role == "trained"], gain[large.role == "untrained"]
     return Artifact(
         pd.DataFrame(rows),

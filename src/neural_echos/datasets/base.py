@@ -1,16 +1,14 @@
 """A data set in memory: labelled images of one size, and the checks that every one passes."""
 
-import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 
 from neural_echos.errors import EchosError
 
 Facts = dict[str, Any]
-_Item = TypeVar("_Item")
 
 
 @dataclass(frozen=True, eq=False)
@@ -105,13 +103,3 @@ def measured(
     dataset = Dataset(name, tuple(classes), *train, *test, mean=mean, std=np.sqrt(variance))
     check_images(dataset, name)
     return dataset
-
-
-def tracked(items: Iterable[_Item], what: str, total: int) -> Iterable[_Item]:
-    """Show progress over many items on standard error, where that is a terminal."""
-    if not sys.stderr.isatty():
-        return items
-    from rich.console import Console
-    from rich.progress import track
-
-    return track(items, what, total=total, console=Console(stderr=True))

@@ -7,10 +7,11 @@ from pathlib import Path
 
 import numpy as np
 
-from neural_echos.datasets.base import Dataset, Facts, tracked
+from neural_echos.datasets.base import Dataset, Facts
 from neural_echos.datasets.images import SUFFIXES, described
 from neural_echos.datasets.streamed import Index, StreamedDataset, assembled
 from neural_echos.errors import EchosError, nearest
+from neural_echos.progress import tracked
 
 _KAGGLE = "ILSVRC/Data/CLS-LOC"
 _THREADS = 16  # listing waits for the file system, not for a core

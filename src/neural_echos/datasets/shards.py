@@ -8,11 +8,12 @@ from pathlib import Path
 
 import numpy as np
 
-from neural_echos.datasets.base import Dataset, Facts, tracked
+from neural_echos.datasets.base import Dataset, Facts
 from neural_echos.datasets.images import SUFFIXES, described
 from neural_echos.datasets.streamed import Index, StreamedDataset, assembled
 from neural_echos.errors import EchosError
 from neural_echos.files import sha256
+from neural_echos.progress import tracked
 
 _WNID = re.compile(r"n\d{8}")
 

@@ -13,9 +13,10 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from neural_echos.datasets.base import Dataset, check_labels, check_statistics, measured, require, tracked
+from neural_echos.datasets.base import Dataset, check_labels, check_statistics, measured, require
 from neural_echos.datasets.images import check_kept, decode, kept_classes, kept_rows, stacked
 from neural_echos.errors import EchosError
+from neural_echos.progress import tracked
 
 _GROUPS: OrderedDict[tuple[Any, ...], Any] = OrderedDict()  # row groups read last, of this process
 

@@ -60,7 +60,7 @@ def per_size(
     report: dict[str, dict[str, int]],
     schema: str,
     fits: Callable[[int, int], bool],
-    make: Callable[[pa.Table, np.ndarray, np.ndarray, np.ndarray], pa.Table],
+    make: Callable[[pa.Table, int, np.ndarray, np.ndarray, np.ndarray], pa.Table],
     seed: int,
 ) -> Iterator[pa.Table]:
     """Make a table of the usable kernels of a bank, size by size, for each of the parts that the bank comes in.
@@ -76,14 +76,15 @@ def per_size(
     fits : callable
         From height and width to whether such kernels are fitted.
     make : callable
-        From a part, rows in it, (n,), its kernels there, (n, h, w), and the same with shuffled taps, to their table.
+        From a part, the rows before it, rows in it, (n,), its kernels there, (n, h, w), and the same with shuffled taps, to
+        their table, with rows counted from the start of the bank.
     seed : int
         Of the shuffles, which do not depend on how the bank is parted.
 
     Yields
     ------
     pyarrow.Table
-        Of one part, sorted by `row`, counted from the start of the bank.
+        Of one part, sorted by `row`.
     """
     shuffles: dict[tuple[int, int], np.random.Generator] = {}
     first = 0
@@ -99,12 +100,11 @@ def per_size(
             kept = kernels[finite & varied]
             rng = shuffles.setdefault((height, width), np.random.default_rng((seed, height)))
             shuffled = rng.permuted(kept.reshape(len(kept), -1), axis=1).reshape(kept.shape)
-            parts.append(make(batch, rows[finite & varied], kept, shuffled))
+            parts.append(make(batch, first, rows[finite & varied], kept, shuffled))
             counts["fitted"] += len(kept)
             counts["dropped_not_finite"] += int((~finite).sum())
             counts["dropped_zero"] += int((finite & ~varied).sum())
-        made = pa.concat_tables(parts).sort_by("row")
-        yield made.set_column(0, SCHEMAS[schema].field("row"), pc.add(made["row"], first))
+        yield pa.concat_tables(parts).sort_by("row")
         first += batch.num_rows
 
 
@@ -198,14 +198,14 @@ def check_threshold(threshold: float) -> None:
 
 
 def _fits_table(
-    bank: pa.Table, rows: np.ndarray, kernels: np.ndarray, shuffled: np.ndarray, threshold: float
+    bank: pa.Table, first: int, rows: np.ndarray, kernels: np.ndarray, shuffled: np.ndarray, threshold: float
 ) -> pa.Table:
     """The part of a "fits" table that holds usable kernels of one odd size."""
     fit = fit_dog(kernels)
     centre = np.where(fit.sign > 0, "on-centre", "off-centre")
     columns = {name: bank[name].take(pa.array(rows)) for name in SCHEMAS["fits"].names if name in SCHEMAS["bank"].names}
     columns |= {
-        "row": rows,
+        "row": first + rows,
         "pattern": np.where(fit.cosine >= threshold, centre, "other"),
         "sign": fit.sign,
         "gamma": fit.gamma,

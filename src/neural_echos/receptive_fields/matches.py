@@ -6,6 +6,7 @@ from functools import partial
 import numpy as np
 import pyarrow as pa
 
+from neural_echos.errors import EchosError
 from neural_echos.receptive_fields.banks import per_size
 from neural_echos.receptive_fields.difference_of_gaussians import has_dog
 from neural_echos.receptive_fields.fitting import fit
@@ -14,7 +15,9 @@ from neural_echos.tables import SCHEMAS
 MATCHED = ("dog", "gaussian", "gaussian_derivative_1", "gaussian_derivative_2")
 
 
-def match_bank(bank: pa.Table, *, seed: int, processes: int = 1) -> tuple[pa.Table, dict[str, dict[str, int]]]:
+def match_bank(
+    bank: pa.Table, *, seed: int, null_every: int = 1, processes: int = 1
+) -> tuple[pa.Table, dict[str, dict[str, int]]]:
     """Fit the DoG, the Gaussian and its first and second derivatives to a bank, and to the same kernels with taps shuffled.
 
     Gaussians are oriented, anisotropic and offset (`receptive_fields.fit`); the best of the four is the kernel's match.
@@ -25,6 +28,9 @@ def match_bank(bank: pa.Table, *, seed: int, processes: int = 1) -> tuple[pa.Tab
         Of schema "bank".
     seed : int
         Of the shuffles: the same as those of `fit_bank`.
+    null_every : int
+        Shuffled taps are fitted for every n-th row of the bank; elsewhere the columns `null_…` hold nothing. They take longer
+        than the kernels, for noise has many local optima, and a tenth of millions tells as much.
     processes : int
         Of the fits, which do not depend on them.
 
@@ -34,33 +40,55 @@ def match_bank(bank: pa.Table, *, seed: int, processes: int = 1) -> tuple[pa.Tab
         Of schema "matches", sorted by `row`, the kernel's row number in `bank`. Kernels without a fit have no row.
     report : dict
         Per size ("7x7"): the number of kernels "fitted", "dropped_not_finite", "dropped_zero", and with "no_fit" (a side of 1).
+
+    Raises
+    ------
+    EchosError
+        `null_every` is below 1.
     """
     report: dict[str, dict[str, int]] = {}
-    return pa.concat_tables(match_batches([bank], report, seed=seed, processes=processes)).combine_chunks(), report
+    parts = match_batches([bank], report, seed=seed, null_every=null_every, processes=processes)
+    return pa.concat_tables(parts).combine_chunks(), report
 
 
 def match_batches(
-    batches: Iterable[pa.Table], report: dict[str, dict[str, int]], *, seed: int, processes: int = 1
+    batches: Iterable[pa.Table],
+    report: dict[str, dict[str, int]],
+    *,
+    seed: int,
+    null_every: int = 1,
+    processes: int = 1,
 ) -> Iterator[pa.Table]:
     """Match a bank that comes in parts, as `match_bank` does; counts are added to `report` on the way."""
+    if null_every < 1:
+        raise EchosError(f"null_every: expected 1 or more, found {null_every}; correct it")
     return per_size(
         batches,
         report,
         "matches",
         lambda height, width: min(height, width) >= 2,
-        partial(_matches_table, processes=processes),
+        partial(_matches_table, null_every=null_every, processes=processes),
         seed,
     )
 
 
 def _matches_table(
-    bank: pa.Table, rows: np.ndarray, kernels: np.ndarray, shuffled: np.ndarray, processes: int
+    bank: pa.Table,
+    first: int,
+    rows: np.ndarray,
+    kernels: np.ndarray,
+    shuffled: np.ndarray,
+    null_every: int,
+    processes: int,
 ) -> pa.Table:
     """The part of a "matches" table that holds usable kernels of one size."""
     height, width = kernels.shape[1:]
     models = [name for name in MATCHED if name != "dog" or has_dog(height, width)]
     fits = {name: fit(kernels, name, processes=processes) for name in models}
-    nulls = {name: fit(shuffled, name, processes=processes).cosine for name in models}
+    has_null = (first + rows) % null_every == 0
+    nulls = {name: np.full(len(rows), np.nan) for name in models}
+    for name, cosine in nulls.items():
+        cosine[has_null] = fit(shuffled[has_null], name, processes=processes).cosine
     best = np.stack([fits[name].cosine for name in models]).argmax(axis=0)
 
     def of_best(values: list[np.ndarray]) -> np.ndarray:
@@ -77,7 +105,11 @@ def _matches_table(
     }
     columns |= {f"cosine_{name}": fits[name].cosine if name in fits else undefined for name in MATCHED}
     columns |= {f"null_cosine_{name}": nulls.get(name, undefined) for name in MATCHED}
-    columns |= {"row": rows, "best": np.array(models)[best], "null_cosine": np.max(list(nulls.values()), axis=0)}
+    columns |= {
+        "row": first + rows,
+        "best": np.array(models)[best],
+        "null_cosine": np.max(list(nulls.values()), axis=0),
+    }
     table = {
         name: pa.array(value, from_pandas=True) if isinstance(value, np.ndarray) else value
         for name, value in columns.items()
