@@ -4,7 +4,8 @@ Run from the checkout on a machine with a GPU: `PYTHONPATH=src python benchmarks
 networks, recipes and batch sizes are those of the preset cifar10; the images are CIFAR-10's. The plain loop is what a training
 script does that keeps its images on the GPU and does nothing else: gather, normalise, forward, backward, step, in the same
 precision. Rounds of the contestants alternate. Utilisation is what `torch.cuda.utilization` reads every tenth of a second, where
-it can be read.
+it can be read. On a machine without a GPU `--device cpu --images 64 --epochs 1 --rounds 1 --published-epochs 1` walks through
+all of it, in batches of 64 and single precision, which shows that the script works and nothing else.
 """
 
 import argparse
@@ -19,6 +20,7 @@ from dataclasses import replace
 from pathlib import Path
 from statistics import mean, median
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 
@@ -44,38 +46,48 @@ def _network(name: str) -> torch.nn.Module:
     return create(model, num_classes=10, in_chans=3, kwargs={**kwargs, **recipe.model_kwargs()})
 
 
-def ours(name: str, data: Dataset, epochs: int, *, compiled: bool) -> float:
-    """Images a second of our loop, over whole epochs."""
+def _recipe(name: str, data: Dataset, device: str) -> Recipe:
     recipe = _declared(name)[2]
+    return replace(recipe, batch_size=min(recipe.batch_size, len(data.train_labels)))
+
+
+def ours(name: str, data: Dataset, epochs: int, device: str, *, compiled: bool) -> float:
+    """Images a second of our loop, over whole epochs."""
+    recipe = _recipe(name, data, device)
     recipe = replace(recipe, epochs=epochs, compile=compiled, warmup_epochs=min(recipe.warmup_epochs, epochs / 2))
     with tempfile.TemporaryDirectory() as folder:
         done = train(
-            _network(name), data, recipe, seed=0, folder=Path(folder), key="", device="cuda", progress=lambda _: None
+            _network(name), data, recipe, seed=0, folder=Path(folder), key="", device=device, progress=lambda _: None
         )
     return done.images_per_second
 
 
-def plain(name: str, data: Dataset, epochs: int, *, compiled: bool) -> float:
+def plain(name: str, data: Dataset, epochs: int, device: str, *, compiled: bool) -> float:
     """Images a second of a loop that does nothing but train."""
-    recipe = _declared(name)[2]
-    model = _network(name).to("cuda", memory_format=torch.channels_last)
+    recipe = _recipe(name, data, device)
+    model = _network(name).to(device, memory_format=torch.channels_last)
     trainee = torch.compile(model) if compiled else model
     optimizer = make_optimizer(model, recipe)
-    images, labels = torch.tensor(data.train_images, device="cuda"), torch.tensor(data.train_labels, device="cuda")
-    pixels = torch.tensor([data.mean, data.std], device="cuda", dtype=torch.float32)[..., None, None] * 255
+    images, labels = torch.tensor(data.train_images, device=device), torch.tensor(data.train_labels, device=device)
+    pixels = torch.tensor(np.stack([data.mean, data.std]), device=device, dtype=torch.float32)[..., None, None] * 255
     began, steps = 0.0, len(labels) // recipe.batch_size * epochs
     for step in range(-3, steps):  # three to warm up
         if step == 0:
-            torch.cuda.synchronize()
+            _wait(device)
             began = time.perf_counter()
-        rows = torch.randint(len(labels), (recipe.batch_size,), device="cuda")
-        with torch.autocast("cuda", torch.bfloat16):
+        rows = torch.randint(len(labels), (recipe.batch_size,), device=device)
+        with torch.autocast(device, torch.bfloat16, enabled=device == "cuda"):
             loss = F.cross_entropy(trainee((images[rows] - pixels[0]) / pixels[1]), labels[rows])
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
-    torch.cuda.synchronize()
+    _wait(device)
     return steps * recipe.batch_size / (time.perf_counter() - began)
+
+
+def _wait(device: str) -> None:
+    if device == "cuda":
+        torch.cuda.synchronize()
 
 
 @contextmanager
@@ -100,7 +112,7 @@ def _utilisation() -> Iterator[list[float]]:
         thread.join()
 
 
-def compare(data: Dataset, epochs: int, rounds: int) -> None:
+def compare(data: Dataset, epochs: int, rounds: int, device: str) -> None:
     """Print images a second of each family: ours and plain, as they are and compiled."""
     contestants: dict[str, tuple[Callable[..., float], bool]] = {
         "ours": (ours, False),
@@ -113,23 +125,24 @@ def compare(data: Dataset, epochs: int, rounds: int) -> None:
         with _utilisation() as read:
             for _ in range(rounds):
                 for one, (loop, compiled) in contestants.items():
-                    speeds[one].append(loop(name, data, epochs, compiled=compiled))
+                    speeds[one].append(loop(name, data, epochs, device, compiled=compiled))
         told = ", ".join(f"{one} {max(found):,.0f}" for one, found in speeds.items())
         ratio = median(a / b for a, b in zip(speeds["ours"], speeds["plain"], strict=True))
         used = f"{mean(read):.0f} %" if read else "not readable"
         print(f"{name}: images/s {told}; ours against plain {ratio:.2f}; utilisation {used}", flush=True)
 
 
-def side_by_side(shards: Path, epochs: int, processes: int) -> None:
+def side_by_side(options: list[str], epochs: int, processes: int) -> None:
     """Print the wall time of several small runs that share the GPU, and of the same one after another."""
-    command = [sys.executable, __file__, "--shards", str(shards), "--only", str(epochs)]
+    command = [sys.executable, __file__, *options, "--only", str(epochs)]
     began = time.perf_counter()
     for _ in range(processes):
         subprocess.run(command, check=True, capture_output=True)
     alone = time.perf_counter() - began
     began = time.perf_counter()
     for process in [subprocess.Popen(command, stdout=subprocess.DEVNULL) for _ in range(processes)]:
-        process.wait()
+        if process.wait():
+            raise subprocess.CalledProcessError(process.returncode, command)
     packed = time.perf_counter() - began
     print(f"{processes} runs of {epochs} epochs: {alone:.1f} s one after another, {packed:.1f} s at once")
 
@@ -143,24 +156,41 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--processes", type=int, default=4, help="small runs that share the GPU")
     parser.add_argument("--only", type=int, help="one small run of so many epochs, and nothing else")
+    parser.add_argument("--device", choices=["cuda", "cpu"], default="cuda")
+    parser.add_argument("--images", type=int, help="so many of the train and of the test images")
+    parser.add_argument("--published-epochs", type=int, help="of the published run, instead of its own number")
     arguments = parser.parse_args()
-    if not torch.cuda.is_available():
+    if arguments.device == "cuda" and not torch.cuda.is_available():
         sys.exit("gpu_training: expected a GPU, found none; run it on a machine that has one")
     files = {split: sorted(map(str, arguments.shards.glob(f"{split}*.parquet"))) for split in ("train", "test")}
-    data, _ = make_dataset("parquet", {"name": "cifar10"}, 0, files)
+    data, _ = make_dataset(
+        "parquet", {"name": "cifar10", "train_limit": arguments.images, "test_limit": arguments.images}, 0, files
+    )
     if arguments.only:
-        print(ours("convmixer", data, arguments.only, compiled=False))
+        print(ours("convmixer", data, arguments.only, arguments.device, compiled=False))
         return
-    print(torch.cuda.get_device_name())
-    compare(data, arguments.epochs, arguments.rounds)
-    recipe = _declared("convmixer")[2]
+    print(
+        torch.cuda.get_device_name() if arguments.device == "cuda" else "no GPU: these figures say nothing", flush=True
+    )
+    compare(data, arguments.epochs, arguments.rounds, arguments.device)
+    recipe = _recipe("convmixer", data, arguments.device)
+    recipe = replace(recipe, epochs=arguments.published_epochs or recipe.epochs)
     with tempfile.TemporaryDirectory() as folder:
         done = train(
-            _network("convmixer"), data, recipe, seed=0, folder=Path(folder), key="", device="cuda", progress=print
+            _network("convmixer"),
+            data,
+            recipe,
+            seed=0,
+            folder=Path(folder),
+            key="",
+            device=arguments.device,
+            progress=print,
         )
     top1 = 100 * done.metrics["top1"]
     print(f"ConvMixer-256/8 k5, {recipe.epochs} epochs: {done.seconds:.1f} s, top-1 {top1:.2f} % (published 92.60 %)")
-    side_by_side(arguments.shards, 3, arguments.processes)
+    same = ["--shards", str(arguments.shards), "--device", arguments.device]
+    same += ["--images", str(arguments.images)] if arguments.images else []
+    side_by_side(same, 3, arguments.processes)
 
 
 if __name__ == "__main__":
