@@ -422,6 +422,11 @@ def test_uu1_without_the_families_was_not_run_and_tells_what_the_others_read(sha
         ([{"shares": [0.5, 0.1]}, CONTROL | {"shares": [0.3, 0.3]}], NOT_SUPPORTED, 0.5),
         ([{"shares": [0.5, 0.6], "null": 0.9}, CONTROL], NOT_SUPPORTED, 0.0),
         ([{"shares": [0.5]}, {"shares": [0.0], "kernel_size": 9, "model": "n"}, CONTROL], SUPPORTED, 1.0),
+        # above, but not with the whole interval
+        ([{"shares": [0.5, 0.05], "null": 0.04}, CONTROL], INCONCLUSIVE, 1.0),
+        # of many layers one lies below by chance
+        ([{"shares": [0.5] * 39 + [0.1]}, CONTROL | {"shares": [0.3, 0.3]}], INCONCLUSIVE, 39 / 40),
+        ([{"shares": [0.5] * 36 + [0.1] * 4}, CONTROL | {"shares": [0.3, 0.3]}], NOT_SUPPORTED, 36 / 40),
     ],
 )
 def test_uu2(banks, expected, value):

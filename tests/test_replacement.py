@@ -333,6 +333,23 @@ def test_verdicts_on_replacement_and_frozen_filters(losses, verdict):
     assert absent[0]["verdict"] == "not run at this scale"
 
 
+def test_a_diverged_fine_tuning_supports_nothing():
+    said = {"id": "SS1", "paper": "p", "statement": "s", "artifact": "a", "needs": "d", "rule": "replaced_keeps"}
+    options = {"dataset": "d", "architectures": ["a"], "candidates": "ideal", "control": "kept", "margin": 0.01}
+    table = replacements({"kept": [0] * 5, "ideal": [0.001, 0.002, 0.003, 0.002, 0.001]})
+    tables = {name: SCHEMAS[name].empty_table().to_pandas() for name in ("structure", "pattern_shares", "runs")}
+    (row,) = decide([{**said, "options": options}], tables | {"replacements": table}, "tests").to_pylist()
+    assert (row["verdict"], "diverged" in row["reason"]) == (SUPPORTED, False)
+    fine_tuned = (table.candidates == "ideal") & (table.stage == "fine_tuned")
+    table.loc[fine_tuned & (table.seed < 3), "top1"] = np.nan
+    (row,) = decide([{**said, "options": options}], tables | {"replacements": table}, "tests").to_pylist()
+    assert row["verdict"] == INCONCLUSIVE
+    assert "runs that diverged are left out: 3 of ideal" in row["reason"]
+    table.loc[fine_tuned, "top1"] = np.nan
+    (row,) = decide([{**said, "options": options}], tables | {"replacements": table}, "tests").to_pylist()
+    assert (row["verdict"], row["reason"]) == ("not run at this scale", "runs that diverged are left out: 5 of ideal")
+
+
 def test_the_table_pairs_by_seed_and_the_figures_draw():
     table = replacements({"kept": [0, 0, 0], "eight": [0.1, 0.1, 0.1]})
     options = {"dataset": "d", "architectures": ["a"]}

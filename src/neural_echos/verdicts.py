@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+from scipy.stats import binom
 
 from neural_echos.errors import EchosError, nearest
 from neural_echos.evaluation import detectable, holm, mean_interval, paired, paired_p
@@ -56,7 +57,7 @@ def decide(claims: Sequence[Mapping[str, Any]], tables: Tables, scale: str) -> p
     Parameters
     ----------
     claims : sequence of mappings
-        Each with id, paper, statement, rule, needs (the data set that the claim is about), options, artifact.
+        Each with id, paper, statement, rule, needs (the data set that the claim is about, or a list of them), options, artifact.
     tables : mapping of DataFrames
         "runs", "structure", "pattern_shares" and "replacements", any of them possibly empty.
     scale : str
@@ -81,14 +82,15 @@ def decide(claims: Sequence[Mapping[str, Any]], tables: Tables, scale: str) -> p
                 f"claim {claim['id']}: expected the options of {claim['rule']}, found {claim['options']} ({error}); correct them"
             ) from None
         measured = rule_of(tables, **claim["options"])
-        about = claim["needs"]
+        about = {claim["needs"]} if isinstance(claim["needs"], str) else set(claim["needs"])
         verdict, reason = measured.reading, measured.remark
         if measured.value is None:
             verdict, reason = NOT_RUN, measured.remark or "this preset has no such runs"
-        elif _at_hand(claim["options"], tables) != {about}:
+        elif _at_hand(claim["options"], tables) != about:
             verdict = NOT_RUN
-            reason = f"the claim is about {about}; at this scale the same rule reads: {measured.reading}" + (
-                f" ({measured.remark})" if measured.remark else ""
+            reason = (
+                f"the claim is about {' and '.join(sorted(about))}; at this scale the same rule reads: {measured.reading}"
+                + (f" ({measured.remark})" if measured.remark else "")
             )
         rows.append(
             {
@@ -114,8 +116,8 @@ def structure_beats_controls(tables: Tables, *, role: str = "trained", least_lay
 
     Value: the margin between the lower bound of a trained bank's structured share and the upper bound of any control of its
     kernel size, median over banks and sizes, with the least and the greatest margin in place of an interval. Supported when
-    even the least is positive; not supported when even the greatest is negative. Regular kernels are a control where they come
-    from at least `least_layers` layers: a lone stem says nothing about regular convolutions.
+    even the least is positive and every size has a regular control; not supported when even the greatest is negative. Regular
+    kernels are a control where they come from at least `least_layers` layers: a lone stem says nothing about regular convolutions.
     """
     measured = (
         "structured share of trained depthwise kernels (lower bound) − of controls of that size (upper bound): "
@@ -137,31 +139,38 @@ def structure_beats_controls(tables: Tables, *, role: str = "trained", least_lay
     low, high = float(np.min(margins)), float(np.max(margins))
     reading = SUPPORTED if low > 0 else NOT_SUPPORTED if high < 0 else INCONCLUSIVE
     remark = f"{sum(margin > 0 for margin in margins)} of {len(margins)} banks and sizes are above their controls"
-    if not regular.kernel_size.isin(trained.kernel_size).any():
-        remark += "; no trained regular convolution of the same size at hand, so only the untrained half of the claim was tested"
+    if lone := sorted(set(trained.kernel_size) - set(regular.kernel_size)):
+        sizes = ", ".join(f"{size}×{size}" for size in lone)
+        remark += f"; no trained regular convolutions of {sizes} at hand, so only the untrained half of the claim was tested there"
         reading = INCONCLUSIVE if reading == SUPPORTED else reading
     return Reading(measured, float(np.median(margins)), low, high, reading, remark)
 
 
 @rule
 def centres_dominate(tables: Tables, *, role: str = "trained", least: float = 0.5) -> Reading:
-    """NE2: with the declared k, clusters named excitatory and inhibitory exist and hold more than `least` of the kernels.
+    """NE2: with the declared k, there are clusters of excitatory centres, of inhibitory ones and of others; the first two dominate.
 
-    Value: mean over banks and sizes of their joint share, with a t interval cut to 0 to 1. Supported when the interval lies above
-    `least` and most banks have both; not supported when it lies below.
+    A cluster is what its average is. Value: joint share of kernels in clusters of centres, mean over a bank's sizes and then over
+    banks, with a t interval over banks cut to 0 to 1. Supported when the interval lies above `least` and most banks and sizes have
+    all three; not supported when it lies below.
     """
-    measured = "share of kernels in excitatory and inhibitory clusters, mean over banks and sizes"
+    measured = "share of kernels in clusters whose average is an excitatory or inhibitory centre, mean over banks"
     table = tables["structure"]
     chosen = (
         table[(table.role == role) & (table.kind == "depthwise") & table.other_share.notna()] if len(table) else table
     )
     if not len(chosen):
         return Reading(measured, remark="no clustered trained bank")
-    value, low, high = mean_interval((chosen.excitatory_share + chosen.inhibitory_share).to_numpy())
+    centres = (chosen.excitatory_share + chosen.inhibitory_share).groupby(chosen.model).mean()
+    value, low, high = mean_interval(centres.to_numpy())
     low, high = max(low, 0.0), min(high, 1.0)  # a share; few banks give a wide interval
-    both = int(((chosen.excitatory_share > 0) & (chosen.inhibitory_share > 0)).sum())
-    reading = SUPPORTED if low > least and 2 * both > len(chosen) else NOT_SUPPORTED if high < least else INCONCLUSIVE
-    return Reading(measured, value, low, high, reading, f"both centre types in {both} of {len(chosen)} banks and sizes")
+    both = (chosen.excitatory_share > 0) & (chosen.inhibitory_share > 0)
+    three = both & (chosen.other_share > 0)
+    reading = (
+        SUPPORTED if low > least and 2 * three.sum() > len(three) else NOT_SUPPORTED if high < least else INCONCLUSIVE
+    )
+    remark = f"both centre types in {both.sum()} of {len(both)} banks and sizes, a cluster of others besides in {three.sum()}"
+    return Reading(measured, value, low, high, reading, remark)
 
 
 @rule
@@ -196,28 +205,31 @@ def gain(
         reading = SUPPORTED if low > 0 else NOT_SUPPORTED if high < margin else INCONCLUSIVE
     else:
         reading = SUPPORTED if high < margin else NOT_SUPPORTED if low > 0 else INCONCLUSIVE
-    return Reading(measured, value, low, high, reading, _told(_could_see(gains), diverged))
+    return Reading(measured, value, low, high, _without(diverged, reading), _told(_could_see(gains), diverged))
 
 
 @rule
 def gain_grows_with_size(
     tables: Tables, *, dataset: str, architectures: Sequence[str], initialisation: str, baseline: str
 ) -> Reading:
-    """NE4: the slope of the paired gain over kernel size (share per tap of side), fitted seed by seed, with a t interval."""
+    """NE4: the slope of the paired gain over kernel size (share per tap of side), fitted seed by seed, with a t interval.
+
+    Seeds that lack an architecture are left out.
+    """
     measured = f"slope of the gain of {initialisation} over {baseline} with kernel size, per tap of side, on {dataset}"
     runs = _runs_of(tables, dataset, architectures)
     pairs = paired(runs, initialisation, baseline)
     slopes = [
         np.polyfit(one.kernel_size, one.difference, 1)[0]
         for _, one in pairs.groupby("seed")
-        if one.kernel_size.nunique() > 1
+        if one.architecture.nunique() == len(set(architectures)) and one.kernel_size.nunique() > 1
     ]
     diverged = _diverged(runs, [initialisation, baseline])
     if not slopes:
         return Reading(measured, remark=diverged)
     value, low, high = mean_interval(slopes)
     remark = _told(_could_see(slopes, "points per tap"), diverged)
-    return Reading(measured, value, low, high, _positive(low, high), remark)
+    return Reading(measured, value, low, high, _without(diverged, _positive(low, high)), remark)
 
 
 @rule
@@ -249,7 +261,7 @@ def variety_matters(
     worse = [p <= 0.05 and value < 0 for p, (value, _, _) in zip(corrected, intervals.values(), strict=True)]
     reading = SUPPORTED if all(low > 0 for _, low, _ in intervals.values()) else INCONCLUSIVE
     remark = _told(f"the least difference is to {least}", _could_see(found[least]), diverged)
-    return Reading(measured, *intervals[least], NOT_SUPPORTED if any(worse) else reading, remark)
+    return Reading(measured, *intervals[least], NOT_SUPPORTED if any(worse) else _without(diverged, reading), remark)
 
 
 @rule
@@ -280,7 +292,7 @@ def transfer_holds(
     beyond = f"{100 * over:+.1f} [{100 * least:+.1f}, {100 * most:+.1f}] points over frozen {control}"
     lowest = f"the lowest pair is {worst.idxmin()} ({100 * worst.min():+.1f})"
     remark = _told(beyond.replace("-", "−"), lowest.replace("-", "−"), _could_see(gains), diverged)
-    return Reading(measured, value, low, high, reading, remark)
+    return Reading(measured, value, low, high, _without(diverged, reading), remark)
 
 
 @rule
@@ -308,7 +320,7 @@ def transfer_grows_with_source(
         return Reading(measured, remark=diverged)
     value, low, high = mean_interval(slopes)
     remark = _told(_could_see(slopes, "points per factor of 10"), diverged)
-    return Reading(measured, value, low, high, _positive(low, high), remark)
+    return Reading(measured, value, low, high, _without(diverged, _positive(low, high)), remark)
 
 
 @rule
@@ -333,7 +345,8 @@ def pointwise_hurts(
     against = f"{pointwise} − {baseline}: {100 * mean:+.1f} [{100 * least:+.1f}, {100 * most:+.1f}] points".replace(
         "-", "−"
     )
-    return Reading(measured, value, low, high, reading, _told(against, _could_see(gains), diverged))
+    remark = _told(against, _could_see(gains), diverged)
+    return Reading(measured, value, low, high, _without(diverged, reading), remark)
 
 
 @rule
@@ -381,9 +394,10 @@ def patterns_in_all_layers(
 
     Layers count from `least_kernels` kernels on, and where there is a control of their kernel size. A layer's bar is the upper
     bound of that control's share, or its own share with shuffled taps, where that is more. Value: the share of layers above
-    their bar, mean over models, with a bootstrap interval over models, then layers. Supported when all are; not supported when
-    the upper end of any layer's interval is below its bar; else inconclusive. Kernels count by their own pattern: a cluster's
-    name would lend what one layer has to the kernels of another.
+    their bar, mean over models, with a bootstrap interval over models, then layers. Supported when every layer's interval lies
+    above its bar; not supported when more lie below it than one in 40 of as many layers would by chance (the binomial's 95th
+    percentile); else inconclusive. Kernels count by their own pattern: a cluster's name would lend what one layer has to the
+    kernels of another.
     """
     measured = "share of layers in which more kernels have a named pattern than in controls, mean over models"
     layers = _layers_with_controls(tables["pattern_shares"], by, role)
@@ -394,13 +408,15 @@ def patterns_in_all_layers(
     above = (layers.share > bar).astype(float)
     per_model = [above[layers.model == model].to_numpy() for model in layers.model.unique()]
     value, low, high = pooled_interval(per_model, [np.ones(len(one)) for one in per_model])
-    reading = SUPPORTED if above.all() else NOT_SUPPORTED if (layers.high < bar).any() else INCONCLUSIVE
+    surely, below = int((layers.low > bar).sum()), int((layers.high < bar).sum())
+    by_chance = binom.ppf(0.95, len(layers), 0.025)
+    reading = SUPPORTED if surely == len(layers) else NOT_SUPPORTED if below > by_chance else INCONCLUSIVE
     place = int((layers.share - bar).to_numpy().argmin())
     least = layers.iloc[place]
     remark = (
-        f"{int(above.sum())} of {len(above)} layers are above; by its margin the least is layer {int(least.layer_index)} of "
-        f"{least.model}, {least.share:.1%} against {bar.iloc[place]:.1%}; in {int((layers.share < 0.5).sum())} layers fewer than "
-        "half of the kernels have a pattern"
+        f"{int(above.sum())} of {len(above)} layers are above, {surely} with their whole interval; by its margin the least is "
+        f"layer {int(least.layer_index)} of {least.model}, {least.share:.1%} against {bar.iloc[place]:.1%}; in "
+        f"{int((layers.share < 0.5).sum())} layers fewer than half of the kernels have a pattern"
     )
     return Reading(measured, value, low, high, reading, remark)
 
@@ -456,12 +472,13 @@ def replaced_keeps(
     )
     table = tables["replacements"]
     table = table[(table.dataset == dataset) & table.architecture.isin(architectures) & (table.stage == stage)]
-    known = table.pivot_table(index=["seed", "architecture"], columns="candidates", values="top1")
+    known = table.pivot_table(index=["seed", "architecture"], columns="candidates", values="top1", dropna=False)
     if not {candidates, control} <= set(known):
         return Reading(measured)
     pairs = (known[candidates] - known[control]).dropna().reset_index(name="difference")
     whole = pairs[pairs.groupby("seed").architecture.transform("nunique") == len(set(architectures))]
-    return _bounded(measured, whole.groupby("seed").difference.mean().to_numpy(), -margin, "")
+    diverged = _diverged(table.assign(initialisation=table.candidates), [candidates, control])
+    return _bounded(measured, whole.groupby("seed").difference.mean().to_numpy(), -margin, diverged)
 
 
 def _differences(
@@ -474,13 +491,13 @@ def _differences(
     return pairs.groupby("seed").difference.mean().to_numpy(), _diverged(runs, [one, other])
 
 
-def _bounded(measured: str, differences: np.ndarray, bound: float, remark: str) -> Reading:
+def _bounded(measured: str, differences: np.ndarray, bound: float, diverged: str) -> Reading:
     """Read an interval against a bound that it should lie above."""
     if not len(differences):
-        return Reading(measured, remark=remark)
+        return Reading(measured, remark=diverged)
     value, low, high = mean_interval(differences)
     reading = SUPPORTED if low > bound else NOT_SUPPORTED if high < bound else INCONCLUSIVE
-    return Reading(measured, value, low, high, reading, _told(_could_see(differences), remark))
+    return Reading(measured, value, low, high, _without(diverged, reading), _told(_could_see(differences), diverged))
 
 
 def _layers_with_controls(shares: pd.DataFrame, by: str, role: str) -> pd.DataFrame:
@@ -567,6 +584,11 @@ def _diverged(runs: pd.DataFrame, initialisations: Sequence[str]) -> str:
     lost = runs[runs.initialisation.isin(initialisations) & runs.top1.isna()]
     told = [f"{len(some)} of {name}" for name, some in lost.groupby("initialisation")]
     return f"runs that diverged are left out: {', '.join(told)}" if told else ""
+
+
+def _without(diverged: str, reading: str) -> str:
+    """A reading of the runs that are left, once some diverged: they may be the better ones, so it supports nothing."""
+    return INCONCLUSIVE if diverged and reading == SUPPORTED else reading
 
 
 def _told(*parts: str) -> str:
