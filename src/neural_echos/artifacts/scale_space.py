@@ -20,6 +20,7 @@ Published = Sequence[Mapping[str, Any]]
 _MEASURES = {"m_x": "m_x", "m_y": "m_y", "v_xx": "V_xx", "v_xy": "V_xy", "v_yy": "V_yy", "l1": "l1 norm"}
 _COMPENSATION = {"constant": "C, subtracted", "response": "DC response"}
 _PARAMETERS = {"sigma_x": ("σ_x", 3), "sigma_y": ("σ_y", 3), "amount": ("γ_7", 4)}
+_OURS = ("joint A", "joint B")  # methods that the paper does not have
 _NORMS = {"C": "l1", "D": "l2"}
 _MODELS = {
     1: r"$\delta_{y+}T$",
@@ -70,11 +71,14 @@ def scales_table(tables: Tables, *, published: Published) -> Artifact:
     rows, apart, slips = [], {}, []
     for one in tables["scales"].itertuples():
         theirs = printed.get((one.filter, one.method), {})
-        row = {"filter": str(one.filter), "method": one.method}
+        own = one.method in _OURS
+        row = {"filter": str(one.filter), "method": f"{one.method} (ours)" if own else one.method}
+        unknown = "–" if own else UNREADABLE
         for key, (name, decimals) in _PARAMETERS.items():
             ours = getattr(one, key)
             row[name] = _number(ours, decimals)
-            row[f"published {name}"] = _number(theirs[key], decimals) if key in theirs else _absent(ours)
+            absent = unknown if np.isfinite(ours) else "–"
+            row[f"published {name}"] = _number(theirs[key], decimals) if key in theirs else absent
             if key in theirs and "residual" not in theirs:
                 apart[one.filter, f"{name} ({one.method})"] = abs(ours - theirs[key])
         row |= {"l1 residual": _number(one.l1, 3), "l2 residual": _number(one.l2, 3), "cosine": _number(one.cosine, 3)}
@@ -82,7 +86,7 @@ def scales_table(tables: Tables, *, published: Published) -> Artifact:
         whole = norm and {"sigma_x", "sigma_y", *(["amount"] if one.filter == 7 else [])} <= set(theirs)
         there = _residual(filters[one.filter], one.filter, theirs, norm) if whole else np.nan
         row["at the published parameters"] = f"{norm} {_number(there, 3)}" if whole else "–"
-        row["published residual"] = f"{norm} {_number(theirs['residual'], 3)}" if "residual" in theirs else UNREADABLE
+        row["published residual"] = f"{norm} {_number(theirs['residual'], 3)}" if "residual" in theirs else unknown
         rows.append(row)
         if whole and "residual" in theirs:
             slips.append(_slip(one, theirs, norm, there))
@@ -185,10 +189,6 @@ def _told(fit: pd.Series | None) -> str:
     if fit is None:
         return ""
     return f"{fit.sigma_x:.2f}, {fit.sigma_y if np.isnan(fit.amount) else fit.amount:.2f}"
-
-
-def _absent(ours: float) -> str:
-    return "–" if np.isnan(ours) else UNREADABLE
 
 
 def _number(value: float, decimals: int) -> str:

@@ -10,8 +10,8 @@ normalised first (`scale_space.normalise_filter`).
     B      the weighted variances equal those of the ideal model, one axis at a time, the other at σ = 1
     C1 D1  the least l1 (C) or l2 (D) norm of filter − ideal model
     C2 D2  the same, with σ_x = σ_y
-    joint  one σ for each of the groups {1, 2, 3, 4, 8}, {5, 6}, {7}: the geometric mean of the group's σ's (A, B), or the
-           least sum of its l1 norms (C) or of its squared l2 norms (D)
+    joint  one σ for each of the groups {1, 2, 3, 4, 8}, {5, 6}, {7}: the least sum of its l1 norms (C) or of its squared
+           l2 norms (D); the geometric mean of the group's σ's (A, B) is ours, not the paper's
 
 Filter 7 has σ_x = σ_y and the amount γ₇ instead of two scales, so variances cannot tell its parameters: it has no A and no B,
 and its C1, C2 and joint C are one, as are D1, D2 and joint D.
