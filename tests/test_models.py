@@ -1,5 +1,6 @@
 """Receptive-field models: formulas against independent references, and the one fit of them all against an optimiser."""
 
+import multiprocessing
 import subprocess
 import sys
 import time
@@ -315,6 +316,21 @@ def test_processes_of_a_killed_fit_end(tmp_path):
             "expected the processes of a killed fit to end, found them running after a minute"
         )
         time.sleep(0.05)
+
+
+def test_a_killed_process_of_a_fit_is_one_sentence_and_the_next_fit_has_others():
+    kernels = random_kernels(4500, 3, 3)
+    others = {child.pid for child in multiprocessing.active_children()}
+    expected = fit(kernels, "gaussian", processes=3).cosine
+    workers = [child for child in multiprocessing.active_children() if child.pid not in others]
+    assert workers
+    for worker in workers:
+        worker.kill()
+    with pytest.raises(
+        EchosError, match="expected its 3 processes to live, found one killed; give the job more memory"
+    ):
+        fit(kernels, "gaussian", processes=3)
+    np.testing.assert_array_equal(fit(kernels, "gaussian", processes=3).cosine, expected)
 
 
 def test_dog_is_fitted_by_its_own_solver():

@@ -9,15 +9,17 @@ fall behind, and the one that is left to the end. All but the end is done in sin
 once, and no kernel's steps depend on another's.
 """
 
-import atexit
 import itertools
 import math
+import os
 import signal
 from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from functools import lru_cache, partial
-from multiprocessing import get_context
-from multiprocessing.pool import Pool
+from multiprocessing import get_context, parent_process
+from threading import Thread
 
 import numpy as np
 from threadpoolctl import threadpool_limits
@@ -128,7 +130,7 @@ def fit(kernels: np.ndarray, model: Model | str, *, processes: int = 1) -> Fit:
     Raises
     ------
     EchosError
-        The model is unknown or has no kernels of that shape, or a tap is not finite.
+        The model is unknown or has no kernels of that shape, a tap is not finite, or one of the processes was killed.
 
     Notes
     -----
@@ -158,7 +160,7 @@ def fit(kernels: np.ndarray, model: Model | str, *, processes: int = 1) -> Fit:
         return _fit_dog(kernels, model)
     chunks = [kernels[start : start + _CHUNK] for start in range(0, max(len(kernels), 1), _CHUNK)]
     if min(processes, len(chunks)) > 1 and MODELS.get(model.name) is model:
-        parts = _pool(processes).map(partial(_fit_named, name=model.name), chunks, 1)
+        parts = _in_processes(processes, chunks, model.name)
     else:
         with threadpool_limits(1):  # many small products, for which one thread is best
             parts = [_fit_chunk(chunk, model) for chunk in chunks]
@@ -180,17 +182,33 @@ def fit(kernels: np.ndarray, model: Model | str, *, processes: int = 1) -> Fit:
     )
 
 
+def _in_processes(processes: int, chunks: list[np.ndarray], name: str) -> list[Fit]:
+    try:
+        return list(_pool(processes).map(partial(_fit_named, name=name), chunks))
+    except BrokenProcessPool:
+        _pool.cache_clear()
+        raise EchosError(
+            f"fit: expected its {processes} processes to live, found one killed; give the job more memory or fewer threads"
+        ) from None
+
+
 @lru_cache
-def _pool(processes: int) -> Pool:
-    """Processes that last as long as this one: their queue ends with it, even if it is killed."""
-    pool = get_context("spawn").Pool(processes, _alone)
-    atexit.register(pool.terminate)
-    return pool
+def _pool(processes: int) -> ProcessPoolExecutor:
+    return ProcessPoolExecutor(processes, get_context("spawn"), _alone)
 
 
 def _alone() -> None:
+    """Prepare a process of fits, which lasts as long as the one that began it, even if that is killed."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all processes; the first one ends the others
     threadpool_limits(1)
+    Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    parent = parent_process()
+    assert parent is not None
+    parent.join()
+    os._exit(1)
 
 
 def _fit_named(kernels: np.ndarray, name: str) -> Fit:
