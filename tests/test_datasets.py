@@ -97,7 +97,7 @@ def test_a_file_cut_short_is_one_sentence(tmp_path, keep):
     path = tmp_path / "a.safetensors"
     save_dataset(path, small(), {})
     path.write_bytes(path.read_bytes()[:keep])
-    with pytest.raises(EchosError, match="delete it and make it again") as caught:
+    with pytest.raises(EchosError, match="name another file, or make this one again") as caught:
         load_dataset(path)
     assert "\n" not in str(caught.value)
 

@@ -122,9 +122,27 @@ def test_a_file_has_the_permissions_that_the_umask_asks_for(tmp_path, umask, mod
 def test_a_place_that_cannot_be_written_stays_as_it_was(tmp_path, where):
     (tmp_path / "folder").mkdir()
     (tmp_path / "file").write_text("a file where a folder is needed")
-    with pytest.raises(OSError):
+    with pytest.raises((OSError, EchosError)):
         write_text(tmp_path / where, "x")
     assert under(tmp_path) == ["file", "folder"]
+
+
+def test_a_link_stays_and_what_it_leads_to_is_written(tmp_path):
+    (tmp_path / "far").mkdir()
+    (tmp_path / "near.txt").symlink_to(tmp_path / "far" / "there.txt")
+    for text in ("first", "second"):
+        write_text(tmp_path / "near.txt", text)
+        assert (tmp_path / "near.txt").is_symlink()
+        assert (tmp_path / "far" / "there.txt").read_text() == text
+    assert under(tmp_path / "far") == ["there.txt"]
+
+
+def test_what_is_no_file_is_not_replaced(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(EchosError, match="pipe: expected a file or nothing there, found a folder or device"):
+        write_text(tmp_path / "pipe", "x")
+    assert (tmp_path / "pipe").is_fifo()
+    assert under(tmp_path) == ["pipe"]
 
 
 def test_a_killed_write_leaves_the_old_file(tmp_path):

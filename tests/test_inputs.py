@@ -320,6 +320,12 @@ def test_a_hub_checkpoint_records_what_it_resolved_to(tmp_path, hub):
     assert facts["source"] == f"hub: timm/thing.in1k@{COMMIT}"
 
 
+def test_a_hub_file_in_a_folder_has_the_revision_and_not_the_folder(tmp_path, monkeypatch):
+    cached = put(tmp_path / "cache" / "snapshots" / COMMIT / "sub" / "model.safetensors", GOOD)
+    monkeypatch.setattr(pytest.importorskip("huggingface_hub"), "hf_hub_download", lambda *_, **__: str(cached))
+    assert fetch(replace(HUB, hub_file="sub/model.safetensors"), tmp_path / "x.safetensors")["revision"] == COMMIT
+
+
 def test_a_pinned_hub_checkpoint_comes_from_a_mirror_or_from_that_revision(tmp_path, hub):
     pinned = replace(HUB, revision=COMMIT, sha256=ITEM.sha256, bytes=ITEM.bytes)
     fetch(pinned, tmp_path / "x.safetensors", [tmp_path / "mirror"])

@@ -97,6 +97,20 @@ def test_a_table_that_does_not_fit_is_not_written(tmp_path):
 # What must be refused
 
 
+def test_a_table_of_another_release_says_in_which_columns(tmp_path):
+    old = made("runs").drop_columns(["area"])
+    key = {b"neural_echos.schema": b"runs/1"}
+    pq.write_table(old.replace_schema_metadata(key), tmp_path / "x.parquet")
+    with pytest.raises(EchosError, match="found one of another release, which differs in area; make it again"):
+        read_table(tmp_path / "x.parquet", "runs")
+
+
+def test_advice_deletes_nobodys_file(tmp_path):
+    (tmp_path / "weights.safetensors").write_bytes(b"weights of mine")
+    with pytest.raises(EchosError, match="name another file, or make this one again"):
+        read_table(tmp_path / "weights.safetensors", "bank")
+
+
 def test_a_missing_table_is_one_sentence(tmp_path):
     assert complaint(tmp_path / "x.parquet") == "expected a bank table, found no file; run the rule that makes it first"
 

@@ -37,10 +37,16 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
 
     Raises
     ------
+    EchosError
+        There is something at `path` that is no file.
     OSError
         The disk is full, or the folder cannot be written to; its file name is `path`.
     """
     path = Path(path)
+    if path.is_symlink():
+        path = path.resolve()  # the link stays, and what it leads to is written
+    if path.exists() and not path.is_file():
+        raise EchosError(f"{path}: expected a file or nothing there, found a folder or device; name another output")
     path.parent.mkdir(parents=True, exist_ok=True)
     sweep(path)
     folder, handle = _locked_folder(path)
@@ -159,7 +165,9 @@ def read_json(path: str | Path) -> Any:
     except OSError as error:
         raise EchosError(f"{path}: expected a JSON file, found {error.strerror}; check the path") from None
     except (ValueError, RecursionError) as error:
-        raise EchosError(f"{path}: expected JSON, found something else ({error}); delete it and run again") from None
+        raise EchosError(
+            f"{path}: expected JSON, found something else ({error}); name another file, or make this one again"
+        ) from None
 
 
 def sha256(path: str | Path) -> str:

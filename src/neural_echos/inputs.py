@@ -290,7 +290,7 @@ def _from_hub(item: Input, output: Path, patience: hub.Patience) -> Facts:
         _install(item, cached, output)
     except _UnusableError as error:
         raise _UnusableError(f"the hub repository {item.hub} gave {error}") from None
-    revision = cached.parent.name
+    revision = cached.parents[len(Path(item.hub_file).parts) - 1].name
     return {"source": f"hub: {item.hub}@{revision}", "revision": revision, "why_whole": why_whole}
 
 

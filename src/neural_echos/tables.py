@@ -397,7 +397,10 @@ def _read(path: str | Path, name: str, read: Callable[[], _T]) -> _T:
     try:
         schema = pq.read_schema(path)
         kind = (schema.metadata or {}).get(_KEY, b"no neural_echos schema").decode(errors="replace")
-        if kind != f"{name}/{_VERSION}" or schema.names != SCHEMAS[name].names:
+        if kind == f"{name}/{_VERSION}" and schema.names != SCHEMAS[name].names:
+            apart = sorted(set(SCHEMAS[name].names) ^ set(schema.names))
+            kind = f"one of another release, which differs in {', '.join(apart) or 'the order of its columns'}"
+        if kind != f"{name}/{_VERSION}":
             raise EchosError(f"{path}: expected a table of schema {name}/{_VERSION}, found {kind}; make it again")
         return read()
     except FileNotFoundError:
@@ -405,7 +408,7 @@ def _read(path: str | Path, name: str, read: Callable[[], _T]) -> _T:
     except (pa.ArrowException, OSError, ValueError) as error:
         found = (str(error) or type(error).__name__).splitlines()[0]
         raise EchosError(
-            f"{path}: expected a {name} table in Parquet, found {found}; delete it and run again"
+            f"{path}: expected a {name} table in Parquet, found {found}; name another file, or make this one again"
         ) from None
 
 

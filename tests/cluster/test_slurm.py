@@ -199,7 +199,7 @@ def interrupt(folder: Path) -> Workflow:
     until(lambda: {"RUNNING", "PENDING"} <= {job.state for job in run.jobs()}, "a running and a waiting job")
     until(lambda: "Submitted array job" in run.log.read_text(), "Snakemake to know of them")
     # Snakemake notes what it submitted a moment later, and Ctrl-C misses what it is asking Slurm about: first after 20 seconds.
-    time.sleep(1)
+    time.sleep(5)
     run.process.send_signal(signal.SIGINT)
     run.wait()
     return run

@@ -114,7 +114,7 @@ def _open(path: str | Path, names: Sequence[str] | None = None) -> tuple[Facts, 
     """Read the header and some arrays, by default all."""
     from safetensors import SafetensorError, safe_open
 
-    advice = "delete it and make it again"
+    advice = "name another file, or make this one again"
     try:
         with safe_open(path, framework="np") as file:
             header = json.loads((file.metadata() or {}).get(_KEY, "{}"))
