@@ -45,7 +45,10 @@ def _command(name: str, parser: argparse.ArgumentParser) -> str:
 def _told(one: argparse.Action) -> str:
     told = (one.help or "").replace("|", "\\|").replace("<", "&lt;")
     needed = one.required and one.option_strings
-    default = one.default not in (None, False, "", [], {}, argparse.SUPPRESS) and not needed
+    nothing = (
+        one.default is None or one.default is False or one.default in ("", [], {}, argparse.SUPPRESS)
+    )  # 0 is something
+    default = not nothing and not needed
     return "; ".join(
         part for part in (told, "required" if needed else "", f"default `{one.default}`" if default else "") if part
     )

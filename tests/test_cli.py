@@ -330,7 +330,13 @@ def test_a_notebook_that_fails_leaves_its_draft_and_no_rendered_one(tmp_path, ca
         ([], "the following arguments are required: COMMAND"),
         (["sing"], "invalid choice: 'sing'"),
         (["fit", "x"], "the following arguments are required: --output"),
-        (["fit", "x", "--output", "y", "--seed", "one"], "argument --seed: invalid int value: 'one'"),
+        (["fit", "x", "--output", "y", "--seed", "one"], "argument --seed: expected a whole number from 0"),
+        (
+            ["match", "x", "--output", "y", "--seed", "-1"],
+            "argument --seed: expected a whole number from 0 to 4294967295, found '-1'",
+        ),
+        (["match", "x", "--output", "y", "--threads", "0"], "argument --threads: expected a whole number from 1"),
+        (["show", "x", "--output", "y", "--kernels", "0"], "argument --kernels: expected a whole number from 1"),
         (["structure", "{", "--output", "x"], "argument models: expected JSON or @file, found '{'"),
         (["structure", "{}", "--output", "x"], "argument models: expected a JSON list of objects, found '{}'"),
         (["structure", "[1]", "--output", "x"], "argument models: expected a JSON list of objects, found '[1]'"),
@@ -401,7 +407,7 @@ TRAIN = "train --data digits.safetensors --dataset d --architecture a --initiali
         (
             "extract good.safetensors --model m --output folder",
             [],
-            "folder: expected to read or write there, found Is a",
+            "folder: expected a file or nothing there, found a folder or device",
         ),
         ("extract good.safetensors --model m --output good.json/x", [], "good.json: expected to read or write there"),
         ("cluster absent.parquet --centroids c --output x", [], "absent.parquet: expected a bank table, found no file"),
@@ -479,6 +485,16 @@ TRAIN = "train --data digits.safetensors --dataset d --architecture a --initiali
         ),
         ("crate folder --output x.zip", [], "folder: expected figures or tables with their JSON, found none"),
         ("--log folder fit bank.parquet --output x", [], "folder: expected to read or write there"),
+        (
+            "fit bank.parquet --output bank.parquet",
+            [],
+            "bank.parquet: expected an output of its own, found the same file as bank",
+        ),
+        (
+            "cluster bank.parquet --centroids x --output ./x",
+            [],
+            "x: expected an output of its own, found the same file as centroids",
+        ),
     ],
 )
 def test_a_mistake_ends_with_1_and_one_sentence_and_writes_nothing(desk, capsys, command, more, expected):

@@ -41,6 +41,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         _log_to(None)
         options = make_parser().parse_args(arguments)
         command = options.command.__name__
+        _check_output(options)
         _log_to(options.log)
         options.command(options)
     except EchosError as error:
@@ -59,6 +60,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
         _LOG.exception("%s failed: this is a defect of echos, not of your input; please report it", command)
         return 1
     return 0
+
+
+def _check_output(options: argparse.Namespace) -> None:
+    """Raise an `EchosError` where a command would write its output over one of its inputs, or over another output."""
+    output = getattr(options, "output", None)
+    if not isinstance(output, Path):
+        return
+    for name, value in vars(options).items():
+        paths = value if isinstance(value, list) else [value]
+        if name != "output" and any(isinstance(path, Path) and path.resolve() == output.resolve() for path in paths):
+            raise EchosError(
+                f"{output}: expected an output of its own, found the same file as {name}; name another output"
+            )
 
 
 def _log_to(path: Path | None) -> None:
@@ -216,7 +230,9 @@ def explained(options: argparse.Namespace) -> None:
     from neural_echos import evaluation
     from neural_echos.tables import write_table
 
-    write_table(options.output, evaluation.explained(options.models), "explained")
+    made = evaluation.explained(options.models)
+    write_table(options.output, made, "explained")
+    _LOG.info("%s: %d banks by size", options.output, made.num_rows)
 
 
 def patterns(options: argparse.Namespace) -> None:
@@ -256,7 +272,9 @@ def shares(options: argparse.Namespace) -> None:
     from neural_echos.shares import pattern_shares
     from neural_echos.tables import write_table
 
-    write_table(options.output, pattern_shares(options.models, threshold=options.threshold), "pattern_shares")
+    made = pattern_shares(options.models, threshold=options.threshold)
+    write_table(options.output, made, "pattern_shares")
+    _LOG.info("%s: %d shares", options.output, made.num_rows)
 
 
 def structure(options: argparse.Namespace) -> None:
@@ -264,7 +282,9 @@ def structure(options: argparse.Namespace) -> None:
     from neural_echos import evaluation
     from neural_echos.tables import write_table
 
-    write_table(options.output, evaluation.structure(options.models), "structure")
+    made = evaluation.structure(options.models)
+    write_table(options.output, made, "structure")
+    _LOG.info("%s: %d banks by size", options.output, made.num_rows)
 
 
 def initialise(options: argparse.Namespace) -> None:
@@ -576,7 +596,9 @@ def verdicts(options: argparse.Namespace) -> None:
     }
     replaced = [read_table(path, "replacements") for path in options.replacements]
     tables["replacements"] = pa.concat_tables([SCHEMAS["replacements"].empty_table(), *replaced]).to_pandas()
-    write_table(options.output, decide(options.claims, tables, options.scale), "verdicts")
+    made = decide(options.claims, tables, options.scale)
+    write_table(options.output, made, "verdicts")
+    _LOG.info("%s: %d verdicts", options.output, made.num_rows)
 
 
 def render(options: argparse.Namespace) -> None:
@@ -795,6 +817,17 @@ def _layers_of_timm_model(name: str) -> list[Any]:
         return kernels.layers_of(architectures.create(name, num_classes=1000, in_chans=3))
 
 
+def _whole(least: int) -> Callable[[str], int]:
+    """Reader of a whole number from `least` to the largest seed that every library takes."""
+
+    def read(text: str) -> int:
+        if not text.isdecimal() or not least <= int(text) < 1 << 32:
+            raise argparse.ArgumentTypeError(f"expected a whole number from {least} to {(1 << 32) - 1}, found {text!r}")
+        return int(text)
+
+    return read
+
+
 def _json(text: str) -> Any:
     """Read JSON given on the command line, or from a file given as @path."""
     try:
@@ -838,8 +871,8 @@ def _drawing(one: argparse.ArgumentParser, data: str) -> None:
         required=True,
         help="name to {scheme, share, scale, options…}, JSON or @file",
     )
-    one.add_argument("--seeds", type=int, nargs="+", required=True)
-    one.add_argument("--threads", type=int, default=1)
+    one.add_argument("--seeds", type=_whole(0), nargs="+", required=True)
+    one.add_argument("--threads", type=_whole(1), default=1)
 
 
 def _replacing(one: argparse.ArgumentParser) -> None:
@@ -860,7 +893,7 @@ def _replacing(one: argparse.ArgumentParser) -> None:
         one.add_argument(f"--{label}", required=True, help=f"the {label}'s name in tables")
     one.add_argument("--name", required=True, help="the set's name in tables")
     one.add_argument("--device", default="auto", help="auto, cpu or cuda")
-    one.add_argument("--threads", type=int, default=1)
+    one.add_argument("--threads", type=_whole(1), default=1)
     one.add_argument("--output", type=Path, required=True)
 
 
@@ -918,7 +951,7 @@ def make_parser() -> argparse.ArgumentParser:
         "--train", type=Path, nargs="*", default=[], help="Parquet files of the train split, or the one archive"
     )
     one.add_argument("--test", type=Path, nargs="*", default=[], help="Parquet files of the test split")
-    one.add_argument("--seed", type=int, default=0)
+    one.add_argument("--seed", type=_whole(0), default=0)
     one.add_argument("--output", type=Path, required=True)
 
     one = command(extract)
@@ -938,7 +971,12 @@ def make_parser() -> argparse.ArgumentParser:
     one.add_argument("--timm", default="", help="timm model that a checkpoint belongs to; without it the shapes decide")
     one.add_argument("--layer", default="*", help="pattern of layer names, such as 'stages.3.*'; all layers without it")
     one.add_argument("--kind", choices=("depthwise", "regular"), default="depthwise")
-    one.add_argument("--kernels", type=int, default=400, help="at most this many kernels of a layer")
+    one.add_argument(
+        "--kernels",
+        type=_whole(1),
+        default=400,
+        help="at most this many kernels of a layer; of several layers, at most 64 each",
+    )
     one.add_argument("--output", type=Path, required=True, help="the figure: .png, .pdf or .svg")
 
     one = command(cluster)
@@ -947,7 +985,7 @@ def make_parser() -> argparse.ArgumentParser:
         "--k", type=int, default=3, help="the papers' number of clusters; a free number is chosen beside it"
     )
     one.add_argument("--restarts", type=int, default=10)
-    one.add_argument("--seed", type=int, default=0)
+    one.add_argument("--seed", type=_whole(0), default=0)
     one.add_argument(
         "--threshold", type=float, default=0.7, help="least cosine of a centre's average with its best DoG"
     )
@@ -957,7 +995,7 @@ def make_parser() -> argparse.ArgumentParser:
 
     one = command(fit)
     one.add_argument("bank", type=Path)
-    one.add_argument("--seed", type=int, default=0, help="of the shuffled taps")
+    one.add_argument("--seed", type=_whole(0), default=0, help="of the shuffled taps")
     one.add_argument("--threshold", type=float, default=0.7, help="least cosine of a kernel that is named a centre")
     one.add_argument("--output", type=Path, required=True)
 
@@ -968,9 +1006,9 @@ def make_parser() -> argparse.ArgumentParser:
 
     one = command(match)
     one.add_argument("bank", type=Path)
-    one.add_argument("--seed", type=int, default=0, help="of the shuffled taps")
-    one.add_argument("--null-every", type=int, default=1, help="fit the shuffled taps of every n-th row only")
-    one.add_argument("--threads", type=int, default=1, help="the result does not depend on them")
+    one.add_argument("--seed", type=_whole(0), default=0, help="of the shuffled taps")
+    one.add_argument("--null-every", type=_whole(1), default=1, help="fit the shuffled taps of every n-th row only")
+    one.add_argument("--threads", type=_whole(1), default=1, help="the result does not depend on them")
     one.add_argument("--output", type=Path, required=True)
 
     one = command(explained)
@@ -987,7 +1025,7 @@ def make_parser() -> argparse.ArgumentParser:
         "--clusters", type=int, default=10, help="clusters of codes; the paper tells of about ten patterns"
     )
     one.add_argument("--threshold", type=float, default=0.8, help="least cosine with the template that gives the name")
-    one.add_argument("--seed", type=int, default=0)
+    one.add_argument("--seed", type=_whole(0), default=0)
     one.add_argument("--trainings", type=int, default=5, help="trainings, each with a seed of its own")
     one.add_argument("--hidden", type=int, nargs="*", default=[64, 32], help="widths between kernel and code")
     one.add_argument(
@@ -999,7 +1037,7 @@ def make_parser() -> argparse.ArgumentParser:
     one.add_argument("--steps", type=int, default=500, help="optimiser steps")
     one.add_argument("--batch", type=int, default=256, help="kernels per step")
     one.add_argument("--learning-rate", type=float, default=0.01)
-    one.add_argument("--threads", type=int, default=1, help="more than one may change the last bits")
+    one.add_argument("--threads", type=_whole(1), default=1, help="more than one may change the last bits")
     one.add_argument("--centroids", type=Path, required=True)
     one.add_argument("--output", type=Path, required=True)
 
@@ -1026,7 +1064,7 @@ def make_parser() -> argparse.ArgumentParser:
 
     one = command(signals)
     _drawing(one, "data set file: some of its train images pass through")
-    one.add_argument("--images", type=int, default=64, help="how many train images")
+    one.add_argument("--images", type=_whole(1), default=64, help="how many train images")
     one.add_argument("--dataset", required=True, help="the data set's name in tables")
     one.add_argument("--architecture", required=True, help="the architecture's name in tables")
     one.add_argument("--output", type=Path, required=True)
@@ -1044,7 +1082,7 @@ def make_parser() -> argparse.ArgumentParser:
         "--initialisation", nargs="+", required=True, help="the initialisation's name in tables, of all runs or of each"
     )
     one.add_argument("--device", default="auto", help="auto, cpu or cuda")
-    one.add_argument("--threads", type=int, default=1)
+    one.add_argument("--threads", type=_whole(1), default=1)
     one.add_argument("--tensorboard", type=Path, help="also write TensorBoard events into this folder")
 
     one = command(replace)
@@ -1056,7 +1094,9 @@ def make_parser() -> argparse.ArgumentParser:
 
     one = command(eliminate)
     _replacing(one)
-    one.add_argument("--images", type=int, default=256, help="train images of the subset that decides what survives")
+    one.add_argument(
+        "--images", type=_whole(1), default=256, help="train images of the subset that decides what survives"
+    )
     one.add_argument("--elbow", type=float, default=0.01, help="share of the subset that may be lost down to the elbow")
     one.add_argument("--neighbours", type=int, default=2, help="filters that a survivor may be exchanged for")
     one.add_argument("--checks", type=int, nargs="*", default=[], help="numbers of filters scored on all test images")
@@ -1066,7 +1106,7 @@ def make_parser() -> argparse.ArgumentParser:
     one.add_argument("--initial", type=Path, nargs="+", required=True, help="initial weights that each run began with")
     one.add_argument("--run", type=Path, nargs="+", required=True, help="folders of finished runs, in the same order")
     one.add_argument("--device", default="auto", help="auto, cpu or cuda")
-    one.add_argument("--threads", type=int, default=1)
+    one.add_argument("--threads", type=_whole(1), default=1)
     one.add_argument("--output", type=Path, required=True)
 
     one = command(plan)
@@ -1075,10 +1115,10 @@ def make_parser() -> argparse.ArgumentParser:
     )
     one.add_argument("--root", type=Path, default=Path(), help="folder of the workflow")
     one.add_argument("--seconds", type=float, default=60, help="time for all calibrations together")
-    one.add_argument("--devices", type=int, default=1, help="how many will work at the same time")
+    one.add_argument("--devices", type=_whole(1), default=1, help="how many will work at the same time")
     one.add_argument("--watts", type=float, help="power of one device at work, for the energy")
     one.add_argument("--device", default="auto", help="auto, cpu or cuda")
-    one.add_argument("--threads", type=int, default=os.cpu_count() or 1)
+    one.add_argument("--threads", type=_whole(1), default=os.cpu_count() or 1)
     one.add_argument("--json", action="store_true", help="print JSON")
 
     one = command(explain)
