@@ -3,9 +3,10 @@
 Run from the checkout on a machine with a GPU: `PYTHONPATH=src python benchmarks/gpu_training.py [--shards DIR]`. The
 networks, recipes and batch sizes are those of the preset cifar10; the images are CIFAR-10's. The plain loop is what a training
 script does that keeps its images on the GPU and does nothing else: gather, normalise, forward, backward, step, in the same
-precision. Rounds of the contestants alternate. Utilisation is what `torch.cuda.utilization` reads every tenth of a second, where
-it can be read. On a machine without a GPU `--device cpu --images 64 --epochs 1 --rounds 1 --published-epochs 1` walks through
-all of it, in batches of 64 and single precision, which shows that the script works and nothing else.
+precision. Rounds of the contestants alternate; starting up and compiling are not counted. Utilisation is what
+`torch.cuda.utilization` reads every tenth of a second of ours, where it can be read. On a machine without a GPU
+`--device cpu --images 64 --epochs 1 --rounds 1 --published-epochs 1 --packed-epochs 1 --processes 2` walks through all of it, in
+batches of 32 and single precision, which shows that the script works and nothing else.
 """
 
 import argparse
@@ -14,8 +15,8 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from statistics import mean, median
@@ -29,6 +30,7 @@ from neural_echos.config import load_preset
 from neural_echos.datasets import Dataset, make_dataset
 from neural_echos.training import Recipe, train
 from neural_echos.training.engine import make_optimizer
+from neural_echos.training.watchers import Watcher
 
 ROOT = Path(__file__).resolve().parents[1]
 FAMILIES = ("convmixer", "convnext", "hornet", "mobilenetv2")
@@ -48,18 +50,57 @@ def _network(name: str) -> torch.nn.Module:
 
 def _recipe(name: str, data: Dataset, device: str) -> Recipe:
     recipe = _declared(name)[2]
-    return replace(recipe, batch_size=min(recipe.batch_size, len(data.train_labels)))
+    return replace(recipe, batch_size=min(recipe.batch_size, len(data.train_labels) // 2))
 
 
-def ours(name: str, data: Dataset, epochs: int, device: str, *, compiled: bool) -> float:
-    """Images a second of our loop, over whole epochs."""
+class _Clock(Watcher):
+    """Times the last epoch's training but for its first step, and reads the GPU's utilisation meanwhile, in percent."""
+
+    def __init__(self, device: str) -> None:
+        self.device, self.speed, self.used = device, 0.0, []
+
+    def begin(self, name: str, epochs: int, steps: int, done: int) -> None:
+        self.left, self.steps, self.over = epochs * steps, steps, threading.Event()
+
+    def step(self, images_per_second: float) -> None:
+        self.left -= 1
+        if self.left == self.steps - 1:
+            _wait(self.device)
+            self.watcher = threading.Thread(target=self._watch)
+            self.watcher.start()
+            self.began = time.perf_counter()
+        elif self.left == 0:
+            _wait(self.device)
+            self.speed = (self.steps - 1) / (time.perf_counter() - self.began)  # batches a second
+            self.over.set()
+            self.watcher.join()
+
+    def _watch(self) -> None:
+        with suppress(Exception):  # without its library, or a GPU that does not tell: an empty list
+            while not self.over.wait(0.1):
+                self.used.append(float(torch.cuda.utilization()))
+
+
+def ours(
+    name: str, data: Dataset, epochs: int, device: str, *, compiled: bool, used: list[float] | None = None
+) -> float:
+    """Images a second of our loop, in the last epoch."""
     recipe = _recipe(name, data, device)
     recipe = replace(recipe, epochs=epochs, compile=compiled, warmup_epochs=min(recipe.warmup_epochs, epochs / 2))
+    clock = _Clock(device)
     with tempfile.TemporaryDirectory() as folder:
-        done = train(
-            _network(name), data, recipe, seed=0, folder=Path(folder), key="", device=device, progress=lambda _: None
+        train(
+            *(_network(name), data, recipe),
+            seed=0,
+            folder=Path(folder),
+            key="",
+            device=device,
+            progress=lambda _: None,
+            watchers=[clock],
         )
-    return done.images_per_second
+    if used is not None:
+        used += clock.used
+    return clock.speed * recipe.batch_size
 
 
 def plain(name: str, data: Dataset, epochs: int, device: str, *, compiled: bool) -> float:
@@ -90,28 +131,6 @@ def _wait(device: str) -> None:
         torch.cuda.synchronize()
 
 
-@contextmanager
-def _utilisation() -> Iterator[list[float]]:
-    """Collect the GPU's utilisation, percent, for the time of the block; an empty list where it cannot be read."""
-    read: list[float] = []
-    over = threading.Event()
-
-    def watch() -> None:
-        try:
-            while not over.wait(0.1):
-                read.append(torch.cuda.utilization())
-        except (ModuleNotFoundError, RuntimeError):
-            read.clear()
-
-    thread = threading.Thread(target=watch)
-    thread.start()
-    try:
-        yield read
-    finally:
-        over.set()
-        thread.join()
-
-
 def compare(data: Dataset, epochs: int, rounds: int, device: str) -> None:
     """Print images a second of each family: ours and plain, as they are and compiled."""
     contestants: dict[str, tuple[Callable[..., float], bool]] = {
@@ -122,10 +141,11 @@ def compare(data: Dataset, epochs: int, rounds: int, device: str) -> None:
     }
     for name in FAMILIES:
         speeds: dict[str, list[float]] = {one: [] for one in contestants}
-        with _utilisation() as read:
-            for _ in range(rounds):
-                for one, (loop, compiled) in contestants.items():
-                    speeds[one].append(loop(name, data, epochs, device, compiled=compiled))
+        read: list[float] = []
+        for _ in range(rounds):
+            for one, (loop, compiled) in contestants.items():
+                more = {"used": read} if one == "ours" else {}
+                speeds[one].append(loop(name, data, epochs, device, compiled=compiled, **more))
         told = ", ".join(f"{one} {max(found):,.0f}" for one, found in speeds.items())
         ratio = median(a / b for a, b in zip(speeds["ours"], speeds["plain"], strict=True))
         used = f"{mean(read):.0f} %" if read else "not readable"
@@ -133,18 +153,22 @@ def compare(data: Dataset, epochs: int, rounds: int, device: str) -> None:
 
 
 def side_by_side(options: list[str], epochs: int, processes: int) -> None:
-    """Print the wall time of several small runs that share the GPU, and of the same one after another."""
+    """Print images a second of a small run by itself, and of several that share the GPU, all together."""
     command = [sys.executable, __file__, *options, "--only", str(epochs)]
-    began = time.perf_counter()
-    for _ in range(processes):
-        subprocess.run(command, check=True, capture_output=True)
-    alone = time.perf_counter() - began
-    began = time.perf_counter()
-    for process in [subprocess.Popen(command, stdout=subprocess.DEVNULL) for _ in range(processes)]:
-        if process.wait():
-            raise subprocess.CalledProcessError(process.returncode, command)
-    packed = time.perf_counter() - began
-    print(f"{processes} runs of {epochs} epochs: {alone:.1f} s one after another, {packed:.1f} s at once")
+
+    def speeds(count: int) -> list[float]:
+        runs = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(count)]
+        said = [run.communicate()[0] for run in runs]
+        for run in runs:
+            if run.returncode:
+                raise subprocess.CalledProcessError(run.returncode, command)
+        return [float(one.split()[-1]) for one in said]
+
+    [alone] = speeds(1)
+    together = sum(speeds(processes))
+    print(
+        f"small runs: one by itself {alone:,.0f} images/s, {processes} at once {together:,.0f} together, each one's last epoch"
+    )
 
 
 def main() -> None:
@@ -155,9 +179,10 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=2, help="of each contestant")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--processes", type=int, default=4, help="small runs that share the GPU")
+    parser.add_argument("--packed-epochs", type=int, default=8, help="of each of these")
     parser.add_argument("--only", type=int, help="one small run of so many epochs, and nothing else")
     parser.add_argument("--device", choices=["cuda", "cpu"], default="cuda")
-    parser.add_argument("--images", type=int, help="so many of the train and of the test images")
+    parser.add_argument("--images", type=int, help="only so many of the train and of the test images")
     parser.add_argument("--published-epochs", type=int, help="of the published run, instead of its own number")
     arguments = parser.parse_args()
     if arguments.device == "cuda" and not torch.cuda.is_available():
@@ -190,7 +215,7 @@ def main() -> None:
     print(f"ConvMixer-256/8 k5, {recipe.epochs} epochs: {done.seconds:.1f} s, top-1 {top1:.2f} % (published 92.60 %)")
     same = ["--shards", str(arguments.shards), "--device", arguments.device]
     same += ["--images", str(arguments.images)] if arguments.images else []
-    side_by_side(same, 3, arguments.processes)
+    side_by_side(same, arguments.packed_epochs, arguments.processes)
 
 
 if __name__ == "__main__":

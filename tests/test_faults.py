@@ -214,7 +214,8 @@ def test_every_command_killed_at_every_write_ends_with_the_same_bytes(tmp_path: 
         [sys.executable, __file__, str(tmp_path)], env=ENVIRONMENT, capture_output=True, text=True, timeout=300
     )
     assert done.returncode == 0, done.stderr
-    assert len(done.stdout.splitlines()) == len(WALK)
+    kills = [int(line.split()[1]) for line in done.stdout.splitlines()]
+    assert len(kills) == len(WALK) <= sum(kills)  # a slow machine leaves out the kills at writes, but not those midway
 
 
 # Disks ----------------------------------------------------------------------------------------------------------------
