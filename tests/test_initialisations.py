@@ -9,6 +9,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
+from torch.nn.utils import prune
 
 import neural_echos.architectures  # noqa: F401  (registers convmixer_small and hornet_small_images)
 from neural_echos import receptive_fields
@@ -538,6 +539,37 @@ def test_a_model_without_weights_in_memory_is_refused():
     with torch.device("meta"):
         model = nn.Conv2d(4, 4, 3, groups=4)
     with pytest.raises(EchosError, match="found the meta device"):
+        init_depthwise_(model, "dog", seed=0)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        nn.utils.parametrizations.weight_norm,
+        nn.utils.parametrizations.spectral_norm,
+        nn.utils.spectral_norm,
+        lambda layer: prune.l1_unstructured(layer, "weight", 0.5),
+    ],
+    ids=["weight_norm", "spectral_norm", "old spectral_norm", "prune"],
+)
+@pytest.mark.parametrize("frozen", [None, True])
+def test_a_weight_computed_from_others_is_refused_before_any_change(change, frozen):
+    model = small((4, 7), (4, 9))
+    change(model[1])
+    before = copy(model)
+    with pytest.raises(
+        EchosError, match=r"layer 1: expected a weight that .*found one computed.*the parametrisation first"
+    ):
+        init_depthwise_(model, "dog", seed=0, frozen=frozen)
+    assert same(before, copy(model))
+    assert all(parameter.requires_grad for parameter in model.parameters())
+    assert [one.replaced for one in init_depthwise_(model, "dog", seed=0, frozen=frozen, layers="0")] == [4]
+
+
+def test_a_weight_made_in_inference_mode_is_refused():
+    with torch.inference_mode():
+        model = small((4, 7))
+    with pytest.raises(EchosError, match=r"layer 0: .*found one made in inference mode; make the model outside"):
         init_depthwise_(model, "dog", seed=0)
 
 

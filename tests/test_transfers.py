@@ -200,6 +200,16 @@ def test_pointwise_weights_that_do_not_fit_are_one_sentence(options, expected):
     assert torch.equal(before, target.state_dict()["blocks.0.1.weight"])
 
 
+def test_a_pointwise_weight_computed_from_others_is_refused():
+    target = network(1)
+    torch.nn.utils.parametrizations.weight_norm(target.get_submodule(pointwise_layers(target)[-1].name))
+    with pytest.raises(
+        EchosError, match="expected a weight that can be changed in place, found one computed from others"
+    ):
+        init_pointwise_(target, seed=0, rows="own")
+    assert trainable(target) == {name for name, _ in target.named_parameters()}
+
+
 # Classes of a data set
 
 

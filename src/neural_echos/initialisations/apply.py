@@ -117,12 +117,14 @@ def init_depthwise_(
     Raises
     ------
     EchosError
-        Unknown name, option or scale; seed below 0; share outside [0, 1]; no depthwise layer to initialise; a kernel size
-        that the initialisation cannot draw, or of which a bank has none; nothing left to train. The model is then unchanged.
+        Unknown name, option or scale; seed below 0; share outside [0, 1]; no depthwise layer to initialise; a weight that
+        cannot be changed in place; a kernel size that the initialisation cannot draw, or of which a bank has none; nothing
+        left to train. The model is then unchanged.
     """
     entry = lookup(name, options)
     _check(seed, share, scale)
     chosen = within(_chosen(model, layers), depths, type(model).__name__)
+    refuse_other_weights(model, [layer.name for layer in chosen])
     weights = {layer.name: model.get_submodule(layer.name).weight for layer in chosen}
     given = opened(options)
     drawn = {
@@ -147,6 +149,21 @@ def within(layers: Sequence[_Placed], depths: Sequence[float] | None, where: str
             f"{where}: expected layers of a depth from {depths[0]} to {depths[1]}, found depths {known}; widen depths"
         )
     return kept
+
+
+def refuse_other_weights(model: "nn.Module", layers: Iterable[str]) -> None:
+    """Raise an `EchosError` unless the weight of each layer is a parameter of its own, in memory, that can be changed in place."""
+    for name in layers:
+        weight = model.get_submodule(name)._parameters.get("weight")
+        if weight is None:
+            found, remedy = "one computed from others", "remove the parametrisation first"
+        elif weight.is_meta:
+            found, remedy = "the meta device", "move the model with to_empty first"
+        elif weight.is_inference():
+            found, remedy = "one made in inference mode", "make the model outside torch.inference_mode"
+        else:
+            continue
+        raise EchosError(f"layer {name}: expected a weight that can be changed in place, found {found}; {remedy}")
 
 
 def refuse_to_freeze_all(model: "nn.Module", weights: Sequence[Any]) -> None:
@@ -178,10 +195,6 @@ def _chosen(model: "nn.Module", layers: Layers) -> list[Layer]:
     if not found:
         raise EchosError(
             f"{type(model).__name__}: expected depthwise convolutions to initialise, found none; choose a model that has some"
-        )
-    if any(model.get_submodule(layer.name).weight.is_meta for layer in found):
-        raise EchosError(
-            f"{type(model).__name__}: expected weights in memory, found the meta device; move the model with to_empty first"
         )
     if layers is None:
         return found

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from neural_echos.errors import EchosError, nearest
-from neural_echos.initialisations.apply import LayerReport, refuse_to_freeze_all, within
+from neural_echos.initialisations.apply import LayerReport, refuse_other_weights, refuse_to_freeze_all, within
 from neural_echos.initialisations.registry import one_of
 
 if TYPE_CHECKING:
@@ -92,8 +92,8 @@ def init_pointwise_(
     Raises
     ------
     EchosError
-        No pointwise layers; weights that are missing, broken, of another architecture or not finite; nothing left to train. The
-        model is then unchanged.
+        No pointwise layers; one whose weight cannot be changed in place; weights that are missing, broken, of another
+        architecture or not finite; nothing left to train. The model is then unchanged.
     """
     one_of("pointwise", "rows", rows, ROWS)
     for name, value in others.items():
@@ -105,6 +105,7 @@ def init_pointwise_(
     if not layers:
         raise EchosError(f"{type(model).__name__}: expected pointwise layers, found none; choose a model that has some")
     chosen = within(layers, depths, type(model).__name__)
+    refuse_other_weights(model, [layer.name for layer in chosen])
     modules = [model.get_submodule(layer.name) for layer in chosen]
     if frozen:
         refuse_to_freeze_all(model, [module.weight for module in modules])
