@@ -535,6 +535,17 @@ def test_layers_are_chosen_by_patterns_of_their_names(fresh):
     assert by_pattern == ["stages.0.blocks.0.conv_dw", "stages.0.blocks.1.conv_dw", "stages.3.blocks.1.conv_dw"]
 
 
+@pytest.mark.parametrize("wrap", [torch.compile, nn.DataParallel])
+def test_patterns_choose_layers_of_a_compiled_or_wrapped_model_by_their_own_names(wrap):
+    plain, model = small((4, 7), (4, 9), (4, 7)), small((4, 7), (4, 9), (4, 7))
+    assert len(init_depthwise_(plain, "dog", seed=0, layers=["1*", "2"])) == 2
+    assert len(init_depthwise_(wrap(model), "dog", seed=0, layers=["1*", "2"])) == 2
+    assert same(copy(plain), copy(model.cpu()))
+    bank = bank_from_model(plain, "lender")
+    init_depthwise_(wrap(model), "transfer", seed=0, bank=bank, by_layer=True)
+    assert same(copy(plain), copy(model.cpu()))
+
+
 def test_a_model_without_weights_in_memory_is_refused():
     with torch.device("meta"):
         model = nn.Conv2d(4, 4, 3, groups=4)

@@ -210,6 +210,12 @@ WAYS: dict[str, Callable[[dict[str, torch.Tensor], Path], Path]] = {
     "module.": lambda state, path: as_pth(
         {"state_dict": {f"module.{key}": value for key, value in state.items()}}, path
     ),
+    "compiled and wrapped": lambda state, path: as_pth(
+        {f"module._orig_mod.module.{key}": value for key, value in state.items()}, path
+    ),
+    "_orig_mod. in safetensors": lambda state, path: as_safetensors(
+        {f"_orig_mod.{key}": value for key, value in state.items()}, path
+    ),
     "module. in safetensors": lambda state, path: as_safetensors({f"module.{k}": v for k, v in state.items()}, path),
 }
 
@@ -225,6 +231,30 @@ def test_the_checkpoint_gives_the_models_bank(tmp_path, way):
     order = [("layer", "ascending"), ("channel", "ascending"), ("input_channel", "ascending")]
     assert bare.select(known).sort_by(order).equals(expected.select(known).sort_by(order))
     assert bare["stride"].null_count == bare["dilation"].null_count == bare.num_rows
+
+
+@pytest.mark.parametrize("wrap", [torch.compile, nn.DataParallel])
+def test_a_compiled_or_wrapped_model_gives_the_bank_of_the_model_itself(tmp_path, wrap):
+    model = small()
+    expected = bank_from_model(model, "m")
+    assert bank_from_model(wrap(model), "m").equals(expected)
+    for saved in (model, wrap(model)):
+        path = as_safetensors(saved.state_dict(), tmp_path)
+        assert bank_from_checkpoint(path, "m", layers=layers_of(wrap(model))).equals(expected)
+
+
+@pytest.mark.parametrize("way", ["safetensors", "pth"])
+def test_a_prefix_that_all_layers_share_is_taken_off(tmp_path, way):
+    model = fresh("convmixer_small")
+    others = {"teacher.blocks.0.0.fn.0.weight": torch.ones(64, 1, 9, 9), "head.weight": torch.ones(3, 3)}
+    under = {
+        name: {f"{name}.{key}": value.clone() for key, value in model.state_dict().items()} for name in ("a", "a.b")
+    }
+    path = WAYS[way](under["a.b"] | others, tmp_path)
+    assert bank_from_checkpoint(path, "m", layers=layers_of(model)).equals(bank_from_model(model, "m"))
+    both = WAYS[way](under["a"] | under["a.b"], tmp_path)
+    expected = "expected one model's weights, found the same layers under a., a.b.; save one of them alone"
+    assert complaint(both, layers_of(model)) == expected
 
 
 @pytest.mark.parametrize("way", ["safetensors", "pth"])

@@ -14,7 +14,7 @@ them are de-quantised.
 import logging
 import re
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,7 +23,7 @@ import pyarrow as pa
 from safetensors import SafetensorError, safe_open
 
 from neural_echos.errors import EchosError
-from neural_echos.layouts import KINDS, companions, kind_of, layer_name
+from neural_echos.layouts import KINDS, bare_name, companions, kind_of, layer_name
 from neural_echos.tables import SCHEMAS
 
 if TYPE_CHECKING:
@@ -136,7 +136,8 @@ def bank_from_checkpoint(
     keys = {layer_name(key): key for key in shapes}
     if layers is None:
         layers = _layers_from_shapes(shapes)
-    layers = [layer for layer in layers if layer.kind in held]
+    layers = [replace(layer, name=bare_name(layer.name)) for layer in layers if layer.kind in held]
+    keys = _without_prefix(path, keys, [layer.name for layer in layers])
     for layer in layers:
         shape = shapes.get(keys.get(layer.name, ""), ())
         fits = len(shape) == 4 and shape[2:] == (layer.kernel_height, layer.kernel_width)
@@ -148,6 +149,21 @@ def bank_from_checkpoint(
                 "the checkpoint belongs to another architecture: name the right one"
             )
     return bank_from_tensors(layers, lambda layer: read(keys[layer]), name, str(path), regular_per_layer)
+
+
+def _without_prefix(path: Path, keys: dict[str, str], layers: Sequence[str]) -> dict[str, str]:
+    """Take a prefix that all wanted layers share ("backbone.") off the names of a checkpoint that lacks them without it."""
+    if not layers or layers[0] in keys:
+        return keys
+    found = sorted(name.removesuffix(layers[0]) for name in keys if name.endswith(f".{layers[0]}"))
+    fitting = [prefix for prefix in found if all(prefix + layer in keys for layer in layers)]
+    if len(fitting) > 1:
+        raise EchosError(
+            f"{path}: expected one model's weights, found the same layers under {', '.join(fitting)}; save one of them alone"
+        )
+    return {
+        name.removeprefix(prefix): key for prefix in fitting for name, key in keys.items() if name.startswith(prefix)
+    } or keys
 
 
 def bank_from_tensors(
@@ -199,7 +215,7 @@ def _rows(layer: Layer, name: str, kernels: np.ndarray, channel: np.ndarray, inp
     constant = {
         "model": name,
         "kind": layer.kind,
-        "layer": layer.name,
+        "layer": bare_name(layer.name),
         "layer_index": layer.index,
         "depth": layer.depth,
         "kernel_height": layer.kernel_height,

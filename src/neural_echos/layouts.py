@@ -5,9 +5,11 @@ two tensors of rectangular kernels, and a depthwise layer with m kernels a chann
 neither stride nor dilation, nor whether batch norm was folded in.
 """
 
+import re
 from collections.abc import Collection
 
 KINDS = ("depthwise", "regular")
+_WRAPPED = re.compile(r"((module|_orig_mod)\.)+")  # what DataParallel and torch.compile put before the names of a model
 
 
 def kind_of(shape: tuple[int, ...]) -> str | None:
@@ -22,7 +24,13 @@ def kind_of(shape: tuple[int, ...]) -> str | None:
 
 def layer_name(key: str) -> str:
     """Path of the module that a tensor's name belongs to."""
-    return key.removeprefix("module.").removesuffix(".weight")
+    return bare_name(key).removesuffix(".weight")
+
+
+def bare_name(name: str) -> str:
+    """Name of a module or a tensor without what DataParallel and torch.compile put before it."""
+    wrapped = _WRAPPED.match(name)
+    return name[wrapped.end() :] if wrapped else name
 
 
 def companions(key: str, keys: Collection[str]) -> tuple[str | None, str | None]:

@@ -10,6 +10,7 @@ import numpy as np
 from neural_echos.errors import EchosError, nearest
 from neural_echos.initialisations.registry import Initialisation, lookup, opened
 from neural_echos.kernels import Layer, layers_of
+from neural_echos.layouts import bare_name
 
 if TYPE_CHECKING:
     from torch import nn
@@ -101,7 +102,8 @@ def init_depthwise_(
         The initialisation's own scale; every kernel at unit L2 norm; the replaced kernels of each layer at the root mean
         square that they had before; or the initialisation's own scale times a positive number.
     layers : callable, str, or list of str, optional
-        Which of the depthwise layers: those for which the callable is true, or whose names match a pattern ("stages.3.*").
+        Which of the depthwise layers: those for which the callable is true, or whose names match a pattern ("stages.3.*"), with
+        or without what DataParallel and torch.compile put before them.
     depths : (low, high), optional
         Of these, only layers of this relative depth, in [0, 1], bounds included: (0, 0.5) is the first half.
     frozen : bool, optional
@@ -202,8 +204,12 @@ def _chosen(model: "nn.Module", layers: Layers) -> list[Layer]:
         chosen, said = [layer for layer in found if layers(layer)], "layers=… keeps"
     else:
         patterns = [layers] if isinstance(layers, str) else list(layers)
-        chosen = [layer for layer in found if any(fnmatchcase(layer.name, pattern) for pattern in patterns)]
-        said = f"layers={patterns} matches{nearest(patterns[0], [one.name for one in found]) if patterns else ''}"
+        chosen = [
+            layer
+            for layer in found
+            if any(fnmatchcase(name, pattern) for name in (layer.name, bare_name(layer.name)) for pattern in patterns)
+        ]
+        said = f"layers={patterns} matches{nearest(patterns[0], [bare_name(one.name) for one in found]) if patterns else ''}"
     if not chosen:
         raise EchosError(
             f"{type(model).__name__}: expected depthwise convolutions to initialise, found none of its {len(found)} that {said}; "
@@ -230,7 +236,7 @@ def _draw(
     replaced[rng.permutation(n)[: max(1, round(share * n))]] = True
     notes: dict[str, float] = {}
     facts: dict[str, Any] = {"depth": layer.depth, "outputs": n, "multiplier": n // module.in_channels, "seed": seed}
-    facts |= {"layer": layer.name, "channels": np.flatnonzero(replaced), "report": notes}
+    facts |= {"layer": bare_name(layer.name), "channels": np.flatnonzero(replaced), "report": notes}
     wanted = {fact: facts[fact] for fact in entry.facts}
     try:
         kernels = entry.draw(int(replaced.sum()), height, width, rng, **options, **wanted)
