@@ -106,6 +106,7 @@ def test_show_draws_the_kernels_of_a_layer(trained, tmp_path, capsys):
         ("show bank.parquet --kind regular --output x.png", "expected a regular layer, found none"),
         ("show bank.parquet --output x.jpeg", "x.jpeg: expected a figure ending in .png, .pdf or .svg"),
         ("show absent.parquet --output x.png", "absent.parquet: expected a bank table, found no file"),
+        ("show good.json --output x.png", "or a checkpoint (.safetensors, .pth, .pt, .bin), found '.json'; rename or"),
         ("show convnext_tine --output x.png", "did you mean 'convnext_tiny'?"),
         ("show convmixer_small --output x.png", "pretrained weights on the hub, found none"),
     ],

@@ -210,6 +210,7 @@ WAYS: dict[str, Callable[[dict[str, torch.Tensor], Path], Path]] = {
     "module.": lambda state, path: as_pth(
         {"state_dict": {f"module.{key}": value for key, value in state.items()}}, path
     ),
+    "another key": lambda state, path: as_pth({"epoch": 3, "rng": torch.zeros(9), "net": state, "optimizer": {}}, path),
     "compiled and wrapped": lambda state, path: as_pth(
         {f"module._orig_mod.module.{key}": value for key, value in state.items()}, path
     ),
@@ -446,6 +447,10 @@ def test_a_whole_pickled_model_is_refused(tmp_path):
         (
             {"state_dict": {"a": torch.zeros(3, 3), "b": 5}},
             "expected convolutions with kernels larger than 1×1, found none",
+        ),
+        (
+            {name: {"a.weight": torch.ones(2, 1, 3, 3)} for name in ("params", "params_ema")},
+            "expected one state dict, found 'params', 'params_ema'; save one of them alone",
         ),
     ],
 )

@@ -782,6 +782,11 @@ def _bank_of(options: argparse.Namespace) -> Any:
     if path.suffix in (".safetensors", ".pth", ".pt", ".bin"):
         layers = _layers_of_timm_model(options.timm) if options.timm else None
         return kernels.bank_from_checkpoint(path, path.stem, layers=layers)
+    if path.is_file():
+        raise EchosError(
+            f"{path}: expected a bank (.parquet) or a checkpoint (.safetensors, .pth, .pt, .bin), found "
+            f"{path.suffix or 'no suffix'!r}; rename or convert it"
+        )
     layers = _layers_of_timm_model(options.model)
     repository = _hub_repository(options.model)
     with TemporaryDirectory() as folder:

@@ -328,6 +328,11 @@ def _refuse_inflation(path: Path) -> None:
         raise EchosError(f"{path}: expected a checkpoint of plain tensors, found {inflated}; convert it to safetensors")
 
 
+def _has_kernels(state: object) -> bool:
+    """Whether something from a checkpoint is a mapping with tensors of kernels in it."""
+    return isinstance(state, Mapping) and any(kind_of(tuple(getattr(one, "shape", ()))) for one in state.values())
+
+
 def _open_pickle(path: Path) -> tuple[dict[str, tuple[int, ...]], Callable[[str], np.ndarray]]:
     import pickle
 
@@ -353,6 +358,12 @@ def _open_pickle(path: Path) -> tuple[dict[str, tuple[int, ...]], Callable[[str]
         raise EchosError(
             f"{path}: expected a state dict, found {type(loaded).__name__}; save model.state_dict() instead"
         )
+    nested = [] if _has_kernels(loaded) else [key for key, value in loaded.items() if _has_kernels(value)]
+    if len(nested) > 1:
+        raise EchosError(
+            f"{path}: expected one state dict, found {', '.join(map(repr, nested))}; save one of them alone"
+        )
+    loaded = loaded[nested[0]] if nested else loaded
     tensors = {str(key): value for key, value in loaded.items() if isinstance(value, torch.Tensor)}
     shapes = {key: tuple(value.shape) for key, value in tensors.items()}
     claimed = sum(value.numel() * value.element_size() for value in tensors.values() if kind_of(tuple(value.shape)))
