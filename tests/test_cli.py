@@ -439,6 +439,18 @@ TRAIN = "train --data digits.safetensors --dataset d --architecture a --initiali
             ["--initialisations", '{"a": {"scheme": "transfer", "bank": "bank.parquet"}}'],
             "found sizes 2×2, 5×5",
         ),
+        (
+            INITIALISE,
+            ["--initialisations", '{"a": {"scheme": ["dog"]}}'],
+            "initialisation 'a': expected an object with a scheme, found {'scheme': ['dog']}",
+        ),
+        (
+            INITIALISE,
+            ["--initialisations", '{"a": {"scheme": "dog", "seed": 3}}'],
+            "initialisation 'a': expected options of a scheme, found 'seed', which the command sets",
+        ),
+        (INITIALISE, ["--initialisations", '{"a": {"scheme": "dog", "depths": 0.5}}'], "found 0.5"),
+        (INITIALISE, ["--initialisations", '{"a": {"scheme": "transfer", "bank": [1]}}'], "found [1]"),
         (f"{SIGNALS} --images 9999", ["--initialisations", '{"a": {"scheme": "dog"}}'], "found 9999"),
         (SIGNALS, ["--initialisations", '{"a": {}}'], "expected an object with a scheme"),
         (

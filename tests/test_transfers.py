@@ -188,6 +188,9 @@ def test_pointwise_weights_are_taken_shuffled_by_rows_or_kept_and_frozen(rows, t
             "found shape (2, 2); take the weights of a model of the same",
         ),
         ({"rows": "mixed"}, "expected rows to be one of kept, shuffled, own, found 'mixed'"),
+        ({"rows": "own", "depths": 0.5}, "depths: expected [low, high] with 0 ≤ low ≤ high ≤ 1, found 0.5"),
+        ({"rows": "own", "frozen": "no"}, "frozen: expected true or false, found 'no'"),
+        ({"weights": [1]}, "pointwise: expected weights to be a path, found [1]"),
         ({"rows": "own", "share": 0.5}, "expected options among weights, rows, depths, frozen, found 'share'"),
     ],
 )

@@ -666,14 +666,18 @@ def _initialised(options: argparse.Namespace, data: Any) -> Iterator[tuple[str, 
 
 def _check_schemes(declared: dict[str, Any]) -> None:
     for name, one in declared.items():
-        if not isinstance(one, dict) or "scheme" not in one:
+        if not isinstance(one, dict) or not isinstance(one.get("scheme"), str):
             raise EchosError(f"initialisation {name!r}: expected an object with a scheme, found {one}; name a scheme")
+        if taken := {"model", "name", "seed"} & one.keys():
+            raise EchosError(
+                f"initialisation {name!r}: expected options of a scheme, found {min(taken)!r}, which the command sets; take it out"
+            )
 
 
 def _lent(declared: dict[str, Any]) -> dict[str, str]:
     """The files that an initialisation is drawn from, by option."""
     lenders = ("bank", "fits", "centroids", "weights", "filters")
-    return {option: declared[option] for option in lenders if option in declared}
+    return {option: declared[option] for option in lenders if isinstance(declared.get(option), str)}
 
 
 def _initial_outputs(options: argparse.Namespace) -> dict[tuple[str, int], Path]:

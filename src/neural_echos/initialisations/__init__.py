@@ -6,7 +6,7 @@ what transfer does for kernels.
 """
 
 from neural_echos.initialisations import borrowed, candidates, noise, receptive, universal
-from neural_echos.initialisations.apply import SCALES, LayerReport, init_depthwise_
+from neural_echos.initialisations.apply import SCALES, LayerReport, check_settings, init_depthwise_
 from neural_echos.initialisations.pointwise import init_pointwise_, pointwise_layers
 from neural_echos.initialisations.registry import draw_kernels, names, register
 
@@ -15,6 +15,7 @@ __all__ = [
     "LayerReport",
     "borrowed",
     "candidates",
+    "check_settings",
     "draw_kernels",
     "init_depthwise_",
     "init_pointwise_",

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 import numpy as np
 
 from neural_echos.errors import EchosError, nearest
-from neural_echos.initialisations.registry import Initialisation, lookup, opened
+from neural_echos.initialisations.registry import Initialisation, check_seed, check_switch, is_number, lookup, opened
 from neural_echos.kernels import Layer, layers_of
 from neural_echos.layouts import bare_name
 
@@ -123,8 +123,7 @@ def init_depthwise_(
         cannot be changed in place; a kernel size that the initialisation cannot draw, or of which a bank has none; nothing
         left to train. The model is then unchanged.
     """
-    entry = lookup(name, options)
-    _check(seed, share, scale)
+    entry = check_settings(name, seed=seed, share=share, scale=scale, depths=depths, frozen=frozen, **options)
     chosen = within(_chosen(model, layers), depths, type(model).__name__)
     refuse_other_weights(model, [layer.name for layer in chosen])
     weights = {layer.name: model.get_submodule(layer.name).weight for layer in chosen}
@@ -140,10 +139,9 @@ def init_depthwise_(
 
 def within(layers: Sequence[_Placed], depths: Sequence[float] | None, where: str) -> list[_Placed]:
     """Keep the layers whose relative depth lies in `depths`, bounds included; an error where there are none."""
+    check_depths(depths)
     if depths is None:
         return list(layers)
-    if len(depths) != 2 or not 0 <= depths[0] <= depths[1] <= 1:
-        raise EchosError(f"depths: expected [low, high] with 0 ≤ low ≤ high ≤ 1, found {list(depths)}; correct them")
     kept = [layer for layer in layers if depths[0] <= layer.depth <= depths[1]]
     if not kept:
         known = ", ".join(f"{layer.depth:.3g}" for layer in layers)
@@ -178,17 +176,47 @@ def refuse_to_freeze_all(model: "nn.Module", weights: Sequence[Any]) -> None:
         )
 
 
-def _check(seed: int, share: float, scale: str | float) -> None:
+def check_depths(depths: object) -> None:
+    """Raise an `EchosError` unless `depths` is a range of relative depths, or None."""
+    try:
+        good = depths is None or 0 <= depths[0] <= depths[1] <= 1 == len(depths) - 1  # type: ignore[index, arg-type]
+    except (TypeError, LookupError):
+        good = False
+    if not good:
+        raise EchosError(f"depths: expected [low, high] with 0 ≤ low ≤ high ≤ 1, found {depths}; correct them")
+
+
+def check_settings(
+    name: str,
+    *,
+    seed: int,
+    share: float = 1.0,
+    scale: str | float = "raw",
+    layers: Layers = None,
+    depths: Sequence[float] | None = None,
+    frozen: bool | None = None,
+    **options: Any,
+) -> Initialisation | None:
+    """Find an initialisation, and check what `init_depthwise_` is told as far as that needs no model.
+
+    Raises
+    ------
+    EchosError
+        Unknown name, option or scale; a seed, share, range of depths or option of another type or out of its range.
+    """
+    entry = lookup(name, options)
+    check_seed(seed)
     if isinstance(scale, str) and scale not in SCALES:
         raise EchosError(
             f"scale: expected one of {', '.join(SCALES)}, or a number, found {scale!r}{nearest(scale, SCALES)}"
         )
-    if not isinstance(scale, str) and not 0 < scale < np.inf:
+    if not isinstance(scale, str) and not (is_number(scale) and 0 < scale < np.inf):
         raise EchosError(f"scale: expected a factor above 0, found {scale}; correct it")
-    if seed < 0:
-        raise EchosError(f"seed: expected a whole number of at least 0, found {seed}; correct it")
-    if not 0.0 <= share <= 1.0:
-        raise EchosError(f"share: expected the share of kernels to replace, in [0, 1], found {share}; correct it")
+    if not is_number(share) or not 0.0 <= share <= 1.0:
+        raise EchosError(f"share: expected the share of kernels to replace, in [0, 1], found {share!r}; correct it")
+    check_depths(depths)
+    check_switch("frozen", frozen)
+    return entry
 
 
 def _chosen(model: "nn.Module", layers: Layers) -> list[Layer]:
@@ -203,7 +231,9 @@ def _chosen(model: "nn.Module", layers: Layers) -> list[Layer]:
     if callable(layers):
         chosen, said = [layer for layer in found if layers(layer)], "layers=… keeps"
     else:
-        patterns = [layers] if isinstance(layers, str) else list(layers)
+        patterns = list(layers) if isinstance(layers, Iterable) and not isinstance(layers, str) else [layers]
+        if not all(isinstance(pattern, str) for pattern in patterns):
+            raise EchosError(f"layers: expected a pattern of names or a list of them, found {layers}; correct it")
         chosen = [
             layer
             for layer in found

@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 from scipy import ndimage
 
 from neural_echos.errors import EchosError
-from neural_echos.initialisations.registry import Distribution, Table, drawn, one_of, opened, register
+from neural_echos.initialisations.registry import Distribution, Filters, Table, drawn, one_of, opened, register
 from neural_echos.receptive_fields.master_key import read_filters
 from neural_echos.receptive_fields.normalisation import usable
 from neural_echos.tables import kernel_sizes, kernels_of
@@ -114,7 +114,7 @@ def master_key(
     width: int,
     rng: np.random.Generator,
     *,
-    filters: str | Path | np.ndarray | None = None,
+    filters: Filters | None = None,
     a: Distribution = 1.0,
     b: Distribution = 0.0,
     resample: bool = False,

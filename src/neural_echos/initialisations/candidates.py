@@ -189,7 +189,7 @@ def candidate_set(declared: Mapping[str, Any], *, seed: int = 0) -> np.ndarray:
 
 def _eight(size: int, seed: int, filters: str | Path | np.ndarray) -> np.ndarray:
     published = receptive_fields.read_filters(filters) if isinstance(filters, str | Path) else np.asarray(filters)
-    if published.shape[1:] != (size, size):
+    if published.ndim == 3 and published.shape[1:] != (size, size):
         raise EchosError(
             f"candidates eight: expected size {published.shape[1]}, that of the file, found {size}; correct it"
         )

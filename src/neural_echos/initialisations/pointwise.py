@@ -13,7 +13,7 @@ import numpy as np
 
 from neural_echos.errors import EchosError, nearest
 from neural_echos.initialisations.apply import LayerReport, refuse_other_weights, refuse_to_freeze_all, within
-from neural_echos.initialisations.registry import one_of
+from neural_echos.initialisations.registry import check_seed, check_switch, one_of
 
 if TYPE_CHECKING:
     from torch import nn
@@ -96,6 +96,8 @@ def init_pointwise_(
         architecture or not finite; nothing left to train. The model is then unchanged.
     """
     one_of("pointwise", "rows", rows, ROWS)
+    check_seed(seed)
+    check_switch("frozen", frozen)
     for name, value in others.items():
         if value != _NEUTRAL.get(name):
             raise EchosError(
@@ -127,8 +129,10 @@ def _opened(weights: str | Path | Mapping[str, np.ndarray] | None) -> Mapping[st
         raise EchosError(
             "pointwise: expected weights=…, the weights of another model, found none; name a run's weights.safetensors"
         )
-    if not isinstance(weights, str | Path):
+    if isinstance(weights, Mapping):
         return weights
+    if not isinstance(weights, str | Path):
+        raise EchosError(f"pointwise: expected weights to be a path, found {weights!r}; correct it")
     try:
         return {name: tensor.float().numpy() for name, tensor in load_file(weights).items()}
     except (SafetensorError, OSError) as error:

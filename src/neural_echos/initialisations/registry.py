@@ -21,6 +21,7 @@ from neural_echos.tables import read_table
 Draw = Callable[..., np.ndarray]
 Distribution = float | Sequence[float] | Mapping[str, Sequence[float]]
 Table = pa.Table | str | Path
+Filters = str | Path | np.ndarray
 
 FACTS = ("depth", "outputs", "multiplier", "layer", "channels", "seed", "report")
 TABLES = ("bank", "fits", "centroids")  # options that are tables of that schema, or the paths of their files
@@ -36,29 +37,71 @@ class Initialisation:
         The function itself.
     frozen : bool
         Whether its paper keeps the kernels as they are drawn; `init_depthwise_(…, frozen=…)` decides otherwise.
-    options, facts : tuple of str
-        The keywords that users give, and those that the layer gives.
+    options : dict
+        The keywords that users give, and how each is annotated, which is how its type is checked.
+    facts : tuple of str
+        The keywords that the layer gives.
     """
 
     draw: Draw
     frozen: bool
-    options: tuple[str, ...]
+    options: dict[str, Any]
     facts: tuple[str, ...]
 
 
 _REGISTRY: dict[str, Initialisation] = {}
 
 
+def is_number(value: object) -> bool:
+    """Whether a value is a number of Python or numpy, and no truth value."""
+    return isinstance(value, int | float | np.integer | np.floating) and not isinstance(value, bool)
+
+
+def _is_whole(value: object) -> bool:
+    return is_number(value) and isinstance(value, int | np.integer)
+
+
+def _is_array(value: object) -> bool:
+    try:
+        return not isinstance(value, str) and np.asarray(value, dtype=np.float64).ndim > 0
+    except (TypeError, ValueError):
+        return False
+
+
+def _anything(_: object) -> bool:
+    return True
+
+
+# What an option must be, by its annotation; distributions are checked where they are drawn from.
+_KINDS: dict[Any, tuple[str, Callable[[object], bool]]] = {
+    bool: ("true or false", lambda value: isinstance(value, bool | np.bool_)),
+    int: ("a whole number", _is_whole),
+    int | None: ("a whole number", lambda value: value is None or _is_whole(value)),
+    float: ("a number", is_number),
+    str: ("a name", lambda value: isinstance(value, str)),
+    Table | None: (
+        "a table or the path of one",
+        lambda value: value is None or isinstance(value, pa.Table | str | Path),
+    ),
+    Filters | None: (
+        "a path or an array",
+        lambda value: value is None or isinstance(value, str | Path) or _is_array(value),
+    ),
+    Sequence[float]: ("a list of numbers", _is_array),
+    Sequence[Sequence[float]]: ("a list of lists of numbers", _is_array),
+}
+
+
 def register(*, frozen: bool = False) -> Callable[[Draw], Draw]:
     """Enter a function in the registry under its own name; see the module's docstring for its signature."""
 
     def enter(draw: Draw) -> Draw:
-        keywords = list(inspect.signature(draw).parameters)[4:]
+        keywords = list(inspect.signature(draw).parameters.values())[4:]
         _REGISTRY[draw.__name__] = Initialisation(
             draw,
             frozen,
-            tuple(name for name in keywords if name not in FACTS),
-            tuple(name for name in keywords if name in FACTS),
+            {one.name: one.annotation for one in keywords if one.name not in FACTS},
+            tuple(one.name for one in keywords if one.name in FACTS),
         )
         return draw
 
@@ -71,23 +114,27 @@ def names() -> list[str]:
 
 
 def lookup(name: str, options: Mapping[str, Any]) -> Initialisation | None:
-    """Find an initialisation and check the names of its options; None for `default`, which draws nothing.
+    """Find an initialisation and check the names and types of its options; None for `default`, which draws nothing.
 
     Raises
     ------
     EchosError
-        Unknown name or option; the nearest known one is suggested.
+        Unknown name or option, of which the nearest known one is suggested; an option of another type.
     """
     if name not in names():
-        raise EchosError(f"initialisation {name!r}: expected one of {', '.join(names())}{nearest(name, names())}")
+        raise EchosError(f"initialisation {name!r}: expected one of {', '.join(names())}{nearest(str(name), names())}")
     entry = _REGISTRY.get(name)
-    known = entry.options if entry else ()
-    for option in options:
+    known = entry.options if entry else {}
+    for option, value in options.items():
         if option not in known:
             raise EchosError(
                 f"initialisation {name!r}: expected options among {', '.join(known) or 'none'}, "
                 f"found {option!r}{nearest(option, known)}"
             )
+        kind, fits = _KINDS.get(known[option], ("", _anything))
+        if not fits(value):
+            found = " ".join(repr(value).split())
+            raise EchosError(f"initialisation {name!r}: expected {option} to be {kind}, found {found}; correct it")
     return entry
 
 
@@ -138,6 +185,18 @@ def draw_kernels(name: str, n: int, k: int | tuple[int, int], *, seed: int, **op
     height, width = (k, k) if isinstance(k, int) else k
     check_size(name, height, width)
     return entry.draw(n, height, width, np.random.default_rng(seed), **opened(options), **facts)
+
+
+def check_seed(seed: object) -> None:
+    """Raise an `EchosError` unless a seed is a whole number of at least 0."""
+    if not _is_whole(seed) or seed < 0:  # type: ignore[operator]
+        raise EchosError(f"seed: expected a whole number of at least 0, found {seed!r}; correct it")
+
+
+def check_switch(name: str, value: object) -> None:
+    """Raise an `EchosError` unless a switch is on, off or left alone (None)."""
+    if not isinstance(value, bool | np.bool_ | None):
+        raise EchosError(f"{name}: expected true or false, found {value!r}; correct it")
 
 
 def check_size(name: str, height: int, width: int, *, square: bool = False, centred: bool = False) -> None:

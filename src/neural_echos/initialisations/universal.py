@@ -11,7 +11,7 @@ import numpy as np
 
 from neural_echos.errors import EchosError
 from neural_echos.initialisations.candidates import assign, candidate_set, fitted
-from neural_echos.initialisations.registry import Table, one_of, register
+from neural_echos.initialisations.registry import Filters, Table, one_of, register
 from neural_echos.kernels import layers_of
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ def universal(
     *,
     set: str = "eight",
     number: int | None = None,
-    filters: Any = None,
+    filters: Filters | None = None,
     bank: Table | None = None,
     resample: bool = False,
     choice: str = "round_robin",
