@@ -449,6 +449,12 @@ TRAIN = "train --data digits.safetensors --dataset d --architecture a --initiali
             ["--initialisations", '{"a": {"scheme": "dog", "seed": 3}}'],
             "initialisation 'a': expected options of a scheme, found 'seed', which the command sets",
         ),
+        (
+            INITIALISE,
+            ["--initialisations", '{"a": {"scheme": "default", "gamma": 0.5}}'],
+            "initialisation 'default': expected options among none, found 'gamma'",
+        ),
+        (INITIALISE, ["--initialisations", '{"a": {"scheme": "default", "share": "1"}}'], "share: expected the share"),
         (INITIALISE, ["--initialisations", '{"a": {"scheme": "dog", "depths": 0.5}}'], "found 0.5"),
         (INITIALISE, ["--initialisations", '{"a": {"scheme": "transfer", "bank": [1]}}'], "found [1]"),
         (f"{SIGNALS} --images 9999", ["--initialisations", '{"a": {"scheme": "dog"}}'], "found 9999"),

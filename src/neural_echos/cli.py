@@ -658,6 +658,7 @@ def _initialised(options: argparse.Namespace, data: Any) -> Iterator[tuple[str, 
             if declared["scheme"] == "pointwise":
                 report = initialisations.init_pointwise_(model, seed=seed, **settings)
             elif declared["scheme"] == "default" and not settings.get("frozen"):
+                initialisations.check_settings("default", seed=seed, **settings)
                 report = []
             else:
                 report = initialisations.init_depthwise_(model, declared["scheme"], seed=seed, **settings)
