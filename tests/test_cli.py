@@ -464,6 +464,14 @@ TRAIN = "train --data digits.safetensors --dataset d --architecture a --initiali
             ["--initialisations", '{"a": {"scheme": "dog"}}'],
             "a different one for each of 2, found '{initialisation}.safetensors'",
         ),
+        *[
+            (
+                INITIALISE.removesuffix(".safetensors") + suffix,
+                ["--initialisations", '{"a": {"scheme": "dog"}}'],
+                f"--output: expected a path that ends in .safetensors, found '{{initialisation}}-{{seed}}{suffix}'; rename",
+            )
+            for suffix in (".json", "", ".pth")
+        ],
         (
             INITIALISE.replace("{seed}", "{sed}"),
             ["--initialisations", '{"a": {"scheme": "dog"}}'],

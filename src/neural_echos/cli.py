@@ -688,6 +688,10 @@ def _initial_outputs(options: argparse.Namespace) -> dict[tuple[str, int], Path]
         outputs = {(name, seed): Path(options.output.format(initialisation=name, seed=seed)) for name, seed in runs}
     except (LookupError, ValueError, AttributeError):
         outputs = {}
+    if any(
+        path.suffix != ".safetensors" for path in outputs.values()
+    ):  # a JSON of the same name is written beside each
+        raise EchosError(f"--output: expected a path that ends in .safetensors, found {options.output!r}; rename it")
     if len(set(outputs.values())) < len(runs):
         raise EchosError(
             f"--output: expected a path with {{initialisation}} and {{seed}}, a different one for each of {len(runs)}, "
