@@ -109,6 +109,19 @@ def test_gradients_are_those_of_the_loss_and_the_model_is_left_alone(batch):
         assert one.gradient_norm == pytest.approx(float(layer.weight.grad.double().norm()), rel=1e-5)
 
 
+def test_every_part_of_the_model_keeps_its_mode(batch):
+    model = Chain(6, 3, 2)
+    model.eval()
+    model.head.train()
+    measure_signals(model, *batch)
+    assert [name for name, part in model.named_modules() if part.training] == ["head"]
+    with torch.no_grad():
+        model.layers[0].weight.fill_(float("inf"))
+    with pytest.raises(EchosError, match="expected a finite loss"):
+        measure_signals(model, *batch)
+    assert not model.training
+
+
 def test_a_table_has_one_row_a_layer(batch):
     table = signals_table(
         measure_signals(Chain(6, 3, 2), *batch),

@@ -65,7 +65,8 @@ class LayerSignals:
 def measure_signals(model: nn.Module, images: torch.Tensor, labels: torch.Tensor) -> list[LayerSignals]:
     """Pass a batch forward and back through a model in training mode and measure every depthwise layer.
 
-    The running statistics of its batch norms move, as in a first step; its parameters, their `requires_grad` and gradients stay.
+    The running statistics of its batch norms move, as in a first step; its parameters, their `requires_grad` and gradients stay,
+    and it gets the mode back that it had.
 
     Parameters
     ----------
@@ -92,8 +93,7 @@ def measure_signals(model: nn.Module, images: torch.Tensor, labels: torch.Tensor
         )
     seen: dict[str, tuple[torch.Tensor, torch.Tensor]] = {}
     weights = {layer.name: model.get_submodule(layer.name).weight for layer in layers}
-    model.train()
-    with _trainable(weights.values()), _watched(model, layers, seen):
+    with _training(model), _trainable(weights.values()), _watched(model, layers, seen):
         loss = functional.cross_entropy(model(images), labels)
         if not torch.isfinite(loss):
             raise EchosError(
@@ -208,6 +208,18 @@ def _layer_signals(
 def _moments(maps: torch.Tensor) -> tuple[float, float]:
     maps = maps.detach().double()
     return float(maps.mean(dim=(0, 2, 3)).square().mean().sqrt()), float(maps.var(dim=(0, 2, 3), correction=0).mean())
+
+
+@contextmanager
+def _training(model: nn.Module) -> Iterator[None]:
+    """Put a model into training mode, for as long as this lasts."""
+    before = [(module, module.training) for module in model.modules()]
+    try:
+        model.train()
+        yield
+    finally:
+        for module, mode in before:
+            module.training = mode
 
 
 @contextmanager
