@@ -534,6 +534,32 @@ def test_what_cannot_be_drawn_without_a_model_is_said(arguments, expected):
         draw_kernels("dog", 5, 3, seed=0, depth=0.5)
 
 
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ({"seed": None}, "seed: expected a whole number of at least 0, found None"),
+        ({"seed": -1}, "seed: .*found -1"),
+        ({"seed": 0.5}, "seed: .*found 0.5"),
+        ({"n": -1}, "n: expected a whole number of kernels, found -1"),
+        ({"n": 2.0}, "n: .*found 2.0"),
+        ({"k": "7"}, r"k: expected a whole number or \(height, width\), found '7'"),
+        ({"k": 7.0}, "k: .*found 7.0"),
+        ({"k": (7,)}, r"k: .*found \(7,\)"),
+        ({"k": (7, None)}, r"k: .*found \(7, None\)"),
+    ],
+)
+def test_a_number_size_or_seed_that_is_none_is_one_sentence(given, expected):
+    with pytest.raises(EchosError, match=expected):
+        draw_kernels("dog", **{"n": 5, "k": 7, "seed": 0, **given})
+
+
+def test_integers_of_numpy_are_numbers_sizes_and_seeds_too():
+    expected = draw_kernels("dog", 5, 7, seed=3)
+    five, seven, three = np.array([5, 7, 3])
+    np.testing.assert_array_equal(draw_kernels("dog", five, seven, seed=three), expected)
+    np.testing.assert_array_equal(draw_kernels("dog", five, np.array([7, 7]), seed=three), expected)
+
+
 def test_freezing_can_be_lifted_again_and_keeps_biases_trainable():
     model = small((6, 3))
     init_depthwise_(model, "oocs", seed=0)

@@ -7,7 +7,7 @@ are drawn, int64 (n,)), `seed` (of the whole model's draw), and `report`, a dict
 """
 
 import inspect
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -169,7 +169,7 @@ def draw_kernels(name: str, n: int, k: int | tuple[int, int], *, seed: int, **op
     Raises
     ------
     EchosError
-        Unknown name or option, or a size that the initialisation cannot draw.
+        Unknown name or option, a number, size or seed that is none, or a size that the initialisation cannot draw.
     """
     facts = {key: options.pop(key) for key in FACTS if key in options}
     entry = lookup(name, options)
@@ -182,7 +182,13 @@ def draw_kernels(name: str, n: int, k: int | tuple[int, int], *, seed: int, **op
             raise EchosError(
                 f"initialisation {name!r}: expected facts among {', '.join(entry.facts) or 'none'}, found {fact!r}"
             )
-    height, width = (k, k) if isinstance(k, int) else k
+    check_seed(seed)
+    if not _is_whole(n) or n < 0:
+        raise EchosError(f"n: expected a whole number of kernels, found {n!r}; correct it")
+    sides = [k, k] if isinstance(k, int | np.integer) else list(k) if isinstance(k, Iterable) else []
+    if len(sides) != 2 or not all(map(_is_whole, sides)):
+        raise EchosError(f"k: expected a whole number or (height, width), found {k!r}; correct it")
+    height, width = map(int, sides)
     check_size(name, height, width)
     return entry.draw(n, height, width, np.random.default_rng(seed), **opened(options), **facts)
 
