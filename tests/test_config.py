@@ -1,5 +1,6 @@
 """The configuration contract: defaults at every depth, and one sentence with file, line and key for every mistake."""
 
+import inspect
 import subprocess
 import sys
 from pathlib import Path
@@ -10,10 +11,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
+from neural_echos import artifacts
 from neural_echos.config import check, check_references, load_schema, read_yaml
 from neural_echos.errors import EchosError
 
 ROOT = Path(__file__).resolve().parents[1]
+CONFIG = load_schema(ROOT / "workflow/schemas/config.schema.yaml")
 SCHEMA = {
     "type": "object",
     "additionalProperties": False,
@@ -204,6 +207,31 @@ def test_two_entries_of_one_id_are_refused(tmp_path, kind, other):
         f"{path}:4: '{kind}.2.id': expected another id for each of the {kind}, found 'a', which is {kind}.0 already; "
         "rename one or take it out"
     )
+
+
+def test_the_schema_names_the_options_of_all_artifacts():
+    made = [getattr(artifacts, name) for name in artifacts.__all__ if name not in ("FORMATS", "Artifact", "read")]
+    parameters = [
+        list(inspect.signature(function).parameters) for function in made if function.__name__ != "contact_sheet"
+    ]
+    asked = CONFIG["properties"]["artifacts"]["items"]["properties"]["options"]["properties"]
+    assert {"scale", *asked} == {name for _, *options in parameters for name in options}  # the workflow gives the scale
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ("{gama: 0.5}", "found the unknown key 'artifacts.0.options.gama' (did you mean 'gamma'?)"),
+        ("{gamma: '0.5'}", "'artifacts.0.options.gamma': expected a finite number"),
+        ("{architectures: convmixer}", "'artifacts.0.options.architectures': expected a list"),
+        ("{pairs: [{before: a, after: b}]}", "expected the key 'artifacts.0.options.pairs.0.label'"),
+    ],
+)
+def test_an_option_that_no_artifact_takes_is_refused(tmp_path, options, expected):
+    path = write(tmp_path, f"artifacts:\n- id: a\n  options: {options}\n")
+    with pytest.raises(EchosError) as caught:
+        check(read_yaml(path), CONFIG | {"required": []}, files=[path])
+    assert str(caught.value).startswith(f"{path}:3: ") and expected in str(caught.value)
 
 
 def test_importing_the_module_loads_nothing_heavy():
