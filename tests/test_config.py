@@ -12,10 +12,11 @@ from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
 from neural_echos import artifacts
-from neural_echos.config import check, check_references, load_schema, read_yaml
+from neural_echos.config import check, check_references, load_preset, load_schema, read_yaml
 from neural_echos.errors import EchosError
 
 ROOT = Path(__file__).resolve().parents[1]
+DECLARED = {kind: list(read_yaml(ROOT / f"config/{kind}.yaml")) for kind in ("inputs", "artifacts")}
 CONFIG = load_schema(ROOT / "workflow/schemas/config.schema.yaml")
 SCHEMA = {
     "type": "object",
@@ -196,17 +197,62 @@ def test_schemas_are_sound_and_read_fast_what_is_read_strictly(path):
     assert load_schema(path) == read_yaml(path)
 
 
-@pytest.mark.parametrize(("kind", "other"), [("models", "artifacts"), ("artifacts", "models")])
-def test_two_entries_of_one_id_are_refused(tmp_path, kind, other):
+@pytest.mark.parametrize("kind", ["models", "artifacts", "claims"])
+def test_two_entries_of_one_id_are_refused(tmp_path, kind):
     path = tmp_path / "config.yaml"
     path.write_text(f"{kind}:\n  - {{id: a}}\n  - {{id: b}}\n  - {{id: a}}\n")
-    config = read_yaml(path) | {other: []}
+    config = {"models": [], "artifacts": [], "claims": []} | read_yaml(path)
     with pytest.raises(EchosError) as caught:
         check_references(config, inputs=[], artifacts=[], files=[path])
     assert str(caught.value) == (
         f"{path}:4: '{kind}.2.id': expected another id for each of the {kind}, found 'a', which is {kind}.0 already; "
         "rename one or take it out"
     )
+
+
+@pytest.mark.parametrize("preset", [(), *((path.stem,) for path in sorted(ROOT.glob("config/presets/*.yaml")))])
+def test_every_preset_names_only_what_is_declared(preset):
+    check_references(load_preset(ROOT, *preset), **DECLARED)
+
+
+@pytest.mark.parametrize(
+    ("entry", "options", "at", "kind", "found"),
+    [
+        ("NE3", {"initialisation": "dogg"}, "initialisation", "initialisation", "'dogg' (did you mean 'dog'?)"),
+        ("NE3", {"dataset": "photograps"}, "dataset", "dataset", "'photograps' (did you mean 'photographs'?)"),
+        ("NE3", {"architectures": ["convmixr"]}, "architectures", "architecture", "'convmixr' (did you mean"),
+        ("NE3", {"fixed_gamma": ["dog", "dog_gama"]}, "fixed_gamma", "initialisation", "'dog_gama' (did you mean"),
+        ("NE3", {"sources": {"dog": "x"}}, "sources.dog", "dataset", "'x'"),
+        ("NE3", {"pairs": [{"initialisation": "x"}]}, "pairs.0.initialisation", "initialisation", "'x'"),
+        ("NE3", {"candidates": "x"}, "candidates", "set of filters", "'x'"),
+        ("NE3", {"control": "x"}, "control", "initialisation, set of filters or model", "'x'"),
+        ("table_1_accuracy", {"initialisations": ["dogg"]}, "initialisations", "initialisation", "'dogg'"),
+        ("initialisations_compared", {"baseline": "kaimng"}, "baseline", "initialisation", "'kaimng' (did you"),
+        ("table_2_ablation", {"variants": ["dogg"]}, "variants", "initialisation", "'dogg'"),
+        ("table_2_ablation", {"series": {"a": [[8, "x"]]}}, "series.a", "initialisation", "'x'"),
+        ("table_2_ablation", {"pairs": [{"before": "convnextt"}]}, "pairs.0.before", "model", "'convnextt' (did you"),
+    ],
+)
+def test_an_undeclared_name_in_an_option_is_refused(entry, options, at, kind, found):
+    config = load_preset(ROOT)
+    part = "claims" if entry == "NE3" else "artifacts"
+    place = [one["id"] for one in config[part]].index(entry)
+    config[part][place]["options"] |= options
+    with pytest.raises(EchosError) as caught:
+        check_references(config, **DECLARED)
+    assert str(caught.value).startswith(f"'{part}.{place}.options.{at}': expected a declared {kind}, found {found}")
+
+
+def test_a_claim_shows_a_declared_artifact_and_may_be_about_a_data_set_that_it_needs():
+    config = load_preset(ROOT)
+    config["claims"][2] |= {"needs": ["imagenet", "cifar10"]}
+    config["claims"][2]["options"]["dataset"] = "imagenet"
+    check_references(config, **DECLARED)
+    config["claims"][2]["artifact"] = "table_1_acuracy"
+    with pytest.raises(
+        EchosError, match=r"^'claims.2.artifact': .* found 'table_1_acuracy' \(did you mean 'table_1_acc"
+    ):
+        check_references(config, **DECLARED)
 
 
 def test_the_schema_names_the_options_of_all_artifacts():

@@ -44,6 +44,15 @@ _LIMITS = {
     "uniqueItems": "a list without repetition",
     "const": "{!r}",
 }
+_NAMED = {  # what options of claims and artifacts name
+    **dict.fromkeys(("dataset", "datasets"), "dataset"),
+    **dict.fromkeys(("architecture", "architectures"), "architecture"),
+    **dict.fromkeys(("initialisation", "initialisations", "variants", "reference", "baseline"), "initialisation"),
+    **dict.fromkeys(("baselines", "varied", "fixed_gamma", "one_centre", "depthwise", "pointwise"), "initialisation"),
+    **dict.fromkeys(("models", "before", "after"), "model"),
+    "candidates": "set of filters",
+    "control": "initialisation, set of filters or model",
+}
 
 
 class _StrictLoader(yaml.SafeLoader):
@@ -377,6 +386,9 @@ def check_references(
 ) -> None:
     """Check that every name that a config uses is declared: data sets, recipes, architectures, runs, inputs, artifacts.
 
+    Names in the options of claims and artifacts count, too, but for a data set that the claim `needs`: a preset may keep a
+    claim about one that it does not have.
+
     Parameters
     ----------
     config : dict
@@ -389,8 +401,8 @@ def check_references(
     Raises
     ------
     EchosError
-        A name that is declared nowhere, with its place and the nearest declared one; two models, or two artifacts, of one id; or a
-        model, or an entry of `zeroed`, of a run that no experiment trains.
+        A name that is declared nowhere, with its place and the nearest declared one; two models, artifacts or claims of one id; or
+        a model, or an entry of `zeroed`, of a run that no experiment trains.
     """
     _require_distinct(config, [Path(file) for file in files])
     known = {
@@ -405,6 +417,9 @@ def check_references(
         "selection": {entry[key] for entry in config["models"] for key in ("id", "group")},
     }
     known["model"] = {entry["id"] for entry in config["models"]}
+    known["initialisation, set of filters or model"] = (
+        known["initialisation"] | known["set of filters"] | known["model"]
+    )
     for keys, kind, name in _references(config):
         if name not in known[kind]:
             where = _locate([Path(file) for file in files], keys)
@@ -442,8 +457,8 @@ def _cells(entry: Mapping[str, Any]) -> Iterator[tuple[str, ...]]:
 
 
 def _require_distinct(config: dict[str, Any], files: list[Path]) -> None:
-    """Refuse two entries of one id: their outputs would have one path."""
-    for kind in ("models", "artifacts"):
+    """Refuse two entries of one id: their outputs would have one path, or their verdicts one name."""
+    for kind in ("models", "artifacts", "claims"):
         seen: dict[str, int] = {}
         for index, entry in enumerate(config[kind]):
             first = seen.setdefault(entry["id"], index)
@@ -494,12 +509,37 @@ def _references(config: dict[str, Any]) -> Iterator[tuple[list[str], str, Any]]:
         yield ["filters"], "input", config["filters"]
     for name in config["select"]:
         yield ["select"], "selection", name
+    for index, claim in enumerate(config["claims"]):
+        yield ["claims", str(index), "artifact"], "artifact", claim["artifact"]
+        for keys, kind, name in _option_references(claim["options"], ["claims", str(index), "options"]):
+            if kind != "dataset" or name not in _listed(claim["needs"]):  # it may be about one that this preset lacks
+                yield keys, kind, name
     for index, artifact in enumerate(config["artifacts"]):
         yield ["artifacts", str(index), "id"], "artifact", artifact["id"]
-        for name in artifact["options"].get("models", []):
-            yield ["artifacts", str(index), "options", "models"], "model", name
-        for name in artifact["options"].get("variants", []):
-            yield ["artifacts", str(index), "options", "variants"], "initialisation", name
+        yield from _option_references(artifact["options"], ["artifacts", str(index), "options"])
+
+
+def _option_references(options: Mapping[str, Any], place: list[str]) -> Iterator[tuple[list[str], str, Any]]:
+    """Yield the references of the options of a claim or an artifact; what a name of an option means is the same in all."""
+    for option, value in options.items():
+        if option == "pairs":
+            for index, pair in enumerate(value):
+                yield from _option_references(pair, [*place, option, str(index)])
+        elif option == "series":
+            for line, points in value.items():
+                for _, name in points:
+                    yield [*place, option, line], "initialisation", name
+        elif option == "sources":
+            for name, dataset in value.items():
+                yield [*place, option, name], "initialisation", name
+                yield [*place, option, name], "dataset", dataset
+        elif option in _NAMED:
+            for name in _listed(value):
+                yield [*place, option], _NAMED[option], name
+
+
+def _listed(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [value]
 
 
 def _replacement_references(replacement: dict[str, Any]) -> Iterator[tuple[list[str], str, Any]]:
