@@ -102,6 +102,7 @@ def test_checking_twice_changes_nothing(training):
         ("training:\n  epochs: 5.0\n", [":2:", "a whole number", "found 5.0"]),
         ("training:\n  epochs: yes\n", ["a whole number", "found true"]),
         ("training:\n  rate: 4e-3\n", ["a finite number", "found '4e-3'", "write 0.004"]),
+        ("training:\n  epochs: '3'\n", ["a whole number", "found '3'", "write 3)"]),
         ("training:\n  rate: .nan\n", ["a finite number", "found nan"]),
         ("training:\n  rate: .inf\n", ["a finite number", "found inf"]),
         ("training:\n  rate: 0\n", ["above 0", "found 0"]),
@@ -135,6 +136,23 @@ def test_the_last_file_that_holds_the_key_is_named(tmp_path):
         check({"training": {"rate": 0}}, SCHEMA, files=[first, last])
     with pytest.raises(EchosError, match=r"^configuration: 'training\.rate'"):
         check({"training": {"rate": 0}}, SCHEMA)
+
+
+@pytest.mark.parametrize(
+    ("kind", "text", "hint"),
+    [
+        ("integer", "1", " (YAML reads this as text; write 1)"),
+        (["integer", "null"], "1e3", " (YAML reads this as text; write 1000)"),
+        ("number", "2", " (YAML reads this as text; write 2.0)"),
+        ("integer", "1.5", ""),
+        ("number", "inf", ""),
+        ("array", "1", ""),
+    ],
+)
+def test_a_quoted_number_is_explained_where_it_may_stand_without_quotes(kind, text, hint):
+    with pytest.raises(EchosError) as caught:
+        check({"x": text}, {"properties": {"x": {"type": kind}}})
+    assert str(caught.value).endswith(f", found {text!r}{hint}; correct it")
 
 
 def test_alternatives_are_told_together():

@@ -337,7 +337,10 @@ def _guess(error: Mistake) -> str:
         number = float(error.instance)
     except ValueError:
         return ""
-    return f" (YAML reads this as text; write {number!r})" if error.validator == "type" else ""
+    wanted = _listed(error.validator_value) if error.validator == "type" else []
+    if "integer" in wanted and number.is_integer():
+        return f" (YAML reads this as text; write {int(number)})"
+    return f" (YAML reads this as text; write {number!r})" if "number" in wanted and math.isfinite(number) else ""
 
 
 def _about(schema: Any) -> str:
