@@ -298,6 +298,23 @@ def test_an_option_that_no_artifact_takes_is_refused(tmp_path, options, expected
     assert str(caught.value).startswith(f"{path}:3: ") and expected in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "seed: {}",
+        "seeds: [0, {}]",
+        "models: [{{id: a, role: trained, run: {{dataset: d, architecture: a, initialisation: i, weights: initial, seed: {}}}}}]",
+        "replacement: {{candidates: {{a: {{set: dog, seed: {}}}}}}}",
+        "artifacts: [{{id: a, options: {{seed: {}}}}}]",
+    ],
+)
+def test_a_seed_that_a_generator_cannot_take_is_refused(tmp_path, text):
+    relaxed = CONFIG | {"required": []}
+    check(read_yaml(write(tmp_path, text.format(2**32 - 1))), relaxed)
+    with pytest.raises(EchosError, match=r"expected a number of at most 4294967295.* found 4294967296"):
+        check(read_yaml(write(tmp_path, text.format(2**32))), relaxed)
+
+
 def test_importing_the_module_loads_nothing_heavy():
     code = "import neural_echos.config, neural_echos.inputs, sys; print(*sys.modules)"
     modules = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
