@@ -299,6 +299,21 @@ def test_an_option_that_no_artifact_takes_is_refused(tmp_path, options, expected
 
 
 @pytest.mark.parametrize(
+    ("paths", "expected"),
+    [
+        ("{result: mine}", "found the unknown key 'pathvars.result' (did you mean 'results'?)"),
+        ("{results: 'mine/{x}'}", "'pathvars.results': expected text of the form ^[^{}]+$ (Folder of the results, a path without"),
+        ("{logs: ''}", "'pathvars.logs': expected text of the form"),
+    ],
+)
+def test_outputs_go_where_the_workflow_looks(tmp_path, paths, expected):
+    path = write(tmp_path, f"pathvars: {paths}\n")
+    with pytest.raises(EchosError) as caught:
+        check(read_yaml(path), CONFIG | {"required": []}, files=[path])
+    assert str(caught.value).startswith(f"{path}:1: ") and expected in str(caught.value)
+
+
+@pytest.mark.parametrize(
     "text",
     [
         "seed: {}",
