@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
 from neural_echos import artifacts
-from neural_echos.config import check, check_references, load_preset, load_schema, read_yaml
+from neural_echos.config import check, check_references, load_preset, load_schema, merge, read_yaml
 from neural_echos.errors import EchosError
+from neural_echos.initialisations import registry
 
 ROOT = Path(__file__).resolve().parents[1]
 DECLARED = {kind: list(read_yaml(ROOT / f"config/{kind}.yaml")) for kind in ("inputs", "artifacts")}
@@ -302,7 +303,10 @@ def test_an_option_that_no_artifact_takes_is_refused(tmp_path, options, expected
     ("paths", "expected"),
     [
         ("{result: mine}", "found the unknown key 'pathvars.result' (did you mean 'results'?)"),
-        ("{results: 'mine/{x}'}", "'pathvars.results': expected text of the form ^[^{}]+$ (Folder of the results, a path without"),
+        (
+            "{results: 'mine/{x}'}",
+            "'pathvars.results': expected text of the form ^[^{}]+$ (Folder of the results, a path without",
+        ),
         ("{logs: ''}", "'pathvars.logs': expected text of the form"),
     ],
 )
@@ -328,6 +332,28 @@ def test_a_seed_that_a_generator_cannot_take_is_refused(tmp_path, text):
     check(read_yaml(write(tmp_path, text.format(2**32 - 1))), relaxed)
     with pytest.raises(EchosError, match=r"expected a number of at most 4294967295.* found 4294967296"):
         check(read_yaml(write(tmp_path, text.format(2**32))), relaxed)
+
+
+def test_the_schema_knows_which_schemes_take_an_option():
+    entry = CONFIG["properties"]["initialisations"]["additionalProperties"]
+    taken = {option: part["properties"]["scheme"]["enum"] for option, part in entry["dependentSchemas"].items()}
+    found = {name: registry.lookup(name, {}) for name in registry.names()}
+    options = {option for one in found.values() if one for option in one.options}
+    assert taken == {"weights": ["pointwise"], "rows": ["pointwise"]} | {
+        option: [name for name, one in found.items() if one and option in one.options] for option in options
+    }
+    assert set(entry["properties"]) - set(taken) == {"scheme", "share", "scale", "frozen", "layers", "depths"}
+
+
+def test_an_option_that_the_scheme_does_not_take_is_refused_by_its_line(tmp_path):
+    path = write(tmp_path, "initialisations:\n  default:\n    gamma: 0.5\n")
+    files = [ROOT / "config/config.yaml", path]
+    with pytest.raises(EchosError) as caught:
+        check(merge(map(read_yaml, files)), CONFIG, files=files)
+    assert str(caught.value) == (
+        f"{path}:3: 'initialisations.default.gamma': expected only where 'initialisations.default.scheme' is one of 'dog', "
+        "found it beside 'default'; correct one or take it out"
+    )
 
 
 def test_importing_the_module_loads_nothing_heavy():

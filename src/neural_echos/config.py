@@ -306,6 +306,12 @@ def _sentence(error: Mistake, files: list[Path]) -> str:
         where = _locate(files, [*keys, unknown[0]]) or "configuration"
         found = _dotted([*keys, unknown[0]])
         return f"{where}: expected as the name of a key {_expected(error)}, found {found}; rename it"
+    path = list(error.absolute_schema_path)
+    if "dependentSchemas" in path:
+        option = [*keys[:-1], str(path[path.index("dependentSchemas") + 1])]
+        where = _locate(files, option) or "configuration"
+        only = f"only where {_dotted(keys)} is {_expected(error)}"
+        return f"{where}: {_dotted(option)}: expected {only}, found it beside {_show(error.instance)}; correct one or take it out"
     where = _locate(files, keys) or "configuration"
     if error.validator == "required":
         absent = next(key for key in error.validator_value if key not in error.instance)
