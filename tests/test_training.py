@@ -8,6 +8,7 @@ import os
 import random
 import re
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -555,19 +556,22 @@ def kill_again_and_again(variant: str, folder: Path) -> None:
         )
 
 
+class Warn(Watcher):
+    """Sends this process a signal after some steps."""
+
+    def __init__(self, number: int, after: int):
+        self.number, self.left = number, after
+
+    def step(self, images_per_second: float) -> None:
+        self.left -= 1
+        if not self.left:
+            os.kill(os.getpid(), self.number)
+
+
 def test_a_signal_saves_and_stops_and_the_same_call_goes_on(tmp_path: Path) -> None:
     recipe = Recipe(epochs=3, batch_size=32, flip=True)
     run(tmp_path / "whole", recipe)
     handlers = [signal.getsignal(one) for one in (signal.SIGTERM, signal.SIGUSR1)]
-
-    class Warn(Watcher):
-        def __init__(self, number: int, after: int):
-            self.number, self.left = number, after
-
-        def step(self, images_per_second: float) -> None:
-            self.left -= 1
-            if not self.left:
-                os.kill(os.getpid(), self.number)
 
     for number, after, place in (
         (signal.SIGTERM, 4, "SIGTERM in epoch 1, after step 4 of 10"),
@@ -715,6 +719,43 @@ def test_two_processes_give_the_result_of_one(tmp_path: Path) -> None:
     assert greatest_difference(tmp_path / "one", tmp_path / "two") < 1e-5
     one, two = (json.loads((tmp_path / name / "metrics.json").read_text()) for name in ("one", "two"))
     assert one == pytest.approx(two, abs=1e-5)
+
+
+def in_two_processes(recipe: Recipe, *folders: Path, **options: Any) -> list[Any]:
+    """The history, or the error's kind and sentence, that each of two processes ends with that train together.
+
+    `folders` are of the first and of the second process, or one that they share.
+    """
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
+    fork = multiprocessing.get_context("fork")
+    told = [fork.SimpleQueue(), fork.SimpleQueue()]
+
+    def work(rank: int) -> None:
+        places = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2"}
+        os.environ.update(places, RANK=str(rank), LOCAL_RANK=str(rank))
+        engine.AcceleratorState._reset_state(reset_partial_state=True)
+        where = {"seed": 0, "folder": folders[rank % len(folders)], "key": "test", "device": "cpu"}
+        try:
+            told[rank].put(train(build(**LAYER_NORMED), FEW, recipe, **where, **options).history)
+        except EchosError as error:
+            told[rank].put((type(error), str(error)))
+
+    processes = [fork.Process(target=work, args=(rank,)) for rank in range(2)]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join(timeout=120)
+        process.kill()
+    assert not any(queue.empty() for queue in told), "a process waits for the other, or fell"
+    return [queue.get() for queue in told]
+
+
+def test_processes_stop_together_where_epochs_are_short(tmp_path: Path) -> None:
+    recipe = Recipe(epochs=30, batch_size=66)
+    found = in_two_processes(recipe, tmp_path, watchers=[Warn(signal.SIGTERM, 3)])
+    assert all(kind is Preempted and "in epoch 2, after step 5 of 5" in words for kind, words in found), found
 
 
 def test_a_batch_that_the_processes_cannot_share_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -358,7 +358,7 @@ class _Loop:
         accelerator, state = self.accelerator, self.state
         stopping = bool(self.told)
         if accelerator.num_processes > 1:
-            if state.step % _AGREE_EVERY:
+            if self.done % _AGREE_EVERY:  # counted through epochs: they may be shorter
                 return
             if stopping:
                 accelerator.set_trigger()
