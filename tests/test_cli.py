@@ -550,6 +550,21 @@ def test_the_log_holds_everything_and_the_terminal_errors_only(desk, capsys):
     assert "INFO" not in (desk / "new/fit.log").read_text()  # a log is of one command
 
 
+def test_of_several_processes_the_first_writes_the_log(desk, capsys, monkeypatch):
+    command = ["--log", "fit.log", "fit", "bank.parquet", "--output", "fits.parquet"]
+    monkeypatch.setenv("RANK", "0")
+    assert echos(*command) == 0
+    first = (desk / "fit.log").read_bytes()
+    assert first
+    monkeypatch.setenv("RANK", "1")
+    capsys.readouterr()
+    assert echos(*command) == 0
+    assert capsys.readouterr().err == ""
+    assert echos(*command[:3], "absent.parquet", *command[4:]) == 1
+    assert capsys.readouterr().err.startswith("echos: absent.parquet: expected a bank table")
+    assert (desk / "fit.log").read_bytes() == first
+
+
 def test_warnings_go_where_records_go(desk, capsys, monkeypatch):
     def fit_batches(*_: object, **__: object) -> None:
         warnings.warn("something is odd", stacklevel=1)

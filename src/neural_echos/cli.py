@@ -76,15 +76,19 @@ def _check_output(options: argparse.Namespace) -> None:
 
 
 def _log_to(path: Path | None) -> None:
-    """Send records and warnings to standard error, or all of them to a file and only errors to standard error."""
+    """Send records and warnings to standard error, or all of them to a file and only errors to standard error.
+
+    Of several processes that train together, the first writes the file.
+    """
     terminal = logging.StreamHandler()
     terminal.setFormatter(logging.Formatter("echos: %(message)s"))
     handlers: list[logging.Handler] = [terminal]
     if path:
+        terminal.setLevel(logging.ERROR)
+    if path and not int(os.environ.get("RANK", "0")):
         path.parent.mkdir(parents=True, exist_ok=True)
         file = logging.FileHandler(path, mode="w", encoding="utf-8", errors="surrogateescape")
         file.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
-        terminal.setLevel(logging.ERROR)
         handlers.append(file)
     logging.basicConfig(level=logging.INFO, handlers=handlers, force=True)
     logging.raiseExceptions = False  # a log on a full disk must not hide the sentence about it
