@@ -758,6 +758,16 @@ def test_processes_stop_together_where_epochs_are_short(tmp_path: Path) -> None:
     assert all(kind is Preempted and "in epoch 2, after step 5 of 5" in words for kind, words in found), found
 
 
+def test_processes_that_would_go_on_from_different_places_are_refused(tmp_path: Path) -> None:
+    recipe = Recipe(epochs=2, batch_size=32)
+    folders = (tmp_path / "one", tmp_path / "other")
+    interrupt(folders[0], recipe, after=1, model=build(**LAYER_NORMED))
+    found = in_two_processes(recipe, *folders)
+    for folder, (kind, words) in zip(folders, found, strict=True):
+        assert kind is EchosError
+        assert words.startswith(f"{folder}: expected the 2 processes to go on from one step, found them at steps 10, 0;")
+
+
 def test_a_batch_that_the_processes_cannot_share_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     class Three(engine.Accelerator):
         num_processes = 3

@@ -228,7 +228,7 @@ def train(
     Raises
     ------
     EchosError
-        Data, recipe and model do not fit together, or memory is full.
+        Data, recipe and model do not fit together, several processes do not share a folder, or memory is full.
     Preempted
         SIGTERM or SIGUSR1 came; the checkpoint is written, and the same call goes on from there.
     """
@@ -254,6 +254,7 @@ def train(
         checkpoint.restore(state)
         batches = make_batches(data, recipe, seed=seed, device=device, workers=threads - 1, rank=rank, world=world)
         loop = _Loop(accelerator, state, recipe, batches, seed, checkpoint, told, watchers)
+        loop.check_place(folder)
         for watcher in watchers:
             watcher.begin("/".join(map(str, names.values())), recipe.epochs, batches.steps, loop.done)
         try:
@@ -296,6 +297,15 @@ class _Loop:
     def done(self) -> int:
         """Steps done in all epochs."""
         return len(self.state.history) * self.batches.steps + self.state.step
+
+    def check_place(self, folder: Path) -> None:
+        """Refuse processes that go on from different places: folders that they do not share hold different checkpoints."""
+        done = self.accelerator.gather(torch.tensor([self.done], device=self.accelerator.device)).tolist()
+        if len(set(done)) > 1:
+            raise EchosError(
+                f"{folder}: expected the {len(done)} processes to go on from one step, found them at steps "
+                f"{', '.join(map(str, done))}; put the runs into a folder that all nodes share"
+            )
 
     def epoch(self, names: Mapping[str, Any], test_images: int) -> None:
         """Train for what is left of an epoch, evaluate, and keep both."""
