@@ -768,6 +768,25 @@ def test_processes_that_would_go_on_from_different_places_are_refused(tmp_path: 
         assert words.startswith(f"{folder}: expected the 2 processes to go on from one step, found them at steps 10, 0;")
 
 
+@pytest.mark.parametrize(("processes", "expected"), [(None, (7, 6)), ("2", (3, 2)), ("8", (1, 0))])
+def test_processes_of_a_machine_share_its_threads(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, processes: str | None, expected: tuple[int, int]
+) -> None:
+    found: list[tuple[int, int]] = []
+
+    def make_batches(*_: Any, workers: int, **__: Any) -> None:
+        found.append((torch.get_num_threads(), workers))
+        raise Stop
+
+    monkeypatch.setattr(engine, "make_batches", make_batches)
+    if processes:
+        monkeypatch.setenv("LOCAL_WORLD_SIZE", processes)
+    with pytest.raises(Stop):
+        run(tmp_path, Recipe(), threads=7)
+    assert found == [expected]
+    assert torch.get_num_threads() == 1
+
+
 def test_a_batch_that_the_processes_cannot_share_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     class Three(engine.Accelerator):
         num_processes = 3

@@ -215,7 +215,8 @@ def train(
     device : str or torch.device
         See `pick_device`.
     threads : int
-        Threads of torch, and one more than the processes that decode and augment on the CPU.
+        Threads of torch, and one more than the processes that decode and augment on the CPU; processes of `torchrun` on one
+        machine share them.
     labels : mapping, optional
         dataset, architecture and initialisation, as the history table names them.
     checkpoint_seconds : float
@@ -242,6 +243,7 @@ def train(
             "change either"
         )
     names = {"dataset": "", "architecture": "", "initialisation": "", **(labels or {}), "seed": seed}
+    threads = max(1, threads // int(os.environ.get("LOCAL_WORLD_SIZE", "1")))
     watchers = [Lines(progress), *watchers] if accelerator.is_main_process else []
     with _settings(threads, device), _memory_sentence(recipe), _told_to_stop() as told:
         model.to(device, memory_format=torch.channels_last if recipe.channels_last else torch.contiguous_format)
