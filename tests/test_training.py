@@ -814,12 +814,33 @@ def test_a_run_that_diverges_stops_and_says_so(tmp_path: Path, monkeypatch: pyte
     assert not (tmp_path / CHECKPOINT).exists()
 
 
-def test_a_full_gpu_is_told_in_a_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("place", [(engine._Loop, "_step"), (engine, "make_accelerator")])
+@pytest.mark.parametrize(
+    "error",
+    [
+        torch.OutOfMemoryError("CUDA out of memory. Tried to allocate …"),
+        torch.AcceleratorError("CUDA error: out of memory"),
+        RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"),
+        RuntimeError("[enforce fail at alloc_cpu.cpp:127] DefaultCPUAllocator: can't allocate memory: you tried …"),
+    ],
+)
+def test_full_memory_is_told_in_a_sentence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: RuntimeError, place: tuple[Any, str]
+) -> None:
     def full(*_: Any) -> None:
-        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate …")
+        raise error
 
-    monkeypatch.setattr(engine._Loop, "_step", full)
+    monkeypatch.setattr(*place, full)
     with pytest.raises(EchosError, match="memory for 32 images at a time, found it full; lower device_batch below 32"):
+        run(tmp_path, Recipe(batch_size=32))
+
+
+def test_any_other_error_of_torch_stays_as_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: Any) -> None:
+        raise RuntimeError("CUDA error: an illegal memory access was encountered")
+
+    monkeypatch.setattr(engine._Loop, "_step", fail)
+    with pytest.raises(RuntimeError, match="illegal memory access"):
         run(tmp_path, Recipe(batch_size=32))
 
 

@@ -44,6 +44,8 @@ from neural_echos.training.watchers import Lines, Watcher
 
 _log = logging.getLogger(__name__)
 
+# what torch says of full memory: a GPU's (its cuBLAS has words of its own), or the machine's
+_FULL = ("out of memory", "alloc_failed", "not enough memory", "can't allocate memory")
 _AGREE_EVERY = 10  # steps after which several processes ask each other whether one was told to stop
 
 
@@ -235,7 +237,8 @@ def train(
     """
     folder = Path(folder)
     _check(model, data, recipe, seed)
-    accelerator = make_accelerator(pick_device(device), recipe)
+    with _memory_sentence(recipe):
+        accelerator = make_accelerator(pick_device(device), recipe)
     device, rank, world = accelerator.device, accelerator.process_index, accelerator.num_processes
     if recipe.batch_size % world:
         raise EchosError(
@@ -550,7 +553,7 @@ def _memory_sentence(recipe: Recipe) -> Iterator[None]:
     try:
         yield
     except RuntimeError as error:
-        if not isinstance(error, torch.OutOfMemoryError) and "not enough memory" not in str(error):
+        if not isinstance(error, torch.OutOfMemoryError) and not any(words in str(error).lower() for words in _FULL):
             raise
         held = recipe.device_batch or recipe.batch_size
         raise EchosError(
