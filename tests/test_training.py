@@ -758,6 +758,15 @@ def test_processes_stop_together_where_epochs_are_short(tmp_path: Path) -> None:
     assert all(kind is Preempted and "in epoch 2, after step 5 of 5" in words for kind, words in found), found
 
 
+def test_processes_that_stop_within_an_epoch_go_on_with_the_same_loss(tmp_path: Path) -> None:
+    recipe = Recipe(epochs=1, batch_size=16)  # 20 steps
+    whole, _ = in_two_processes(recipe, tmp_path / "whole", checkpoint_seconds=0)
+    stopped = in_two_processes(recipe, tmp_path / "parts", watchers=[Warn(signal.SIGTERM, 3)])
+    assert all(kind is Preempted and "in epoch 1, after step 10 of 20" in words for kind, words in stopped), stopped
+    parts, _ = in_two_processes(recipe, tmp_path / "parts")
+    assert parts[0]["train_loss"] == pytest.approx(whole[0]["train_loss"], rel=1e-5)
+
+
 def test_processes_that_would_go_on_from_different_places_are_refused(tmp_path: Path) -> None:
     recipe = Recipe(epochs=2, batch_size=32)
     folders = (tmp_path / "one", tmp_path / "other")
@@ -765,7 +774,9 @@ def test_processes_that_would_go_on_from_different_places_are_refused(tmp_path: 
     found = in_two_processes(recipe, *folders)
     for folder, (kind, words) in zip(folders, found, strict=True):
         assert kind is EchosError
-        assert words.startswith(f"{folder}: expected the 2 processes to go on from one step, found them at steps 10, 0;")
+        assert words.startswith(
+            f"{folder}: expected the 2 processes to go on from one step, found them at steps 10, 0;"
+        )
 
 
 @pytest.mark.parametrize(("processes", "expected"), [(None, (7, 6)), ("2", (3, 2)), ("8", (1, 0))])

@@ -43,7 +43,7 @@ class State:
     step : int
         Steps done in the epoch that has begun.
     loss : Tensor
-        Sum of their losses.
+        Sum of their losses; of several processes' own, or the mean over them, which a checkpoint keeps.
     seconds, train_seconds : float
         Wall time so far, and its share without evaluation.
     """

@@ -370,25 +370,32 @@ class _Loop:
 
     def _stop_or_save(self) -> None:
         """Save and stop where a signal asked for it; save where the last checkpoint is old."""
-        accelerator, state = self.accelerator, self.state
-        stopping = bool(self.told)
-        if accelerator.num_processes > 1:
-            if self.done % _AGREE_EVERY:  # counted through epochs: they may be shorter
-                return
-            if stopping:
-                accelerator.set_trigger()
-            stopping = accelerator.check_trigger()
+        state = self.state
         early = state.step < self.batches.steps  # else the epoch's end saves
-        if stopping or (early and self.checkpoint.due() and math.isfinite(float(state.loss))):
+        stopping, due = self._agree(bool(self.told), early and self.checkpoint.due())
+        if stopping or due:
+            state.loss.copy_(self.accelerator.reduce(state.loss, "mean"))  # a checkpoint is of all processes
+        if stopping or (due and math.isfinite(float(state.loss))):
             self._tick(training=True)
             self._save()
         if stopping:
-            accelerator.wait_for_everyone()
+            self.accelerator.wait_for_everyone()
             raise Preempted(
                 f"training: expected to train for {self.recipe.epochs} epochs, found {self.told[0] if self.told else 'a signal'} "
                 f"in epoch {len(state.history) + 1}, after step {state.step} of {self.batches.steps}; the checkpoint is "
                 "written: run the same command to go on"
             )
+
+    def _agree(self, stopping: bool, due: bool) -> tuple[bool, bool]:
+        """Tell all processes whether one was told to stop, and whether the first one's checkpoint is due; asked every few steps."""
+        accelerator = self.accelerator
+        if accelerator.num_processes == 1:
+            return stopping, due
+        if self.done % _AGREE_EVERY:  # counted through epochs: they may be shorter
+            return False, False
+        asked = torch.tensor([stopping, due and accelerator.is_main_process], dtype=torch.int32)
+        told = accelerator.reduce(asked.to(accelerator.device)).tolist()
+        return bool(told[0]), bool(told[1])
 
     def _save(self) -> None:
         if self.accelerator.is_main_process:
