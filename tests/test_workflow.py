@@ -53,6 +53,22 @@ def test_every_preset_dry_runs(preset: str, tmp_path: Path) -> None:
     assert "total" in done.stdout + done.stderr
 
 
+def test_what_reads_trained_runs_declares_all_that_it_reads(tmp_path: Path) -> None:
+    cell = "photographs/convnext/default"
+    tables = [f"transfer/{cell}/decoded.0.{table}" for table in ("replacements", "eliminations")]
+    targets = [f"{tmp_path}/results/{table}.parquet" for table in (*tables, f"ablated/{cell}")]
+    files = preset_files(ROOT, "quest")
+    done = snakemake("-n", "--quiet", "progress", "--configfile", *files, into(tmp_path), "--", *targets)
+    assert done.returncode == 0, done.stdout + done.stderr
+    run = [f"runs/{cell}/seed0/{file}" for file in ("metrics.json", "weights.safetensors")]
+    read = [f"initial/{cell}/seed0.{suffix}" for suffix in ("safetensors", "json")] + run
+    more = {"zero": [f"runs/{cell}/seed0/{file}" for file in ("run.json", "history.parquet")]}
+    for rule in ("replace_0", "eliminate_0", "zero"):
+        [inputs] = re.findall(rf"rule {rule}:\n    input: (.*)", done.stdout + done.stderr)
+        missing = {f"{tmp_path}/results/{file}" for file in read + more.get(rule, [])} - set(inputs.split(", "))
+        assert not missing, f"{rule}: {missing}"
+
+
 def test_a_preset_without_the_one_below_it_is_one_sentence() -> None:
     done = snakemake("-n", "--configfile", "config/presets/imagenet100.yaml")
     assert done.returncode != 0

@@ -52,6 +52,12 @@ rule zero:
             seed=SEEDS,
             allow_missing=True,
         ),
+        runs=expand(
+            "<results>/runs/{dataset}/{architecture}/{initialisation}/seed{seed}/{file}",
+            seed=SEEDS,
+            file=["run.json", "history.parquet", "weights.safetensors"],
+            allow_missing=True,
+        ),
         code=library("kernels", "zeroing", *DATASETS, *TRAINING, *ARCHITECTURES),
     output:
         "<results>/ablated/{dataset}/{architecture}/{initialisation}.parquet",

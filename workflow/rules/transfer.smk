@@ -17,13 +17,30 @@ for number, seeds in enumerate(SEED_GROUPS):
                 seed=seeds,
                 allow_missing=True,
             ),
+            made=expand(
+                "<results>/initial/{dataset}/{architecture}/{initialisation}/seed{seed}.json",
+                seed=seeds,
+                allow_missing=True,
+            ),
+            weights=expand(
+                "<results>/runs/{dataset}/{architecture}/{initialisation}/seed{seed}/weights.safetensors",
+                seed=seeds,
+                allow_missing=True,
+            ),
             metrics=expand(
                 "<results>/runs/{dataset}/{architecture}/{initialisation}/seed{seed}/metrics.json",
                 seed=seeds,
                 allow_missing=True,
             ),
             lent=lambda w: list(candidate_files(w.candidates).values()),
-            code=library("replacement", "patterns", "clusters", *MATCHES, *INITIALISATIONS, *DATASETS, *TRAINING),
+            code=library(
+                *("replacement", "kernels", "patterns", "clusters"),
+                *MATCHES,
+                *INITIALISATIONS,
+                *DATASETS,
+                *TRAINING,
+                *ARCHITECTURES,
+            ),
         output:
             table=f"<results>/transfer/{{dataset}}/{{architecture}}/{{initialisation}}/{{candidates}}.{number}.replacements.parquet",
             errors=f"<results>/transfer/{{dataset}}/{{architecture}}/{{initialisation}}/{{candidates}}.{number}.errors.parquet",
@@ -61,13 +78,30 @@ for number, seeds in enumerate(SEED_GROUPS):
                 seed=seeds,
                 allow_missing=True,
             ),
+            made=expand(
+                "<results>/initial/{dataset}/{architecture}/{initialisation}/seed{seed}.json",
+                seed=seeds,
+                allow_missing=True,
+            ),
+            weights=expand(
+                "<results>/runs/{dataset}/{architecture}/{initialisation}/seed{seed}/weights.safetensors",
+                seed=seeds,
+                allow_missing=True,
+            ),
             metrics=expand(
                 "<results>/runs/{dataset}/{architecture}/{initialisation}/seed{seed}/metrics.json",
                 seed=seeds,
                 allow_missing=True,
             ),
             lent=lambda w: list(candidate_files(w.candidates).values()),
-            code=library("replacement", "patterns", "clusters", *MATCHES, *INITIALISATIONS, *DATASETS, *TRAINING),
+            code=library(
+                *("replacement", "kernels", "signals", "patterns", "clusters"),
+                *MATCHES,
+                *INITIALISATIONS,
+                *DATASETS,
+                *TRAINING,
+                *ARCHITECTURES,
+            ),
         output:
             f"<results>/transfer/{{dataset}}/{{architecture}}/{{initialisation}}/{{candidates}}.{number}.eliminations.parquet",
         log:
