@@ -17,13 +17,11 @@ for number, seeds in enumerate(SEED_GROUPS):
                 seed=seeds,
                 allow_missing=True,
             ),
-            made=expand(
-                "<results>/initial/{dataset}/{architecture}/{initialisation}/seed{seed}.json",
-                seed=seeds,
-                allow_missing=True,
-            ),
-            weights=expand(
-                "<results>/runs/{dataset}/{architecture}/{initialisation}/seed{seed}/weights.safetensors",
+            beside=expand(
+                [
+                    "<results>/initial/{dataset}/{architecture}/{initialisation}/seed{seed}.json",
+                    "<results>/runs/{dataset}/{architecture}/{initialisation}/seed{seed}/weights.safetensors",
+                ],
                 seed=seeds,
                 allow_missing=True,
             ),
@@ -78,13 +76,11 @@ for number, seeds in enumerate(SEED_GROUPS):
                 seed=seeds,
                 allow_missing=True,
             ),
-            made=expand(
-                "<results>/initial/{dataset}/{architecture}/{initialisation}/seed{seed}.json",
-                seed=seeds,
-                allow_missing=True,
-            ),
-            weights=expand(
-                "<results>/runs/{dataset}/{architecture}/{initialisation}/seed{seed}/weights.safetensors",
+            beside=expand(
+                [
+                    "<results>/initial/{dataset}/{architecture}/{initialisation}/seed{seed}.json",
+                    "<results>/runs/{dataset}/{architecture}/{initialisation}/seed{seed}/weights.safetensors",
+                ],
                 seed=seeds,
                 allow_missing=True,
             ),
