@@ -692,9 +692,8 @@ def _initial_outputs(options: argparse.Namespace) -> dict[tuple[str, int], Path]
         outputs = {(name, seed): Path(options.output.format(initialisation=name, seed=seed)) for name, seed in runs}
     except (LookupError, ValueError, AttributeError):
         outputs = {}
-    if any(
-        path.suffix != ".safetensors" for path in outputs.values()
-    ):  # a JSON of the same name is written beside each
+    # A JSON of the same name is written beside each.
+    if any(path.suffix != ".safetensors" for path in outputs.values()):
         raise EchosError(f"--output: expected a path that ends in .safetensors, found {options.output!r}; rename it")
     if len(set(outputs.values())) < len(runs):
         raise EchosError(

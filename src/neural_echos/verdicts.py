@@ -25,7 +25,7 @@ SUPPORTED, NOT_SUPPORTED, INCONCLUSIVE, NOT_RUN = "supported", "not supported", 
 
 @dataclass(frozen=True)
 class Reading:
-    """What a rule read off the tables; `value` None where there was nothing to read."""
+    """What a rule read off the tables; `value` None where there was nothing to read, `diverged` which runs it had to leave out."""
 
     measured: str
     value: float | None = None
@@ -33,6 +33,7 @@ class Reading:
     high: float | None = None
     reading: str = NOT_RUN
     remark: str = ""
+    diverged: str = ""
 
 
 Tables = Mapping[str, pd.DataFrame]
@@ -83,15 +84,16 @@ def decide(claims: Sequence[Mapping[str, Any]], tables: Tables, scale: str) -> p
             ) from None
         measured = rule_of(tables, **claim["options"])
         about = {claim["needs"]} if isinstance(claim["needs"], str) else set(claim["needs"])
-        verdict, reason = measured.reading, measured.remark
+        reading, told = measured.reading, _told(measured.remark, measured.diverged)
+        if measured.diverged and reading == SUPPORTED:
+            reading = INCONCLUSIVE  # the runs that are left may be the better ones
+        verdict, reason = reading, told
         if measured.value is None:
-            verdict, reason = NOT_RUN, measured.remark or "this preset has no such runs"
+            verdict, reason = NOT_RUN, told or "this preset has no such runs"
         elif _at_hand(claim["options"], tables) != about:
             verdict = NOT_RUN
-            reason = (
-                f"the claim is about {' and '.join(sorted(about))}; at this scale the same rule reads: {measured.reading}"
-                + (f" ({measured.remark})" if measured.remark else "")
-            )
+            reason = f"the claim is about {' and '.join(sorted(about))}; at this scale the same rule reads: {reading}"
+            reason += f" ({told})" if told else ""
         rows.append(
             {
                 "claim": claim["id"],
@@ -198,14 +200,14 @@ def gain(
     pairs = pairs[pairs.groupby("seed").architecture.transform("nunique") == len(set(architectures))]
     diverged = _diverged(runs, [initialisation, baseline])
     if not len(pairs):
-        return Reading(measured, remark=diverged)
+        return Reading(measured, diverged=diverged)
     gains = pairs.groupby("seed").difference.mean().to_numpy()
     value, low, high = mean_interval(gains)
     if expect == "positive":
         reading = SUPPORTED if low > 0 else NOT_SUPPORTED if high < margin else INCONCLUSIVE
     else:
         reading = SUPPORTED if high < margin else NOT_SUPPORTED if low > 0 else INCONCLUSIVE
-    return Reading(measured, value, low, high, _without(diverged, reading), _told(_could_see(gains), diverged))
+    return Reading(measured, value, low, high, reading, _could_see(gains), diverged)
 
 
 @rule
@@ -226,10 +228,9 @@ def gain_grows_with_size(
     ]
     diverged = _diverged(runs, [initialisation, baseline])
     if not slopes:
-        return Reading(measured, remark=diverged)
+        return Reading(measured, diverged=diverged)
     value, low, high = mean_interval(slopes)
-    remark = _told(_could_see(slopes, "points per tap"), diverged)
-    return Reading(measured, value, low, high, _without(diverged, _positive(low, high)), remark)
+    return Reading(measured, value, low, high, _positive(low, high), _could_see(slopes, "points per tap"), diverged)
 
 
 @rule
@@ -254,14 +255,14 @@ def variety_matters(
     found = {other: paired(runs, varied, other).difference.to_numpy() for other in variants}
     diverged = _diverged(runs, [varied, *variants])
     if any(not len(differences) for differences in found.values()):
-        return Reading(measured, remark=diverged)
+        return Reading(measured, diverged=diverged)
     intervals = {other: mean_interval(differences) for other, differences in found.items()}
     least = min(intervals, key=lambda other: intervals[other][0])
     corrected = holm([paired_p(differences) for differences in found.values()])
     worse = [p <= 0.05 and value < 0 for p, (value, _, _) in zip(corrected, intervals.values(), strict=True)]
     reading = SUPPORTED if all(low > 0 for _, low, _ in intervals.values()) else INCONCLUSIVE
-    remark = _told(f"the least difference is to {least}", _could_see(found[least]), diverged)
-    return Reading(measured, *intervals[least], NOT_SUPPORTED if any(worse) else _without(diverged, reading), remark)
+    remark = _told(f"the least difference is to {least}", _could_see(found[least]))
+    return Reading(measured, *intervals[least], NOT_SUPPORTED if any(worse) else reading, remark, diverged)
 
 
 @rule
@@ -279,7 +280,7 @@ def transfer_holds(
     against = {other: _over_pairs(runs, pairs, other) for other in (baseline, control)}
     diverged = _diverged(runs, [baseline, control, *(pair["initialisation"] for pair in pairs)])
     if not all(len(found) for found in against.values()):
-        return Reading(measured, remark=diverged)
+        return Reading(measured, diverged=diverged)
     gains, won = (against[other].mean(axis=1).to_numpy() for other in (baseline, control))
     value, low, high = mean_interval(gains)
     over, least, most = mean_interval(won)
@@ -291,8 +292,8 @@ def transfer_holds(
     worst = against[baseline].mean(axis=0)
     beyond = f"{100 * over:+.1f} [{100 * least:+.1f}, {100 * most:+.1f}] points over frozen {control}"
     lowest = f"the lowest pair is {worst.idxmin()} ({100 * worst.min():+.1f})"
-    remark = _told(beyond.replace("-", "−"), lowest.replace("-", "−"), _could_see(gains), diverged)
-    return Reading(measured, value, low, high, _without(diverged, reading), remark)
+    remark = _told(beyond.replace("-", "−"), lowest.replace("-", "−"), _could_see(gains))
+    return Reading(measured, value, low, high, reading, remark, diverged)
 
 
 @rule
@@ -317,10 +318,10 @@ def transfer_grows_with_source(
     ]
     diverged = _diverged(runs, list(sources))
     if not slopes:
-        return Reading(measured, remark=diverged)
+        return Reading(measured, diverged=diverged)
     value, low, high = mean_interval(slopes)
-    remark = _told(_could_see(slopes, "points per factor of 10"), diverged)
-    return Reading(measured, value, low, high, _without(diverged, _positive(low, high)), remark)
+    remark = _could_see(slopes, "points per factor of 10")
+    return Reading(measured, value, low, high, _positive(low, high), remark, diverged)
 
 
 @rule
@@ -338,15 +339,14 @@ def pointwise_hurts(
     hurt = paired(runs, pointwise, baseline).difference.to_numpy()
     diverged = _diverged(runs, [depthwise, pointwise, baseline])
     if not len(gains) or not len(hurt):
-        return Reading(measured, remark=diverged)
+        return Reading(measured, diverged=diverged)
     value, low, high = mean_interval(gains)
     mean, least, most = mean_interval(hurt)
     reading = SUPPORTED if low > 0 and most < 0 else NOT_SUPPORTED if high < 0 or least > 0 else INCONCLUSIVE
     against = f"{pointwise} − {baseline}: {100 * mean:+.1f} [{100 * least:+.1f}, {100 * most:+.1f}] points".replace(
         "-", "−"
     )
-    remark = _told(against, _could_see(gains), diverged)
-    return Reading(measured, value, low, high, _without(diverged, reading), remark)
+    return Reading(measured, value, low, high, reading, _told(against, _could_see(gains)), diverged)
 
 
 @rule
@@ -494,10 +494,10 @@ def _differences(
 def _bounded(measured: str, differences: np.ndarray, bound: float, diverged: str) -> Reading:
     """Read an interval against a bound that it should lie above."""
     if not len(differences):
-        return Reading(measured, remark=diverged)
+        return Reading(measured, diverged=diverged)
     value, low, high = mean_interval(differences)
     reading = SUPPORTED if low > bound else NOT_SUPPORTED if high < bound else INCONCLUSIVE
-    return Reading(measured, value, low, high, _without(diverged, reading), _told(_could_see(differences), diverged))
+    return Reading(measured, value, low, high, reading, _could_see(differences), diverged)
 
 
 def _layers_with_controls(shares: pd.DataFrame, by: str, role: str) -> pd.DataFrame:
@@ -584,11 +584,6 @@ def _diverged(runs: pd.DataFrame, initialisations: Sequence[str]) -> str:
     lost = runs[runs.initialisation.isin(initialisations) & runs.top1.isna()]
     told = [f"{len(some)} of {name}" for name, some in lost.groupby("initialisation")]
     return f"runs that diverged are left out: {', '.join(told)}" if told else ""
-
-
-def _without(diverged: str, reading: str) -> str:
-    """A reading of the runs that are left, once some diverged: they may be the better ones, so it supports nothing."""
-    return INCONCLUSIVE if diverged and reading == SUPPORTED else reading
 
 
 def _told(*parts: str) -> str:
