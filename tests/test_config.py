@@ -283,6 +283,15 @@ def test_the_schema_names_the_options_of_all_artifacts():
     assert {"scale", *asked} == {name for _, *options in parameters for name in options}  # the workflow gives the scale
 
 
+def refusal(tmp_path, text: str, *, line: int) -> str:
+    """What the schema of the config says of a file, whose mistake is in that line."""
+    path = write(tmp_path, text)
+    with pytest.raises(EchosError) as caught:
+        check(read_yaml(path), CONFIG | {"required": []}, files=[path])
+    assert str(caught.value).startswith(f"{path}:{line}: ")
+    return str(caught.value)
+
+
 @pytest.mark.parametrize(
     ("options", "expected"),
     [
@@ -293,10 +302,7 @@ def test_the_schema_names_the_options_of_all_artifacts():
     ],
 )
 def test_an_option_that_no_artifact_takes_is_refused(tmp_path, options, expected):
-    path = write(tmp_path, f"artifacts:\n- id: a\n  options: {options}\n")
-    with pytest.raises(EchosError) as caught:
-        check(read_yaml(path), CONFIG | {"required": []}, files=[path])
-    assert str(caught.value).startswith(f"{path}:3: ") and expected in str(caught.value)
+    assert expected in refusal(tmp_path, f"artifacts:\n- id: a\n  options: {options}\n", line=3)
 
 
 @pytest.mark.parametrize(
@@ -311,10 +317,7 @@ def test_an_option_that_no_artifact_takes_is_refused(tmp_path, options, expected
     ],
 )
 def test_outputs_go_where_the_workflow_looks(tmp_path, paths, expected):
-    path = write(tmp_path, f"pathvars: {paths}\n")
-    with pytest.raises(EchosError) as caught:
-        check(read_yaml(path), CONFIG | {"required": []}, files=[path])
-    assert str(caught.value).startswith(f"{path}:1: ") and expected in str(caught.value)
+    assert expected in refusal(tmp_path, f"pathvars: {paths}\n", line=1)
 
 
 @pytest.mark.parametrize(
