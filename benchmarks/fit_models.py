@@ -1,7 +1,8 @@
 """Kernels per second of `fit`, against scipy.optimize.least_squares kernel by kernel, for one of the models.
 
 Run from the checkout: `OMP_NUM_THREADS=1 PYTHONPATH=src python benchmarks/fit_models.py [--model gaussian] [--size 7]`.
-Kernels of two kinds, each told apart: planted ones with noise of a fifth of their norm, and noise alone. Both solve amplitude and
+Kernels of two or three kinds, each told apart: planted ones with noise of a fifth of their norm, noise alone, and those of that
+size in banks (`--banks results/zoo/banks/mcunet_in*.parquet`), repeated where there are fewer. Both solve amplitude and
 bias exactly and search the same parameters between the same bounds. The optimiser has one start: that template, of a few hundred
 random ones, which matches the kernel best; finding it is not counted, which flatters it. Rounds of both alternate, so a
 noisy machine disturbs both alike; the best round of each counts, and the residuals of both are compared.
@@ -9,11 +10,13 @@ noisy machine disturbs both alike; the best round of each counts, and the residu
 
 import argparse
 import time
+from pathlib import Path
 
 import numpy as np
 from scipy.optimize import least_squares
 
 from neural_echos.receptive_fields import MODELS, Model, fit
+from neural_echos.tables import kernels_of, read_table
 
 
 def draw_parameters(model: Model, n: int, k: int, rng: np.random.Generator) -> dict[str, np.ndarray]:
@@ -33,6 +36,11 @@ def draw_kernels(model: Model, n: int, k: int, rng: np.random.Generator) -> dict
     planted /= np.linalg.norm(planted, axis=(1, 2), keepdims=True)
     noise = rng.normal(size=planted.shape)
     return {"planted": (planted + 0.2 / k * noise).astype(np.float32), "noise": noise.astype(np.float32)}
+
+
+def bank_kernels(banks: list[Path], n: int, k: int, rng: np.random.Generator) -> np.ndarray:
+    found = np.concatenate([kernels_of(read_table(bank, "bank"), k, k)[1] for bank in banks])
+    return np.resize(rng.permutation(found), (n, k, k)).astype(np.float32)
 
 
 def best_starts(model: Model, kernels: np.ndarray, rng: np.random.Generator) -> np.ndarray:
@@ -68,18 +76,24 @@ def main() -> None:
     parser.add_argument("--size", type=int, default=7, help="side of the kernels, taps")
     parser.add_argument("--kernels", type=int, default=4096, help="kernels of each kind for fit, for each process")
     parser.add_argument("--processes", type=int, default=1, help="of fit; the optimiser has one")
+    parser.add_argument("--banks", type=Path, nargs="*", default=[], help="banks whose kernels are a third kind")
+    parser.add_argument("--rivals", type=int, help="of fit: further starts, at most; by default the model's own number")
     parser.add_argument("--optimised", type=int, default=50, help="kernels of each kind for the optimiser")
     parser.add_argument("--rounds", type=int, default=3)
     arguments = parser.parse_args()
     model, rng = MODELS[arguments.model], np.random.default_rng(0)
-    for kind, kernels in draw_kernels(model, arguments.kernels * arguments.processes, arguments.size, rng).items():
+    count, rivals, processes = arguments.kernels * arguments.processes, arguments.rivals, arguments.processes
+    kinds = draw_kernels(model, count, arguments.size, rng)
+    if arguments.banks:
+        kinds["trained"] = bank_kernels(arguments.banks, count, arguments.size, rng)
+    for kind, kernels in kinds.items():
         few = kernels[: arguments.optimised]
         starts = best_starts(model, few, rng)
-        found = fit(kernels, model)  # warms up
+        found = fit(kernels, model, rivals=rivals, processes=processes)  # warms up
         ours, optimiser = [], []
         for _ in range(arguments.rounds):
             began = time.perf_counter()
-            fit(kernels, model, processes=arguments.processes)
+            fit(kernels, model, rivals=rivals, processes=processes)
             ours.append(len(kernels) / (time.perf_counter() - began))
             began = time.perf_counter()
             pairs = zip(few, starts, strict=True)

@@ -223,6 +223,7 @@ def match(options: argparse.Namespace) -> None:
         report,
         seed=options.seed,
         null_every=options.null_every,
+        rivals=options.rivals,
         processes=options.threads,
     )
     write_batches(options.output, matches, "matches")
@@ -1025,6 +1026,7 @@ def make_parser() -> argparse.ArgumentParser:
     one.add_argument("bank", type=Path)
     one.add_argument("--seed", type=_whole(0), default=0, help="of the shuffled taps")
     one.add_argument("--null-every", type=_whole(1), default=1, help="fit the shuffled taps of every n-th row only")
+    one.add_argument("--rivals", type=_whole(0), default=6, help="further starts of a fit, at most; 0 is the quickest")
     one.add_argument("--threads", type=_whole(1), default=1, help="the result does not depend on them")
     one.add_argument("--output", type=Path, required=True)
 

@@ -48,10 +48,11 @@ rule match:
         runtime=120,
     params:
         null_every=config["matches"]["null_every"],
+        rivals=config["matches"]["rivals"],
         seed=config["seed"],
     shell:
         "python -m neural_echos --log {log:q} match {input.bank:q} --seed {params.seed} --null-every {params.null_every}"
-        " --threads {threads} --output {output:q}"
+        " --rivals {params.rivals} --threads {threads} --output {output:q}"
 
 
 rule scales:

@@ -29,9 +29,10 @@ from neural_echos.receptive_fields.difference_of_gaussians import fit_dog
 from neural_echos.receptive_fields.models import MODELS, Model, Range, Values, model_named
 from neural_echos.receptive_fields.normalisation import CONSTANT, norms, unit_taps
 
-_CHUNK = 4096  # kernels fitted at a time, by one process
+_CHUNK = 8192  # kernels fitted at a time, by one process
 _BLOCK = 512  # kernels climbed with at a time: what they need stays in the processor's caches
-_SCORED = 64  # kernels scored at a time, likewise
+_SCORED = 128  # kernels scored at a time, likewise
+_POSITIVE = np.int32(2**31 - 1)  # all bits of a float but its sign
 _SURE = 0.97  # a cosine beyond which the first start is believed; else rivals are sought
 _POOR = 0.9  # a cosine below which they are sought in the fine dictionary; else in the coarse one
 _FEW = 2  # rivals from the coarse one
@@ -42,7 +43,7 @@ _FIRST, _MORE = 6, 3  # Newton steps of the first start and of its rivals, at mo
 _KEPT = 3  # rivals that are among the best
 _AGAIN, _LAST = 20, 60  # steps of these and the first, and of the best of them, at most
 _HOPE = 20  # times its last gain, by which one of them may lie behind the best without being given up
-_ROUGH, _GAIN = 2e-6, 1e-8  # of ln |cos|: a smaller one ends a climb in single precision, and the last one
+_ROUGH, _CLOSE, _GAIN = 2e-6, 1e-7, 1e-8  # of ln |cos|: a smaller one ends a climb, a longer climb, and the last one
 _FAR, _NEAR, _THERE = 0.3, 0.03, 1e-4  # damping of the first step of climbs, in units of the templates' own metric
 _SOFTER, _HARDER = 10, 30  # the damping is divided or multiplied by these after a step that was kept or refused,
 _REFUSED = 0.3  # and is at least so much before the latter
@@ -98,7 +99,7 @@ class _Dictionary:
     steps : ndarray of float64, shape (p, m)
     templates : ndarray of float32, shape (m, h·w)
         Centred, of unit norm.
-    columns : ndarray of float32, shape (h·w, m)
+    columns : ndarray of float32, shape (m / places, h·w, places)
         The same, for the matrix product.
     places : int
     """
@@ -109,7 +110,7 @@ class _Dictionary:
     places: int
 
 
-def fit(kernels: np.ndarray, model: Model | str, *, processes: int = 1) -> Fit:
+def fit(kernels: np.ndarray, model: Model | str, *, rivals: int | None = None, processes: int = 1) -> Fit:
     """Fit amplitude · model(k, θ) + bias to each kernel by least squares, the parameters θ within their bounds.
 
     Parameters
@@ -117,8 +118,11 @@ def fit(kernels: np.ndarray, model: Model | str, *, processes: int = 1) -> Fit:
     kernels : ndarray of float, shape (n, h, w)
     model : Model or str
         One of `MODELS`, or its name.
+    rivals : int, optional
+        Further starts, at most, of a kernel where the first leaves doubt; by default as many as the model has (`Model.rivals`).
+        With 0 there is one start, as in a common optimiser: two to four times faster, and more often a lesser optimum.
     processes : int
-        Processes that fit 4,096 kernels each at a time; the result does not depend on them. They start (as `multiprocessing`'s
+        Processes that fit 8,192 kernels each at a time; the result does not depend on them. They start (as `multiprocessing`'s
         "spawn" does, so that a script of yours needs its `if __name__ == "__main__":`) with the first call that has work for
         two, which takes some seconds, and stay for the next one. A model that is not in `MODELS` has one process.
 
@@ -130,7 +134,8 @@ def fit(kernels: np.ndarray, model: Model | str, *, processes: int = 1) -> Fit:
     Raises
     ------
     EchosError
-        The model is unknown or has no kernels of that shape, a tap is not finite, or one of the processes was killed.
+        The model is unknown or has no kernels of that shape, `rivals` is below 0, a tap is not finite, or one of the processes
+        was killed.
 
     Notes
     -----
@@ -156,14 +161,17 @@ def fit(kernels: np.ndarray, model: Model | str, *, processes: int = 1) -> Fit:
             f"fit: expected kernels of shape (n, h, w) with {model.sizes} for {model.name}, found {kernels.shape}; "
             "leave others out"
         )
+    rivals = model.rivals if rivals is None else rivals
+    if rivals < 0:
+        raise EchosError(f"rivals: expected 0 or more, found {rivals}; correct it")
     if model.name == "dog":
         return _fit_dog(kernels, model)
     chunks = [kernels[start : start + _CHUNK] for start in range(0, max(len(kernels), 1), _CHUNK)]
     if min(processes, len(chunks)) > 1 and MODELS.get(model.name) is model:
-        parts = _in_processes(processes, chunks, model.name)
+        parts = _in_processes(processes, chunks, model.name, rivals)
     else:
         with threadpool_limits(1):  # many small products, for which one thread is best
-            parts = [_fit_chunk(chunk, model) for chunk in chunks]
+            parts = [_fit_chunk(chunk, model, rivals) for chunk in chunks]
 
     def joined(field: str) -> np.ndarray:
         return np.concatenate([getattr(part, field) for part in parts])
@@ -182,9 +190,9 @@ def fit(kernels: np.ndarray, model: Model | str, *, processes: int = 1) -> Fit:
     )
 
 
-def _in_processes(processes: int, chunks: list[np.ndarray], name: str) -> list[Fit]:
+def _in_processes(processes: int, chunks: list[np.ndarray], name: str, rivals: int) -> list[Fit]:
     try:
-        return list(_pool(processes).map(partial(_fit_named, name=name), chunks))
+        return list(_pool(processes).map(partial(_fit_named, name=name, rivals=rivals), chunks))
     except BrokenProcessPool:
         _pool.cache_clear()
         raise EchosError(
@@ -211,8 +219,8 @@ def _end_with_parent() -> None:
     os._exit(1)
 
 
-def _fit_named(kernels: np.ndarray, name: str) -> Fit:
-    return _fit_chunk(kernels, MODELS[name])
+def _fit_named(kernels: np.ndarray, name: str, rivals: int) -> Fit:
+    return _fit_chunk(kernels, MODELS[name], rivals)
 
 
 def _fit_dog(kernels: np.ndarray, model: Model) -> Fit:
@@ -230,13 +238,13 @@ def _fit_dog(kernels: np.ndarray, model: Model) -> Fit:
     )
 
 
-def _fit_chunk(kernels: np.ndarray, model: Model) -> Fit:
+def _fit_chunk(kernels: np.ndarray, model: Model, rivals: int) -> Fit:
     """`fit` for a few thousand kernels."""
     height, width = kernels.shape[1:]
     unit = unit_taps(kernels, "fit")
     taps = unit.taps
     ranges = model.ranges(height, width)
-    parameters = _parameters(model, height, width, _search(model, height, width, taps))
+    parameters = _parameters(model, height, width, _search(model, height, width, taps, rivals))
     template = model((height, width), **parameters).reshape(taps.shape)
     level = template.mean(axis=1)
     template -= level[:, None]
@@ -261,41 +269,48 @@ def _bounds_met(parameters: Values, ranges: dict[str, Range]) -> dict[str, np.nd
     }
 
 
-def _search(model: Model, height: int, width: int, taps: np.ndarray) -> np.ndarray:
+def _search(model: Model, height: int, width: int, taps: np.ndarray, rivals: int) -> np.ndarray:
     """Steps of the largest |cosine| that is found, (p, n), for centred kernels of unit norm, (n, h·w)."""
     bounds = _step_bounds(model, height, width)
     slopes = partial(model.slopes or partial(_differences, model), height, width)
     light = taps.astype(np.float32) if model.slopes else taps  # differences need all digits
-    coarse, fine = (_dictionary(model, height, width, fine=fine) for fine in (False, True))
+    coarse = _dictionary(model, height, width, fine=False)
     start = coarse.steps[:, _nearest(light, coarse)]
-    first = _climb(slopes, start, light, bounds, _FIRST, _ROUGH, _FAR)
-    steps, value, _ = first
-    reached = _unit(model((height, width), **_parameters(model, height, width, steps))).astype(np.float32)
-    doubtful = np.flatnonzero((value <= math.log(_SURE)) & (value > math.log(_POOR)))
-    poor = np.flatnonzero(value <= math.log(_POOR))
-    index, score = _starts(light[doubtful], coarse, 1 + _FEW)
-    owner, rivals = (
-        np.concatenate(both, axis=-1)
-        for both in zip(
-            _rivals(coarse, index[:, 1:], score[:, 1:], doubtful, reached, value),
-            _rivals(fine, *_starts(light[poor], fine, model.rivals + 1), poor, reached, value),
-            strict=True,
+    steps, value, done = first = _climb(slopes, start, light, bounds, _FIRST, _ROUGH, _FAR)
+    owner = np.arange(len(taps))
+    if rivals:
+        owner_of_other, start = _rivals(model, height, width, light, steps, value, rivals)
+        others = _climb(slopes, start, light[owner_of_other], bounds, _MORE, _ROUGH, _FAR)
+        best = _best_of(owner_of_other, others[1], _KEPT)
+        owner = np.concatenate([owner, owner_of_other[best]])
+        steps, value, done = (
+            np.concatenate([one, other[..., best]], axis=-1) for one, other in zip(first, others, strict=True)
         )
-    )
-    others = _climb(slopes, rivals, light[owner], bounds, _MORE, _ROUGH, _FAR)
-    best = _best_of(owner, others[1], _KEPT)
-    owner = np.concatenate([np.arange(len(taps)), owner[best]])
-    steps, value, done = (
-        np.concatenate([one, other[..., best]], axis=-1) for one, other in zip(first, others, strict=True)
-    )
     leader = np.full(len(taps), -np.inf, light.dtype)
     np.maximum.at(leader, owner, value)
     on = np.flatnonzero(~done)
     steps[:, on], value[on], _ = _climb(
-        slopes, steps[:, on], light[owner[on]], bounds, _AGAIN, _ROUGH, _NEAR, (owner[on], leader)
+        slopes, steps[:, on], light[owner[on]], bounds, _AGAIN, _CLOSE, _NEAR, (owner[on], leader)
     )
     steps = steps[:, _best_of(owner, value, 1)]
     return _climb(slopes, steps, taps, bounds, _LAST, _GAIN, _THERE)[0]
+
+
+def _rivals(
+    model: Model, height: int, width: int, taps: np.ndarray, steps: np.ndarray, value: np.ndarray, count: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Further starts, `count` of a kernel at most, where what was reached leaves doubt: each one's kernel, and its steps."""
+    coarse, fine = (_dictionary(model, height, width, fine=fine) for fine in (False, True))
+    reached = _unit(model((height, width), **_parameters(model, height, width, steps))).astype(np.float32)
+    doubtful = np.flatnonzero((value <= math.log(_SURE)) & (value > math.log(_POOR)))
+    poor = np.flatnonzero(value <= math.log(_POOR))
+    few, many = _starts(taps[doubtful], coarse, 1 + min(_FEW, count)), _starts(taps[poor], fine, 1 + count)
+    parts = (
+        _unlike_reached(coarse, few[0][:, 1:], few[1][:, 1:], doubtful, reached, value),
+        _unlike_reached(fine, *many, poor, reached, value),
+    )
+    owner, start = (np.concatenate(both, axis=-1) for both in zip(*parts, strict=True))
+    return owner, start
 
 
 def _best_of(owner: np.ndarray, value: np.ndarray, count: int) -> np.ndarray:
@@ -305,40 +320,47 @@ def _best_of(owner: np.ndarray, value: np.ndarray, count: int) -> np.ndarray:
     return order[np.arange(len(order)) - first < count]
 
 
-def _scores(taps: np.ndarray, dictionary: _Dictionary) -> Iterator[tuple[slice, np.ndarray]]:
-    """|cosines| of some kernels at a time with all templates, in memory that the next ones overwrite."""
-    memory = np.empty((_SCORED, len(dictionary.templates)), np.float32)
+def _scores(taps: np.ndarray, dictionary: _Dictionary) -> Iterator[tuple[slice, np.ndarray, np.ndarray]]:
+    """Of some kernels at a time: the best template of each place, their numbers and |cosines|, (n, places)."""
+    places = dictionary.places
+    count = len(dictionary.templates) // places
+    below = np.int32((1 << (count - 1).bit_length()) - 1)  # the last bits of a cosine tell which of the templates it is
+    memory = np.empty((_SCORED, places), np.float32)
     for at in range(0, len(taps), _SCORED):
         part = taps[at : at + _SCORED].astype(np.float32, copy=False)
-        scores = np.matmul(part, dictionary.columns, out=memory[: len(part)])
-        yield slice(at, at + len(part)), np.abs(scores, out=scores)
+        scores, best = memory[: len(part)], np.zeros((len(part), places), np.int32)
+        bits = scores.view(np.int32)
+        for one in range(count):
+            np.matmul(part, dictionary.columns[one], out=scores)
+            bits &= _POSITIVE & ~below
+            bits |= np.int32(one)
+            np.maximum(best, bits, out=best)
+        number = np.arange(places) + places * (best & below)
+        yield slice(at, at + len(part)), number, best.view(np.float32)
 
 
 def _nearest(taps: np.ndarray, dictionary: _Dictionary) -> np.ndarray:
     """The number of the best template of a dictionary, (n,)."""
     index = np.empty(len(taps), np.intp)
-    for part, scores in _scores(taps, dictionary):
-        index[part] = scores.argmax(axis=1)
+    for part, number, score in _scores(taps, dictionary):
+        index[part] = number[np.arange(len(score)), score.argmax(axis=1)]
     return index
 
 
 def _starts(taps: np.ndarray, dictionary: _Dictionary, count: int) -> tuple[np.ndarray, np.ndarray]:
     """The best template of a dictionary, then the best that is unlike it, …: their numbers and |cosines|, (n, count)."""
-    places = dictionary.places
-    candidates = min(_CANDIDATES * count, places)
+    candidates = min(_CANDIDATES * count, dictionary.places)
     index, score = np.empty((len(taps), count), np.intp), np.empty((len(taps), count), np.float32)
-    for part, scores in _scores(taps, dictionary):
-        by_place = scores.reshape(len(scores), -1, places)
-        best = by_place.max(axis=1)
+    for part, number, best in _scores(taps, dictionary):
+        rows = np.arange(len(best))[:, None]
         place = np.argpartition(-best, candidates - 1, axis=1)[:, :candidates]
-        rows = np.arange(len(scores))[:, None]
-        number = place + places * by_place[rows, :, place].argmax(axis=2)
-        chosen = _unlike(best[rows, place], dictionary.templates[number], count)
-        index[part], score[part] = number[rows, chosen], best[rows, place][rows, chosen]
+        number, best = number[rows, place], best[rows, place]
+        chosen = _unlike(best, dictionary.templates[number], count)
+        index[part], score[part] = number[rows, chosen], best[rows, chosen]
     return index, score
 
 
-def _rivals(
+def _unlike_reached(
     dictionary: _Dictionary,
     index: np.ndarray,
     score: np.ndarray,
@@ -389,7 +411,10 @@ def _climb(
     value of each owner so far, one that falls behind ends, too.
     """
     low, high = (bound.astype(taps.dtype) for bound in bounds)
-    steps = steps.astype(taps.dtype)
+    on_low, on_high = steps <= bounds[0].astype(steps.dtype), steps >= bounds[1].astype(steps.dtype)
+    steps = np.where(on_low, low, np.where(on_high, high, steps)).astype(
+        taps.dtype
+    )  # a bound in one precision, in another
     with np.errstate(divide="ignore", invalid="ignore", under="ignore", over="ignore"):
         value, *slope = _in_blocks(slopes, steps, taps)
         ended = ~np.isfinite(value)  # a constant kernel stays where it is
@@ -425,7 +450,7 @@ def _climb(
 
 def _where(kept: np.ndarray, parts: list[np.ndarray]) -> list[np.ndarray]:
     """The entries that are kept, of arrays (…, n)."""
-    return parts if kept.all() else [part[..., kept] for part in parts]
+    return parts if kept.all() else [np.compress(kept, part, axis=-1) for part in parts]
 
 
 def _in_blocks(slopes: Callable[..., tuple[np.ndarray, ...]], steps: np.ndarray, taps: np.ndarray) -> list[np.ndarray]:
@@ -482,7 +507,9 @@ def _dictionary(model: Model, height: int, width: int, *, fine: bool) -> _Dictio
         ]
     )
     steps = [_STEPS[one.steps_in][0](row) for one, row in zip(ranges.values(), values, strict=True)]
-    return _Dictionary(np.stack(steps), templates, np.ascontiguousarray(templates.T), places)
+    return _Dictionary(
+        np.stack(steps), templates, templates.reshape(-1, places, height * width).transpose(0, 2, 1).copy(), places
+    )
 
 
 def _unit(kernels: np.ndarray) -> np.ndarray:

@@ -128,7 +128,7 @@ def slopes(
     turn = _Turn(*(row.astype(kernels.dtype) for row in steps))
     part = np.empty(
         (17, n, taps), kernels.dtype
-    )  # T_p, p T_p, q T_p, T_q, p T_q, q T_q, T; kernel; 1, p, q, p², pq, q²; second
+    )  # T_p, p T_p, q T_p, T_q, p T_q, q T_q, T; kernel; 1, p, q, p², pq, q²; T_pp, −T_pq, −T_qq
     part[7], part[8] = kernels, 1.0
     p, q, pp, qq = part[9], part[10], part[11], part[13]
     np.matmul(turn.frame(), _grid(height, width).astype(kernels.dtype), out=part[9:11])
@@ -146,14 +146,15 @@ def slopes(
     gram = sums[:, :7] - sums[:, 8, None] * (sums[:, 8] / taps)
     square, match = gram[6, 6], sums[6, 7]
     lean, pull = gram[6, :6] / square, sums[:6, 7] / match
-    weight = kernels * (1 / match)[:, None]
-    weight -= (template - (sums[6, 8] / taps)[:, None]) * (1 / square)[:, None]
-    part[14] *= weight
-    np.multiply(t_p, q, out=part[15])
-    part[15] *= -weight
-    np.multiply(template, qq - 1, out=part[16])
+    weight = kernels / match[:, None]
+    weight -= np.divide(template, square[:, None], out=part[16])
+    weight += (sums[6, 8] / taps / square)[:, None]
+    t_pp *= weight
+    np.multiply(part[2], weight, out=part[15])
+    np.add(part[5], template, out=part[16])
     part[16] *= weight
     moments = (by_kernel[:, 14:] @ by_kernel[:, 8:14].transpose(0, 2, 1)).transpose(1, 2, 0)
+    np.negative(moments[1:], out=moments[1:])
     outer = lean[:, None] * lean
     both = np.empty((6, 2, 6, n), kernels.dtype)
     metric = np.subtract(gram[:6, :6] / square, outer, out=both[:, 1])
@@ -206,15 +207,15 @@ class _Turn:
 
     def chained(self, of: np.ndarray) -> np.ndarray:
         """Slopes in the steps, (5, …, n), of slopes in p, p's times p and q, and q's, (6, …, n)."""
-        return np.stack(
-            [
-                -of[1],
-                -of[5],
-                self.ratio * of[2] - of[4] / self.ratio,
-                self.q_x * of[3] - self.p_x * of[0],
-                -self.p_y * of[0] - self.q_y * of[3],
-            ]
-        )
+        slopes = np.empty((5, *of.shape[1:]), of.dtype)
+        np.negative(of[1:6:4], out=slopes[:2])
+        np.multiply(of[2], self.ratio, out=slopes[2])
+        slopes[2] -= of[4] / self.ratio
+        np.multiply(of[3], self.q_x, out=slopes[3])
+        slopes[3] -= self.p_x * of[0]
+        np.multiply(of[3], -self.q_y, out=slopes[4])
+        slopes[4] -= self.p_y * of[0]
+        return slopes
 
     def bend(self, shift: np.ndarray) -> np.ndarray:
         """The second slopes of p and q weighted by `shift`, (6, n): shape (5, 5, n)."""

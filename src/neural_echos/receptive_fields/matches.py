@@ -1,6 +1,6 @@
 """The best receptive-field model of every kernel of a bank, and of the same kernel with its taps shuffled."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 
 import numpy as np
@@ -9,14 +9,14 @@ import pyarrow as pa
 from neural_echos.errors import EchosError
 from neural_echos.receptive_fields.banks import per_size
 from neural_echos.receptive_fields.difference_of_gaussians import has_dog
-from neural_echos.receptive_fields.fitting import fit
+from neural_echos.receptive_fields.fitting import Fit, fit
 from neural_echos.tables import SCHEMAS
 
 MATCHED = ("dog", "gaussian", "gaussian_derivative_1", "gaussian_derivative_2")
 
 
 def match_bank(
-    bank: pa.Table, *, seed: int, null_every: int = 1, processes: int = 1
+    bank: pa.Table, *, seed: int, null_every: int = 1, rivals: int | None = None, processes: int = 1
 ) -> tuple[pa.Table, dict[str, dict[str, int]]]:
     """Fit the DoG, the Gaussian and its first and second derivatives to a bank, and to the same kernels with taps shuffled.
 
@@ -31,6 +31,8 @@ def match_bank(
     null_every : int
         Shuffled taps are fitted for every n-th row of the bank; elsewhere the columns `null_…` hold nothing. They take longer
         than the kernels, for noise has many local optima, and a tenth of millions tells as much.
+    rivals : int, optional
+        Further starts of each fit, at most, of the kernels and of the shuffled taps alike; see `receptive_fields.fit`.
     processes : int
         Of the fits, which do not depend on them.
 
@@ -44,10 +46,10 @@ def match_bank(
     Raises
     ------
     EchosError
-        `null_every` is below 1.
+        `null_every` is below 1 or `rivals` below 0.
     """
     report: dict[str, dict[str, int]] = {}
-    parts = match_batches([bank], report, seed=seed, null_every=null_every, processes=processes)
+    parts = match_batches([bank], report, seed=seed, null_every=null_every, rivals=rivals, processes=processes)
     return pa.concat_tables(parts).combine_chunks(), report
 
 
@@ -57,6 +59,7 @@ def match_batches(
     *,
     seed: int,
     null_every: int = 1,
+    rivals: int | None = None,
     processes: int = 1,
 ) -> Iterator[pa.Table]:
     """Match a bank that comes in parts, as `match_bank` does; counts are added to `report` on the way."""
@@ -67,7 +70,7 @@ def match_batches(
         report,
         "matches",
         lambda height, width: min(height, width) >= 2,
-        partial(_matches_table, null_every=null_every, processes=processes),
+        partial(_matches_table, null_every=null_every, fitted=partial(fit, rivals=rivals, processes=processes)),
         seed,
     )
 
@@ -79,16 +82,16 @@ def _matches_table(
     kernels: np.ndarray,
     shuffled: np.ndarray,
     null_every: int,
-    processes: int,
+    fitted: Callable[..., Fit],
 ) -> pa.Table:
     """The part of a "matches" table that holds usable kernels of one size."""
     height, width = kernels.shape[1:]
     models = [name for name in MATCHED if name != "dog" or has_dog(height, width)]
-    fits = {name: fit(kernels, name, processes=processes) for name in models}
+    fits = {name: fitted(kernels, name) for name in models}
     has_null = (first + rows) % null_every == 0
     nulls = {name: np.full(len(rows), np.nan) for name in models}
     for name, cosine in nulls.items():
-        cosine[has_null] = fit(shuffled[has_null], name, processes=processes).cosine
+        cosine[has_null] = fitted(shuffled[has_null], name).cosine
     best = np.stack([fits[name].cosine for name in models]).argmax(axis=0)
 
     def of_best(values: list[np.ndarray]) -> np.ndarray:
