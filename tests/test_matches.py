@@ -6,6 +6,7 @@ import pyarrow as pa
 import pytest
 
 from neural_echos import artifacts
+from neural_echos.cli import main
 from neural_echos.errors import EchosError
 from neural_echos.evaluation import explained
 from neural_echos.receptive_fields import (
@@ -17,7 +18,7 @@ from neural_echos.receptive_fields import (
     match_bank,
     match_batches,
 )
-from neural_echos.tables import write_table
+from neural_echos.tables import read_table, write_table
 from test_receptive_fields import make_bank
 
 
@@ -101,6 +102,18 @@ def test_shuffled_taps_of_every_third_row_are_those_of_all_however_the_bank_come
 def test_shuffled_taps_of_every_0th_row_are_refused(matched):
     with pytest.raises(EchosError, match="null_every: expected 1 or more, found 0"):
         match_bank(matched[2], seed=0, null_every=0)
+
+
+def test_fewer_rivals_match_no_better(matched, tmp_path):
+    table, _, bank = matched
+    write_table(tmp_path / "bank.parquet", bank, "bank")
+    for rivals, same in ((6, True), (0, False)):
+        paths = [str(tmp_path / "bank.parquet"), "--output", str(tmp_path / "m.parquet")]
+        assert main(["match", *paths, "--rivals", str(rivals)]) == 0
+        found = read_table(tmp_path / "m.parquet", "matches")
+        assert found.equals(table) == same
+    assert np.mean(found["null_cosine"]) < np.mean(table["null_cosine"])
+    assert found["cosine_dog"].equals(table["cosine_dog"])
 
 
 def test_explained_variance_is_the_mean_of_squared_cosines(matched, tmp_path):

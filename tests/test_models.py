@@ -267,6 +267,43 @@ def test_fit_of_noise_is_rarely_worse_than_an_optimisers(name):
     assert residual.mean() <= theirs.mean()
 
 
+def test_a_fit_ends_at_an_optimum_on_its_bounds_too():
+    """Most Gaussians nearest to noise are as narrow as they may be; an optimiser that goes on from there gains nothing."""
+    kernels = random_kernels(100, 7, 7, seed=4)
+    found, ranges = fit(kernels, "gaussian"), MODELS["gaussian"].ranges(7, 7)
+    assert found.at_bound["sigma_v"].mean() > 0.5
+    inside = {key: np.clip(values, ranges[key].low, ranges[key].high) for key, values in found.parameters.items()}
+    starts = [dict(zip(inside, row, strict=True)) for row in zip(*inside.values(), strict=True)]
+    further = [optimised(kernel, "gaussian", [start]) for kernel, start in zip(kernels, starts, strict=True)]
+    assert (found.residual - further > 1e-7).mean() <= 0.02
+
+
+@pytest.mark.parametrize("name", [*GAUSSIANS, "scale_space_6"])
+def test_more_rivals_fit_better(name):
+    """Nearly always: now and then a rival that was ahead ends lower than a climb that was given up for it."""
+    kernels = random_kernels(200, 5, 5, seed=5)
+    none, some, all_of_them = (fit(kernels, name, rivals=rivals) for rivals in (0, 1, None))
+    for more in (some, all_of_them):
+        assert (more.cosine >= none.cosine - 1e-6).mean() >= 0.98
+    assert none.cosine.mean() < some.cosine.mean() <= all_of_them.cosine.mean()
+    template = MODELS[name](5, **plausible(name, 20, (5, 5), np.random.default_rng(0)))
+    assert fit(template, name, rivals=0).cosine == pytest.approx(1.0, abs=1e-6)
+
+
+def test_a_single_start_is_rarely_worse_than_an_optimisers():
+    kernels = random_kernels(30, 5, 5, seed=3)
+    rng = np.random.default_rng(3)
+    starts = [{key: values[0] for key, values in plausible("gaussian", 1, (5, 5), rng).items()} for _ in kernels]
+    theirs = [optimised(kernel, "gaussian", [start]) for kernel, start in zip(kernels, starts, strict=True)]
+    residual = fit(kernels, "gaussian", rivals=0).residual
+    assert (residual <= np.array(theirs) + 1e-6).mean() >= 0.7 and residual.mean() < np.mean(theirs)
+
+
+def test_a_number_of_rivals_below_0_is_refused():
+    with pytest.raises(EchosError, match="rivals: expected 0 or more, found -1; correct it"):
+        fit(random_kernels(2, 3, 3), "dog", rivals=-1)
+
+
 @pytest.mark.parametrize("name", MODELS)
 def test_fit_follows_amplitude_and_bias(name):
     rng = np.random.default_rng(0)

@@ -29,7 +29,10 @@ from neural_echos.receptive_fields.difference_of_gaussians import fit_dog
 from neural_echos.receptive_fields.models import MODELS, Model, Range, Values, model_named
 from neural_echos.receptive_fields.normalisation import CONSTANT, norms, unit_taps
 
-_CHUNK = 8192  # kernels fitted at a time, by one process
+_CHUNK, _CHUNKS = (
+    (4096, 8192),
+    4,
+)  # kernels fitted at a time by one process, least and most; and into how many, between these
 _BLOCK = 512  # kernels climbed with at a time: what they need stays in the processor's caches
 _SCORED = 128  # kernels scored at a time, likewise
 _POSITIVE = np.int32(2**31 - 1)  # all bits of a float but its sign
@@ -122,9 +125,10 @@ def fit(kernels: np.ndarray, model: Model | str, *, rivals: int | None = None, p
         Further starts, at most, of a kernel where the first leaves doubt; by default as many as the model has (`Model.rivals`).
         With 0 there is one start, as in a common optimiser: two to four times faster, and more often a lesser optimum.
     processes : int
-        Processes that fit 8,192 kernels each at a time; the result does not depend on them. They start (as `multiprocessing`'s
-        "spawn" does, so that a script of yours needs its `if __name__ == "__main__":`) with the first call that has work for
-        two, which takes some seconds, and stay for the next one. A model that is not in `MODELS` has one process.
+        Processes that fit some 4,096 to 8,192 kernels each at a time; the result does not depend on them. They start (as
+        `multiprocessing`'s "spawn" does, so that a script of yours needs its `if __name__ == "__main__":`) with the first call
+        that has work for two, which takes some seconds, and stay for the next one. A model that is not in `MODELS` has one
+        process.
 
     Returns
     -------
@@ -166,7 +170,8 @@ def fit(kernels: np.ndarray, model: Model | str, *, rivals: int | None = None, p
         raise EchosError(f"rivals: expected 0 or more, found {rivals}; correct it")
     if model.name == "dog":
         return _fit_dog(kernels, model)
-    chunks = [kernels[start : start + _CHUNK] for start in range(0, max(len(kernels), 1), _CHUNK)]
+    size = int(np.clip(len(kernels) // _CHUNKS, *_CHUNK))
+    chunks = [kernels[start : start + size] for start in range(0, max(len(kernels), 1), size)]
     if min(processes, len(chunks)) > 1 and MODELS.get(model.name) is model:
         parts = _in_processes(processes, chunks, model.name, rivals)
     else:
