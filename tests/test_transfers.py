@@ -203,6 +203,16 @@ def test_pointwise_weights_that_do_not_fit_are_one_sentence(options, expected):
     assert torch.equal(before, target.state_dict()["blocks.0.1.weight"])
 
 
+def test_pointwise_weights_of_compiled_and_wrapped_models_are_taken_and_given():
+    source, plain, compiled = network(0), network(1), torch.compile(network(1))
+    lent = {f"module._orig_mod.{name}": tensor.numpy() for name, tensor in source.state_dict().items()}
+    for target in (plain, compiled):
+        assert len(init_pointwise_(target, seed=0, weights=lent)) == 4
+    for name, tensor in plain.state_dict().items():
+        assert torch.equal(tensor, compiled.state_dict()[f"_orig_mod.{name}"])
+        assert torch.equal(tensor, source.state_dict()[name]) or not name.endswith(".1.weight")
+
+
 def test_a_pointwise_weight_computed_from_others_is_refused():
     target = network(1)
     torch.nn.utils.parametrizations.weight_norm(target.get_submodule(pointwise_layers(target)[-1].name))

@@ -14,6 +14,7 @@ import numpy as np
 from neural_echos.errors import EchosError, nearest
 from neural_echos.initialisations.apply import LayerReport, refuse_other_weights, refuse_to_freeze_all, within
 from neural_echos.initialisations.registry import check_seed, check_switch, one_of
+from neural_echos.layouts import bare_name
 
 if TYPE_CHECKING:
     from torch import nn
@@ -113,8 +114,10 @@ def init_pointwise_(
         refuse_to_freeze_all(model, [module.weight for module in modules])
     if rows == "own":
         return [_put(layer, module, None, frozen) for layer, module in zip(chosen, modules, strict=True)]
-    lent = _opened(weights)
-    taken = [_weight_of(lent, layer.name, tuple(m.weight.shape)) for layer, m in zip(chosen, modules, strict=True)]
+    lent = {bare_name(name): weight for name, weight in _opened(weights).items()}
+    taken = [
+        _weight_of(lent, bare_name(layer.name), tuple(m.weight.shape)) for layer, m in zip(chosen, modules, strict=True)
+    ]
     if rows == "shuffled":
         draws = (np.random.default_rng([seed, place]) for place in range(len(taken)))
         taken = [rng.permutation(weight, axis=0) for rng, weight in zip(draws, taken, strict=True)]
