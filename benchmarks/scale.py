@@ -63,6 +63,7 @@ def main() -> None:
         help="also match, which takes an hour and more",
     )
     parser.add_argument("--null-every", type=int, default=10, help="rows of which match fits the shuffled taps")
+    parser.add_argument("--rivals", type=int, default=6, help="of the fits of match")
     parser.add_argument("--trainings", type=int, default=5, help="of the autoencoder of patterns")
     options = parser.parse_args()
     folder = options.folder or Path(tempfile.mkdtemp(prefix="echos-scale-"))
@@ -96,6 +97,8 @@ def main() -> None:
             str(bank),
             "--null-every",
             str(options.null_every),
+            "--rivals",
+            str(options.rivals),
             "--threads",
             "2",
             "--output",
