@@ -51,6 +51,14 @@ def test_what_is_missing_is_named(checkout: Path, monkeypatch: pytest.MonkeyPatc
     assert findings["packages"].advice == "python3 envs/install.py makes the pinned environment"
 
 
+def test_a_preset_that_cannot_be_read_is_told_beside_the_others(checkout: Path) -> None:
+    with (checkout / "config/presets/tiny.yaml").open("a", encoding="utf-8") as preset:
+        preset.write("\nfilters: master_key_filter\n")
+    found = {one.what: one for one in doctor.examine(checkout)}
+    assert found["preset tiny"].state == "note" and "did you mean 'master_key_filters_8'?" in found["preset tiny"].found
+    assert found["the demo"].state == "ok" and "preset zoo" in found
+
+
 def test_executor_plugins_are_listed_with_their_versions(checkout: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     there = {"snakemake-executor-plugin-slurm": "2.8.0", "snakemake-executor-plugin-lsf": "0.3.3"}
     monkeypatch.setattr(doctor, "_version", there.get)

@@ -1,6 +1,7 @@
 """Plan: what a preset's trainings cost, counted by hand, and calibrated for a moment."""
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -86,6 +87,17 @@ def test_every_network_of_every_preset_can_be_built_and_counted(preset: str) -> 
         with torch.device("meta"):
             architectures.create(built["model"], num_classes=10, in_chans=3, kwargs=built["kwargs"])
     assert bool(list_work(config)) == bool(config["experiments"])
+
+
+def test_a_preset_that_names_what_is_not_there_is_one_sentence(tmp_path, capsys) -> None:
+    for folder in ("config", "workflow/schemas"):
+        shutil.copytree(ROOT / folder, tmp_path / folder)
+    with (tmp_path / "config/presets/tiny.yaml").open("a", encoding="utf-8") as preset:
+        preset.write("\nfilters: master_key_filter\n")
+    assert cli.main(["plan", "--root", str(tmp_path), "--preset", "tiny"]) == 1
+    told = capsys.readouterr()
+    assert "tiny.yaml:" in told.err and "did you mean 'master_key_filters_8'?" in told.err and told.err.count("\n") == 1
+    assert not told.out
 
 
 def test_the_command_prints_a_plan(capsys: pytest.CaptureFixture[str]) -> None:

@@ -158,7 +158,7 @@ def preset_files(root: Path, *presets: str) -> list[Path]:
 
 
 def load_preset(root: Path, *presets: str) -> dict[str, Any]:
-    """Read presets on top of the demo's config, and check them; without any, the demo's.
+    """Read presets on top of the demo's config, and check them and the names that they use; without any, the demo's.
 
     Parameters
     ----------
@@ -170,10 +170,13 @@ def load_preset(root: Path, *presets: str) -> dict[str, Any]:
     Raises
     ------
     EchosError
-        See `read_yaml` and `check`.
+        See `read_yaml`, `check` and `check_references`.
     """
     files = preset_files(root, *presets)
-    return check(merge(map(read_yaml, files)), load_schema(root / "workflow/schemas/config.schema.yaml"), files=files)
+    config = check(merge(map(read_yaml, files)), load_schema(root / "workflow/schemas/config.schema.yaml"), files=files)
+    inputs, artifacts = (read_yaml(root / f"config/{name}.yaml") for name in ("inputs", "artifacts"))
+    check_references(config, inputs=inputs, artifacts=artifacts, files=files)
+    return config
 
 
 def require_below(files: Sequence[str | Path]) -> None:

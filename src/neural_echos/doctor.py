@@ -148,8 +148,10 @@ def _gpu() -> Finding:
 def _presets(root: Path) -> Iterator[Finding]:
     declared = load_inputs(root / "config" / "inputs.yaml")
     for name in (None, *sorted(path.stem for path in (root / "config" / "presets").glob("*.yaml"))):
-        config = load_preset(root, *([name] if name else []))
-        lacks = list(_lacks(config, declared, root))
+        try:
+            lacks = list(_lacks(load_preset(root, *([name] if name else [])), declared, root))
+        except EchosError as error:
+            lacks = [str(error)]
         state = OK if not lacks else NOTE if name else PROBLEM
         yield Finding(f"preset {name}" if name else "the demo", state, "; ".join(lacks) or "can run here")
 

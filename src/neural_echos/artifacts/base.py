@@ -12,6 +12,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 
 from neural_echos.errors import EchosError
 from neural_echos.files import atomic_path, provenance, write_json, write_text
@@ -51,6 +52,7 @@ _STYLE = {
     "svg.fonttype": "path",
     "pdf.fonttype": 42,
 }
+_DIGITS = 9  # of places in a figure, whose sides are 1
 _UNDATED: dict[str, dict[str, Any]] = {
     "pdf": {"CreationDate": None, "ModDate": None},
     "svg": {"Date": None},
@@ -176,10 +178,24 @@ def read(inputs: Mapping[str, str | Sequence[str]]) -> dict[str, Any]:
     return tables
 
 
+class _SteadyLayout(ConstrainedLayoutEngine):
+    """Constrained layout, rounded: its solver adds up in the order in which its variables lie in memory, which differs by run."""
+
+    def execute(self, fig: Figure) -> Any:
+        made = super().execute(fig)
+        for axes in fig.axes:
+            taking_part = axes.get_in_layout()
+            axes.set_position(np.round(axes.get_position(original=True).bounds, _DIGITS), which="original")
+            axes.set_in_layout(taking_part)
+        for part in fig.subfigs:
+            part.bbox_relative.set_points(np.round(part.bbox_relative.get_points(), _DIGITS))
+        return made
+
+
 def canvas(rows: int, columns: int, size: tuple[float, float], **options: Any) -> tuple[Figure, np.ndarray]:
     """Make a figure of `size` inches and its axes, shape (rows, columns); sets the process to the one style of all figures."""
     mpl.rcParams.update(_STYLE)
-    figure = Figure(figsize=size, layout="constrained")
+    figure = Figure(figsize=size, layout=_SteadyLayout())
     return figure, figure.subplots(rows, columns, squeeze=False, **options)
 
 
