@@ -299,9 +299,10 @@ def test_a_single_start_is_rarely_worse_than_an_optimisers():
     assert (residual <= np.array(theirs) + 1e-6).mean() >= 0.7 and residual.mean() < np.mean(theirs)
 
 
-def test_a_number_of_rivals_below_0_is_refused():
-    with pytest.raises(EchosError, match="rivals: expected 0 or more, found -1; correct it"):
-        fit(random_kernels(2, 3, 3), "dog", rivals=-1)
+@pytest.mark.parametrize("rivals", [-1, 2.5, "2"])
+def test_what_is_no_number_of_rivals_is_refused(rivals):
+    with pytest.raises(EchosError, match=f"rivals: expected a whole number from 0, found {rivals}; correct it"):
+        fit(random_kernels(2, 3, 3), "dog", rivals=rivals)
 
 
 @pytest.mark.parametrize("name", MODELS)

@@ -29,10 +29,7 @@ from neural_echos.receptive_fields.difference_of_gaussians import fit_dog
 from neural_echos.receptive_fields.models import MODELS, Model, Range, Values, model_named
 from neural_echos.receptive_fields.normalisation import CONSTANT, norms, unit_taps
 
-_CHUNK, _CHUNKS = (
-    (4096, 8192),
-    4,
-)  # kernels fitted at a time by one process, least and most; and into how many, between these
+_LEAST, _MOST, _CHUNKS = 4096, 8192, 4  # kernels fitted at a time by one process; between these, a quarter of them
 _BLOCK = 512  # kernels climbed with at a time: what they need stays in the processor's caches
 _SCORED = 128  # kernels scored at a time, likewise
 _POSITIVE = np.int32(2**31 - 1)  # all bits of a float but its sign
@@ -138,8 +135,8 @@ def fit(kernels: np.ndarray, model: Model | str, *, rivals: int | None = None, p
     Raises
     ------
     EchosError
-        The model is unknown or has no kernels of that shape, `rivals` is below 0, a tap is not finite, or one of the processes
-        was killed.
+        The model is unknown or has no kernels of that shape, `rivals` is no whole number from 0, a tap is not finite, or one
+        of the processes was killed.
 
     Notes
     -----
@@ -167,11 +164,11 @@ def fit(kernels: np.ndarray, model: Model | str, *, rivals: int | None = None, p
             "leave others out"
         )
     rivals = model.rivals if rivals is None else rivals
-    if rivals < 0:
-        raise EchosError(f"rivals: expected 0 or more, found {rivals}; correct it")
+    if not isinstance(rivals, int | np.integer) or rivals < 0:
+        raise EchosError(f"rivals: expected a whole number from 0, found {rivals}; correct it")
     if model.name == "dog":
         return _fit_dog(kernels, model)
-    size = int(np.clip(len(kernels) // _CHUNKS, *_CHUNK))
+    size = min(max(len(kernels) // _CHUNKS, _LEAST), _MOST)
     chunks = [kernels[start : start + size] for start in range(0, max(len(kernels), 1), size)]
     if min(processes, len(chunks)) > 1 and MODELS.get(model.name) is model:
         parts = _in_processes(processes, chunks, model.name, rivals)
@@ -417,10 +414,9 @@ def _climb(
     value of each owner so far, one that falls behind ends, too.
     """
     low, high = (bound.astype(taps.dtype) for bound in bounds)
+    # a bound in one precision is a bound in the other
     on_low, on_high = steps <= bounds[0].astype(steps.dtype), steps >= bounds[1].astype(steps.dtype)
-    steps = np.where(on_low, low, np.where(on_high, high, steps)).astype(
-        taps.dtype
-    )  # a bound in one precision, in another
+    steps = np.where(on_low, low, np.where(on_high, high, steps)).astype(taps.dtype)
     with np.errstate(divide="ignore", invalid="ignore", under="ignore", over="ignore"):
         value, *slope = _in_blocks(slopes, steps, taps)
         ended = ~np.isfinite(value)  # a constant kernel stays where it is
@@ -455,7 +451,7 @@ def _climb(
 
 
 def _where(kept: np.ndarray, parts: list[np.ndarray]) -> list[np.ndarray]:
-    """The entries that are kept, of arrays (…, n)."""
+    """The entries that are kept, of arrays (…, n); contiguous, as an index would not leave them."""
     return parts if kept.all() else [np.compress(kept, part, axis=-1) for part in parts]
 
 

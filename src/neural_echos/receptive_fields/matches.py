@@ -46,7 +46,7 @@ def match_bank(
     Raises
     ------
     EchosError
-        `null_every` is below 1 or `rivals` below 0.
+        `null_every` is below 1 or `rivals` no whole number from 0.
     """
     report: dict[str, dict[str, int]] = {}
     parts = match_batches([bank], report, seed=seed, null_every=null_every, rivals=rivals, processes=processes)
