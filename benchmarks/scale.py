@@ -60,7 +60,7 @@ def main() -> None:
         "--rooms",
         nargs="+",
         default=["extract", "cluster", "fit", "patterns"],
-        help="also match, which takes an hour and more",
+        help="also match, which takes half an hour with --rivals 0, and longer without",
     )
     parser.add_argument("--null-every", type=int, default=10, help="rows of which match fits the shuffled taps")
     parser.add_argument("--rivals", type=int, default=6, help="of the fits of match")
