@@ -326,9 +326,8 @@ def test_artifacts_show_what_the_tables_hold(bank, found, shares):
     assert table.content["by cluster: control"].tolist()[2:] == ["–", "–"]
     assert table.says.endswith("Noted.") and "7×7 by kernel" in table.says
     drawn = artifacts.pattern_gallery(tables, models=["planted", "absent"])
-    for _ in range(
-        2
-    ):  # the layout's solver leaves a last digit to chance; a second drawing lays the same axes out anew
+    # The layout's solver leaves a last digit to chance; a second drawing lays the same axes out anew.
+    for _ in range(2):
         drawn.content.draw_without_rendering()
         places = [axes.get_position(original=True).bounds for axes in drawn.content.axes]
         places += [part.bbox_relative.bounds for part in drawn.content.subfigs]

@@ -4,6 +4,16 @@ Reads trained runs and what a set of filters is made from; leaves scores before 
 the course of a greedy elimination. A fine-tuning that was killed goes on from the checkpoint in a hidden folder beside the output.
 """
 
+# What lies beside the files that a command names, and is read, too.
+BESIDE = [
+    "<results>/initial/{dataset}/{architecture}/{initialisation}/seed{seed}.json",
+    "<results>/runs/{dataset}/{architecture}/{initialisation}/seed{seed}/weights.safetensors",
+]
+REPLACEMENT = [
+    *("replacement", "kernels", "patterns", "clusters"),
+    *(*MATCHES, *INITIALISATIONS, *DATASETS, *TRAINING, *ARCHITECTURES),
+]
+
 for number, seeds in enumerate(SEED_GROUPS):
 
     rule:
@@ -17,28 +27,14 @@ for number, seeds in enumerate(SEED_GROUPS):
                 seed=seeds,
                 allow_missing=True,
             ),
-            beside=expand(
-                [
-                    "<results>/initial/{dataset}/{architecture}/{initialisation}/seed{seed}.json",
-                    "<results>/runs/{dataset}/{architecture}/{initialisation}/seed{seed}/weights.safetensors",
-                ],
-                seed=seeds,
-                allow_missing=True,
-            ),
+            beside=expand(BESIDE, seed=seeds, allow_missing=True),
             metrics=expand(
                 "<results>/runs/{dataset}/{architecture}/{initialisation}/seed{seed}/metrics.json",
                 seed=seeds,
                 allow_missing=True,
             ),
             lent=lambda w: list(candidate_files(w.candidates).values()),
-            code=library(
-                *("replacement", "kernels", "patterns", "clusters"),
-                *MATCHES,
-                *INITIALISATIONS,
-                *DATASETS,
-                *TRAINING,
-                *ARCHITECTURES,
-            ),
+            code=library(*REPLACEMENT),
         output:
             table=f"<results>/transfer/{{dataset}}/{{architecture}}/{{initialisation}}/{{candidates}}.{number}.replacements.parquet",
             errors=f"<results>/transfer/{{dataset}}/{{architecture}}/{{initialisation}}/{{candidates}}.{number}.errors.parquet",
@@ -76,28 +72,14 @@ for number, seeds in enumerate(SEED_GROUPS):
                 seed=seeds,
                 allow_missing=True,
             ),
-            beside=expand(
-                [
-                    "<results>/initial/{dataset}/{architecture}/{initialisation}/seed{seed}.json",
-                    "<results>/runs/{dataset}/{architecture}/{initialisation}/seed{seed}/weights.safetensors",
-                ],
-                seed=seeds,
-                allow_missing=True,
-            ),
+            beside=expand(BESIDE, seed=seeds, allow_missing=True),
             metrics=expand(
                 "<results>/runs/{dataset}/{architecture}/{initialisation}/seed{seed}/metrics.json",
                 seed=seeds,
                 allow_missing=True,
             ),
             lent=lambda w: list(candidate_files(w.candidates).values()),
-            code=library(
-                *("replacement", "kernels", "signals", "patterns", "clusters"),
-                *MATCHES,
-                *INITIALISATIONS,
-                *DATASETS,
-                *TRAINING,
-                *ARCHITECTURES,
-            ),
+            code=library("signals", *REPLACEMENT),
         output:
             f"<results>/transfer/{{dataset}}/{{architecture}}/{{initialisation}}/{{candidates}}.{number}.eliminations.parquet",
         log:

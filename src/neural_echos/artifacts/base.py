@@ -45,7 +45,6 @@ _STYLE = {
     "ytick.labelsize": 7,
     "axes.spines.top": False,
     "axes.spines.right": False,
-    "figure.constrained_layout.use": True,
     "figure.dpi": 100,
     "savefig.dpi": 200,
     "svg.hashsalt": "neural-echos",

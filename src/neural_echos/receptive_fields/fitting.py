@@ -120,7 +120,8 @@ def fit(kernels: np.ndarray, model: Model | str, *, rivals: int | None = None, p
         One of `MODELS`, or its name.
     rivals : int, optional
         Further starts, at most, of a kernel where the first leaves doubt; by default as many as the model has (`Model.rivals`).
-        With 0 there is one start, as in a common optimiser: two to four times faster, and more often a lesser optimum.
+        With 0 there is one start, as in a common optimiser: where there is doubt two to four times faster, and more often a
+        lesser optimum.
     processes : int
         Processes that fit some 4,096 to 8,192 kernels each at a time; the result does not depend on them. They start (as
         `multiprocessing`'s "spawn" does, so that a script of yours needs its `if __name__ == "__main__":`) with the first call
