@@ -299,6 +299,12 @@ def test_a_single_start_is_rarely_worse_than_an_optimisers():
     assert (residual <= np.array(theirs) + 1e-6).mean() >= 0.7 and residual.mean() < np.mean(theirs)
 
 
+def test_more_rivals_than_there_are_templates_are_as_many_as_these():
+    kernels = random_kernels(3, 3, 3)
+    found, usual = (fit(kernels, "gaussian", rivals=rivals).cosine for rivals in (2**32 - 1, None))
+    assert (found >= usual - 1e-6).all()
+
+
 @pytest.mark.parametrize("rivals", [-1, 2.5, "2"])
 def test_what_is_no_number_of_rivals_is_refused(rivals):
     with pytest.raises(EchosError, match=f"rivals: expected a whole number from 0, found {rivals}; correct it"):

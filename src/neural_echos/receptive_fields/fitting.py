@@ -353,6 +353,7 @@ def _nearest(taps: np.ndarray, dictionary: _Dictionary) -> np.ndarray:
 
 def _starts(taps: np.ndarray, dictionary: _Dictionary, count: int) -> tuple[np.ndarray, np.ndarray]:
     """The best template of a dictionary, then the best that is unlike it, …: their numbers and |cosines|, (n, count)."""
+    count = min(count, dictionary.places)
     candidates = min(_CANDIDATES * count, dictionary.places)
     index, score = np.empty((len(taps), count), np.intp), np.empty((len(taps), count), np.float32)
     for part, number, best in _scores(taps, dictionary):
