@@ -11,7 +11,7 @@ import time
 import torch
 from torch.utils.data import DataLoader, TensorDataset
 
-from neural_echos.patterns import Autoencoder, Settings, train_autoencoder
+from neural_echos.structure.patterns import Autoencoder, Settings, train_autoencoder
 
 
 def draw_kernels(n: int, k: int) -> torch.Tensor:

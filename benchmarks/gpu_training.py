@@ -26,8 +26,8 @@ import torch
 import torch.nn.functional as F
 
 from neural_echos.architectures import create
-from neural_echos.config import load_preset
 from neural_echos.datasets import Dataset, make_dataset
+from neural_echos.design.config import load_preset
 from neural_echos.training import Recipe, train
 from neural_echos.training.engine import make_optimizer
 from neural_echos.training.watchers import Watcher

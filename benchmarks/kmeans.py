@@ -13,8 +13,8 @@ import numpy as np
 from sklearn.cluster import KMeans
 from sklearn.metrics import adjusted_rand_score
 
-from neural_echos.clusters import Clustering, cluster_kernels
 from neural_echos.receptive_fields import center_norm, dog, gaussian_derivative
+from neural_echos.structure.kmeans import Clustering, cluster_kernels
 
 CHUNK = 100_000  # kernels drawn at a time
 SHARES = {"on": 0.3, "off": 0.25, "first derivative": 0.15, "second derivative": 0.1}  # the rest is noise

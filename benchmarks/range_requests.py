@@ -12,7 +12,7 @@ import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
-from neural_echos.hub import download_kernels
+from neural_echos.inputs.hub import download_kernels
 from neural_echos.layouts import KINDS
 
 COMMIT = "0" * 40

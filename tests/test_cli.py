@@ -275,7 +275,7 @@ def test_the_same_command_writes_the_same_bytes(trained, tmp_path):
 
 
 def test_a_survey_writes_its_table_and_its_page(tmp_path, monkeypatch):
-    from neural_echos import survey
+    from neural_echos.kernels import survey
 
     monkeypatch.setattr(survey, "_architectures", lambda: ["convmixer_768_32", "vgg11"])
     assert echos("survey", "--page", tmp_path / "zoo.md", "--output", tmp_path / "survey.csv") == 0

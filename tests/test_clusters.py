@@ -7,10 +7,10 @@ import pytest
 from sklearn.cluster import KMeans
 from sklearn.metrics import adjusted_rand_score, silhouette_score
 
-from neural_echos import clusters
-from neural_echos.clusters import cluster_bank, cluster_kernels, mean_silhouettes, name_centroids, stability
 from neural_echos.errors import EchosError
 from neural_echos.receptive_fields import center_norm, dog
+from neural_echos.structure import kmeans as clusters
+from neural_echos.structure.kmeans import cluster_bank, cluster_kernels, mean_silhouettes, name_centroids, stability
 from neural_echos.tables import SCHEMAS, read_table, write_table
 from test_receptive_fields import make_bank, random_kernels
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
 from neural_echos import artifacts
-from neural_echos.config import check, check_references, load_preset, load_schema, merge, read_yaml
+from neural_echos.design.config import check, check_references, load_preset, load_schema, merge, read_yaml
 from neural_echos.errors import EchosError
 from neural_echos.initialisations import registry
 
@@ -360,7 +360,7 @@ def test_an_option_that_the_scheme_does_not_take_is_refused_by_its_line(tmp_path
 
 
 def test_importing_the_module_loads_nothing_heavy():
-    code = "import neural_echos.config, neural_echos.inputs, sys; print(*sys.modules)"
+    code = "import neural_echos.design.config, neural_echos.inputs, sys; print(*sys.modules)"
     modules = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
     assert not {"numpy", "torch", "timm", "jsonschema", "pooch", "requests", "huggingface_hub", "skimage"} & set(
         modules

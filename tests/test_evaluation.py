@@ -13,7 +13,6 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from neural_echos import artifacts
-from neural_echos.clusters import cluster_bank
 from neural_echos.errors import EchosError
 from neural_echos.evaluation import (
     bootstrap_interval,
@@ -31,6 +30,7 @@ from neural_echos.evaluation import (
 from neural_echos.files import write_json
 from neural_echos.kernels import Layer, bank_from_tensors
 from neural_echos.receptive_fields import dog, fit_bank
+from neural_echos.structure.kmeans import cluster_bank
 from neural_echos.tables import SCHEMAS, read_table, write_table
 
 

@@ -12,8 +12,8 @@ import pytest
 from neural_echos import cli
 from neural_echos.datasets import make_digits, save_dataset
 from neural_echos.errors import EchosError
-from neural_echos.explain import Records, explain, render_explanation
 from neural_echos.files import sha256
+from neural_echos.report.explain import Records, explain, render_explanation
 
 ROOT = Path(__file__).resolve().parents[1]
 FIGURE = "results/figures/figure_05_clusters.pdf"

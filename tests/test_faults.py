@@ -318,7 +318,8 @@ def test_a_command_in_read_only_results_ends_with_one_sentence(mount, digits, tm
 
 # Executes the commands that come as lines, each when it comes.
 OBEY = """import json, sys
-from neural_echos import cli, clusters, datasets, kernels, receptive_fields
+from neural_echos import cli, datasets, kernels, receptive_fields
+from neural_echos.structure import kmeans as clusters
 for line in sys.stdin:
     print(cli.main(json.loads(line)), flush=True)
 """

@@ -26,8 +26,8 @@ from safetensors.numpy import load_file, save_file
 
 from neural_echos.errors import EchosError
 from neural_echos.files import read_json, sha256, write_text
-from neural_echos.hub import HubError, Part, Patience, WholeNeededError, choose, download_kernels, plan
 from neural_echos.inputs import Input, fetch
+from neural_echos.inputs.hub import HubError, Part, Patience, WholeNeededError, choose, download_kernels, plan
 from neural_echos.kernels import bank_from_checkpoint
 
 WEIGHTS = Path(__file__).resolve().parents[2] / "shared" / "data" / "weights"

@@ -13,13 +13,13 @@ from torch.nn.utils import prune
 
 import neural_echos.architectures  # noqa: F401  (registers convmixer_small and hornet_small_images)
 from neural_echos import receptive_fields
-from neural_echos.clusters import cluster_bank
 from neural_echos.errors import EchosError
 from neural_echos.initialisations import draw_kernels, init_depthwise_, names
 from neural_echos.initialisations.noise import kaiming, model_covariance, unclipped_covariance
 from neural_echos.initialisations.receptive import dog
 from neural_echos.kernels import bank_from_model, layers_of
 from neural_echos.receptive_fields import dog as dog_kernels
+from neural_echos.structure.kmeans import cluster_bank
 from neural_echos.tables import kernels_of
 
 MASTER_KEYS = Path(__file__).parents[2] / "shared" / "data" / "weights" / "master_key_filters_8.txt"

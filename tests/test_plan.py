@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from neural_echos import cli
-from neural_echos.config import load_preset
+from neural_echos.design.config import load_preset
 from neural_echos.errors import EchosError
-from neural_echos.plan import Cost, estimate, list_work, render_plan, summarise
+from neural_echos.training.cost import Cost, estimate, list_work, render_plan, summarise
 
 ROOT = Path(__file__).resolve().parents[1]
 SHAPE = {"train": 1000, "test": 100, "classes": 10, "channels": 3, "size": 16}

@@ -14,21 +14,19 @@ import neural_echos
 ROOT = Path(__file__).resolve().parents[1]
 LIBRARY = ROOT / "src" / "neural_echos"
 ROOMS = (
-    ("errors", "files", "progress", "tables", "config", "layouts"),
-    ("hub", "inputs", "datasets"),
+    ("errors", "files", "progress", "tables", "design", "layouts"),
+    ("inputs", "datasets"),
     ("architectures",),
-    ("kernels", "survey"),
+    ("kernels",),
     ("receptive_fields",),
-    ("clusters", "patterns"),
+    ("structure",),
     ("initialisations",),
-    ("signals",),
-    ("training", "plan", "zeroing"),
-    ("replacement",),
-    ("evaluation", "shares", "verdicts"),
+    ("training",),
+    ("transfer",),
+    ("evaluation", "verdicts"),
     ("artifacts",),
-    ("rendering",),
-    ("doctor", "explain"),
     ("report",),
+    ("doctor",),
     ("cli",),
     ("__main__",),
 )
@@ -75,7 +73,6 @@ def test_the_library_knows_nothing_of_snakemake(path):
         ("artifacts", {"torch", "timm", "torchvision", "neural_echos.training", "neural_echos.architectures"}),
         ("training", {"neural_echos.verdicts", "neural_echos.evaluation", "neural_echos.artifacts"}),
         ("receptive_fields", {"torch", "timm"}),
-        ("clusters", {"torch", "timm"}),
         ("verdicts", {"torch", "timm", "matplotlib"}),
     ],
 )

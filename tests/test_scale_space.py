@@ -13,7 +13,7 @@ from scipy import ndimage
 from scipy.optimize import minimize
 
 from neural_echos import artifacts, cli
-from neural_echos.config import check, check_references, load_schema, read_yaml
+from neural_echos.design.config import check, check_references, load_schema, read_yaml
 from neural_echos.errors import EchosError
 from neural_echos.receptive_fields import (
     IDEALS,

@@ -22,12 +22,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from neural_echos import cli
-from neural_echos.config import check, check_references, load_schema, merge, read_yaml
+from neural_echos.artifacts.rendering import read_notebook
+from neural_echos.design.config import check, check_references, load_schema, merge, read_yaml
 from neural_echos.errors import EchosError
 from neural_echos.evaluation import gather_runs
 from neural_echos.files import read_json
 from neural_echos.kernels import bank_from_checkpoint
-from neural_echos.rendering import read_notebook
 from neural_echos.tables import SCHEMAS, kernel_sizes, kernels_of, read_batches, read_table, write_table
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -252,7 +252,7 @@ def test_no_text_of_a_config_reaches_a_shell_unquoted(tmp_path) -> None:
 
 
 def test_a_token_and_signed_addresses_are_in_no_message(monkeypatch) -> None:
-    from neural_echos import hub
+    from neural_echos.inputs import hub
 
     monkeypatch.setenv("HF_TOKEN", "hf_verysecret")
     for text in (

@@ -8,7 +8,7 @@ from torch import nn
 from neural_echos.datasets import make_dataset
 from neural_echos.errors import EchosError
 from neural_echos.initialisations import init_depthwise_
-from neural_echos.signals import BANDS, batch_of, measure_signals, signals_table, spectrum_of
+from neural_echos.initialisations.signal_propagation import BANDS, batch_of, measure_signals, signals_table, spectrum_of
 from neural_echos.tables import SCHEMAS
 
 

@@ -11,7 +11,7 @@ import torch
 
 from neural_echos.errors import EchosError
 from neural_echos.kernels import layers_of
-from neural_echos.survey import read_survey, render_page, survey, write_survey
+from neural_echos.kernels.survey import read_survey, render_page, survey, write_survey
 from neural_echos.tables import SCHEMAS
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -15,9 +15,9 @@ from torch import nn
 
 from neural_echos import artifacts, cli
 from neural_echos.architectures import create
-from neural_echos.config import check_references, load_preset, preset_files, read_yaml
 from neural_echos.datasets import make_dataset
 from neural_echos.datasets.images import kept_classes
+from neural_echos.design.config import check_references, load_preset, preset_files, read_yaml
 from neural_echos.errors import EchosError
 from neural_echos.evaluation import compare
 from neural_echos.files import read_json
@@ -25,8 +25,8 @@ from neural_echos.initialisations import init_depthwise_, init_pointwise_, point
 from neural_echos.kernels import bank_from_model, layers_of
 from neural_echos.tables import SCHEMAS, read_table
 from neural_echos.training import Recipe
+from neural_echos.transfer.zeroing import zero_layers
 from neural_echos.verdicts import INCONCLUSIVE, NOT_SUPPORTED, SUPPORTED, decide
-from neural_echos.zeroing import zero_layers
 
 ROOT = Path(__file__).resolve().parents[1]
 SMALL = {"dim": 12, "depth": 4, "kernel_size": 5, "patch_size": 2}

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from neural_echos import verdicts
-from neural_echos.config import check, load_schema, read_yaml
+from neural_echos.design.config import check, load_schema, read_yaml
 from neural_echos.errors import EchosError
 from neural_echos.tables import SCHEMAS, write_table
 from neural_echos.verdicts import INCONCLUSIVE, NOT_RUN, NOT_SUPPORTED, SUPPORTED, decide, rules

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from neural_echos.config import load_preset, preset_files
+from neural_echos.design.config import load_preset, preset_files
 from neural_echos.report.paper import paper_name
 from neural_echos.training import Recipe
 

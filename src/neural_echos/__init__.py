@@ -19,10 +19,10 @@ _PUBLIC = {
     "gaussian": "receptive_fields",
     "gaussian_derivative": "receptive_fields",
     "structured_share": "receptive_fields",
-    "cluster_bank": "clusters",
+    "cluster_bank": "structure.kmeans",
     "draw_kernels": "initialisations",
     "init_depthwise_": "initialisations",
-    "measure_signals": "signals",
+    "measure_signals": "initialisations.signal_propagation",
     "read_table": "tables",
     "EchosError": "errors",
 }

@@ -148,8 +148,8 @@ def extract(options: argparse.Namespace) -> None:
 
 def survey(options: argparse.Namespace) -> None:
     """List every timm model with depthwise kernels, and its pretrained weights; nothing is downloaded."""
-    from neural_echos import survey as zoo
     from neural_echos.files import write_text
+    from neural_echos.kernels import survey as zoo
 
     table = zoo.survey(progress=True)
     zoo.write_survey(options.output, table)
@@ -171,7 +171,7 @@ def show(options: argparse.Namespace) -> None:
 
 def cluster(options: argparse.Namespace) -> None:
     """Cluster a bank's kernels with k-means and name the clusters."""
-    from neural_echos import clusters
+    from neural_echos.structure import kmeans as clusters
     from neural_echos.tables import read_table, write_table
 
     assigned, centroids, choices, report = clusters.cluster_bank(
@@ -245,7 +245,7 @@ def patterns(options: argparse.Namespace) -> None:
     import pyarrow as pa
     import torch
 
-    from neural_echos.patterns import Settings, pattern_batches
+    from neural_echos.structure.patterns import Settings, pattern_batches
     from neural_echos.tables import SCHEMAS, read_batches, write_batches, write_table
 
     torch.set_num_threads(options.threads)
@@ -274,7 +274,7 @@ def patterns(options: argparse.Namespace) -> None:
 
 def shares(options: argparse.Namespace) -> None:
     """Count the kernels of banks with a named pattern, at every threshold, and with shuffled taps."""
-    from neural_echos.shares import pattern_shares
+    from neural_echos.structure.pattern_shares import pattern_shares
     from neural_echos.tables import write_table
 
     made = pattern_shares(options.models, threshold=options.threshold)
@@ -326,7 +326,7 @@ def signals(options: argparse.Namespace) -> None:
     import pyarrow as pa
 
     from neural_echos import datasets
-    from neural_echos.signals import batch_of, measure_signals, signals_table
+    from neural_echos.initialisations.signal_propagation import batch_of, measure_signals, signals_table
     from neural_echos.tables import write_table
 
     _check_schemes(options.initialisations)
@@ -420,8 +420,8 @@ def replace(options: argparse.Namespace) -> None:
     import pyarrow as pa
     import torch
 
-    from neural_echos import replacement
     from neural_echos.tables import SCHEMAS, write_table
+    from neural_echos.transfer import replacement
 
     torch.set_num_threads(options.threads)
     data, recipe, runs = _trained_runs(options)
@@ -461,9 +461,10 @@ def eliminate(options: argparse.Namespace) -> None:
     import pyarrow as pa
     import torch
 
-    from neural_echos import replacement, training
-    from neural_echos.signals import batch_of
+    from neural_echos import training
+    from neural_echos.initialisations.signal_propagation import batch_of
     from neural_echos.tables import SCHEMAS, write_table
+    from neural_echos.transfer import replacement
 
     data, recipe, runs = _trained_runs(options)
     device = training.pick_device(options.device)
@@ -500,7 +501,7 @@ def zero(options: argparse.Namespace) -> None:
 
     from neural_echos import datasets, training
     from neural_echos.tables import SCHEMAS, read_table, write_table
-    from neural_echos.zeroing import zero_layers
+    from neural_echos.transfer.zeroing import zero_layers
 
     data = datasets.load_dataset(options.data)
     parts = [SCHEMAS["ablated"].empty_table()]
@@ -523,8 +524,8 @@ def plan(options: argparse.Namespace) -> None:
     import torch
 
     from neural_echos import datasets
-    from neural_echos import plan as planning
-    from neural_echos.config import load_preset
+    from neural_echos.design.config import load_preset
+    from neural_echos.training import cost as planning
     from neural_echos.training import pick_device
 
     config = load_preset(options.root, *options.preset)
@@ -542,7 +543,7 @@ def plan(options: argparse.Namespace) -> None:
 
 def explain(options: argparse.Namespace) -> None:
     """Say what made a result: its steps, sources, commit and machine, and the command that makes it again."""
-    from neural_echos import explain as explaining
+    from neural_echos.report import explain as explaining
 
     found = explaining.explain(options.path, options.root)
     print((explaining.explanation_json if options.json else explaining.render_explanation)(found))
@@ -608,7 +609,7 @@ def verdicts(options: argparse.Namespace) -> None:
 
 def render(options: argparse.Namespace) -> None:
     """Execute an artifact's notebook, which writes the artifact's files; keeps the rendered notebook."""
-    from neural_echos.rendering import render_notebook
+    from neural_echos.artifacts.rendering import render_notebook
 
     parameters = {"inputs": options.inputs, "options": options.options, "output": str(options.output)}
     render_notebook(options.notebook, options.rendered, options.draft, parameters)
@@ -786,7 +787,8 @@ def _bank_of(options: argparse.Namespace) -> Any:
     """The bank of what `show` is asked for: a bank's or a checkpoint's path, or the name of a timm model on the hub."""
     from tempfile import TemporaryDirectory
 
-    from neural_echos import hub, kernels
+    from neural_echos import kernels
+    from neural_echos.inputs import hub
     from neural_echos.tables import read_table
 
     path = Path(options.model)

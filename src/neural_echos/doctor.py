@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from neural_echos.config import load_preset
+from neural_echos.design.config import load_preset
 from neural_echos.errors import EchosError
 from neural_echos.inputs import load_inputs, mirror_folders
 

@@ -10,7 +10,7 @@ from pathlib import Path
 ROOT = Path(os.path.relpath(Path(workflow.current_basedir).parents[1]))
 sys.path.insert(0, str(ROOT / "src"))
 
-from neural_echos.config import check, check_references, load_schema, read_yaml, require_below
+from neural_echos.design.config import check, check_references, load_schema, read_yaml, require_below
 
 # Jobs run the Python that runs Snakemake (a conda environment, where one is active, comes before it), and this library.
 os.environ.update(
@@ -79,7 +79,25 @@ wildcard_constraints:
 
 def library(*modules):
     """The library's files that a rule's command uses: code is an input too."""
-    return [str(ROOT / "src/neural_echos" / f"{module}.py") for module in ("tables", *modules)]
+    package = ROOT / "src/neural_echos"
+    found = []
+    for module in ("tables", *modules):
+        module = MOVED.get(module, module)
+        path = package / f"{module}.py"
+        found += [path] if path.exists() else sorted((package / module).glob("*.py"))
+    return list(map(str, found))
+
+
+MOVED = {
+    "survey": "kernels/survey",
+    "clusters": "structure/kmeans",
+    "patterns": "structure/patterns",
+    "shares": "structure/pattern_shares",
+    "replacement": "transfer/replacement",
+    "zeroing": "transfer/zeroing",
+    "signals": "initialisations/signal_propagation",
+    "explain": "report/explain",
+}
 
 
 DATASETS = [

@@ -216,7 +216,7 @@ def _random(size: int, seed: int, number: int) -> np.ndarray:
 
 def _centroids(size: int, seed: int, number: int, bank: Table) -> np.ndarray:
     """The centres of k-means on normalised kernels."""
-    from neural_echos.clusters import cluster_kernels
+    from neural_echos.structure.kmeans import cluster_kernels
 
     kernels = _normalised("centroids", bank, size, number)
     return cluster_kernels(kernels, number, restarts=3, seed=seed).centroids
@@ -229,7 +229,7 @@ def _decoded(size: int, seed: int, number: int, bank: Table) -> np.ndarray:
     """
     import torch
 
-    from neural_echos.patterns import Settings, train_autoencoder
+    from neural_echos.structure.patterns import Settings, train_autoencoder
 
     taps = torch.tensor(_normalised("decoded", bank, size, number).reshape(-1, size * size), dtype=torch.float32)
     model = train_autoencoder(taps, Settings(), seed=seed)

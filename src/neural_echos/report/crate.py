@@ -10,10 +10,10 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from neural_echos.config import read_yaml
+from neural_echos.design.config import read_yaml
 from neural_echos.errors import EchosError
-from neural_echos.explain import Records, source_of
 from neural_echos.files import atomic_path, read_json, sha256
+from neural_echos.report.explain import Records, source_of
 
 CODE = ("Snakefile", "workflow", "config", "src", "envs", "pyproject.toml", "LICENSE", "CITATION.cff", "README.md")
 LICENCE = "https://spdx.org/licenses/MIT"

@@ -18,8 +18,8 @@ import pandas as pd
 from neural_echos.artifacts import read, verdict_table
 from neural_echos.artifacts.base import FORMATS
 from neural_echos.errors import EchosError
-from neural_echos.explain import Explanation, Records, explain, source_of
 from neural_echos.files import provenance, read_json, sha256, write_json, write_text
+from neural_echos.report.explain import Explanation, Records, explain, source_of
 from neural_echos.report.style import CSS
 from neural_echos.report.work import costs, draw, training_seconds, walk
 from neural_echos.verdicts import INCONCLUSIVE, NOT_RUN, NOT_SUPPORTED, SUPPORTED

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from neural_echos.errors import EchosError
-from neural_echos.explain import Record, first_word
 from neural_echos.files import read_json
+from neural_echos.report.explain import Record, first_word
 
 
 @dataclass(frozen=True)

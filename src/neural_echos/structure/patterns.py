@@ -20,10 +20,10 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from neural_echos.clusters import cluster_kernels, groups
 from neural_echos.errors import EchosError
 from neural_echos.progress import tracked
 from neural_echos.receptive_fields import OTHER, best_pattern, center_norm, check_threshold
+from neural_echos.structure.kmeans import cluster_kernels, groups
 from neural_echos.tables import SCHEMAS
 
 _STRETCH = 8.0  # a code in [0, 1] reaches the decoder in [−4, 4], where its units bend

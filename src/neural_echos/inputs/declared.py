@@ -14,10 +14,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from neural_echos import hub
-from neural_echos.config import check, load_schema, read_yaml
+from neural_echos.design.config import check, load_schema, read_yaml
 from neural_echos.errors import EchosError
 from neural_echos.files import atomic_path, sha256
+from neural_echos.inputs import hub
 from neural_echos.layouts import KINDS
 
 Facts = dict[str, Any]

@@ -1,0 +1,1 @@
+"""Design: what a preset is, read from its config files and checked."""
