@@ -81,10 +81,10 @@ def library(*modules):
     """The library's files that a rule's command uses: code is an input too."""
     package = ROOT / "src/neural_echos"
     found = []
-    for module in ("tables", *modules):
-        module = MOVED.get(module, module)
-        path = package / f"{module}.py"
-        found += [path] if path.exists() else sorted((package / module).glob("*.py"))
+    for name in ("tables", *modules):
+        place = MOVED.get(name, name)
+        path = package / f"{place}.py"
+        found += [path] if path.exists() else sorted((package / place).glob("*.py"))
     return list(map(str, found))
 
 
