@@ -169,7 +169,7 @@ def _without_prefix(path: Path, keys: dict[str, str], layers: Sequence[str]) -> 
 def bank_from_tensors(
     layers: Sequence[Layer], read: Callable[[str], np.ndarray], name: str, source: str, regular_per_layer: int
 ) -> pa.Table:
-    """Lay the kernels of `layers` down as a bank, a table of schema "bank" (docs/data.md).
+    """Lay the kernels of `layers` down as a bank, a table of schema "bank" (docs/tables.md).
 
     Parameters
     ----------

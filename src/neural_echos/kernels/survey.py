@@ -39,7 +39,7 @@ def survey(architectures: Sequence[str] | None = None, *, progress: bool = False
     Returns
     -------
     pyarrow.Table
-        Schema "survey" (docs/data.md): one row per architecture and pretrained tag, and one with a null tag for an architecture
+        Schema "survey" (docs/tables.md): one row per architecture and pretrained tag, and one with a null tag for an architecture
         without pretrained weights, sorted by family, architecture and tag.
     """
     import timm
@@ -204,7 +204,7 @@ pretrained tag, are made by
 
 Nothing is downloaded: each architecture is built on the meta device, its initialisation skipped. {families} families,
 {architectures} architectures, {pretrained} of them with pretrained weights under {tags} tags; these {pretrained}
-have {kernels:,} depthwise kernels, and all tags together {all_kernels:,}. The [data dictionary](data.md#survey)
+have {kernels:,} depthwise kernels, and all tags together {all_kernels:,}. The [data dictionary](tables.md#survey)
 describes the columns of the CSV; in pandas:
 
 ```python

@@ -1,7 +1,7 @@
 """Tables: their columns, and reading and writing them."""
 
+from neural_echos.tables.columns import SCHEMAS
 from neural_echos.tables.io import (
-    SCHEMAS,
     kernel_sizes,
     kernels_of,
     read_batches,

@@ -1,0 +1,147 @@
+"""Tables of receptive-field fits and of the master key filters in scale space."""
+
+from neural_echos.tables.columns.base import KERNEL, ROW, Column, Table
+
+FITS = Table(
+    "fits/<model>.parquet",
+    (
+        "The best Difference of Gaussians of every kernel of odd, square size, and of the same kernel with its taps "
+        "shuffled. Kernels that are not finite, zero or constant have no row. The fit is to the kernel minus its "
+        "mean."
+    ),
+    (
+        ROW,
+        *KERNEL,
+        Column(
+            "pattern",
+            "string",
+            "`on-centre` or `off-centre` where the cosine reaches the config's threshold, else `other`",
+        ),
+        Column("sign", "int8", "+1 excitatory centre, −1 inhibitory centre"),
+        Column("gamma", "float64", "centre-to-surround ratio γ, between 0 and 1"),
+        Column("r", "float64", "distance at which centre and surround are equal", "taps"),
+        Column(
+            "sigma_x", "float64", "standard deviation of the surround along a row; the centre's is γ times that", "taps"
+        ),
+        Column("sigma_y", "float64", "the same along a column; equal to sigma_x, for this family is round"),
+        Column("orientation", "float64", "null: a round receptive field has none"),
+        Column("offset_x", "float64", "place of the centre, taps to the right of the kernel's; 0 in this family"),
+        Column("offset_y", "float64", "place of the centre, taps from the kernel's; 0 in this family"),
+        Column(
+            "amplitude",
+            "float64",
+            "factor of the unit Difference of Gaussians (its taps in the centre sum to 1), in the kernel's unit; not negative",
+        ),
+        Column("residual", "float64", "L2 norm of what the fit leaves, over that of the centred kernel, from 0 to 1"),
+        Column("cosine", "float64", "cosine of the centred kernel with its fit, from 0 to 1; residual² = 1 − cosine²"),
+        Column("null_cosine", "float64", "best cosine after shuffling the kernel's taps"),
+    ),
+)
+
+SPREAD = Table(
+    "scale_space/spread.parquet",
+    (
+        "One row per master key filter. The mean and the spread are those of |h|, in coordinates with their origin at "
+        "the middle tap, x to the right and y *up*; those that are weighted, of |h| |w|, w the filter's ideal model "
+        "at σ = 1 (for filter 7 the discrete Gaussian at σ = 1/√2)."
+    ),
+    (
+        Column("filter", "int16", "number of the filter, from 1 to 8"),
+        Column(
+            "constant",
+            "float64",
+            "what was subtracted for filters 7 and 8, the constant that leaves the least spread; 0 for the others",
+        ),
+        Column(
+            "response",
+            "float64",
+            "what the filter was then divided by: its response to the monomial of its derivative (1 to 6) or to a constant (7, 8)",
+        ),
+        Column(
+            "l1", "float64", "L1 norm of the filter as it is (1 to 6) or as normalised (7, 8), as the paper prints it"
+        ),
+        Column("m_x", "float64", "mean of x", "taps"),
+        Column("m_y", "float64", "mean of y", "taps"),
+        Column("v_xx", "float64", "variance of x", "taps²"),
+        Column("v_xy", "float64", "covariance of x and y", "taps²"),
+        Column("v_yy", "float64", "variance of y", "taps²"),
+        Column("weighted_m_x", "float64", "m_x, weighted"),
+        Column("weighted_m_y", "float64", "m_y, weighted"),
+        Column("weighted_v_xx", "float64", "v_xx, weighted"),
+        Column("weighted_v_xy", "float64", "v_xy, weighted"),
+        Column("weighted_v_yy", "float64", "v_yy, weighted"),
+        Column(
+            "taps",
+            "list of float32",
+            "the normalised filter, 7 · 7 taps, row by row from the top left (where y is largest)",
+        ),
+    ),
+)
+
+SCALES = Table(
+    "scale_space/scales.parquet",
+    (
+        "One row per master key filter and method, the ideal model that the method finds for the normalised filter. "
+        "The methods are defined at the top of `src/neural_echos/receptive_fields/master_key.py`; filter 7 has no A "
+        "and no B."
+    ),
+    (
+        Column("filter", "int16", "number of the filter, from 1 to 8"),
+        Column("method", "string", "`A`, `B`, `C1`, `C2`, `D1`, `D2`, or `joint A` to `joint D`"),
+        Column("sigma_x", "float64", "standard deviation of the ideal model's discrete Gaussian along x", "taps"),
+        Column("sigma_y", "float64", "the same along y"),
+        Column("amount", "float64", "amount γ₇ of the Laplacian in filter 7's ideal model; null for the others"),
+        Column("l1", "float64", "L1 norm of the normalised filter minus its ideal model"),
+        Column("l2", "float64", "L2 norm of the same"),
+        Column("cosine", "float64", "cosine of the normalised filter with its ideal model"),
+    ),
+)
+
+MATCHES = Table(
+    "matches/<model>.parquet",
+    (
+        "One row per kernel, with the best of four receptive-field models: the DoG (odd squares only), the Gaussian "
+        "and its first and second derivatives, all three oriented, anisotropic and offset. x points right and y *up* "
+        "from the middle of the kernel. Kernels that are not finite, zero or constant, or have a side of 1, have no "
+        "row."
+    ),
+    (
+        ROW,
+        *KERNEL,
+        Column(
+            "best",
+            "string",
+            "model with the largest cosine: `dog`, `gaussian`, `gaussian_derivative_1` or `gaussian_derivative_2`",
+        ),
+        Column(
+            "cosine",
+            "float64",
+            "cosine of the centred kernel with its best model; its square is the share of variance that the model explains",
+        ),
+        Column(
+            "amplitude",
+            "float64",
+            "what the best model is multiplied by; its sign is the centre's where `best` is `dog`",
+        ),
+        Column("bias", "float64", "what is added"),
+        Column("gamma", "float64", "γ of the best model; null unless it is the DoG"),
+        Column("sigma_u", "float64", "standard deviation along the orientation; null for the DoG", "taps"),
+        Column("sigma_v", "float64", "standard deviation across it; null for the DoG", "taps"),
+        Column("orientation", "float64", "angle, anticlockwise from x; null for the DoG", "rad"),
+        Column("offset_x", "float64", "taps to the right of the middle; null for the DoG"),
+        Column("offset_y", "float64", "taps above the middle; null for the DoG"),
+        Column("cosine_dog", "float64", "cosine with the best DoG; null where the size has none"),
+        Column("cosine_gaussian", "float64", "cosine with the best Gaussian"),
+        Column("cosine_gaussian_derivative_1", "float64", "cosine with the best first derivative"),
+        Column("cosine_gaussian_derivative_2", "float64", "cosine with the best second derivative"),
+        Column(
+            "null_cosine",
+            "float64",
+            "best cosine after shuffling the kernel's taps; like the next columns, for every `null_every`-th row only",
+        ),
+        Column("null_cosine_dog", "float64", "cosine_dog after shuffling the taps"),
+        Column("null_cosine_gaussian", "float64", "cosine_gaussian after shuffling the taps"),
+        Column("null_cosine_gaussian_derivative_1", "float64", "cosine_gaussian_derivative_1 after shuffling the taps"),
+        Column("null_cosine_gaussian_derivative_2", "float64", "cosine_gaussian_derivative_2 after shuffling the taps"),
+    ),
+)

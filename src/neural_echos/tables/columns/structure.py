@@ -1,0 +1,271 @@
+"""Tables of what kernels have in common: clusters, patterns, and measures of structure."""
+
+from neural_echos.tables.columns.base import (
+    KERNEL,
+    KERNEL_HEIGHT,
+    KERNEL_SIZE,
+    KERNEL_WIDTH,
+    KIND,
+    MODEL,
+    ROLE,
+    ROW,
+    TRAINED_ON,
+    Column,
+    Table,
+)
+
+CLUSTERS = Table(
+    "clusters/<model>.parquet",
+    (
+        "K-means, run for each kind and size by itself on kernels with mean 0 and L2 norm 1. For each clustering one "
+        "row per kernel, sorted by clustering and row. Kernels that are not finite, zero (no weight above 1e-4 in "
+        "size) or constant have no row, and sizes with too few kernels have none either. Of more than 50,000 kernels "
+        "of one size the restarts run on a sample of 50,000, and its three best solutions go on over all of them; the "
+        "one with the least inertia is kept."
+    ),
+    (
+        ROW,
+        *KERNEL,
+        Column(
+            "clustering",
+            "string",
+            "`k=3` (the declared number of clusters) or `free` (the number with the best mean silhouette)",
+        ),
+        Column("cluster", "int16", "number of the cluster within its clustering, kind and size; 0 is the largest"),
+        Column(
+            "name",
+            "string",
+            "`excitatory`, `inhibitory` or `other`: what the cluster's average looks like; several clusters can share one",
+        ),
+        Column("distance", "float64", "Euclidean distance of the normalised kernel to its centroid"),
+    ),
+)
+
+CENTROIDS = Table(
+    "clusters/<model>.centroids.parquet",
+    "One row per cluster.",
+    (
+        MODEL,
+        KIND,
+        KERNEL_HEIGHT,
+        KERNEL_WIDTH,
+        Column(
+            "clustering",
+            "string",
+            "`k=3` (the declared number of clusters) or `free` (the number with the best mean silhouette)",
+        ),
+        Column("cluster", "int16", "number of the cluster within its clustering, kind and size; 0 is the largest"),
+        Column(
+            "name",
+            "string",
+            "`excitatory`, `inhibitory` or `other`: what the cluster's average looks like; several clusters can share one",
+        ),
+        Column("count", "int64", "kernels in the cluster"),
+        Column(
+            "similarity",
+            "float64",
+            "cosine of the centroid with its best Difference of Gaussians; null where the size has none (even or not square)",
+        ),
+        Column("gamma", "float64", "centre-to-surround ratio γ of that Difference of Gaussians; null likewise"),
+        Column(
+            "taps",
+            "list of float32",
+            "mean of the cluster's normalised kernels, row-major; its L2 norm is 1 where they are all alike",
+        ),
+    ),
+)
+
+CHOICES = Table(
+    "clusters/<model>.choices.parquet",
+    (
+        "One row per kind, kernel size and number of clusters: the numbers 2 to 8, and the declared one. Of more than "
+        "20,000 kernels a sample of 20,000 is compared. The rule of choice: the best mean silhouette, the smallest of "
+        "equal numbers; inertia and stability decide nothing. Every number has the same count of restarts, of which "
+        "the best is measured."
+    ),
+    (
+        MODEL,
+        KIND,
+        KERNEL_HEIGHT,
+        KERNEL_WIDTH,
+        Column("kernels", "int64", "kernels compared"),
+        Column("clusters", "int16", "number of clusters"),
+        Column("inertia", "float64", "sum of the squared distances of the normalised kernels to their centroids"),
+        Column("silhouette", "float64", "mean silhouette, from −1 to 1; −1 where all kernels are alike"),
+        Column(
+            "stability",
+            "float64",
+            "mean adjusted Rand index of all pairs of restarts: 1 where they agree, about 0 by chance; NaN with one restart",
+        ),
+        Column("chosen", "bool", "whether it is the number of the clustering `free`"),
+        Column("declared", "bool", "whether it is the config's number"),
+    ),
+)
+
+PATTERNS = Table(
+    "patterns/<model>.parquet",
+    (
+        "One row per kernel, sorted by row: its code from an autoencoder with a latent of one dimension, trained for "
+        "each kind and size by itself (`src/neural_echos/structure/patterns.py`), its cluster, and the named pattern of both. "
+        "The null columns are from the same kernels with their taps shuffled, for which everything was trained anew. "
+        "The autoencoder is trained as often as the config says. Kernels that are not finite, zero or constant have "
+        "no row, and neither have sizes that are not square, below 3×3, or have fewer than ten kernels for each "
+        "cluster."
+    ),
+    (
+        ROW,
+        *KERNEL,
+        Column("code", "float64", "code of the kernel; between 0 and 1 where the config squashes it"),
+        Column("cluster", "int16", "cluster of the code within its kind and size; 0 is the largest"),
+        Column(
+            "cluster_pattern",
+            "string",
+            "named pattern of the cluster's decoded centroid, or `other` where the cosine is below the config's threshold",
+        ),
+        Column(
+            "cluster_cosines",
+            "list of float64",
+            "cosine of the cluster's decoded centroid with its best template, for each training; the first gave code and cluster",
+        ),
+        Column("pattern", "string", "pattern of the kernel itself, likewise"),
+        Column("cosine", "float64", "cosine of the kernel with its best template"),
+        Column("null_cluster_cosines", "list of float64", "cluster_cosines after shuffling the taps"),
+        Column("null_cosine", "float64", "cosine after shuffling the taps"),
+    ),
+)
+
+PATTERN_CENTROIDS = Table(
+    "patterns/<model>.centroids.parquet",
+    "One row per cluster of codes.",
+    (
+        MODEL,
+        KIND,
+        KERNEL_HEIGHT,
+        KERNEL_WIDTH,
+        Column("cluster", "int16", "cluster of the code within its kind and size; 0 is the largest"),
+        Column("code", "float64", "mean code of the cluster"),
+        Column("count", "int64", "kernels in the cluster"),
+        Column("pattern", "string", "cluster_pattern of patterns"),
+        Column("cosine", "float64", "the first of cluster_cosines of patterns"),
+        Column("taps", "list of float32", "the decoded code: mean 0 and L2 norm 1, row-major"),
+    ),
+)
+
+STRUCTURE = Table(
+    "evaluation/structure.parquet",
+    "One row per bank, kind and kernel size.",
+    (
+        MODEL,
+        KIND,
+        ROLE,
+        TRAINED_ON,
+        KERNEL_SIZE,
+        Column("kernels", "int64", "kernels with a fit"),
+        Column("layers", "int32", "layers that they are from"),
+        Column(
+            "threshold",
+            "float64",
+            "95th percentile of null_cosine: the cosine beyond which a kernel counts as structured",
+        ),
+        Column("share", "float64", "share of kernels beyond the threshold; .05 by chance"),
+        Column(
+            "low",
+            "float64",
+            "lower end of the bootstrap interval over layers, or over kernels where there is one layer (too narrow)",
+        ),
+        Column("high", "float64", "upper end"),
+        Column("mean_cosine", "float64", "mean of cosine"),
+        Column("null_mean_cosine", "float64", "mean of null_cosine"),
+        Column(
+            "excitatory_share",
+            "float64",
+            "share of kernels in clusters named `excitatory`, with the declared k; null where nothing was clustered",
+        ),
+        Column("inhibitory_share", "float64", "the same for `inhibitory`"),
+        Column("other_share", "float64", "the same for `other`"),
+    ),
+)
+
+EXPLAINED = Table(
+    "evaluation/explained.parquet",
+    (
+        "One row per bank, kind and kernel size, from the bank's matches. Shares of variance are squared cosines; "
+        "their interval is a bootstrap over layers."
+    ),
+    (
+        MODEL,
+        KIND,
+        ROLE,
+        TRAINED_ON,
+        KERNEL_HEIGHT,
+        KERNEL_WIDTH,
+        Column("kernels", "int64", "kernels with a match"),
+        Column("layers", "int32", "their layers"),
+        Column("explained", "float64", "mean share of variance that the best model explains"),
+        Column("low", "float64", "lower end of its 95 % interval"),
+        Column("high", "float64", "upper end"),
+        Column("null_explained", "float64", "the same mean after shuffling the taps"),
+        Column("dog", "float64", "mean share that the best DoG explains; null where the size has none"),
+        Column("gaussian", "float64", "mean share that the best Gaussian explains"),
+        Column("gaussian_derivative_1", "float64", "mean share that the best first derivative explains"),
+        Column("gaussian_derivative_2", "float64", "mean share that the best second derivative explains"),
+        Column("null_dog", "float64", "`dog` after shuffling the taps"),
+        Column("best_dog", "float64", "share of kernels whose best model is the DoG"),
+        Column("best_gaussian", "float64", "share of kernels whose best model is the Gaussian"),
+        Column("best_gaussian_derivative_1", "float64", "share of kernels whose best model is the first derivative"),
+        Column("best_gaussian_derivative_2", "float64", "share of kernels whose best model is the second derivative"),
+        Column(
+            "offset",
+            "float64",
+            "median distance of the best Gaussian or derivative from the middle, taps, where that is the best model",
+        ),
+    ),
+)
+
+PATTERN_SHARES = Table(
+    "evaluation/pattern_shares.parquet",
+    (
+        "Shares of kernels with a named pattern. For each bank, kind and kernel size one row per threshold, way of "
+        "counting, and whether taps are shuffled; at the declared threshold, besides, one row per layer."
+    ),
+    (
+        MODEL,
+        KIND,
+        ROLE,
+        TRAINED_ON,
+        KERNEL_SIZE,
+        Column(
+            "layer",
+            "string",
+            "path of the module in the model, or name of the tensor without `.weight`; null for all layers together",
+        ),
+        Column(
+            "layer_index",
+            "int32",
+            "number of the layer among those of its kind, from 0; null for all layers together",
+        ),
+        Column("depth", "float64", "relative depth of the layer, in [0, 1]; null for all layers together"),
+        Column(
+            "by",
+            "string",
+            "`cluster`: a kernel counts where its cluster's decoded centroid has a pattern; `kernel`: where it has one itself",
+        ),
+        Column("shuffled", "bool", "whether the taps were shuffled: the share of a procedure that has nothing to find"),
+        Column("threshold", "float64", "least cosine of a pattern"),
+        Column("declared", "bool", "whether that is the config's threshold"),
+        Column("kernels", "int64", "kernels counted"),
+        Column("layers", "int32", "layers that they are from"),
+        Column("share", "float64", "share of kernels with a pattern at that threshold"),
+        Column(
+            "low",
+            "float64",
+            "lower end of the bootstrap interval over layers and trainings; Wilson's interval for a single layer (too narrow)",
+        ),
+        Column("high", "float64", "upper end"),
+        Column(
+            "by_training",
+            "list of float64",
+            "share in each training of the autoencoder, of which `share` is the mean; a single one by kernel",
+        ),
+    ),
+)
