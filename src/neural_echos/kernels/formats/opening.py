@@ -1,0 +1,60 @@
+"""Open a checkpoint: a file of any format that is read, the index of a sharded one, or a folder that holds one of them."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from neural_echos.errors import EchosError
+from neural_echos.kernels.formats.content import format_of
+from neural_echos.kernels.formats.folders import checkpoint_in, refuse_single_shard
+from neural_echos.kernels.formats.opened import Checkpoint, refuse_placeholders
+from neural_echos.kernels.formats.safetensors_file import open_safetensors
+from neural_echos.kernels.formats.shards import open_index
+from neural_echos.kernels.formats.torch_file import open_torch
+
+_READERS: dict[str, Callable[[Path], Checkpoint]] = {
+    "safetensors": open_safetensors,
+    "torch": open_torch,
+    "old torch": open_torch,
+    "index": lambda path: open_index(path, _open_file),
+}
+
+
+def open_checkpoint(path: str | Path) -> Checkpoint:
+    """Open a checkpoint by its content, whatever its name; nothing in it is ever executed.
+
+    Parameters
+    ----------
+    path : path
+        A safetensors, PyTorch or ONNX file, the ``*.index.json`` of a sharded one, or a folder that holds exactly one.
+
+    Returns
+    -------
+    Checkpoint
+        Its tensors, to be read one by one.
+
+    Raises
+    ------
+    EchosError
+        There is no such file, it is incomplete or damaged, of another format, holds Python objects other than harmless
+        ones, or is a single shard of several.
+    """
+    path = Path(path)
+    if path.is_dir():
+        path = checkpoint_in(path)
+    if path.is_symlink() and not path.exists():
+        raise EchosError(
+            f"{path}: this link leads to {path.readlink()}, which does not exist; fetch the file it stands for"
+        )
+    if not path.is_file():
+        raise EchosError(f"{path}: there is no such checkpoint file; check the path or fetch the input first")
+    refuse_single_shard(path)
+    checkpoint = _open_file(path)
+    refuse_placeholders(checkpoint)
+    return checkpoint
+
+
+def _open_file(path: Path) -> Checkpoint:
+    try:
+        return _READERS[format_of(path)](path)
+    except PermissionError:
+        raise EchosError(f"{path}: you may not read this file; change its permissions") from None
