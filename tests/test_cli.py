@@ -10,7 +10,6 @@ import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
-import nbformat
 import pytest
 
 from neural_echos import cli
@@ -282,44 +281,6 @@ def test_a_survey_writes_its_table_and_its_page(tmp_path, monkeypatch):
     table = survey.read_survey(tmp_path / "survey.csv")
     assert table["architecture"].to_pylist() == ["convmixer_768_32"]
     assert "| convmixer | 1 | 1 | 7×7 24,576 | mit |" in (tmp_path / "zoo.md").read_text(encoding="utf-8")
-
-
-# Rendering
-
-
-def notebook(path: Path, *cells: str) -> Path:
-    made = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell) for cell in cells])
-    made.cells[0].metadata["tags"] = ["parameters"]
-    nbformat.write(made, path)
-    return path
-
-
-PARAMETERS = "inputs = {}\noptions = {}\noutput = ''"
-
-
-def test_a_notebook_is_rendered_with_its_parameters(tmp_path):
-    source = notebook(tmp_path / "a.ipynb", PARAMETERS, "print(options['γ'], inputs['bank'], output)")
-    given = ["--options", '{"γ": [0.5]}', "--inputs", '{"bank": ["x"]}', "--output", "figures/a"]
-    assert echos("render", source, *given, "--rendered", tmp_path / "r.ipynb", "--draft", tmp_path / "d.ipynb") == 0
-    cells = nbformat.read(tmp_path / "r.ipynb", as_version=4).cells
-    assert cells[-1].outputs[0].text == "[0.5] ['x'] figures/a\n"
-
-
-@pytest.mark.parametrize(
-    ("cell", "expected"),
-    [
-        ("1 / 0", "failed with ZeroDivisionError: division by zero; see "),
-        ("import os\nos.kill(os.getpid(), 9)", "expected a kernel that lives, found it killed"),
-    ],
-)
-def test_a_notebook_that_fails_leaves_its_draft_and_no_rendered_one(tmp_path, capsys, cell, expected):
-    source = notebook(tmp_path / "a.ipynb", PARAMETERS, cell)
-    rendered, draft = tmp_path / "r.ipynb", tmp_path / "drafts" / "d.ipynb"
-    rendered.write_text("old")
-    assert echos("render", source, "--output", "x", "--rendered", rendered, "--draft", draft) == 1
-    assert expected in capsys.readouterr().err.splitlines()[-1]
-    assert rendered.read_text() == "old"
-    assert nbformat.read(draft, as_version=4).cells[-1].source == cell
 
 
 # Mistakes

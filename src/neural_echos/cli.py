@@ -36,6 +36,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     # Idle OpenMP threads must sleep: two jobs on two cores run up to 15 times slower where they spin.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     os.environ.setdefault("GOMP_SPINCOUNT", "0")
+    # Figures have their own style: the user's matplotlibrc and backend are not read.
+    os.environ["MATPLOTLIBRC"] = os.devnull
+    os.environ.pop("MPLBACKEND", None)
     command = "echos"
     try:
         _log_to(None)
@@ -90,10 +93,11 @@ def _log_to(path: Path | None) -> None:
         file = logging.FileHandler(path, mode="w", encoding="utf-8", errors="surrogateescape")
         file.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
         handlers.append(file)
-    logging.basicConfig(level=logging.INFO, handlers=handlers, force=True)
+    logging.basicConfig(level=logging.WARNING, handlers=handlers, force=True)  # other libraries' chatter stays out
+    _LOG.setLevel(logging.INFO)
+    logging.getLogger("matplotlib").setLevel(logging.ERROR)  # it would tell where its cache is
     logging.raiseExceptions = False  # a log on a full disk must not hide the sentence about it
     logging.captureWarnings(True)
-    logging.getLogger("httpx2").setLevel(logging.WARNING)  # it would log every address, the hub's signed ones too
 
 
 def fetch(options: argparse.Namespace) -> None:

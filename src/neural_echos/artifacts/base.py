@@ -1,7 +1,8 @@
 """What every artifact has: a look, the tables it is made from, the files it becomes, and a sentence that says what it shows."""
 
 import html
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -99,7 +100,7 @@ class Artifact:
         """Write a figure in the format of the path's suffix, without a date."""
         assert isinstance(self.content, Figure)
         suffix = path.suffix.lstrip(".")
-        with atomic_path(path) as temporary:
+        with own_style(), atomic_path(path) as temporary:
             self.content.savefig(temporary, format=suffix, metadata=_UNDATED[suffix])
 
 
@@ -191,9 +192,20 @@ class _SteadyLayout(ConstrainedLayoutEngine):
         return made
 
 
+@contextmanager
+def own_style() -> Iterator[None]:
+    """Draw under Matplotlib's defaults and the one style of all figures; the caller's settings return at the end.
+
+    Also a decorator, of every function that draws a figure: text and ticks take their settings when they are made.
+    """
+    with mpl.rc_context():
+        mpl.rcdefaults()
+        mpl.rcParams.update(_STYLE)
+        yield
+
+
 def canvas(rows: int, columns: int, size: tuple[float, float], **options: Any) -> tuple[Figure, np.ndarray]:
-    """Make a figure of `size` inches and its axes, shape (rows, columns); sets the process to the one style of all figures."""
-    mpl.rcParams.update(_STYLE)
+    """Make a figure of `size` inches and its axes, shape (rows, columns); call it, and draw, inside `own_style`."""
     figure = Figure(figsize=size, layout=_SteadyLayout())
     return figure, figure.subplots(rows, columns, squeeze=False, **options)
 

@@ -7,7 +7,17 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
-from neural_echos.artifacts.base import Artifact, canvas, compared, finished, looks, mean_and_spread, points, seen
+from neural_echos.artifacts.base import (
+    Artifact,
+    canvas,
+    compared,
+    finished,
+    looks,
+    mean_and_spread,
+    own_style,
+    points,
+    seen,
+)
 from neural_echos.errors import EchosError
 from neural_echos.evaluation import mean_interval, paired
 
@@ -64,6 +74,7 @@ def _row(runs: pd.DataFrame, against: pd.DataFrame, name: str, baseline: str) ->
     return row
 
 
+@own_style()
 def data_efficiency(
     tables: Tables,
     *,

@@ -23,6 +23,7 @@ from neural_echos.artifacts.base import (
     draw_kernels,
     finished,
     looks,
+    own_style,
     percent,
     points,
 )
@@ -35,6 +36,7 @@ _CENTRES = ("other", "inhibitory", "excitatory")
 _GROUPS = {"trained": "o", "regular": "s", "untrained": "x"}
 
 
+@own_style()
 def kernels_beside_dogs(
     tables: Tables,
     *,
@@ -73,6 +75,7 @@ def kernels_beside_dogs(
     )
 
 
+@own_style()
 def dog_profile(tables: Tables, *, size: int, gamma: float) -> Artifact:
     """Figure 2: the Difference of Gaussians as a narrow Gaussian minus a wide one, along a line through the centre."""
     figure, axes = canvas(1, 2, (7.2, 2.4), sharey=True)
@@ -94,6 +97,7 @@ def dog_profile(tables: Tables, *, size: int, gamma: float) -> Artifact:
     )
 
 
+@own_style()
 def dog_kernels_by_ratio(tables: Tables, *, size: int, gammas: Sequence[float]) -> Artifact:
     """Figure 3: Difference-of-Gaussians kernels of one size over ratios, inhibitory above excitatory."""
     figure, axes = canvas(2, len(gammas), (7.2, 2.2))
@@ -108,6 +112,7 @@ def dog_kernels_by_ratio(tables: Tables, *, size: int, gammas: Sequence[float]) 
     return Artifact(figure, f"Size {size}: the centre widens with γ, from a single tap at γ = {gammas[0]:g}.")
 
 
+@own_style()
 def kernel_samples(
     tables: Tables,
     *,
@@ -136,6 +141,7 @@ def kernel_samples(
     )
 
 
+@own_style()
 def clusters_with_averages(
     tables: Tables,
     *,
@@ -204,6 +210,7 @@ def clusters_with_averages(
     )
 
 
+@own_style()
 def regular_kernels_as_control(
     tables: Tables, *, seed: int, quantile: float = 0.95, kernels: int = 24, note: str = ""
 ) -> Artifact:
@@ -245,6 +252,7 @@ def _draw_shares(axis: Axes, structure: pd.DataFrame, chance: float, height: flo
     axis.legend(frameon=False, loc="upper center", bbox_to_anchor=(0.4, -0.5 / (height - 0.8)), ncols=4)
 
 
+@own_style()
 def cluster_shares_by_depth(tables: Tables, *, models: Sequence[str], note: str = "") -> Artifact:
     """Share of excitatory, inhibitory and other clusters in each layer, by depth and model."""
     clusters = tables["clusters"]
@@ -291,6 +299,7 @@ def cluster_shares_by_depth(tables: Tables, *, models: Sequence[str], note: str 
     )
 
 
+@own_style()
 def kernels_before_and_after(
     tables: Tables, *, pairs: Sequence[dict[str, str]], kernels: int = 32, seed: int = 0
 ) -> Artifact:
@@ -313,6 +322,7 @@ def kernels_before_and_after(
     return Artifact(figure, f"Mean cosine of a kernel with itself, before against after training: {'; '.join(moved)}.")
 
 
+@own_style()
 def training_curves(
     tables: Tables, *, dataset: str, architectures: Sequence[str], initialisations: Sequence[str]
 ) -> Artifact:
@@ -349,6 +359,7 @@ def training_curves(
     )
 
 
+@own_style()
 def gain_by_kernel_size(
     tables: Tables, *, dataset: str, architectures: Sequence[str], initialisation: str, baselines: Sequence[str]
 ) -> Artifact:
@@ -389,6 +400,7 @@ def gain_by_kernel_size(
     )
 
 
+@own_style()
 def accuracy_by_initialisation(
     tables: Tables, *, dataset: str, architectures: Sequence[str], initialisations: Sequence[str]
 ) -> Artifact:

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
-from neural_echos.artifacts.base import COLOURS, Artifact, canvas, finished, percent
+from neural_echos.artifacts.base import COLOURS, Artifact, canvas, finished, own_style, percent
 from neural_echos.errors import EchosError
 from neural_echos.structure.pattern_shares import wilson_interval
 
@@ -59,6 +59,7 @@ def explained_variance_table(tables: Tables, *, note: str = "") -> Artifact:
     )
 
 
+@own_style()
 def fit_distributions(
     tables: Tables, *, models: Sequence[str], control: str, threshold: float = 0.7, note: str = ""
 ) -> Artifact:
@@ -85,6 +86,7 @@ def fit_distributions(
     )
 
 
+@own_style()
 def fit_distributions_by_family(
     tables: Tables, *, families: Mapping[str, str], threshold: float = 0.7, least: int = 20, note: str = ""
 ) -> Artifact:

@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from neural_echos.artifacts.base import Artifact, canvas, colour_bar, draw_kernels
+from neural_echos.artifacts.base import Artifact, canvas, colour_bar, draw_kernels, own_style
 from neural_echos.receptive_fields import MODELS
 
 Tables = dict[str, Any]
@@ -46,6 +46,7 @@ _DOGS: list[dict[str, float]] = [
 ]
 
 
+@own_style()
 def receptive_field_gallery(tables: Tables, *, size: int) -> Artifact:
     """Every receptive-field model over a few of its parameters, one of the eight ideal filters a column, at two scales."""
     rows = {

@@ -7,7 +7,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.colors import Normalize
 
-from neural_echos.artifacts.base import Artifact, canvas, finished
+from neural_echos.artifacts.base import Artifact, canvas, finished, own_style
 
 Tables = dict[str, Any]
 
@@ -20,6 +20,7 @@ _PANELS = (
 )
 
 
+@own_style()
 def initialisation_signals(tables: Tables, *, note: str = "") -> Artifact:
     """Signals per layer of every initialisation: gain, mean, frequency and gradient norm, one heat map each, per architecture."""
     signals = tables["signals"]

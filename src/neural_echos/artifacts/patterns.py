@@ -14,7 +14,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
 from neural_echos import receptive_fields
-from neural_echos.artifacts.base import Artifact, canvas, colour_bar, draw_kernels, finished, percent
+from neural_echos.artifacts.base import Artifact, canvas, colour_bar, draw_kernels, finished, own_style, percent
 from neural_echos.artifacts.summaries import UNREADABLE
 from neural_echos.errors import EchosError
 from neural_echos.receptive_fields import OTHER, PATTERNS
@@ -68,6 +68,7 @@ def pattern_shares(tables: Tables, *, published: Sequence[Mapping[str, str]] = (
     return Artifact(pd.DataFrame(rows), f"{_told(shares)} {note}".strip())
 
 
+@own_style()
 def pattern_threshold_curves(tables: Tables, *, note: str = "") -> Artifact:
     """Share with a named pattern against the threshold, per kernel size: every trained bank, shuffled taps, the control."""
     shares = tables["pattern_shares"]
@@ -94,6 +95,7 @@ def pattern_threshold_curves(tables: Tables, *, note: str = "") -> Artifact:
     return finished(figure, f"The thin line marks the declared threshold. {_told(_whole_banks(shares))}", note)
 
 
+@own_style()
 def pattern_gallery(
     tables: Tables, *, models: Sequence[str], size: int | None = None, seed: int = 0, note: str = ""
 ) -> Artifact:
@@ -128,6 +130,7 @@ def pattern_gallery(
     return finished(figure, f"Share of kernels by the pattern of their cluster. {'; '.join(told)}.", note)
 
 
+@own_style()
 def pattern_shares_by_depth(tables: Tables, *, models: Sequence[str], note: str = "") -> Artifact:
     """Per layer, the first training's shares of patterns by cluster, stacked; by kernel (dots), with shuffled taps (crosses)."""
     patterns = tables["patterns"][tables["patterns"].kind == "depthwise"]

@@ -14,6 +14,7 @@ from neural_echos.artifacts.base import (
     draw_kernels,
     finished,
     mean_and_spread,
+    own_style,
     percent,
     points,
 )
@@ -67,6 +68,7 @@ def replacement_accuracy(
     )
 
 
+@own_style()
 def replacement_error_by_layer(
     tables: Tables, *, dataset: str, architectures: Sequence[str], note: str = ""
 ) -> Artifact:
@@ -90,6 +92,7 @@ def replacement_error_by_layer(
     return finished(figure, f"Mean share of the centred kernels' squared norm left over: {'; '.join(told)}.", note)
 
 
+@own_style()
 def elimination_curve(tables: Tables, *, dataset: str, architectures: Sequence[str], note: str = "") -> Artifact:
     """Top-1 against the number of filters left (top; open: all test images), and what survives at the elbow (bottom)."""
     table = _of(tables["eliminations"], dataset, architectures, "elimination_curve")
@@ -116,6 +119,7 @@ def elimination_curve(tables: Tables, *, dataset: str, architectures: Sequence[s
     return finished(figure, f"{'; '.join(told)}.", note)
 
 
+@own_style()
 def accuracy_by_number_of_filters(
     tables: Tables,
     *,

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from neural_echos import receptive_fields
-from neural_echos.artifacts.base import KERNEL_COLOURS, Artifact, canvas, colour_bar
+from neural_echos.artifacts.base import KERNEL_COLOURS, Artifact, canvas, colour_bar, own_style
 from neural_echos.artifacts.summaries import UNREADABLE
 from neural_echos.errors import EchosError
 
@@ -93,6 +93,7 @@ def scales_table(tables: Tables, *, published: Published) -> Artifact:
     return Artifact(pd.DataFrame(rows), " ".join([_largest(apart), *slips]))
 
 
+@own_style()
 def filters_beside_ideals(tables: Tables, *, methods: Sequence[str]) -> Artifact:
     """The normalised filters beside their ideal models by each of `methods`; y points up, and a row shares its colour limits."""
     filters, scales = _filters(tables["spread"]), tables["scales"].set_index(["filter", "method"])

@@ -6,7 +6,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from neural_echos.artifacts.base import Artifact, canvas, colour_bar, draw_kernels
+from neural_echos.artifacts.base import Artifact, canvas, colour_bar, draw_kernels, own_style
 from neural_echos.errors import EchosError, nearest
 from neural_echos.tables import kernels_of
 
@@ -14,6 +14,7 @@ _ACROSS = 16  # kernels in a row of a sheet of one layer
 _PANELS = 3  # layers in a row of a sheet of several
 
 
+@own_style()
 def contact_sheet(bank: pa.Table, *, layer: str = "*", kernels: int = 400, kind: str = "depthwise") -> Artifact:
     """Show the kernels of the layers whose names match a pattern, in the order of their channels.
 

@@ -12,7 +12,17 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from neural_echos.artifacts.base import Artifact, canvas, compared, finished, looks, mean_and_spread, points, seen
+from neural_echos.artifacts.base import (
+    Artifact,
+    canvas,
+    compared,
+    finished,
+    looks,
+    mean_and_spread,
+    own_style,
+    points,
+    seen,
+)
 from neural_echos.artifacts.summaries import UNREADABLE
 from neural_echos.errors import EchosError
 from neural_echos.evaluation import mean_interval, paired
@@ -161,6 +171,7 @@ def source_size(
     )
 
 
+@own_style()
 def pointwise_against_depthwise(
     tables: Tables, *, dataset: str, architecture: str, baseline: str, variants: Variants, note: str = ""
 ) -> Artifact:
@@ -186,6 +197,7 @@ def pointwise_against_depthwise(
     return finished(figure, f"{architecture} on {dataset}, top-1 − {baseline}, points: {'; '.join(told)}.", note)
 
 
+@own_style()
 def zeroed_layers(
     tables: Tables, *, dataset: str, architecture: str, initialisations: Sequence[str], note: str = ""
 ) -> Artifact:
@@ -229,6 +241,7 @@ def _runs_of(tables: Tables, dataset: str, architecture: str) -> pd.DataFrame:
     return runs[(runs.dataset == dataset) & (runs.architecture == architecture)]
 
 
+@own_style()
 def _curves(
     runs: pd.DataFrame, curves: Mapping[str, Mapping[float, str]], baseline: str, control: str = ""
 ) -> tuple[Figure, list[str]]:
