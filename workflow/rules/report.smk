@@ -9,7 +9,7 @@ rule report:
     input:
         artifacts=artifact_files(),
         verdicts="<results>/verdicts.parquet",
-        code=library("artifacts/summaries", "explain", "report/page", "report/style", "report/work"),
+        code=library("artifacts/summaries", "report"),
     output:
         page="<results>/report.html",
         config="<results>/config.json",
@@ -35,7 +35,7 @@ rule paper:
     """Copy every artifact as a manuscript includes it, and write a manuscript that includes them all."""
     input:
         artifacts=artifact_files(),
-        code=library("artifacts/base", "report/paper"),
+        code=library("artifacts/base", "report"),
     output:
         directory("<results>/paper"),
     log:

@@ -1,27 +1,28 @@
-"""The page that a reader opens first: verdicts, every artifact with what made it, the work behind it, machine, inputs, config."""
+"""The page that a reader opens first: verdicts, every artifact with what made it, rules, costs, machine, inputs, config."""
 
 import base64
-import html
 import io
 import json
 import math
 import os
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
+from markupsafe import Markup
 
 from neural_echos.artifacts import read, verdict_table
 from neural_echos.artifacts.base import FORMATS
 from neural_echos.errors import EchosError
 from neural_echos.files import provenance, read_json, sha256, write_json, write_text
+from neural_echos.report.costs import costs, training_seconds
 from neural_echos.report.explain import Explanation, Records, explain, source_of
-from neural_echos.report.style import CSS
-from neural_echos.report.work import costs, draw, training_seconds, walk
+from neural_echos.report.rule_graph import draw, rule_graph
+from neural_echos.report.templates import FOLDER, render
 from neural_echos.verdicts import INCONCLUSIVE, NOT_RUN, NOT_SUPPORTED, SUPPORTED
 
 Artifact = Mapping[str, str]
@@ -32,11 +33,6 @@ SIGNS = {
     NOT_RUN: ("○", "not-run"),
 }
 PICTURES = 9e6  # bytes of all embedded pictures together, before base64 adds a third
-NO_RECORDS = (
-    "Snakemake's records of the steps (.snakemake/metadata) are not here, so this page cannot tell which rules were walked, "
-    "their seeds, and the sources of each artifact."
-)
-_esc = html.escape
 
 
 @dataclass(frozen=True)
@@ -80,29 +76,30 @@ def write_report(
     """
     records = Records(root)
     made = {one["id"]: _made(one, root, records) for one in artifacts}
-    digest = _write_config(output.with_name("config.json"), config)
-    groups = [
-        (name, list(members)) for name, members in groupby(artifacts, key=lambda one: one["group"] or "Artifacts")
-    ]
+    write_json(output.with_name("config.json"), config)
     most = int(PICTURES / max(1, sum(one["kind"] == "figure" for one in artifacts)))
-    parts = [_verdicts(verdicts, config, {one["id"]: one["title"] for one in artifacts}), _contents(groups)]
-    for number, (name, members) in enumerate(groups):
-        parts.append(f'<h2 id="group-{number}">{_esc(name)}</h2>')
-        parts += [_section(one, made[one["id"]], output.parent, most, digest) for one in members]
-    files = [f"{one['stem']}.{FORMATS[one['kind']][0]}" for one in artifacts]
-    parts += [
-        _work(records, [*files, str(verdicts)]),
-        _costs(benchmarks, output.parent / "runs", config.get("watts", {})),
+    groups = [
+        (name, [_shown(one, made[one["id"]], output.parent, most) for one in members])
+        for name, members in groupby(artifacts, key=lambda one: one["group"] or "Artifacts")
     ]
-    parts += [_environment(made), _inputs(output.parent), _config(config, digest)]
-    write_text(
-        output, _PAGE.format(scale=_esc(config["scale"]), css=CSS, body="\n".join(part for part in parts if part))
+    files = [f"{one['stem']}.{FORMATS[one['kind']][0]}" for one in artifacts]
+    behind = records.behind([*files, str(verdicts)])
+    graph = rule_graph(behind) if behind else None
+    page = render(
+        "report.html.j2",
+        scale=config["scale"],
+        css=Markup((FOLDER / "report.css").read_text(encoding="utf-8")),
+        verdicts=_verdicts(verdicts, config, {one["id"]: one["title"] for one in artifacts}),
+        groups=groups,
+        digest=sha256(output.with_name("config.json")),
+        graph=graph,
+        drawing=draw(graph) if graph else "",
+        costs=_costs(benchmarks, output.parent / "runs", config.get("watts", {})),
+        environment=_environment(made),
+        inputs=_inputs(output.parent),
+        config=json.dumps(config, indent=1, sort_keys=True, ensure_ascii=False),
     )
-
-
-def _write_config(path: Path, config: Mapping[str, Any]) -> str:
-    write_json(path, config)
-    return sha256(path)
+    write_text(output, page)
 
 
 def _made(artifact: Artifact, root: Path, records: Records) -> Made:
@@ -114,60 +111,37 @@ def _made(artifact: Artifact, root: Path, records: Records) -> Made:
         return Made(facts, None)
 
 
-def _verdicts(path: Path, config: Mapping[str, Any], titles: Mapping[str, str]) -> str:
+def _verdicts(path: Path, config: Mapping[str, Any], titles: Mapping[str, str]) -> dict[str, Any]:
+    """What all verdicts say together, and a row for each claim."""
     published = next((one["options"].get("published") for one in config["artifacts"] if "verdict" in one["id"]), None)
     table = verdict_table(read({"verdicts": str(path)}), published=published)
-    cells = table.content
-    assert isinstance(cells, pd.DataFrame)
-    if not len(cells):
-        return '<section><h2 id="verdicts">Verdicts</h2><p>This preset has no claims.</p></section>'
-    rows = []
-    for row in cells.to_dict("records"):
-        sign, kind = SIGNS[row["verdict"]]
-        shown = row["artifact"]
-        link = f'<a href="#{_esc(shown)}">{_esc(titles[shown])}</a>' if shown in titles else _esc(shown)
-        rows.append(
-            [
-                f"<strong>{_esc(row['claim'])}</strong> {_esc(row['statement'])}<small>{link}</small>",
-                _esc(row["published"]),
-                f"{_esc(row['ours, % or points [interval]'])}<small>{_esc(row['measured'])}</small>",
-                _esc(row["scale"]),
-                f'<span class="verdict {kind}">{sign} {_esc(row["verdict"])}</span><small>{_esc(row["why"])}</small>',
-            ]
-        )
-    head = ("claim", "published", "ours, % or points [95 % interval]", "scale", "verdict")
-    return (
-        f'<section><h2 id="verdicts">Verdicts</h2><p class="says">{_esc(table.says)}</p>'
-        f"{_table(head, rows, 'stack')}</section>"
-    )
+    assert isinstance(table.content, pd.DataFrame)
+    rows = table.content.rename(columns={"ours, % or points [interval]": "ours"}).to_dict("records")
+    signs = [dict(zip(("sign", "kind"), SIGNS[row["verdict"]], strict=True)) for row in rows]
+    return {
+        "says": table.says,
+        "rows": [row | sign | {"title": titles.get(row["artifact"])} for row, sign in zip(rows, signs, strict=True)],
+    }
 
 
-def _contents(groups: Sequence[tuple[str, Sequence[Artifact]]]) -> str:
-    """A table of contents: every artifact by group, then what stands after them."""
-    parts = []
-    for number, (name, members) in enumerate(groups):
-        links = "".join(f'<li><a href="#{_esc(one["id"])}">{_esc(one["title"])}</a></li>' for one in members)
-        parts.append(f'<strong><a href="#group-{number}">{_esc(name)}</a></strong><ul>{links}</ul>')
-    names = {"work": "The walk", "costs": "Run times and cost", "environment": "Environment", "inputs": "Inputs"}
-    links = "".join(f'<li><a href="#{key}">{name}</a></li>' for key, name in (names | {"config": "Config"}).items())
-    parts.append(f"<strong>What made it</strong><ul>{links}</ul>")
-    return f'<nav aria-label="Contents"><h2>Contents</h2>{"".join(parts)}</nav>'
-
-
-def _section(artifact: Artifact, made: Made, folder: Path, most: int, digest: str) -> str:
-    stem, says = Path(artifact["stem"]), made.facts["says"]
+def _shown(artifact: Artifact, made: Made, folder: Path, most: int) -> dict[str, Any]:
+    """All that the page shows of one artifact."""
+    stem = Path(artifact["stem"])
+    picture = table = None
     if artifact["kind"] == "figure":
-        shown = f'<div class="card"><img src="{_picture(stem, most)}" alt="{_esc(says)}"></div>'
+        picture = _picture(stem, most)
     else:
         page = stem.with_name(f"{stem.name}.html").read_text(encoding="utf-8")
-        shown = f'<div class="scroll" tabindex="0">{page[page.index("<table") : page.index("</table>") + 8]}</div>'
-    base = os.path.relpath(stem, folder)
-    files = " · ".join(f'<a href="{_esc(base)}.{one}">{one}</a>' for one in (*FORMATS[artifact["kind"]], "json"))
-    return (
-        f'<section id="{_esc(artifact["id"])}"><h3>{_esc(artifact["title"])}</h3><figure>{shown}'
-        f'<figcaption>{_esc(artifact["caption"])}</figcaption></figure><p class="says">{_esc(says)}</p>'
-        f'<p class="files">Files: {files}</p>{_provenance(artifact, made, digest)}</section>'
-    )
+        table = Markup(page[page.index("<table") : page.index("</table>") + 8])
+    suffixes = (*FORMATS[artifact["kind"]], "json")
+    return {
+        **artifact,
+        "says": made.facts["says"],
+        "picture": picture,
+        "table": table,
+        "files": [(suffix, f"{os.path.relpath(stem, folder)}.{suffix}") for suffix in suffixes],
+        "provenance": _provenance(artifact, made),
+    }
 
 
 def _picture(stem: Path, most: int) -> str:
@@ -187,37 +161,32 @@ def _picture(stem: Path, most: int) -> str:
     return f"data:image/{kind};base64,{base64.b64encode(smallest).decode()}"
 
 
-def _provenance(artifact: Artifact, made: Made, digest: str) -> str:
-    """Answer "what made you?" for one artifact; the summary is its short form, which also stands on paper."""
+def _provenance(artifact: Artifact, made: Made) -> dict[str, Any]:
+    """Answer "what made you?" for one artifact."""
     facts, way = made.facts, made.way
     name = f"{artifact['stem']}.{FORMATS[artifact['kind']][0]}"
-    own = next((step.seconds for step in way.steps if name in step.made), None) if way else None
-    short = _esc(f"What made it: commit {_commit(facts)[:7]}{_dirty(facts)}, {facts.get('written')}")
-    told = {
-        "commit": f"<code>{_esc(_commit(facts))}</code>{_dirty(facts)}",
-        "config": f"<code>{_esc(json.dumps(facts.get('options', {}), ensure_ascii=False))}</code>; the "
-        f"preset's whole config when this page was written: SHA-256 <code>{digest}</code>",
-        "inputs": _checksums({str(one["path"]): one["sha256"] for one in facts.get("inputs", {}).values()}),
-        "versions": _esc(_versions(facts)),
-        "machine": _esc(_machine(facts)),
+    return {
+        "commit": _commit(facts),
+        "uncommitted": _uncommitted(facts),
+        "written": facts.get("written"),
+        "options": json.dumps(facts.get("options", {}), ensure_ascii=False),
+        "inputs": {str(one["path"]): one["sha256"] for one in facts.get("inputs", {}).values()},
+        "versions": _versions(facts),
+        "machine": _machine(facts),
+        "way": way,
+        "work": sum(step.seconds for step in way.steps) if way else None,
+        "own": next((step.seconds for step in way.steps if name in step.made), None) if way else None,
+        "again": way.rebuild if way else " ".join(facts.get("command", [])),
     }
-    if way:
-        told["seeds"] = _esc("; ".join(f"{rule} {', '.join(map(str, seeds))}" for rule, seeds in way.seeds.items()))
-        told["sources"] = "<br>".join(
-            f"{_esc(key)}: licence {_esc(str(one.get('licence')))}" for key, one in way.sources.items()
-        )
-        steps = f"{len(way.steps)} steps, {sum(step.seconds for step in way.steps):,.1f} s of work"
-        told["time"] = steps if own is None else f"{own:,.1f} s; with all steps behind it {steps}"
-    again = way.rebuild if way else " ".join(facts.get("command", []))
-    told["again"] = f"<code>{_esc(again)}</code>"
-    return f"<details><summary>{short}</summary>{_list(told)}</details>"
 
 
 def _commit(facts: Mapping[str, Any]) -> str:
     return str(facts.get("commit") or "unknown")
 
 
-def _dirty(facts: Mapping[str, Any]) -> str:
+def _uncommitted(facts: Mapping[str, Any]) -> str:
+    if not facts.get("commit"):
+        return ""
     return ", with uncommitted changes" if facts.get("uncommitted_changes") else ", nothing uncommitted"
 
 
@@ -230,57 +199,16 @@ def _machine(facts: Mapping[str, Any]) -> str:
     return f"{machine.get('processor')}, {machine.get('cores')} cores, {machine.get('system')}"
 
 
-def _checksums(files: Mapping[str, str]) -> str:
-    if not files:
-        return "none"
-    lines = "<br>".join(f"{_esc(name)} <code>{_esc(digest)}</code>" for name, digest in files.items())
-    return lines if len(files) < 3 else f"<details><summary>{len(files)} files with SHA-256</summary>{lines}</details>"
-
-
-def _work(records: Records, files: Iterable[str]) -> str:
-    found = records.behind(files)
-    if not found:
-        return f'<h2 id="work">The walk</h2><p>{NO_RECORDS}</p>'
-    walked = walk(found)
-    jobs = sum(walked.jobs.values())
-    return (
-        f'<h2 id="work">The walk</h2><p>{jobs} jobs of {len(walked.jobs)} kinds of rule made what is on this page. An arrow leads '
-        "from a kind of rule to one that reads what it left; one that a longer way implies is left out; a dashed one leads back, "
-        f'to a rule that ran again later.</p><div class="drawing">{draw(walked)}</div>'
-    )
-
-
-def _costs(benchmarks: Path, runs: Path, watts: Mapping[str, float | None]) -> str:
+def _costs(benchmarks: Path, runs: Path, watts: Mapping[str, float | None]) -> dict[str, Any] | None:
+    """Costs of each kind of rule, their sums, and the energy at the declared power; None without benchmarks."""
     found = costs(benchmarks)
     if not found:
-        return '<h2 id="costs">Run times and cost</h2><p>There are no benchmarks: no job was measured.</p>'
-    rows = [
-        [
-            _esc(one.rule),
-            f"{one.jobs}",
-            f"{one.seconds:,.1f}",
-            f"{one.seconds / one.jobs:,.1f}",
-            f"{one.core_seconds:,.1f}".replace("nan", "–"),
-            f"{one.peak_mb:,.0f}".replace("nan", "–"),
-        ]
-        for one in found
-    ]
+        return None
     hours, cores = (sum(getattr(one, key) for one in found) / 3600 for key in ("seconds", "core_seconds"))
     training = training_seconds(runs)
-    trained = [
-        f"{count} run{'s' * (count != 1)} on {device}: {seconds / 3600:.2f} device-hours of training"
-        for device, (count, seconds) in training.items()
-    ]
     gpus = sum(seconds for device, (_, seconds) in training.items() if device != "cpu") / 3600
-    told = "; ".join(
-        [f"{hours:.2f} h of jobs, {cores:.2f} core-hours".replace("nan", "an unknown number of"), *trained]
-    )
-    head = ("rule", "jobs", "s in all", "s per job", "core-s", "most memory of one, MB")
-    return (
-        f'<h2 id="costs">Run times and cost</h2><p class="says">{_esc(told)}.</p><p class="soft">As Snakemake measured the jobs '
-        "whose benchmarks lie beside these results; jobs run side by side, so the wall time of the whole is less. "
-        f'{_energy({"core": cores, "gpu": gpus}, watts)}</p><div class="scroll">{_table(head, rows, numbers=5)}</div>'
-    )
+    energy = _energy({"core": cores, "gpu": gpus}, watts)
+    return {"rows": found, "hours": hours, "core_hours": cores, "training": training, "energy": energy}
 
 
 def _energy(hours: Mapping[str, float], watts: Mapping[str, float | None]) -> str:
@@ -293,88 +221,33 @@ def _energy(hours: Mapping[str, float], watts: Mapping[str, float | None]) -> st
     return f"Energy was not measured; at the declared {at} it is {kwh:.3g} kWh."
 
 
-def _environment(made: Mapping[str, Made]) -> str:
+def _environment(made: Mapping[str, Made]) -> dict[str, list[tuple[str, int | None]]]:
     """Commits, versions and machines of all artifacts, with the number of artifacts where they differ."""
-    told = {}
+    told: dict[str, list[tuple[str, int | None]]] = {}
     for name, say in (
-        ("commit", lambda one: _commit(one) + _dirty(one)),
+        ("commit", lambda one: _commit(one) + _uncommitted(one)),
         ("versions", _versions),
         ("machine", _machine),
     ):
         found = Counter(say(one.facts) for one in made.values())
-        told[name] = "<br>".join(
-            _esc(text) + (f" ({count} of {len(made)} artifacts)" if len(found) > 1 else "")
-            for text, count in found.most_common()
-        )
+        told[name] = [(text, count if len(found) > 1 else None) for text, count in found.most_common()]
     mine = provenance()
-    told["this page"] = _esc(f"{mine['written']}, commit {_commit(mine)}{_dirty(mine)}")
-    return f'<h2 id="environment">Environment</h2>{_list(told)}'
+    told["this page"] = [(f"{mine['written']}, commit {_commit(mine)}{_uncommitted(mine)}", None)]
+    return told
 
 
-def _inputs(folder: Path) -> str:
+def _inputs(folder: Path) -> list[dict[str, Any]]:
     """Every fetched input and data set that lies beside the page, with checksum and licence."""
     paths = [*sorted((folder / "datasets").glob("*.safetensors")), *sorted((folder / "inputs").glob("*/*"))]
-    rows = []
-    for path in paths:
-        source = source_of(path)
-        if source is not None:
-            origin = str(source.get("origin") or source.get("how"))
-            rows.append(
-                [
-                    _esc(path.relative_to(folder).as_posix()),
-                    f"{_esc(origin)}<small>{_esc(str(source.get('citation') or ''))}</small>",
-                    _esc(str(source.get("licence"))),
-                    f"<code>{source.get('sha256') or sha256(path)}</code>{_files(source.get('files') or {})}",
-                ]
-            )
-    told = _table(("file", "origin", "licence", "SHA-256"), rows, "stack") if rows else "<p>Nothing from outside.</p>"
-    return f'<section><h2 id="inputs">Inputs</h2>{told}</section>'
-
-
-def _files(files: Mapping[str, str]) -> str:
-    lines = "<br>".join(f"{_esc(name)} <code>{_esc(str(digest))}</code>" for name, digest in list(files.items())[:100])
-    return (
-        f"<details><summary>made from {len(files)} file{'s' * (len(files) != 1)}</summary>{lines}</details>"
-        if files
-        else ""
-    )
-
-
-def _config(config: Mapping[str, Any], digest: str) -> str:
-    text = json.dumps(config, indent=1, sort_keys=True, ensure_ascii=False)
-    return (
-        f'<h2 id="config">Config</h2><p>SHA-256 of <a href="config.json">config.json</a>: <code>{digest}</code></p>'
-        f"<details><summary>The whole config, defaults included</summary><pre>{_esc(text)}</pre></details>"
-    )
-
-
-def _table(head: Sequence[str], rows: Iterable[Sequence[str]], kind: str = "", numbers: int = 0) -> str:
-    """Write a table of finished HTML cells; the last `numbers` columns are numbers."""
-    first = len(head) - numbers
-    body = "".join(
-        "<tr>"
-        + "".join(
-            f'<td data-head="{_esc(name)}"{" class=number" * (place >= first)}>{cell}</td>'
-            for place, (name, cell) in enumerate(zip(head, row, strict=True))
-        )
-        + "</tr>"
-        for row in rows
-    )
-    heads = "".join(f"<th{' class=number' * (place >= first)}>{_esc(name)}</th>" for place, name in enumerate(head))
-    return f'<table class="{kind}"><thead><tr>{heads}</tr></thead><tbody>{body}</tbody></table>'
-
-
-def _list(told: Mapping[str, str]) -> str:
-    return "<dl>" + "".join(f"<dt>{_esc(name)}</dt><dd>{text or 'none'}</dd>" for name, text in told.items()) + "</dl>"
-
-
-_PAGE = """<!doctype html>
-<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
-<title>Neural Echos, reproduced: {scale}</title>
-<style>{css}</style></head><body>
-<header><h1>Neural Echos, reproduced</h1><p>{scale}</p></header>
-<main>
-{body}
-</main>
-</body></html>
-"""
+    found = [(path, source) for path in paths if (source := source_of(path)) is not None]
+    return [
+        {
+            "file": path.relative_to(folder).as_posix(),
+            "origin": source.get("origin") or source.get("how"),
+            "citation": source.get("citation") or "",
+            "licence": source.get("licence"),
+            "sha256": source.get("sha256") or sha256(path),
+            "files": source.get("files") or {},
+        }
+        for path, source in found
+    ]

@@ -15,7 +15,7 @@ from neural_echos.errors import EchosError
 from neural_echos.files import sha256
 from neural_echos.report.explain import Records, explain, render_explanation
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 FIGURE = "results/figures/figure_05_clusters.pdf"
 
 

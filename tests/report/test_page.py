@@ -16,6 +16,7 @@ import pandas as pd
 import pytest
 import yaml
 from PIL import Image
+from test_explain import record
 
 from neural_echos import cli
 from neural_echos.artifacts.base import _LATEX, Artifact, canvas, latex
@@ -23,14 +24,14 @@ from neural_echos.datasets import make_digits, save_dataset
 from neural_echos.errors import EchosError
 from neural_echos.files import read_json, write_json
 from neural_echos.report import write_crate
+from neural_echos.report.costs import costs, training_seconds
 from neural_echos.report.page import _costs, _picture
 from neural_echos.report.paper import paper_name, write_paper
-from neural_echos.report.work import Walk, costs, draw, training_seconds, walk
+from neural_echos.report.rule_graph import RuleGraph, draw, rule_graph
 from neural_echos.tables import SCHEMAS, write_table
 from neural_echos.verdicts import decide
-from test_explain import record
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 BANK, RUN = "results/banks/a.parquet", "results/runs/digits/net/dog/seed1"
 SAYS = "Half < all & 5 % of γ."
 TITLES = {"figure_05_clusters": "Figure 5. Clusters & averages", "numbers": "Numbers"}
@@ -144,7 +145,7 @@ def test_the_page_opens_with_the_verdicts_and_needs_no_other_file(made: Path) ->
     assert not tags.open
     headings = re.findall(r"<h2[^>]*>(.*?)</h2>", text)
     assert headings[:4] == ["Verdicts", "Contents", "figures", "tables"]
-    assert headings[4:] == ["The walk", "Run times and cost", "Environment", "Inputs", "Config"]
+    assert headings[4:] == ["Rules", "Run times and cost", "Environment", "Inputs", "Config"]
     assert not {tag for tag, _ in tags.found} & {"script", "link", "iframe", "object"}
     assert not re.search(r"url\((?!#)|@import", text)
     assert [one["src"][:10] for tag, one in tags.found if tag == "img"] == ["data:image"]
@@ -169,7 +170,7 @@ def test_every_artifact_answers_what_made_it(made: Path) -> None:
     section = text[text.index('<section id="figure_05_clusters">') :].partition("</section>")[0]
     facts = read_json("results/figures/figure_05_clusters.json")
     assert 'alt="Half &lt; all &amp; 5 % of γ."' in section
-    assert facts["options"] == {"k": 3} and "{&quot;k&quot;: 3}" in section
+    assert facts["options"] == {"k": 3} and "{&#34;k&#34;: 3}" in section
     assert hashlib.sha256((made / "results/config.json").read_bytes()).hexdigest() in section
     assert facts["inputs"][BANK]["sha256"] in section
     for told in (
@@ -224,14 +225,14 @@ def test_rules_are_walked_by_kind_and_a_way_back_is_dashed() -> None:
 
     records = {"d": of("dataset"), "i": of("initialise_a", "d"), "t": of("train_0", "d", "i"), "e": of("extract", "t")}
     records |= {"f": of("extract", "t"), "g": of("extract", "i")}
-    found = walk(records)
+    found = rule_graph(records)
     assert found.jobs == {"dataset": 1, "extract": 3, "initialise": 1, "train": 1}
     assert found.rows == {"dataset": 0, "initialise": 1, "train": 2, "extract": 3}
     assert ("dataset", "train") in found.forward and not found.back
     drawn = draw(found)
     assert drawn.count("<path") - 1 == 3  # of the five arrows, longer ways imply two; the tip is a path, too
     assert "dasharray" not in drawn
-    lent = walk(records | {"j": of("initialise_b", "d", "e"), "u": of("train_1", "d", "j")})
+    lent = rule_graph(records | {"j": of("initialise_b", "d", "e"), "u": of("train_1", "d", "j")})
     assert lent.jobs["initialise"] == lent.jobs["train"] == 2
     assert (lent.rows, lent.back) == (found.rows, {("extract", "initialise")})
     assert draw(lent).count("dasharray") == 1
@@ -240,7 +241,7 @@ def test_rules_are_walked_by_kind_and_a_way_back_is_dashed() -> None:
 def test_boxes_do_not_touch_and_arrows_pass_between_them() -> None:
     jobs = dict.fromkeys("abcdef", 1)
     edges = {("a", "b"), ("a", "c"), ("b", "d"), ("c", "d"), ("a", "f"), ("e", "f"), ("d", "f"), ("e", "d")}
-    drawn = draw(Walk(jobs, frozenset(edges), frozenset(), {"a": 0, "e": 0, "b": 1, "c": 1, "d": 2, "f": 3}))
+    drawn = draw(RuleGraph(jobs, frozenset(edges), frozenset(), {"a": 0, "e": 0, "b": 1, "c": 1, "d": 2, "f": 3}))
     boxes = [(float(x), float(y)) for x, y in re.findall(r'<rect x="([-\d.]+)" y="([-\d.]+)"', drawn)]
     assert len(boxes) == 6
     for place, (x, y) in enumerate(boxes):
@@ -276,10 +277,10 @@ def test_benchmarks_are_added_up_by_rule(made: Path) -> None:
     ],
 )
 def test_energy_is_told_at_the_declared_power_alone(made: Path, watts: dict[str, float | None], told: str) -> None:
-    assert f"{told}</p>" in _costs(made / "results/benchmarks", made / "results/runs", watts)
+    assert _costs(made / "results/benchmarks", made / "results/runs", watts)["energy"] == told
     (made / "results/benchmarks/verdicts.tsv").unlink()
     known = _costs(made / "results/benchmarks", made / "results/runs", {"core": 9000.0})
-    assert "at the declared 9000 W of a core it is 0.04 kWh" in known  # of 16 s
+    assert "at the declared 9000 W of a core it is 0.04 kWh" in known["energy"]  # of 16 s
 
 
 # The manuscript
