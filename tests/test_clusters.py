@@ -6,6 +6,7 @@ import pyarrow.compute as pc
 import pytest
 from sklearn.cluster import KMeans
 from sklearn.metrics import adjusted_rand_score, silhouette_score
+from threadpoolctl import threadpool_limits
 
 from neural_echos.errors import EchosError
 from neural_echos.receptive_fields import center_norm, dog
@@ -73,6 +74,16 @@ def test_same_seed_gives_the_same_tables():
     bank = make_bank({"a": random_kernels(150, 3), "b": random_kernels(150, 5)})
     first, again = cluster_bank(bank, **OPTIONS), cluster_bank(bank, **OPTIONS)
     assert all(one.equals(other) for one, other in zip(first[:3], again[:3], strict=True)) and first[3] == again[3]
+
+
+def test_threads_change_nothing():
+    """Two threads add in another order than one, which showed in the last bits of silhouettes."""
+    bank = make_bank({"a": random_kernels(2600, 3)})
+    tables = []
+    for threads in (1, 2):
+        with threadpool_limits(threads):
+            tables.append(cluster_bank(bank, **OPTIONS)[:3])
+    assert all(one.equals(other) for one, other in zip(*tables, strict=True))
 
 
 def test_kinds_and_sizes_are_clustered_apart():

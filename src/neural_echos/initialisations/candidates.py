@@ -219,7 +219,13 @@ def _centroids(size: int, seed: int, number: int, bank: Table) -> np.ndarray:
     from neural_echos.structure.kmeans import cluster_kernels
 
     kernels = _normalised("centroids", bank, size, number)
-    return cluster_kernels(kernels, number, restarts=3, seed=seed).centroids
+    centroids = cluster_kernels(kernels, number, restarts=3, seed=seed).centroids
+    if len(centroids) < number:
+        raise EchosError(
+            f"candidates centroids: the bank's kernels of {size}×{size} form only {len(centroids)} clusters, not {number}, because "
+            "many of them are the same; lower number"
+        )
+    return centroids
 
 
 def _decoded(size: int, seed: int, number: int, bank: Table) -> np.ndarray:

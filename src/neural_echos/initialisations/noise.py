@@ -128,6 +128,11 @@ def covariance(
     if bank is not None:
         kernels, layer = chosen_kernels("covariance", bank, height, width, depth if by_depth else None)
         taps = kernels[usable(kernels)[0]].reshape(-1, height * width).astype(np.float64)
+        if not taps.any():
+            raise EchosError(
+                f"covariance: the {len(kernels)} depthwise kernels of {height}×{width} that the bank offers are all zero or not "
+                "finite, so they have no covariance; take another bank"
+            )
         matrix = taps.T @ taps / len(taps)
         said = {"bank_kernels": float(len(taps))} | layer
     else:

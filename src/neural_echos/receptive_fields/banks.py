@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 
 from neural_echos.errors import EchosError
 from neural_echos.receptive_fields.difference_of_gaussians import fit_dog, has_dog
-from neural_echos.receptive_fields.normalisation import usable
+from neural_echos.receptive_fields.normalisation import shuffled_taps, usable
 from neural_echos.tables import SCHEMAS, kernel_sizes, kernels_of
 
 TAILS = (0.025, 0.975)  # of a 95 % interval
@@ -99,8 +99,8 @@ def per_size(
             finite, varied = usable(kernels)
             kept = kernels[finite & varied]
             rng = shuffles.setdefault((height, width), np.random.default_rng((seed, height)))
-            shuffled = rng.permuted(kept.reshape(len(kept), -1), axis=1).reshape(kept.shape)
-            parts.append(make(batch, first, rows[finite & varied], kept, shuffled))
+            if len(kept):
+                parts.append(make(batch, first, rows[finite & varied], kept, shuffled_taps(kept, rng)))
             counts["fitted"] += len(kept)
             counts["dropped_not_finite"] += int((~finite).sum())
             counts["dropped_zero"] += int((finite & ~varied).sum())

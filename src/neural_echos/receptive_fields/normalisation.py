@@ -40,7 +40,7 @@ def unit_taps(kernels: np.ndarray, who: str) -> UnitTaps:
     EchosError
         A tap is not finite.
     """
-    taps = kernels.reshape(len(kernels), math.prod(kernels.shape[1:])).astype(np.float64)
+    taps = flattened(kernels).astype(np.float64)
     scale = np.abs(taps).max(axis=1, initial=0.0)
     finite = np.isfinite(scale)
     if not finite.all():
@@ -91,9 +91,19 @@ def center_norm(kernels: np.ndarray, dtype: DTypeLike = np.float64) -> tuple[np.
 def usable(kernels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Which kernels, (n, h, w), are finite, and which of those are neither zero nor constant; bool, shape (n,) each."""
     finite = np.isfinite(kernels).all(axis=(1, 2))
-    taps = np.where(finite[:, None, None], kernels, 0).reshape(len(kernels), -1).astype(np.float64)
+    taps = flattened(np.where(finite[:, None, None], kernels, 0)).astype(np.float64)
     spread = norms(taps - taps.mean(axis=1, keepdims=True))
     return finite, (np.abs(taps).max(axis=1, initial=0.0) > ZERO) & (spread > CONSTANT * norms(taps))
+
+
+def flattened(kernels: np.ndarray) -> np.ndarray:
+    """Kernels (n, h, w) as rows of taps, (n, h·w); n may be 0, for which numpy's -1 does not know a length."""
+    return kernels.reshape(len(kernels), math.prod(kernels.shape[1:]))
+
+
+def shuffled_taps(kernels: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """The same kernels (n, h, w), each with its taps in an order of its own; of none nothing is drawn."""
+    return rng.permuted(flattened(kernels), axis=1).reshape(kernels.shape)
 
 
 def norms(vectors: np.ndarray) -> np.ndarray:

@@ -11,6 +11,8 @@ Of more than 50,000 kernels of one size a sample of so many decides where to sta
 on over all kernels. `benchmarks/kmeans.py` compares that with restarts over all kernels.
 """
 
+import logging
+import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -19,16 +21,22 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from sklearn.cluster import KMeans
+from sklearn.exceptions import ConvergenceWarning
+from threadpoolctl import threadpool_limits
 
 from neural_echos.errors import EchosError
 from neural_echos.receptive_fields import center_norm, check_threshold, fit_dog, has_dog
+from neural_echos.receptive_fields.normalisation import flattened
 from neural_echos.tables import SCHEMAS, kernel_sizes, kernels_of
+
+_log = logging.getLogger(__name__)
 
 _FITTED = 50_000  # above this many kernels the restarts run on a sample of so many
 _STARTS, _PASSES = 3, 10  # so many of the sample's solutions then go on, for so many passes over all kernels
 _KERNELS_PER_CLUSTER = 4  # fewer than this are not clustered
 _CHUNK = 65_536  # kernels that are held in float64 at a time
 _DISTANCES = 1024  # kernels whose distances to a whole sample are held at a time
+_SAME = 1e-6  # two normalised kernels that differ by no more in any tap are the same up to float32 rounding
 
 
 @dataclass(frozen=True)
@@ -97,11 +105,13 @@ def cluster_bank(
         Of schema "centroids". `similarity` and `gamma` (of the best DoG) are null where the size has none. A bank of
         several models has their names joined by "+" as `model`.
     choices : pyarrow.Table
-        Of schema "choices": how the declared number and each of `free_range` do on (a sample of) each kind and size.
+        Of schema "choices": how the declared number and each of `free_range` do on (a sample of) each kind and size; no
+        number exceeds that of distinct kernels there, which then stands in for the larger ones.
     report : dict
         Per kind and size ("depthwise 7x7"): the number of kernels "clustered", "dropped" (not finite, zero or constant)
         and "left_out" (fewer than four kernels for each cluster of the largest clustering); where kernels are clustered,
-        also the number chosen, "free_k".
+        also the number chosen, "free_k", and, where kernels repeat so often that there are fewer distinct ones than clusters
+        were asked for, their number, "distinct".
 
     Raises
     ------
@@ -120,6 +130,14 @@ def cluster_bank(
         if len(normalised) < _KERNELS_PER_CLUSTER * max(k, free_range[1]):
             counts["left_out"] = len(normalised)
             continue
+        most = max(k, free_range[1])
+        distinct = count_distinct(normalised, most)
+        if distinct < most:
+            counts["distinct"] = distinct
+            _log.warning(
+                "%s %d×%d: %d kernels, only %d of them distinct; k-means finds no more clusters than that",
+                *(kind, height, width, len(normalised), distinct),
+            )
         tried = _compare_numbers(normalised, k, free_range, restarts=restarts, seed=seed, sample=sample)
         size = {"model": models, "kind": kind, "kernel_height": height, "kernel_width": width}
         choices += [size | one for one in tried]
@@ -136,6 +154,7 @@ def cluster_bank(
     return assigned, pa.concat_tables(centroids).combine_chunks(), compared, report
 
 
+@threadpool_limits.wrap(limits=1)  # the last bits of scikit-learn's sums depend on its threads
 def cluster_kernels(kernels: np.ndarray, k: int, *, restarts: int, seed: int) -> Clustering:
     """Cluster kernels of one size with k-means; of more than 50,000, a sample's best solutions go on over all of them.
 
@@ -150,17 +169,43 @@ def cluster_kernels(kernels: np.ndarray, k: int, *, restarts: int, seed: int) ->
     seed : int
         Of the starts and of the sample.
     """
-    points = kernels.reshape(len(kernels), -1)
+    points = flattened(kernels)
     if len(points) <= _FITTED:
         return _clustering(kernels, _restarts(points, k, restarts, seed)[0].labels_)
     starts = _restarts(_draw(points, _FITTED, seed), k, restarts, seed)[:_STARTS]
     # without a tolerance, for scikit-learn's needs the variances, and they one more copy of the points
     polished = (
-        KMeans(k, init=start.cluster_centers_, n_init=1, max_iter=_PASSES, tol=0).fit(points).labels_
+        KMeans(len(start.cluster_centers_), init=start.cluster_centers_, n_init=1, max_iter=_PASSES, tol=0)
+        .fit(points)
+        .labels_
         for start in starts
     )
     # by our own inertia: scikit-learn adds millions of float32 distances in float32
     return min((_clustering(kernels, labels) for labels in polished), key=lambda found: found.inertia)
+
+
+def count_distinct(kernels: np.ndarray, most: int) -> int:
+    """Count distinct kernels, up to `most` of them; as a rule the first few hundred kernels settle it.
+
+    Parameters
+    ----------
+    kernels : ndarray of float, shape (n, h, w)
+        Normalised, so that kernels are distinct where a tap differs by more than 1e-6.
+    most : int
+        At least 1.
+    """
+    points = flattened(kernels)
+    found: list[np.ndarray] = []
+    for start in range(0, len(points), _DISTANCES):
+        rest = points[start : start + _DISTANCES]
+        for one in found:
+            rest = rest[np.abs(rest - one).max(axis=1) > _SAME]
+        while len(rest):
+            found.append(rest[0])
+            if len(found) == most:
+                return most
+            rest = rest[np.abs(rest - rest[0]).max(axis=1) > _SAME]
+    return len(found)
 
 
 def name_centroids(centroids: np.ndarray, threshold: float) -> tuple[list[str], np.ndarray, np.ndarray]:
@@ -237,7 +282,7 @@ def stability(labellings: Sequence[np.ndarray]) -> float:
     n = len(labellings[0])
     together = squares - n  # ordered pairs of points in one cluster of both labellings; on the diagonal, of one
     own = np.diag(together)
-    expected = own[:, None] * (own / (n * (n - 1)))
+    expected = own[:, None] * (own / max(n * (n - 1), 1))
     largest = (own[:, None] + own) / 2
     index = np.divide(together - expected, largest - expected, out=np.ones_like(expected), where=largest > expected)
     return float(index[np.triu_indices(len(labellings), 1)].mean())
@@ -257,13 +302,16 @@ def _silhouettes(distance: np.ndarray, labels: np.ndarray, members: np.ndarray) 
     return np.divide(between - within, larger, out=np.zeros(len(labels)), where=defined)
 
 
+@threadpool_limits.wrap(limits=1)
 def _compare_numbers(
     kernels: np.ndarray, k: int, free_range: tuple[int, int], *, restarts: int, seed: int, sample: int
 ) -> list[dict[str, Any]]:
     """How `k` and each number of `free_range` do on at most `sample` kernels: rows of a table of schema "choices"."""
     drawn = _draw(kernels, sample, seed).astype(np.float64, copy=False)
-    points = drawn.reshape(len(drawn), -1)
-    free = range(free_range[0], free_range[1] + 1)
+    points = flattened(drawn)
+    distinct = count_distinct(drawn, max(k, free_range[1]))
+    free = sorted({min(number, distinct) for number in range(free_range[0], free_range[1] + 1)})
+    k = min(k, distinct)
     numbers = sorted({k, *free})
     fits = [_restarts(points, number, restarts, seed) for number in numbers]
     best = [_clustering(drawn, of_number[0].labels_) for of_number in fits]
@@ -286,16 +334,15 @@ def _compare_numbers(
 def _restarts(points: np.ndarray, k: int, restarts: int, seed: int) -> list[KMeans]:
     """Run k-means from each of several k-means++ starts on points (n, d); sorted by inertia, the best first."""
     random = np.random.RandomState(seed)
-    fits = [KMeans(k, n_init=1, random_state=random).fit(points) for _ in range(restarts)]
+    k = min(k, count_distinct(points[:, :, None], k))
+    with warnings.catch_warnings(action="ignore", category=ConvergenceWarning):  # fewer clusters than k: we count them
+        fits = [KMeans(k, n_init=1, random_state=random).fit(points) for _ in range(restarts)]
     return sorted(fits, key=lambda fit: fit.inertia_)
 
 
 def _clustering(kernels: np.ndarray, labels: np.ndarray) -> Clustering:
-    """Sort clusters by count, the largest first, and take means and distances, in chunks of float64.
-
-    The means are added in our own fixed order, for the last bits of scikit-learn's depend on its threads.
-    """
-    points = kernels.reshape(len(kernels), -1)
+    """Sort clusters by count, the largest first, and take means and distances, in chunks of float64."""
+    points = flattened(kernels)
     parts = [slice(start, start + _CHUNK) for start in range(0, len(points), _CHUNK)]
     _, labels, counts = np.unique(labels, return_inverse=True, return_counts=True)
     centroids = np.zeros((len(counts), points.shape[1]))
@@ -342,7 +389,8 @@ def _centroids_table(found: Clustering, threshold: float, models: str, kind: str
     n, height, width = found.centroids.shape
     names, similarity, gamma = ["other"] * n, pa.nulls(n, pa.float64()), pa.nulls(n, pa.float64())
     if has_dog(height, width):
-        names, similarity, gamma = name_centroids(found.centroids, threshold)
+        names, *fitted = name_centroids(found.centroids, threshold)
+        similarity, gamma = (pa.array(column, from_pandas=True) for column in fitted)  # an average of 0 has no γ
     columns = {
         "model": [models] * n,
         "kind": [kind] * n,

@@ -23,6 +23,7 @@ from torch.nn import functional
 from neural_echos.errors import EchosError
 from neural_echos.progress import tracked
 from neural_echos.receptive_fields import OTHER, best_pattern, center_norm, check_threshold
+from neural_echos.receptive_fields.normalisation import flattened, shuffled_taps
 from neural_echos.structure.kmeans import cluster_kernels, groups
 from neural_echos.tables import SCHEMAS
 
@@ -272,7 +273,7 @@ def _trained(kernels: np.ndarray, clusters: int, threshold: float, seeds: Sequen
         return first, kept
 
     first, own = described()
-    flat = kernels.reshape(len(kernels), -1)
+    flat = flattened(kernels)
     _shuffles(seeds[0], kernels.shape[1]).permuted(flat, axis=1, out=flat)
     shuffled, null = described()
     return _Found(first, shuffled.loss, own, null)
@@ -296,7 +297,7 @@ def _tables(
             if key not in found:
                 continue
             normalised, kept = center_norm(kernels)
-            shuffled = shuffles[key].permuted(normalised.reshape(len(normalised), -1), axis=1).reshape(normalised.shape)
+            shuffled = shuffled_taps(normalised, shuffles[key])
             here = slice(done[key], done[key] + len(normalised))
             done[key] = here.stop
             parts.append(_patterns_table(batch, rows[kept], normalised, shuffled, found[key], here, threshold))
@@ -315,7 +316,7 @@ def describe(kernels: np.ndarray, *, clusters: int, threshold: float, seed: int,
     clusters, threshold, seed, settings
         As in `find_patterns`.
     """
-    taps = torch.from_numpy(kernels.reshape(len(kernels), -1).astype(np.float32, copy=False))
+    taps = torch.from_numpy(flattened(kernels).astype(np.float32, copy=False))
     model = train_autoencoder(taps, settings, seed=seed)
     with torch.no_grad():
         codes = torch.cat([model.encode(part) for part in taps.split(_CHUNK)])
