@@ -8,17 +8,17 @@ import subprocess
 import sys
 import warnings
 from collections.abc import Iterator
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
 
-from neural_echos import cli
+from neural_echos.commands import app, main
 from neural_echos.files import read_json, write_json
 from neural_echos.tables import read_table
 
 ROOT = Path(__file__).resolve().parents[1]
 WEIGHTS = ROOT.parent / "shared" / "data" / "weights" / "mobilenet_v2_w035_imagenet.depthwise.safetensors"
-COMMANDS = [function.__name__ for room in cli.ROOMS.values() for function in room]
 SMALL = {"dim": 16, "depth": 2, "kernel_size": 5, "patch_size": 2}
 NAMES = ["--dataset", "digits", "--architecture", "convmixer", "--initialisation"]
 
@@ -38,7 +38,7 @@ def logs() -> Iterator[None]:
 def echos(*arguments: object) -> int:
     """Run a command in this process, and return its exit code however it ends."""
     try:
-        return cli.main([str(argument) for argument in arguments])
+        return main([str(argument) for argument in arguments])
     except SystemExit as end:
         return int(end.code or 0)
 
@@ -50,35 +50,66 @@ def under(folder: Path) -> dict[str, bytes]:
 # Help
 
 
+def run_echos(*words: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run `python -m neural_echos` as a process of its own."""
+    given = os.environ | {"COLUMNS": "80"} | environment
+    return subprocess.run([sys.executable, "-m", "neural_echos", *words], env=given, capture_output=True, text=True)
+
+
 @pytest.mark.parametrize("columns", [80, 120])
-def test_the_command_is_installed_and_its_help_tells_every_command_by_room_and_every_exit_code(columns):
-    done = subprocess.run(
-        [str(Path(sys.executable).with_name("echos")), "--help"],
-        env=os.environ | {"COLUMNS": str(columns)},
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    assert max(map(len, done.stdout.splitlines())) < columns
-    blocks = dict(block.split("\n", 1) for block in done.stdout.strip().split("\n\n")[-len(cli.ROOMS) - 1 :])
-    names = {room: re.findall(r"^  (\w+) ", listed, re.MULTILINE) for room, listed in blocks.items()}
-    rooms = {room: [function.__name__ for function in functions] for room, functions in cli.ROOMS.items()}
-    assert names == {**rooms, "Exit codes": [str(code) for code in cli.EXIT_CODES]}
+def test_help_lists_commands_by_room_and_exit_codes(columns):
+    done = run_echos("--help", COLUMNS=str(columns))
+    assert done.returncode == 0
+    assert max(map(len, done.stdout.splitlines())) <= columns
+    panels = dict(re.findall(r"╭─ (.*?) ─+╮\n(.*?)╰", done.stdout, re.DOTALL))
+    listed = {
+        room: re.findall(r"^│ (\w+) ", panel, re.MULTILINE) for room, panel in panels.items() if room != "Options"
+    }
+    assert listed == {room: list(commands) for room, commands in app.ROOMS.items()}
+    codes = re.findall(r"^ +(\d+)  \w", done.stdout.split("Exit codes:")[1], re.MULTILINE)
+    assert codes == [str(code) for code in app.EXIT_CODES]
     assert "\x1b" not in done.stdout
 
 
-def test_python_m_is_the_same_command():
-    done = subprocess.run([sys.executable, "-m", "neural_echos", "sing"], capture_output=True, text=True)
-    assert done.returncode == 2
-    assert "invalid choice: 'sing'" in done.stderr
-
-
-@pytest.mark.parametrize("command", COMMANDS)
+@pytest.mark.parametrize("command", app.MODULES)
 def test_every_command_has_help(capsys, command):
     assert echos(command, "--help") == 0
-    said = capsys.readouterr().out
-    assert said.startswith(f"usage: echos {command} ")
-    assert (getattr(cli, command).__doc__ or "").split()[0] in said
+    said = " ".join(capsys.readouterr().out.split())
+    assert said.startswith(f"Usage: echos {command} ")
+    assert " ".join((app.function_of(command).__doc__ or "").split()[:3]) in said
+
+
+def test_every_argument_has_help():
+    for name in app.MODULES:
+        for argument in app.program().get_command(None, name).params:
+            assert argument.help, f"{name} {argument.name}"
+
+
+def test_version_is_the_distribution_s(capsys):
+    assert echos("--version") == 0
+    assert capsys.readouterr().out == f"echos {version('neural-echos')}\n"
+
+
+def test_only_the_module_of_a_command_is_imported():
+    code = (
+        "import sys; from neural_echos.commands import main; main(['fetch', 'x', '--declared', 'y', '--output', 'z'])"
+    )
+    done = subprocess.run([sys.executable, "-c", f"{code}; print(*sys.modules)"], capture_output=True, text=True)
+    loaded = {name.split(".")[-1] for name in done.stdout.split() if name.startswith("neural_echos.commands.")}
+    assert loaded == {"app", "arguments", "parsing", "inputs"}
+    assert not {"torch", "numpy", "pyarrow", "pandas", "pydantic", "rich"} & set(done.stdout.split())
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_shells_complete_commands_and_options(shell):
+    script = run_echos("--show-completion", SHELL=f"/bin/{shell}", _TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION="1")
+    assert script.returncode in (0, 2)  # without detection a shell must be named
+    script = run_echos("--show-completion", shell, _TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION="1")
+    assert "_ECHOS_COMPLETE" in script.stdout
+    for words, expected in [("echos ext", "extract"), ("echos extract --reg", "--regular-per-layer")]:
+        given = {"_ECHOS_COMPLETE": f"complete_{shell}", "COMP_WORDS": words, "COMP_CWORD": str(words.count(" "))}
+        given |= {"_TYPER_COMPLETE_ARGS": words, "_TYPER_COMPLETE_FISH_ACTION": "get-args"}
+        assert expected in run_echos(**given).stdout
 
 
 # The walk
@@ -103,11 +134,14 @@ def test_show_draws_the_kernels_of_a_layer(trained, tmp_path, capsys):
             "none that matches 'blocks.7.*' (did you mean 'blocks.",
         ),
         ("show bank.parquet --kind regular --output x.png", "expected a regular layer, found none"),
-        ("show bank.parquet --output x.jpeg", "x.jpeg: expected a figure ending in .png, .pdf or .svg"),
+        ("show bank.parquet --output x.jpeg", "x.jpeg: figures are written as .png, .pdf or .svg"),
         ("show absent.parquet --output x.png", "absent.parquet: expected a bank table, found no file"),
-        ("show good.json --output x.png", "or a checkpoint (.safetensors, .pth, .pt, .bin), found '.json'; rename or"),
+        (
+            "show good.json --output x.png",
+            "a checkpoint (.safetensors, .pth, .pt, .bin) by its suffix '.json'; rename or",
+        ),
         ("show convnext_tine --output x.png", "did you mean 'convnext_tiny'?"),
-        ("show convmixer_small --output x.png", "pretrained weights on the hub, found none"),
+        ("show convmixer_small --output x.png", "no pretrained weights on the hub"),
     ],
 )
 def test_what_cannot_be_shown_is_one_sentence(desk, capsys, command, expected):
@@ -289,25 +323,31 @@ def test_a_survey_writes_its_table_and_its_page(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [
-        ([], "the following arguments are required: COMMAND"),
-        (["sing"], "invalid choice: 'sing'"),
-        (["fit", "x"], "the following arguments are required: --output"),
-        (["fit", "x", "--output", "y", "--seed", "one"], "argument --seed: expected a whole number from 0"),
+        ([], "Missing command."),
+        (["sing"], "No such command 'sing'."),
+        (["extrac"], "No such command 'extrac'. Did you mean 'extract'?"),
+        (["fit", "x"], "Missing option '--output'."),
+        (["fit", "--output", "y"], "Missing argument 'bank'."),
+        (["fit", "x", "--output", "y", "--sed", "1"], "No such option: --sed (Possible options: --seed)"),
+        (["fit", "x", "--output", "y", "--seed", "one"], "'--seed': expected a whole number from 0"),
+        (["fit", "x", "--output", "y", "--threshold", "half"], "'--threshold': expected a number, found 'half'"),
+        (["fit", "x", "y", "--output", "z"], "Got unexpected extra argument(s) (y)"),
+        (["show", "x", "--output", "y", "--kind", "regulr"], "depthwise, regular (did you mean 'regular'?)"),
         (
             ["match", "x", "--output", "y", "--seed", "-1"],
-            "argument --seed: expected a whole number from 0 to 4294967295, found '-1'",
+            "'--seed': expected a whole number from 0 to 4294967295, found '-1'",
         ),
-        (["match", "x", "--output", "y", "--threads", "0"], "argument --threads: expected a whole number from 1"),
-        (["show", "x", "--output", "y", "--kernels", "0"], "argument --kernels: expected a whole number from 1"),
-        (["structure", "{", "--output", "x"], "argument models: expected JSON or @file, found '{'"),
-        (["structure", "{}", "--output", "x"], "argument models: expected a JSON list of objects, found '{}'"),
-        (["structure", "[1]", "--output", "x"], "argument models: expected a JSON list of objects, found '[1]'"),
-        (["structure", '[{"model": "m"}]', "--output", "x"], "found one without role"),
-        (["verdicts", '[{"id": "NE1"}]', "--scale", "s", "--output", "x"], "found one without paper"),
+        (["match", "x", "--output", "y", "--threads", "0"], "'--threads': expected a whole number from 1"),
+        (["show", "x", "--output", "y", "--kernels", "0"], "'--kernels': expected a whole number from 1"),
+        (["structure", "{", "--output", "x"], "'models': expected JSON or @file, found '{'"),
+        (["structure", "{}", "--output", "x"], "'models': expected a JSON list of objects, found '{}'"),
+        (["structure", "[1]", "--output", "x"], "'models': expected a JSON list of objects, found '[1]'"),
+        (["structure", '[{"model": "m"}]', "--output", "x"], "one has no role"),
+        (["verdicts", '[{"id": "NE1"}]', "--scale", "s", "--output", "x"], "one has no paper"),
         (["paper", "5", "--title", "t", "--output", "x"], "expected a JSON list of objects, found '5'"),
         (
             ["dataset", "digits", "--options", "[]", "--output", "x"],
-            "argument --options: expected a JSON object, found '[]'",
+            "'--options': expected a JSON object, found '[]'",
         ),
     ],
 )
@@ -315,8 +355,8 @@ def test_a_mistyped_command_ends_with_2_and_its_usage(tmp_path, monkeypatch, cap
     monkeypatch.chdir(tmp_path)
     assert echos(*arguments) == 2
     said = capsys.readouterr().err
-    assert said.startswith("usage: echos")
-    assert expected in said
+    assert said.startswith("Usage: echos")
+    assert expected in said.splitlines()[-1]
     assert "Traceback" not in said
     assert list(tmp_path.iterdir()) == []
 
@@ -371,7 +411,7 @@ TRAIN = "train --data digits.safetensors --dataset d --architecture a --initiali
             [],
             "folder: expected a file or nothing there, found a folder or device",
         ),
-        ("extract good.safetensors --model m --output good.json/x", [], "good.json: expected to read or write there"),
+        ("extract good.safetensors --model m --output good.json/x", [], "good.json: cannot be read or written: "),
         ("cluster absent.parquet --centroids c --output x", [], "absent.parquet: expected a bank table, found no file"),
         ("cluster bank.parquet --k 1 --centroids c --output x", [], "found 1"),
         ("fit cut.parquet --output x", [], "cut.parquet: expected a bank table in Parquet"),
@@ -408,7 +448,7 @@ TRAIN = "train --data digits.safetensors --dataset d --architecture a --initiali
         (
             INITIALISE,
             ["--initialisations", '{"a": {"scheme": "dog", "seed": 3}}'],
-            "initialisation 'a': expected options of a scheme, found 'seed', which the command sets",
+            "initialisation 'a': 'seed' is set by the command; take it out of the options",
         ),
         (
             INITIALISE,
@@ -423,13 +463,13 @@ TRAIN = "train --data digits.safetensors --dataset d --architecture a --initiali
         (
             INITIALISE.replace("-{seed}", ""),
             ["--initialisations", '{"a": {"scheme": "dog"}}'],
-            "a different one for each of 2, found '{initialisation}.safetensors'",
+            "'{initialisation}.safetensors' does not give a different path for each of 2 networks",
         ),
         *[
             (
                 INITIALISE.removesuffix(".safetensors") + suffix,
                 ["--initialisations", '{"a": {"scheme": "dog"}}'],
-                f"--output: expected a path that ends in .safetensors, found '{{initialisation}}-{{seed}}{suffix}'; rename",
+                f"--output: '{{initialisation}}-{{seed}}{suffix}' does not end in .safetensors; rename it",
             )
             for suffix in (".json", "", ".pth")
         ],
@@ -446,19 +486,23 @@ TRAIN = "train --data digits.safetensors --dataset d --architecture a --initiali
         (
             f"{TRAIN} --initial good.safetensors --run r s",
             [],
-            "--run: expected one for each of 1 initial weights, found 2; name each",
+            "--run: 2 folders for 1 initial weights; name one folder for each",
         ),
         (f"{TRAIN} --initial absent.safetensors --run r", [], "absent.json: expected a JSON file, found nothing"),
-        (f"{TRAIN} --initial list.safetensors --run r", [], "list.json: expected what echos initialise wrote"),
+        (
+            f"{TRAIN} --initial list.safetensors --run r",
+            [],
+            "list.json: not written by echos initialise: no did, kwargs, layers, model, seed",
+        ),
         (
             f"{TRAIN} --initial cut.safetensors --run r",
             [],
-            "cut.safetensors: expected initial weights of convmixer_small",
+            "cut.safetensors: not the initial weights of convmixer_small",
         ),
         (
             f"{TRAIN} --initial other.safetensors --run r",
             [],
-            "other.safetensors: expected initial weights of convmixer_small",
+            "other.safetensors: not the initial weights of convmixer_small",
         ),
         (f"{TRAIN} --initial good.safetensors --run r --recipe", ['{"epoch": 1}'], "did you mean 'epochs'?"),
         ("evaluate run --histories h --comparisons c --output x", [], "history.parquet: expected a history table"),
@@ -472,16 +516,16 @@ TRAIN = "train --data digits.safetensors --dataset d --architecture a --initiali
             "figures/a.json: expected a JSON file",
         ),
         ("crate folder --output x.zip", [], "folder: expected figures or tables with their JSON, found none"),
-        ("--log folder fit bank.parquet --output x", [], "folder: expected to read or write there"),
+        ("--log folder fit bank.parquet --output x", [], "folder: cannot be read or written: Is a directory"),
         (
             "fit bank.parquet --output bank.parquet",
             [],
-            "bank.parquet: expected an output of its own, found the same file as bank",
+            "bank.parquet: --output is the same file as bank; name another output",
         ),
         (
             "cluster bank.parquet --centroids x --output ./x",
             [],
-            "x: expected an output of its own, found the same file as centroids",
+            "x: --output is the same file as centroids; name another output",
         ),
     ],
 )

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from neural_echos import cli
+from neural_echos.commands.app import program
 from neural_echos.tables import read_table
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -102,7 +102,7 @@ def test_a_command_of_the_documentation_runs(command: str, checkout: Path) -> No
 def test_a_command_that_takes_long_is_spelled_well_and_run_on_less_by_a_test(command: str) -> None:
     words = shlex.split(command.removeprefix(".venv/bin/"))
     if words[0] == "echos":
-        cli.make_parser().parse_args(words[1:])
+        program().get_command(None, words[1]).make_context(words[1], words[2:])
     test = elsewhere(command)
     assert test
     if "::" in test:

@@ -11,7 +11,7 @@ import pytest
 
 from neural_echos import artifacts
 from neural_echos.artifacts.base import mean_and_spread, probability
-from neural_echos.cli import main
+from neural_echos.commands import main
 from neural_echos.errors import EchosError
 from neural_echos.evaluation import compare
 from neural_echos.tables import SCHEMAS, write_table

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from neural_echos import cli, doctor
+from neural_echos import commands, doctor
 from neural_echos.errors import EchosError
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -27,12 +27,12 @@ def states(findings: list[doctor.Finding]) -> dict[str, str]:
 
 
 def test_the_machine_of_the_tests_can_run_the_demo(capsys: pytest.CaptureFixture[str]) -> None:
-    assert cli.main(["doctor", "--root", str(ROOT), "--json"]) == 0
+    assert commands.main(["doctor", "--root", str(ROOT), "--json"]) == 0
     found = {one["what"]: one for one in json.loads(capsys.readouterr().out)}
     assert found["the demo"]["state"] == "ok"
     assert found["packages"]["state"] == "ok"
     assert {f"preset {path.stem}" for path in (ROOT / "config/presets").glob("*.yaml")} <= set(found)
-    assert cli.main(["doctor", "--root", str(ROOT)]) == 0
+    assert commands.main(["doctor", "--root", str(ROOT)]) == 0
     assert "can run here" in capsys.readouterr().out
 
 
@@ -80,8 +80,8 @@ def test_a_full_disk_is_a_problem(
         doctor, "_presets", lambda _: iter(())
     )  # which take seconds to read, and are not looked at here
     assert states(doctor.examine(checkout))["disk"] == "problem"
-    assert cli.main(["doctor", "--root", str(checkout)]) == 1
-    assert "found problems with disk; see above" in capsys.readouterr().err
+    assert commands.main(["doctor", "--root", str(checkout)]) == 1
+    assert "this machine cannot run the demo because of disk; see above" in capsys.readouterr().err
 
 
 def test_a_folder_that_is_no_checkout_is_refused(tmp_path: Path) -> None:

@@ -22,7 +22,7 @@ import numpy as np
 import pytest
 
 import neural_echos
-from neural_echos import cli
+from neural_echos import commands
 from neural_echos.errors import EchosError
 from neural_echos.files import read_json, sha256, write_json, write_text
 from neural_echos.training.checkpoints import CHECKPOINT
@@ -126,7 +126,7 @@ def forked(folder: Path, command: list[str], fault: Callable[[], None] = lambda:
     with open(os.devnull, "w") as nowhere:  # noqa: PTH123
         os.dup2(nowhere.fileno(), sys.stdout.fileno())
     fault()
-    os._exit(cli.main(command))
+    os._exit(commands.main(command))
 
 
 def die_at_write(number: int) -> Callable[[], None]:
@@ -282,7 +282,7 @@ def digits(capsys: pytest.CaptureFixture[str]) -> Iterator[Callable[..., tuple[i
     handlers, level = root.handlers[:], root.level
 
     def run(output: Path, *more: str) -> tuple[int, str]:
-        code = cli.main([*more, "dataset", "digits", "--output", str(output)])
+        code = commands.main([*more, "dataset", "digits", "--output", str(output)])
         return code, capsys.readouterr().err
 
     yield run
@@ -309,7 +309,7 @@ def test_a_command_in_read_only_results_ends_with_one_sentence(mount, digits, tm
     subprocess.run(["mount", "-o", "remount,bind,ro", str(results)], check=True)
     code, told = digits(results / "a.safetensors")
     assert code == 1
-    found = "expected to read or write there, found Read-only file system"
+    found = "cannot be read or written: Read-only file system"
     assert re.fullmatch(rf"echos: {results}/a.safetensors: {found}; [^\n]*\n", told)
     assert (results / "a.safetensors").read_bytes() == b"old"
 
@@ -318,10 +318,10 @@ def test_a_command_in_read_only_results_ends_with_one_sentence(mount, digits, tm
 
 # Executes the commands that come as lines, each when it comes.
 OBEY = """import json, sys
-from neural_echos import cli, datasets, kernels, receptive_fields
+from neural_echos import commands, datasets, kernels, receptive_fields
 from neural_echos.structure import kmeans as clusters
 for line in sys.stdin:
-    print(cli.main(json.loads(line)), flush=True)
+    print(commands.main(json.loads(line)), flush=True)
 """
 OF_BANK = {
     "dataset": line("dataset digits --output data.safetensors --options", '{"size": 8}'),
@@ -380,13 +380,13 @@ def test_the_same_bytes_in_a_language_without_letters_outside_ascii_and_below_an
 
 # Executes commands in the folder C with the C library in that language, then in the folder "own" in the one of the environment.
 TRANSLATE = """import ctypes, json, locale, os, sys
-from neural_echos import cli
+from neural_echos import commands
 library = ctypes.CDLL(None)
 library.strtod.restype = ctypes.c_double
 for folder, language in (("C", "C"), ("own", "")):
     locale.setlocale(locale.LC_ALL, language)
     os.chdir(folder)
-    assert not [command for command in json.loads(sys.argv[1]) if cli.main(command)]
+    assert not [command for command in json.loads(sys.argv[1]) if commands.main(command)]
     os.chdir("..")
     print(json.dumps([library.strtod(b"0,5", None), chr(library.towlower(ord("I"))), locale.nl_langinfo(locale.DAY_1)]))
 """

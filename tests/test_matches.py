@@ -6,7 +6,7 @@ import pyarrow as pa
 import pytest
 
 from neural_echos import artifacts
-from neural_echos.cli import main
+from neural_echos.commands import main
 from neural_echos.errors import EchosError
 from neural_echos.evaluation import explained
 from neural_echos.receptive_fields import (

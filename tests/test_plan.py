@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from neural_echos import cli
+from neural_echos import commands
 from neural_echos.design.config import load_preset
 from neural_echos.errors import EchosError
 from neural_echos.training.cost import Cost, estimate, list_work, render_plan, summarise
@@ -94,7 +94,7 @@ def test_a_preset_that_names_what_is_not_there_is_one_sentence(tmp_path, capsys)
         shutil.copytree(ROOT / folder, tmp_path / folder)
     with (tmp_path / "config/presets/tiny.yaml").open("a", encoding="utf-8") as preset:
         preset.write("\nfilters: master_key_filter\n")
-    assert cli.main(["plan", "--root", str(tmp_path), "--preset", "tiny"]) == 1
+    assert commands.main(["plan", "--root", str(tmp_path), "--preset", "tiny"]) == 1
     told = capsys.readouterr()
     assert "tiny.yaml:" in told.err and "did you mean 'master_key_filters_8'?" in told.err and told.err.count("\n") == 1
     assert not told.out
@@ -102,8 +102,8 @@ def test_a_preset_that_names_what_is_not_there_is_one_sentence(tmp_path, capsys)
 
 def test_the_command_prints_a_plan(capsys: pytest.CaptureFixture[str]) -> None:
     words = ["plan", "--root", str(ROOT), "--preset", "tiny", "--seconds", "0.1", "--device", "cpu", "--threads", "1"]
-    assert cli.main([*words, "--json"]) == 0
+    assert commands.main([*words, "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
     assert found["total"]["runs"] == sum(cost["runs"] for cost in found["costs"]) > 0
-    assert cli.main(words) == 0
+    assert commands.main(words) == 0
     assert "Energy: unknown; give --watts." in capsys.readouterr().out

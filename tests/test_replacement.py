@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import nn
 
-from neural_echos import architectures, artifacts, cli
+from neural_echos import architectures, artifacts, commands
 from neural_echos.artifacts.replacements import survivors
 from neural_echos.datasets.base import Dataset, measured
 from neural_echos.errors import EchosError
@@ -387,7 +387,7 @@ def test_the_table_pairs_by_seed_and_the_figures_draw():
 
 
 def echos(*arguments: object) -> int:
-    return cli.main([str(argument) for argument in arguments])
+    return commands.main([str(argument) for argument in arguments])
 
 
 def test_commands_from_initial_weights_to_artifacts(tmp_path, data, capsys):
@@ -442,6 +442,4 @@ def test_commands_from_initial_weights_to_artifacts(tmp_path, data, capsys):
     more = ["--candidates", '{"set": "ideal"}', "--name", "ideal", "--errors", tmp_path / "no.parquet"]
     assert echos("replace", *files, *more, "--output", tmp_path / "none.parquet") == 1
     said = capsys.readouterr().err
-    assert re.fullmatch(
-        r"echos: [^\n]*absent: expected a finished run with its weights, found none; train it first\n", said
-    )
+    assert re.fullmatch(r"echos: [^\n]*absent: not a finished run with its weights; train it first\n", said)

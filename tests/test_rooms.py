@@ -27,7 +27,7 @@ ROOMS = (
     ("artifacts",),
     ("report",),
     ("doctor",),
-    ("cli",),
+    ("commands",),
     ("__main__",),
 )
 ORDER = [module for room in ROOMS for module in room]  # in one room, too, imports go to the left only
@@ -87,8 +87,8 @@ def test_a_room_knows_nothing_of_strangers(room, strangers):
     ("imports", "absent"),
     [
         (
-            "import neural_echos, neural_echos.cli",
-            {"torch", "timm", "numpy", "pandas", "pyarrow", "sklearn", "matplotlib"},
+            "import neural_echos; from neural_echos.commands import app; [app.function_of(name) for name in app.MODULES]",
+            {"torch", "timm", "numpy", "pandas", "pyarrow", "sklearn", "matplotlib", "rich", "pydantic"},
         ),
         ("import neural_echos.artifacts", {"torch", "timm", "papermill", "snakemake"}),
     ],

@@ -21,7 +21,7 @@ import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from neural_echos import cli
+from neural_echos import commands
 from neural_echos.artifacts.rendering import read_notebook
 from neural_echos.design.config import check, check_references, load_schema, merge, read_yaml
 from neural_echos.errors import EchosError
@@ -82,7 +82,7 @@ def test_a_pickle_is_opened_by_no_command(tmp_path, monkeypatch, command, suffix
     monkeypatch.chdir(tmp_path)
     file, touched = tmp_path / f"bomb.{suffix}", tmp_path / "touched"
     file.write_bytes(pickle.dumps({"a.weight": Bomb(touched)}))
-    assert cli.main(command.format(file, file).split()) == 1
+    assert commands.main(command.format(file, file).split()) == 1
     assert not touched.exists() and not list(tmp_path.glob("x*"))
 
 
@@ -101,7 +101,7 @@ def test_the_notebooks_kernel_listens_on_this_machine_only(tmp_path) -> None:
     notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(code)])
     nbformat.write(notebook, tmp_path / "a.ipynb")
     places = ["--output", "x", "--rendered", str(tmp_path / "r.ipynb"), "--draft", str(tmp_path / "d.ipynb")]
-    assert cli.main(["render", str(tmp_path / "a.ipynb"), *places]) == 0
+    assert commands.main(["render", str(tmp_path / "a.ipynb"), *places]) == 0
     assert (read_json(told)["ip"], read_json(told)["transport"]) == ("127.0.0.1", "tcp")
     assert len(read_json(told)["key"]) > 30  # messages are signed
     assert told.stat().st_mode & 0o077 == 0  # and only this user reads the key

@@ -25,7 +25,7 @@ from safetensors.torch import load_file
 from torch import nn
 
 import neural_echos
-from neural_echos import architectures, cli
+from neural_echos import architectures, commands
 from neural_echos.datasets import Dataset, StreamedDataset, make_dataset, make_digits, save_dataset
 from neural_echos.errors import EchosError, Preempted
 from neural_echos.tables import read_table
@@ -705,11 +705,11 @@ def test_two_processes_give_the_result_of_one(tmp_path: Path) -> None:
         json.dumps(kwargs),
     ]
     arguments += ["--initialisations", '{"default": {"scheme": "default"}}', "--seeds", "0", "--output", initial]
-    assert cli.main([*map(str, arguments)]) == 0
+    assert commands.main([*map(str, arguments)]) == 0
     recipe = {"epochs": 2, "batch_size": 32, "flip": True, "shift": 1, "mixup": 0.8, "clip_grad": 1.0, "ema_decay": 0.9}
     command = ["train", "--data", tmp_path / "data.safetensors", "--initial", initial, "--recipe", json.dumps(recipe)]
     command += ["--dataset", "digits", "--architecture", "x", "--initialisation", "default", "--device", "cpu"]
-    assert cli.main([*map(str, command), "--run", str(tmp_path / "one")]) == 0
+    assert commands.main([*map(str, command), "--run", str(tmp_path / "one")]) == 0
     torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "--", "neural_echos"]
     environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(neural_echos.__file__).parents[1])}
     words = [sys.executable, *torchrun, *map(str, command), "--run", str(tmp_path / "two")]

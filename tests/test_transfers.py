@@ -13,7 +13,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from neural_echos import artifacts, cli
+from neural_echos import artifacts, commands
 from neural_echos.architectures import create
 from neural_echos.datasets import make_dataset
 from neural_echos.datasets.images import kept_classes
@@ -272,7 +272,7 @@ def test_a_half_of_an_image_folder_has_its_images_only(tmp_path):
 
 
 def echos(*arguments: object) -> int:
-    return cli.main([str(argument) for argument in arguments])
+    return commands.main([str(argument) for argument in arguments])
 
 
 def test_frozen_kernels_travel_by_typed_commands_and_layers_are_zeroed(tmp_path, capsys):

@@ -1,6 +1,6 @@
 """`python -m neural_echos` is the `echos` command."""
 
-from neural_echos.cli import main
+from neural_echos.commands import main
 
 if __name__ == "__main__":
     raise SystemExit(main())

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from neural_echos import cli
+from neural_echos import commands
 from neural_echos.datasets import make_digits, save_dataset
 from neural_echos.errors import EchosError
 from neural_echos.files import sha256
@@ -133,7 +133,7 @@ def test_the_command_that_is_named_makes_the_artifact_again_and_nothing_else(tmp
 def test_a_figure_of_the_demo_goes_back_to_photographs(capsys: pytest.CaptureFixture[str]) -> None:
     if not (ROOT / FIGURE).exists():
         pytest.skip("the demo has not been run here")
-    assert cli.main(["explain", str(ROOT / FIGURE), "--root", str(ROOT), "--json"]) == 0
+    assert commands.main(["explain", str(ROOT / FIGURE), "--root", str(ROOT), "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
     rules = [step["rule"] for step in found["steps"]]
     assert rules[0] == "dataset"

@@ -18,7 +18,7 @@ import yaml
 from PIL import Image
 from test_explain import record
 
-from neural_echos import cli
+from neural_echos import commands
 from neural_echos.artifacts.base import _LATEX, Artifact, canvas, latex
 from neural_echos.datasets import make_digits, save_dataset
 from neural_echos.errors import EchosError
@@ -46,7 +46,7 @@ CONFIG = {
 
 @pytest.fixture(autouse=True)
 def logs(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cli, "_log_to", lambda path: None)
+    monkeypatch.setattr("neural_echos.commands.app.log_to", lambda path: None)
 
 
 @pytest.fixture
@@ -111,7 +111,7 @@ def entries() -> str:
 
 def page(verdicts: str = "results/verdicts.parquet") -> str:
     files = ["--verdicts", verdicts, "--benchmarks", "results/benchmarks", "--output", "results/report.html"]
-    assert cli.main(["report", entries(), "--config", json.dumps(CONFIG), *files]) == 0
+    assert commands.main(["report", entries(), "--config", json.dumps(CONFIG), *files]) == 0
     return Path("results/report.html").read_text(encoding="utf-8")
 
 
@@ -287,7 +287,7 @@ def test_energy_is_told_at_the_declared_power_alone(made: Path, watts: dict[str,
 
 
 def test_a_manuscript_includes_every_artifact(made: Path) -> None:
-    assert cli.main(["paper", entries(), "--title", "100 % & more", "--output", "results/paper"]) == 0
+    assert commands.main(["paper", entries(), "--title", "100 % & more", "--output", "results/paper"]) == 0
     paper = made / "results/paper"
     assert sorted(path.name for path in paper.iterdir()) == ["figure-05-clusters.pdf", "paper.tex", "table-numbers.tex"]
     assert (paper / "figure-05-clusters.pdf").read_bytes() == Path(
@@ -362,7 +362,7 @@ def test_a_crate_describes_every_file_and_what_made_every_artifact(kept: Path) -
     from rocrate.rocrate import ROCrate
 
     for name in ("a.zip", "results/b.zip"):
-        assert cli.main(["crate", "results", "--output", name]) == 0
+        assert commands.main(["crate", "results", "--output", name]) == 0
     assert Path("a.zip").read_bytes() == Path("results/b.zip").read_bytes()
     with zipfile.ZipFile("a.zip") as archive:
         held = {name: archive.read(name) for name in archive.namelist()}

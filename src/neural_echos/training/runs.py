@@ -1,7 +1,10 @@
-"""What a finished run leaves: its weights, its history, its metrics, and what made it."""
+"""Runs on disk: from initial weights and the JSON beside them to a trained network, its history and its metrics."""
 
+import hashlib
+import json
+import logging
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -9,11 +12,163 @@ from typing import Any
 import pyarrow as pa
 from torch import nn
 
-from neural_echos.files import provenance, write_json, write_tensors
+from neural_echos.datasets import Dataset, StreamedDataset
+from neural_echos.errors import EchosError
+from neural_echos.files import provenance, read_json, sha256, write_json, write_tensors
 from neural_echos.tables import SCHEMAS, write_table
 from neural_echos.training.checkpoints import CHECKPOINT
-from neural_echos.training.engine import RunResult
+from neural_echos.training.engine import RunResult, train
 from neural_echos.training.recipe import Recipe
+from neural_echos.training.watchers import Watcher
+
+_LOG = logging.getLogger("neural_echos")
+
+
+def train_run(
+    initial: Path,
+    folder: Path,
+    data: Dataset | StreamedDataset,
+    recipe: Recipe,
+    *,
+    data_file: Path,
+    labels: Mapping[str, str],
+    device: str = "auto",
+    threads: int = 1,
+    watchers: Sequence[Watcher] = (),
+) -> None:
+    """Train a network from its initial weights and write the finished run; a run that was interrupted is resumed.
+
+    Parameters
+    ----------
+    initial : Path
+        Initial weights, as `echos initialise` writes them, with a JSON beside them.
+    folder : Path
+        Folder of the run.
+    data : Dataset
+        As read from `data_file`, whose checksum is part of the run's identity.
+    recipe : Recipe
+    data_file : Path
+    labels : mapping of str to str
+        Names of data set, architecture and initialisation in tables.
+    device : str, default="auto"
+    threads : int, default=1
+    watchers : sequence of Watcher, default=()
+
+    Raises
+    ------
+    EchosError
+        If the initial weights are not those of the network that their JSON describes.
+    """
+    from neural_echos.initialisations import universal
+
+    made = read_initial(initial)
+    model = load_network(made, initial, data, recipe, "initial weights", "run echos initialise again")
+    if made.get("universal"):
+        universal.reparameterise_(model, made["universal"])
+    frozen = [entry["layer"] for entry in made["did"] if entry["frozen"]]
+    for layer in frozen:
+        model.get_submodule(layer).weight.requires_grad_(False)
+    inputs = {"data": data_file, "initial": initial}
+    identity = {
+        "frozen": frozen,
+        "recipe": asdict(recipe),
+        "seed": made["seed"],
+        "universal": made.get("universal"),
+        **{key: sha256(path) for key, path in inputs.items()},
+    }
+    result = train(
+        model,
+        data,
+        recipe,
+        seed=made["seed"],
+        folder=folder,
+        key=run_key(identity),
+        device=device,
+        threads=threads,
+        labels=dict(labels),
+        watchers=list(watchers),
+    )
+    if result.metrics["diverged"]:
+        _warn_of_divergence(folder, result, recipe)
+    universal.plain_(model)
+    size = kernel_size_of(made["layers"])
+    write_run(folder, model, result, recipe=recipe, seed=made["seed"], kernel_size=size, inputs=inputs, **labels)
+
+
+def _warn_of_divergence(folder: Path, result: RunResult, recipe: Recipe) -> None:
+    _LOG.warning(
+        "%s: the run diverged: the loss was %s in epoch %d of %d at lr %g; its history is kept; lower lr, or set clip_grad "
+        "or warmup_epochs",
+        folder,
+        result.history[-1]["train_loss"],
+        len(result.history),
+        recipe.epochs,
+        recipe.lr,
+    )
+
+
+def run_key(identity: Mapping[str, Any]) -> str:
+    """Return the key of a run: a checkpoint is resumed only by a run of the same identity.
+
+    Parameters
+    ----------
+    identity : mapping of str to JSON value
+        Everything that decides the result: recipe, seed, and checksums of input files.
+    """
+    return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
+
+
+def read_initial(initial: Path) -> dict[str, Any]:
+    """Read the JSON beside initial weights: model, kwargs, seed, layers, and what was done to each layer."""
+    path = initial.with_suffix(".json")
+    made = read_json(path)
+    missing = {"model", "kwargs", "seed", "layers", "did"} - set(made if isinstance(made, dict) else ())
+    if missing:
+        raise EchosError(f"{path}: not written by echos initialise: no {', '.join(sorted(missing))}; make it again")
+    return dict(made)
+
+
+def trained_weights(folder: Path) -> Path:
+    """Return the file of a finished run's weights."""
+    if not (folder / "metrics.json").is_file() or not (folder / "weights.safetensors").is_file():
+        raise EchosError(f"{folder}: not a finished run with its weights; train it first")
+    return folder / "weights.safetensors"
+
+
+def load_trained(made: Mapping[str, Any], folder: Path, data: Dataset | StreamedDataset, recipe: Recipe) -> nn.Module:
+    """Return the network of a finished run; `made` is the JSON beside its initial weights."""
+    return load_network(made, trained_weights(folder), data, recipe, "trained weights", "train that run again")
+
+
+def load_network(
+    made: Mapping[str, Any], weights: Path, data: Dataset | StreamedDataset, recipe: Recipe, what: str, remedy: str
+) -> nn.Module:
+    """Build the network that the JSON beside initial weights describes, and load weights into it.
+
+    Raises
+    ------
+    EchosError
+        If the weights are cut short or of another network; `what` names them and `remedy` says how to get them.
+    """
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    from neural_echos import architectures
+
+    kwargs = made["kwargs"] | recipe.model_kwargs()
+    model = architectures.create(made["model"], num_classes=len(data.classes), in_chans=data.channels, kwargs=kwargs)
+    try:
+        model.load_state_dict(load_file(weights))
+    except (SafetensorError, OSError, RuntimeError) as error:
+        found = " ".join(str(error).split())[:200]
+        raise EchosError(f"{weights}: not the {what} of {made['model']}: {found}; {remedy}") from None
+    return model
+
+
+def kernel_size_of(layers: Sequence[Mapping[str, Any]]) -> int:
+    """Return the side of the largest depthwise kernels, or of the largest regular ones where there are none."""
+    depthwise = [layer["kernel_height"] for layer in layers if layer["kind"] == "depthwise"]
+    return max(depthwise or [layer["kernel_height"] for layer in layers])
 
 
 def write_run(

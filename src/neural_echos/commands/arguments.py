@@ -1,0 +1,60 @@
+"""Arguments that several commands take, each described once."""
+
+from pathlib import Path
+from typing import Annotated, Any, Literal, NewType
+
+from typer import Argument, Option
+
+from neural_echos.commands.parsing import LARGEST, json_list_of, json_object
+from neural_echos.errors import EchosError
+
+Objects = NewType("Objects", list[dict[str, Any]])  # typer takes a plain list for an argument with several values
+
+Output = Annotated[Path, Option(help="Where the result goes.")]
+Data = Annotated[Path, Option(help="Data set file, as `echos dataset` writes it.")]
+Seed = Annotated[int, Option(min=0, max=LARGEST, help="Seed of the random numbers.")]
+Seeds = Annotated[list[int], Option(min=0, max=LARGEST, help="Seeds, one network each.")]
+Threads = Annotated[int, Option(min=1, help="Processor threads.")]
+Device = Annotated[str, Option(help="auto, cpu or cuda.")]
+Root = Annotated[Path, Option(help="Folder of the workflow, where snakemake runs.")]
+AsJson = Annotated[bool, Option("--json", help="Print JSON.")]
+Bank = Annotated[Path, Argument(help="Bank of kernels, as `echos extract` writes it.")]
+
+Model = Annotated[str, Argument(help="timm model, or one of ours.")]
+ModelKeywords = Annotated[
+    dict[str, Any], Option(parser=json_object, metavar="JSON", help="Keyword arguments of the model; JSON or @file.")
+]
+Initialisations = Annotated[
+    dict[str, Any],
+    Option(
+        parser=json_object,
+        metavar="JSON",
+        help="Object of name to {scheme, and the options of that scheme}; JSON or @file.",
+    ),
+]
+Initial = Annotated[list[Path], Option(help="Initial weights of each run, as `echos initialise` writes them.")]
+TrainedRuns = Annotated[list[Path], Option(help="Folders of the trained runs, in the same order.")]
+RecipeJson = Annotated[
+    dict[str, Any], Option(parser=json_object, metavar="JSON", help="Training recipe; JSON or @file.")
+]
+DatasetName = Annotated[str, Option(help="Name of the data set in tables.")]
+ArchitectureName = Annotated[str, Option(help="Name of the architecture in tables.")]
+Kind = Literal["depthwise", "regular"]
+TimmName = Annotated[str, Option(help="timm model that the weights belong to; without it, shapes decide.")]
+
+Options = Annotated[dict[str, Any], Option(parser=json_object, metavar="JSON", help="Options; JSON or @file.")]
+Artifacts = Annotated[
+    Objects,
+    Argument(
+        parser=json_list_of("id", "title", "caption", "group", "kind", "stem"),
+        metavar="ARTIFACTS",
+        help="List of {id, title, caption, group, kind, stem}; JSON or @file.",
+    ),
+]
+
+
+def pair_runs(initial: list[Path], run: list[Path]) -> list[tuple[Path, Path]]:
+    """Return (initial weights, folder) of every run that a command names."""
+    if len(initial) != len(run):
+        raise EchosError(f"--run: {len(run)} folders for {len(initial)} initial weights; name one folder for each")
+    return list(zip(initial, run, strict=True))

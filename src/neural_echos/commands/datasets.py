@@ -1,0 +1,30 @@
+"""Commands that make data sets."""
+
+import logging
+from pathlib import Path
+from typing import Annotated
+
+from typer import Argument, Option
+
+from neural_echos.commands.arguments import Options, Output, Seed
+
+_LOG = logging.getLogger("neural_echos")
+
+
+def dataset(
+    kind: Annotated[str, Argument(help="photographs, digits, parquet, archive, folder or shards.")],
+    *,
+    output: Output,
+    options: Options = {},
+    train: Annotated[list[Path], Option(help="Parquet files of the train split, or the one archive.")] = [],
+    test: Annotated[list[Path], Option(help="Parquet files of the test split.")] = [],
+    seed: Seed = 0,
+) -> None:
+    """Make a data set file from photographs, digits, or images in Parquet, archives, folders or tar shards."""
+    from neural_echos.datasets import make_dataset, save_dataset
+
+    files = {"train": train, "test": test} if train or test else None
+    made, facts = make_dataset(kind, options, seed, files)
+    save_dataset(output, made, facts)
+    counts = len(made.train_labels), len(made.test_labels), len(made.classes)
+    _LOG.info("%s: %d train and %d test images, %d classes", output, *counts)

@@ -1,0 +1,147 @@
+"""Commands that extract, list and show kernels."""
+
+import logging
+from pathlib import Path
+from typing import Annotated, Any
+
+from typer import Argument, Option
+
+from neural_echos.commands.arguments import LARGEST, Kind, Output, TimmName
+
+_LOG = logging.getLogger("neural_echos")
+
+
+def extract(
+    weights: Annotated[Path, Argument(help="Checkpoint: .safetensors (read lazily), .pth, .pt or .bin.")],
+    *,
+    model: Annotated[str, Option(help="Name of the bank.")],
+    output: Output,
+    timm: TimmName = "",
+    layers: Annotated[Path | None, Option(help="JSON beside initial weights, which lists the layers.")] = None,
+    regular_per_layer: Annotated[int, Option(help="Keep at most this many kernels of a regular layer.")] = 1000,
+) -> None:
+    """Extract the bank of a checkpoint, reading only its kernels."""
+    from neural_echos.kernels import bank_from_checkpoint
+    from neural_echos.tables import write_table
+
+    known = None
+    if layers:
+        known = _layers_in(layers)
+    elif timm:
+        known = _layers_of_timm_model(timm)
+    bank = bank_from_checkpoint(weights, model, layers=known, regular_per_layer=regular_per_layer)
+    write_table(output, bank, "bank")
+    _LOG.info("%s: %d kernels", output, bank.num_rows)
+
+
+def survey(
+    *,
+    output: Annotated[Path, Option(help="The table, a .csv file.")],
+    page: Annotated[Path | None, Option(help="Also write the page of families, in Markdown.")] = None,
+) -> None:
+    """List every timm model with depthwise kernels, and its pretrained weights; nothing is downloaded."""
+    from neural_echos.files import write_text
+    from neural_echos.kernels import survey as zoo
+
+    table = zoo.survey(progress=True)
+    zoo.write_survey(output, table)
+    if page:
+        write_text(page, zoo.render_page(table))
+    _LOG.info("%s: %d rows", output, table.num_rows)
+
+
+def show(
+    model: Annotated[str, Argument(help="A bank, a checkpoint, or a timm model whose weights are on the hub.")],
+    *,
+    output: Annotated[Path, Option(help="The figure: .png, .pdf or .svg.")],
+    timm: TimmName = "",
+    layer: Annotated[str, Option(help="Pattern of layer names, such as 'stages.3.*'.")] = "*",
+    kind: Annotated[Kind, Option(help="Kind of layers.")] = "depthwise",
+    kernels: Annotated[
+        int, Option(min=1, max=LARGEST, help="Draw at most this many kernels; of several layers, at most 64 each.")
+    ] = 400,
+) -> None:
+    """Draw the kernels of a bank, a checkpoint, or a timm model with pretrained weights on the hub."""
+    from neural_echos.artifacts import contact_sheet
+    from neural_echos.errors import EchosError
+
+    if output.suffix.lstrip(".") not in ("png", "pdf", "svg"):
+        raise EchosError(f"{output}: figures are written as .png, .pdf or .svg; give the output one of these suffixes")
+    sheet = contact_sheet(_bank_of(model, timm), layer=layer, kernels=kernels, kind=kind)
+    sheet.save_figure(output)
+    _LOG.info("%s: %s", output, sheet.says)
+
+
+def _bank_of(model: str, timm: str) -> Any:
+    """Return the bank of what `show` is asked for: a path, or the name of a timm model on the hub."""
+    from neural_echos.errors import EchosError
+    from neural_echos.kernels import bank_from_checkpoint
+    from neural_echos.tables import read_table
+
+    path = Path(model)
+    if path.suffix == ".parquet":
+        return read_table(path, "bank")
+    if path.suffix in (".safetensors", ".pth", ".pt", ".bin"):
+        return bank_from_checkpoint(path, path.stem, layers=_layers_of_timm_model(timm) if timm else None)
+    if path.is_file():
+        raise EchosError(
+            f"{path}: neither a bank (.parquet) nor a checkpoint (.safetensors, .pth, .pt, .bin) by its suffix "
+            f"{path.suffix!r}; rename or convert it"
+        )
+    return _bank_from_hub(model)
+
+
+def _bank_from_hub(model: str) -> Any:
+    """Return the bank of a timm model, reading only its kernels from the hub."""
+    from tempfile import TemporaryDirectory
+
+    from neural_echos.errors import EchosError
+    from neural_echos.inputs.hub import HubError, download_kernels
+    from neural_echos.kernels import bank_from_checkpoint
+
+    layers = _layers_of_timm_model(model)
+    repository = _hub_repository(model)
+    with TemporaryDirectory() as folder:
+        weights = Path(folder) / "model.safetensors"
+        try:
+            download_kernels(repository, "model.safetensors", weights, revision=None)
+        except HubError as error:
+            raise EchosError(
+                f"{model}: its kernels could not be read from the hub: {error}; give the path of a bank or checkpoint instead"
+            ) from None
+        return bank_from_checkpoint(weights, model, layers=layers)
+
+
+def _hub_repository(model: str) -> str:
+    """Return the hub's repository of a timm model's pretrained weights."""
+    from timm.models import get_pretrained_cfg
+
+    from neural_echos.errors import EchosError
+
+    config = get_pretrained_cfg(model)
+    if config is None or not config.hf_hub_id:
+        raise EchosError(
+            f"{model}: this timm model has no pretrained weights on the hub; "
+            "give the path of a bank or a checkpoint, or a name from config/survey.csv"
+        )
+    return str(config.hf_hub_id)
+
+
+def _layers_in(path: Path) -> list[Any]:
+    """Return the layers that the JSON beside initial weights lists."""
+    from neural_echos.files import read_json
+    from neural_echos.kernels import layers_from_json
+
+    made = read_json(path)
+    return layers_from_json(made.get("layers") if isinstance(made, dict) else made, path)
+
+
+def _layers_of_timm_model(name: str) -> list[Any]:
+    """Return the layers of a timm model, which is built without its weights."""
+    import torch
+
+    from neural_echos.architectures import create
+    from neural_echos.kernels import layers_of
+
+    with torch.device("meta"):
+        return layers_of(create(name, num_classes=1000, in_chans=3))

@@ -1,0 +1,82 @@
+"""Commands that answer questions about a preset, a result or this machine; they change nothing."""
+
+from pathlib import Path
+from typing import Annotated
+
+from typer import Argument, Option
+
+from neural_echos.commands.arguments import LARGEST, AsJson, Device, Root
+
+
+def plan(
+    *,
+    preset: Annotated[list[str], Option(help="Names of presets on top of config/config.yaml.")] = [],
+    root: Root = Path(),
+    seconds: Annotated[float, Option(help="Time for all calibrations together, in seconds.")] = 60,
+    devices: Annotated[int, Option(min=1, help="Devices that work at the same time.")] = 1,
+    watts: Annotated[float | None, Option(help="Power of one device at work, for the energy.")] = None,
+    device: Device = "auto",
+    threads: Annotated[
+        int | None, Option(min=1, max=LARGEST, help="Processor threads; all of them by default.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Estimate what the trainings of a preset will cost, by calibrating this machine; nothing is started."""
+    import os
+
+    import torch
+
+    from neural_echos.datasets import dataset_shape
+    from neural_echos.design.config import load_preset
+    from neural_echos.training import cost, pick_device
+
+    threads = threads or os.cpu_count() or 1
+    config = load_preset(root, *preset)
+    folder = root / config["pathvars"]["results"] / "datasets"
+    made = {name: folder / f"{name}.safetensors" for name in config["datasets"]}
+    shapes = {name: dataset_shape(path) for name, path in made.items() if path.exists()}
+    picked = pick_device(device)
+    name = torch.cuda.get_device_name(picked) if picked.type == "cuda" else f"cpu, {threads} threads"
+    work = cost.list_work(config, shapes)
+    costs = list(cost.estimate(work, seconds=seconds, device=picked, threads=threads))
+    total = cost.summarise(costs, devices=devices, watts=watts)
+    print((cost.plan_json if as_json else cost.render_plan)(costs, total, name))
+
+
+def explain(
+    path: Annotated[Path, Argument(help="A result, such as results/figures/figure_05_clusters.pdf.")],
+    *,
+    root: Root = Path(),
+    as_json: AsJson = False,
+) -> None:
+    """Explain what made a result: its steps, sources, commit and machine, and the command that makes it again."""
+    from neural_echos.report.explain import explain as explain_result
+    from neural_echos.report.explain import explanation_json, render_explanation
+
+    found = explain_result(path, root)
+    print((explanation_json if as_json else render_explanation)(found))
+
+
+def doctor(*, root: Root = Path(), as_json: AsJson = False) -> None:
+    """Report what this machine has, what will not work on it, and which presets can run here."""
+    import json
+
+    from neural_echos.doctor import PROBLEM, examine
+    from neural_echos.errors import EchosError
+
+    findings = examine(root)
+    if as_json:
+        print(json.dumps([vars(one) for one in findings], indent=2))
+    else:
+        from rich.console import Console
+        from rich.table import Table
+
+        table = Table(box=None, pad_edge=False)
+        for head in ("what", "state", "found", "what to do"):
+            table.add_column(head, overflow="fold", no_wrap=head in ("what", "state"))
+        for one in findings:
+            table.add_row(one.what, one.state, one.found, one.advice)
+        Console().print(table)
+    problems = [one.what for one in findings if one.state == PROBLEM]
+    if problems:
+        raise EchosError(f"doctor: this machine cannot run the demo because of {', '.join(problems)}; see above")

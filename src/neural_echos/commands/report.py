@@ -1,0 +1,56 @@
+"""Commands that gather artifacts for readers: the page, the manuscript and the crate."""
+
+import logging
+from pathlib import Path
+from typing import Annotated, Any
+
+from typer import Argument, Option
+
+from neural_echos.commands.arguments import Artifacts, Output, Root
+from neural_echos.commands.parsing import json_object
+
+_LOG = logging.getLogger("neural_echos")
+
+
+def paper(
+    artifacts: Artifacts,
+    *,
+    output: Annotated[Path, Option(help="Folder of the manuscript.")],
+    title: Annotated[str, Option(help="Title of the manuscript.")],
+) -> None:
+    """Copy artifacts as a manuscript includes them, figures as PDF and tables as LaTeX, and write it around them."""
+    from neural_echos.report import write_paper
+
+    write_paper(output, artifacts, title)
+    _LOG.info("%s: %d artifacts", output, len(artifacts))
+
+
+def report(
+    artifacts: Artifacts,
+    *,
+    output: Output,
+    verdicts: Annotated[Path, Option(help="Table of verdicts.")],
+    config: Annotated[
+        dict[str, Any],
+        Option(parser=json_object, metavar="JSON", help="The whole config of the preset; JSON or @file."),
+    ],
+    benchmarks: Annotated[Path, Option(help="Folder of Snakemake's benchmarks.")],
+    root: Root = Path(),
+) -> None:
+    """Write the page that a reader opens first: verdicts, artifacts and what made them, and the cost of the work."""
+    from neural_echos.report import write_report
+
+    write_report(output, artifacts, verdicts=verdicts, config=config, benchmarks=benchmarks, root=root)
+    _LOG.info("%s: %d artifacts", output, len(artifacts))
+
+
+def crate(
+    results: Annotated[Path, Argument(help="Results of a preset, such as results/zoo.")],
+    *,
+    output: Annotated[Path, Option(help="The crate, a .zip file.")],
+    root: Root = Path(),
+) -> None:
+    """Pack a results folder as a zipped RO-Crate, with the workflow and what made every artifact."""
+    from neural_echos.report import write_crate
+
+    _LOG.info("%s: %d results", output, write_crate(results, output, root))

@@ -1,0 +1,44 @@
+"""Commands that decide claims."""
+
+import logging
+from pathlib import Path
+from typing import Annotated
+
+from typer import Argument, Option
+
+from neural_echos.commands.arguments import Objects, Output
+from neural_echos.commands.parsing import json_list_of
+
+_LOG = logging.getLogger("neural_echos")
+
+
+def verdicts(
+    claims: Annotated[
+        Objects,
+        Argument(
+            parser=json_list_of("id", "paper", "statement", "rule", "needs", "options", "artifact"),
+            help="The claims of the config; JSON or @file.",
+        ),
+    ],
+    *,
+    output: Output,
+    scale: Annotated[str, Option(help="One phrase that says at which scale the numbers were made.")],
+    runs: Annotated[list[Path], Option(help="Tables of runs.")] = [],
+    structure: Annotated[list[Path], Option(help="Tables of structure.")] = [],
+    shares: Annotated[list[Path], Option(help="Tables of pattern shares.")] = [],
+    replacements: Annotated[list[Path], Option(help="Tables of replacements.")] = [],
+) -> None:
+    """Decide every claim by the rule that the config declares for it."""
+    import pyarrow as pa
+
+    from neural_echos.tables import SCHEMAS, read_table, write_table
+    from neural_echos.verdicts import decide
+
+    paths = {"runs": runs, "structure": structure, "pattern_shares": shares, "replacements": replacements}
+    tables = {
+        name: pa.concat_tables([SCHEMAS[name].empty_table(), *(read_table(one, name) for one in given)]).to_pandas()
+        for name, given in paths.items()
+    }
+    made = decide(claims, tables, scale)
+    write_table(output, made, "verdicts")
+    _LOG.info("%s: %d verdicts", output, made.num_rows)
