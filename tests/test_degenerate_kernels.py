@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
 
-from neural_echos.cli import main
+from neural_echos.commands import main
 from neural_echos.errors import EchosError
 from neural_echos.initialisations.candidates import candidate_set
 from neural_echos.initialisations.noise import covariance
