@@ -16,7 +16,7 @@ from torch import nn
 from neural_echos import artifacts, commands
 from neural_echos.architectures import create
 from neural_echos.datasets import make_dataset
-from neural_echos.datasets.images import kept_classes
+from neural_echos.datasets.selection import kept_classes
 from neural_echos.design.config import check_references, load_preset, preset_files, read_yaml
 from neural_echos.errors import EchosError
 from neural_echos.evaluation import compare
@@ -240,10 +240,10 @@ def test_classes_are_kept_in_their_order_and_numbered_anew():
         -1,
     ]
     for wanted, expected in (
-        (["cat", "trukc"], "found 'trukc' (did you mean 'truck'?)"),
-        (["cat"], "at least two of its 4 classes"),
-        (["cat", "cat"], "each once"),
-        ("cifar10_animal", "found 'cifar10_animal' (did you mean 'cifar10_animals'?)"),
+        (["cat", "trukc"], "names 'trukc', which is not a class of this data set (did you mean 'truck'?)"),
+        (["cat"], "at least two of the 4 classes"),
+        (["cat", "cat"], "each of them once"),
+        ("cifar10_animal", "not 'cifar10_animal' (did you mean 'cifar10_animals'?)"),
     ):
         with pytest.raises(EchosError) as told:
             kept_classes("x", names, wanted)

@@ -104,11 +104,9 @@ def make_dataset(
         Unknown kind or option, missing option or files, or whatever is wrong with the input itself.
     """
     if kind not in MAKERS:
-        raise EchosError(
-            f"dataset kind: expected one of {', '.join(MAKERS)}, found {kind!r}{nearest(kind, MAKERS)}; correct it"
-        )
+        raise EchosError(f"there is no dataset kind {kind!r}{nearest(kind, MAKERS)}; kinds are {', '.join(MAKERS)}")
     if seed < 0:
-        raise EchosError(f"dataset kind {kind}: expected a seed of 0 or more, found {seed}; correct it")
+        raise EchosError(f"dataset kind {kind}: the seed must be 0 or more, not {seed}")
     maker = MAKERS[kind]
     arguments = _checked_options(kind, maker, dict(options or {}))
     found = {split: list(paths) for split, paths in (files or {}).items() if paths}
@@ -119,8 +117,8 @@ def make_dataset(
     ]
     if set(found) != set(expected):
         raise EchosError(
-            f"dataset kind {kind}: expected {' and '.join(expected) or 'no'} files, "
-            f"found {', '.join(sorted(found)) or 'none'}; correct the declaration"
+            f"dataset kind {kind} takes {' and '.join(expected) or 'no'} files, not {' and '.join(sorted(found)) or 'none'}; "
+            "correct the declaration"
         )
     dataset, facts = maker(*(found[split] for split in expected), seed=seed, **arguments)
     return dataset, {"kind": kind, **facts}
@@ -135,19 +133,16 @@ def _checked_options(kind: str, maker: Callable[..., Any], options: dict[str, An
     for name in options:
         if name not in keywords:
             raise EchosError(
-                f"dataset kind {kind}: expected options among {', '.join(keywords)}, "
-                f"found {name!r}{nearest(name, keywords)}; correct it or take it out"
+                f"dataset kind {kind} has no option {name!r}{nearest(name, keywords)}; its options are {', '.join(keywords)}"
             )
     hints = get_type_hints(maker)
     for name, value in options.items():
         if not _fits(value, hints[name]):
             expected = _words(hints[name])
-            raise EchosError(
-                f"dataset kind {kind}: expected for the option {name!r} {expected}, found {value!r}; correct it"
-            )
+            raise EchosError(f"dataset kind {kind}: the option {name!r} must be {expected}, not {value!r}")
     for name, parameter in keywords.items():
         if parameter.default is parameter.empty and name not in options:
-            raise EchosError(f"dataset kind {kind}: expected the option {name!r}, found none; add it")
+            raise EchosError(f"dataset kind {kind} needs the option {name!r}")
     return options
 
 
@@ -167,5 +162,5 @@ def _words(hint: Any) -> str:
     if isinstance(hint, UnionType):
         return " or ".join(_words(one) for one in get_args(hint))
     if get_origin(hint) is Sequence:
-        return f"a list, each {_words(get_args(hint)[0])},"
+        return f"a list, each item {_words(get_args(hint)[0])},"
     return {int: "a whole number", float: "a number", str: "text", bool: "true or false"}.get(hint, "null")

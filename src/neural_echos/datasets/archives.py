@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from neural_echos.datasets.base import Dataset, Facts, measured
-from neural_echos.datasets.images import check_kept, described, kept_classes, kept_rows
+from neural_echos.datasets.selection import Selection, described
 from neural_echos.errors import EchosError
 
 CIFAR10_CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
@@ -71,7 +71,7 @@ def read_archive(
         Keep this share, in (0, 1], of every class's train images; a smaller share keeps some of the same.
     classes_kept : list of str, or str, optional
         Keep only these classes, in the data set's order and numbered anew, or those of a half that is split by meaning
-        (`images.HALVES`); limits and the share count what they have.
+        (`selection.HALVES`); limits and the share count what they have.
 
     Raises
     ------
@@ -80,43 +80,38 @@ def read_archive(
         member of another length; a label out of range.
     """
     if len(train_files) != 1:
-        raise EchosError(f"dataset kind archive: expected one archive, found {len(train_files)}; name one")
+        raise EchosError(f"dataset kind archive: name one archive, not {len(train_files)}; it holds both splits")
     path = Path(train_files[0])
     folder, members = _members(path)
     layout = _LAYOUTS[folder]
-    check_kept(layout.name, None, train_share, train_limit, test_limit)
+    selection = Selection(layout.name, seed, train_limit, test_limit, train_share, classes_kept)
     if labels not in layout.labels:
         raise EchosError(
-            f"dataset {layout.name}: expected the option labels among {', '.join(layout.labels)}, found {labels!r}; correct it"
+            f"dataset {layout.name}: the option labels must be {' or '.join(layout.labels)}, not {labels!r}"
         )
     names = members[layout.labels[labels]].decode("utf-8", "replace").split()
-    kept, numbers = kept_classes(layout.name, names, classes_kept)
-    splits = []
-    for number, (files, limit) in enumerate(((layout.train, train_limit), (layout.test, test_limit))):
-        records = np.concatenate([_records(path, name, members[name], len(layout.labels)) for name in files])
-        found = records[:, list(layout.labels).index(labels)].astype(np.int64)
-        if found.max() >= len(names):
-            raise EchosError(
-                f"{path}: expected labels from 0 to {len(names) - 1} in {files[0]}, found {found.max()}; fetch it again"
-            )
-        rows = np.flatnonzero(numbers[found] >= 0)
-        rows = rows[kept_rows(numbers[found[rows]], limit, None if number else train_share, [seed, number])]
-        splits.append((records[rows, len(layout.labels) :].reshape(-1, 3, 32, 32), numbers[found[rows]]))
+    records = [
+        np.concatenate([_records(path, name, members[name], len(layout.labels)) for name in part])
+        for part in (layout.train, layout.test)
+    ]
+    found = [part[:, list(layout.labels).index(labels)].astype(np.int64) for part in records]
+    greatest = max(int(part.max()) for part in found)
+    if greatest >= len(names):
+        raise EchosError(f"{path}: there are {len(names)} classes, but a label is {greatest}; fetch the archive again")
+    kept, splits = selection.keep(names, *found)
+    images = [
+        (part[rows, len(layout.labels) :].reshape(-1, 3, 32, 32), numbers)
+        for part, (rows, numbers) in zip(records, splits, strict=True)
+    ]
     facts = {
         "how": f"read from the members of {folder} in the original binary archive",
-        "options": {
-            "labels": labels,
-            "train_limit": train_limit,
-            "test_limit": test_limit,
-            "train_share": train_share,
-            "classes_kept": classes_kept,
-        },
+        "options": {"labels": labels, **selection.options()},
         "seed": seed,
         **described([path], [path.stat().st_size], [path.name], checksums=True),
         "licence": "none stated",
         "citation": "Krizhevsky: Learning multiple layers of features from tiny images, 2009",
     }
-    return measured(layout.name, kept, splits[0], splits[1]), facts
+    return measured(layout.name, kept, images[0], images[1]), facts
 
 
 def _members(path: Path) -> tuple[str, dict[str, bytes]]:
@@ -132,22 +127,23 @@ def _members(path: Path) -> tuple[str, dict[str, bytes]]:
                 layout = _LAYOUTS[folder]
                 if name in (*layout.train, *layout.test, *layout.labels.values()):
                     if not member.isreg() or member.size > _LARGEST:
+                        found = f"{member.size:,} bytes" if member.isreg() else "a link or a folder"
                         raise EchosError(
-                            f"{path}: expected {member.name} to be a file of at most {_LARGEST:,} bytes, found "
-                            f"{f'{member.size:,} bytes' if member.isreg() else 'a link or folder'}; fetch the archive again"
+                            f"{path}: {member.name} is {found} and not a file of at most {_LARGEST:,} bytes; fetch the archive "
+                            "again"
                         )
                     file = archive.extractfile(member)
                     contents[name] = file.read() if file else b""
     except FileNotFoundError:
-        raise EchosError(f"{path}: expected a CIFAR archive, found no file; fetch it first") from None
+        raise EchosError(f"{path}: no such file; fetch it first") from None
     except (tarfile.TarError, EOFError, zlib.error, OSError) as error:
-        raise EchosError(f"{path}: expected a whole CIFAR archive, found {error}; fetch it again") from None
+        raise EchosError(f"{path}: not a whole CIFAR archive ({error}); fetch it again") from None
     if folder not in _LAYOUTS:
         raise _other(path, folder)
     layout = _LAYOUTS[folder]
     for name in (*layout.train, *layout.test, *layout.labels.values()):
         if name not in contents:
-            raise EchosError(f"{path}: expected the member {folder}/{name}, found none; fetch the archive again")
+            raise EchosError(f"{path}: its member {folder}/{name} is missing; fetch the archive again")
     return folder, contents
 
 
@@ -155,12 +151,12 @@ def _other(path: Path, folder: str) -> EchosError:
     """Say that an archive is not a binary one."""
     if folder in _PICKLED:
         return EchosError(
-            f"{path}: expected CIFAR's binary archive, found the Python one, whose pickles could run any code and are never "
-            f"opened; fetch {_SITE}/{_PICKLED[folder]}"
+            f"{path}: this is CIFAR's archive for Python, whose pickles could run any code and are never opened; fetch the binary "
+            f"one, {_SITE}/{_PICKLED[folder]}"
         )
     expected = " or ".join(_LAYOUTS)
     return EchosError(
-        f"{path}: expected an archive with the folder {expected}, found {folder!r}; fetch {_SITE}/cifar-10-binary.tar.gz or "
+        f"{path}: not CIFAR's binary archive, it holds {folder!r} and not {expected}; fetch {_SITE}/cifar-10-binary.tar.gz or "
         f"{_SITE}/cifar-100-binary.tar.gz"
     )
 
@@ -170,6 +166,6 @@ def _records(path: Path, name: str, data: bytes, labels: int) -> np.ndarray:
     length = labels + _PIXELS
     if not data or len(data) % length:
         raise EchosError(
-            f"{path}: expected in {name} records of {length} bytes, found {len(data)} bytes in all; fetch the archive again"
+            f"{path}: the {len(data)} bytes of {name} are not a whole number of records of {length} bytes; fetch the archive again"
         )
     return np.frombuffer(data, dtype=np.uint8).reshape(-1, length)

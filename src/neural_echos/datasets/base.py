@@ -46,36 +46,37 @@ def check_images(dataset: Dataset, where: str) -> None:
     channels = dataset.train_images.shape[1] if dataset.train_images.ndim == 4 else 0
     for split in ("train", "test"):
         images, labels = getattr(dataset, f"{split}_images"), getattr(dataset, f"{split}_labels")
-        require(
-            where, images.dtype == np.uint8 and images.ndim == 4, f"{split} images in uint8 (n, c, h, w)", kind(images)
-        )
+        of_images = images.dtype == np.uint8 and images.ndim == 4
+        require(where, of_images, f"{split} images must be uint8 (n, c, h, w), but are {kind(images)}")
         check_labels(labels, len(images), len(dataset.classes), split, where)
-        require(
-            where, images.shape[1:] == dataset.train_images.shape[1:], "test images like train images", images.shape
-        )
+        alike = images.shape[1:] == dataset.train_images.shape[1:]
+        sizes = f"{dataset.train_images.shape[1:]} and {images.shape[1:]}"
+        require(where, alike, f"train and test images must have one shape (c, h, w), but have {sizes}")
     check_statistics(dataset.mean, dataset.std, channels, where)
 
 
 def check_labels(labels: np.ndarray, images: int, classes: int, split: str, where: str) -> None:
     """Refuse labels that are not int64, not as many as the images, or out of range."""
-    require(where, labels.dtype == np.int64 and labels.ndim == 1, f"{split} labels in int64 (n,)", kind(labels))
-    require(where, images == len(labels) > 0, f"as many {split} labels as images", f"{len(labels)}, {images}")
-    bounds = int(labels.min()), int(labels.max())
-    require(where, bounds[0] >= 0 and bounds[1] < classes, f"labels below {classes}", bounds)
+    of_labels = labels.dtype == np.int64 and labels.ndim == 1
+    require(where, of_labels, f"{split} labels must be int64 (n,), but are {kind(labels)}")
+    require(where, images > 0, f"there are no {split} images")
+    require(where, images == len(labels), f"there are {images} {split} images, but {len(labels)} labels")
+    low, high = int(labels.min()), int(labels.max())
+    require(where, low >= 0 and high < classes, f"labels must be from 0 to {classes - 1}, but are from {low} to {high}")
 
 
 def check_statistics(mean: np.ndarray, std: np.ndarray, channels: int, where: str) -> None:
     """Refuse a mean or standard deviation that cannot normalise pixels."""
     for name, value in (("mean", mean), ("std", std)):
         finite = value.shape == (channels,) and bool(np.isfinite(value).all())
-        require(where, finite, f"a finite {name} per channel", value)
-    require(where, bool((std > 0).all()), "pixels that vary in every channel", f"standard deviation {std}")
+        require(where, finite, f"{name} must hold a finite number for each of {channels} channels, but is {value}")
+    require(where, bool((std > 0).all()), f"the train pixels of a channel are all the same (standard deviation {std})")
 
 
-def require(where: str, holds: bool, expected: str, found: Any) -> None:
+def require(where: str, holds: bool, problem: str) -> None:
     """Raise the one sentence about a data set that contradicts itself, unless `holds`."""
     if not holds:
-        raise EchosError(f"{where}: expected {expected}, found {found}; make the dataset again")
+        raise EchosError(f"{where}: {problem}; correct what the dataset is made from, and make it again")
 
 
 def kind(array: np.ndarray) -> str:

@@ -33,8 +33,7 @@ def make_digits(*, size: int = 16, test_share: float = 0.25, seed: int) -> tuple
 
     if size < 8 or size % 8 or not 0 < test_share < 1:
         raise EchosError(
-            f"digits: expected a size of 8, 16, 24, … and a test_share between 0 and 1, found {size} and {test_share}; "
-            "correct them"
+            f"digits: size must be a multiple of 8 and test_share between 0 and 1, not {size} and {test_share}"
         )
     source = load_digits()
     images = np.rint(source.images * (255 / 16)).astype(np.uint8)

@@ -1,27 +1,28 @@
-"""Encoded images: decoding, resizing, which of them a limit or a share keeps, and what is said of their files."""
+"""Encoded images: decoding to 8 bits, resizing, stacking.
 
-import hashlib
+Whatever Pillow opens by its content is read, whatever its name says. Pixels of 16 bits and floats are scaled to 8 bits by
+their range; an alpha channel is dropped, as torchvision and timm do; an orientation in the EXIF data is applied; of several
+frames the first is taken.
+"""
+
 import io
-import os
 import struct
+import warnings
 import zlib
-from collections.abc import Callable, Iterable, Sequence
-from pathlib import Path
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
-from PIL import Image
+from PIL import ExifTags, Image, ImageOps, TiffImagePlugin
 
-from neural_echos.datasets.base import Facts
-from neural_echos.errors import EchosError, nearest
-from neural_echos.files import sha256
+from neural_echos.errors import EchosError
 
-SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".ppm")
 # What Pillow may try; without a list it asks every plugin that it has.
 _FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "PPM", "GIF", "TIFF")
-_CHECKSUMS = 5000  # files, at most, whose checksums are kept one by one
 # What Pillow raises on broken images, beside its own errors (which are OSErrors).
-_UNDECODABLE = (OSError, SyntaxError, ValueError, TypeError, EOFError, struct.error, zlib.error)
+_UNDECODABLE = (OSError, SyntaxError, ValueError, TypeError, EOFError, IndexError, KeyError, struct.error, zlib.error)
+_EIGHT_BITS = 255
+_SIXTEEN_BITS = 65535
 
 
 def decode(where: str, data: Any, mode: str) -> Image.Image:
@@ -39,15 +40,66 @@ def decode(where: str, data: Any, mode: str) -> Image.Image:
     Raises
     ------
     EchosError
-        It does not decode.
+        It does not decode, or its pixels have no range that is known.
     """
     encoded: Any = data.get("bytes") if isinstance(data, dict) else data
+    if not isinstance(encoded, bytes):
+        raise EchosError(f"{where}: there is no encoded image here; leave this row out, or fetch the file again")
     try:
-        with Image.open(io.BytesIO(encoded), formats=_FORMATS) as image:
-            return image.convert(mode)
-    except (*_UNDECODABLE, Image.DecompressionBombError):
-        found = f"{len(encoded)} bytes that do not decode" if isinstance(encoded, bytes) else "no image"
-        raise EchosError(f"{where}: expected an encoded image, found {found}; fetch the file again") from None
+        with warnings.catch_warnings():  # Pillow's, on odd metadata and on large images
+            warnings.simplefilter("ignore")
+            with Image.open(io.BytesIO(encoded), formats=_FORMATS) as image:
+                image.load()
+                return _eight_bits(where, _upright(image)).convert(mode)
+    except Image.UnidentifiedImageError:
+        if not encoded:
+            raise EchosError(f"{where}: the file is empty; fetch it again or remove it") from None
+        raise EchosError(
+            f"{where}: {len(encoded):,} bytes that are not an image of a known format ({', '.join(_FORMATS)}); "
+            "fetch the file again, convert it, or remove it"
+        ) from None
+    except (*_UNDECODABLE, Image.DecompressionBombError) as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise EchosError(
+            f"{where}: the image cannot be decoded, it is truncated or damaged ({reason}); fetch the file again or remove it"
+        ) from None
+
+
+def _upright(image: Image.Image) -> Image.Image:
+    """Turn an image as its EXIF orientation says; one whose EXIF data are broken stays as it is."""
+    try:
+        turned = image.getexif().get(ExifTags.Base.Orientation, 1) != 1
+        return ImageOps.exif_transpose(image) if turned else image
+    except _UNDECODABLE:
+        return image
+
+
+def _eight_bits(where: str, image: Image.Image) -> Image.Image:
+    """Scale grey pixels of 16 or 32 bits to 8; an image of another mode is returned as it is.
+
+    Integers are scaled by the range that the file's format gives them (65,535 for 16 bits), floats by 1. Pillow itself scales
+    16-bit colour.
+    """
+    if image.mode == "P" and "transparency" in image.info:
+        return image.convert("RGBA")
+    if image.mode != "F" and not image.mode.startswith("I"):
+        return image
+    values = np.asarray(image)
+    low, high = values.min(), values.max()
+    if image.mode == "F":
+        largest, known = 1.0, bool(low >= 0 and high <= 1)
+    else:
+        bits = image.tag_v2.get(258, (16,))[0] if isinstance(image, TiffImagePlugin.TiffImageFile) else 16
+        largest = 4095.0 if bits == 12 else float(_SIXTEEN_BITS)
+        # In 32 bits, values below 256 may have been meant as 8 bits or as a dark image of 16.
+        known = bool(low >= 0 and high <= largest and (bits <= 16 or high == 0 or high > _EIGHT_BITS))
+    if not known:
+        kind = "floating-point" if image.mode == "F" else "integer"
+        raise EchosError(
+            f"{where}: {kind} pixels from {low:g} to {high:g} have no known range; save them as 8-bit or 16-bit integers, "
+            "or as floats between 0 and 1"
+        )
+    return Image.fromarray(np.rint(values * (_EIGHT_BITS / largest)).astype(np.uint8))
 
 
 def resized(image: Image.Image, size: int) -> Image.Image:
@@ -93,143 +145,13 @@ def stacked(images: Iterable[tuple[str, Image.Image]], count: int, size: int | N
             stack = np.empty((count, *one.shape), dtype=np.uint8)
         if one.shape != stack.shape[1:]:
             raise EchosError(
-                f"{where}: expected an image of shape {stack.shape[1:]} like the first, found {one.shape}; "
+                f"{where}: this image is {_sides(one)} pixels and the first one {_sides(stack[0])}; "
                 "give the option 'size', or resize the images to one size first"
             )
         stack[number] = one
     return stack
 
 
-def check_kept(name: str, size: int | None, share: float | None, *limits: int | None) -> None:
-    """Refuse a size, share or limit that keeps nothing, and a share beside a limit of the same split."""
-    if min(limit for limit in (*limits, 1) if limit is not None) < 1:
-        raise EchosError(
-            f"dataset {name}: expected limits of 1 or more, found {', '.join(map(str, limits))}; correct them"
-        )
-    if share is not None and not 0 < share <= 1:
-        raise EchosError(f"dataset {name}: expected a train_share above 0 and at most 1, found {share}; correct it")
-    if share is not None and limits[0] is not None:
-        raise EchosError(f"dataset {name}: expected train_limit or train_share, found both; take one out")
-    if size is not None and size < 1:
-        raise EchosError(f"dataset {name}: expected a size of 1 pixel or more, found {size}; correct it")
-
-
-def kept_rows(labels: np.ndarray, limit: int | None, share: float | None, seed: Sequence[int]) -> np.ndarray:
-    """Draw the rows that a limit or a share keeps.
-
-    A share is drawn within each class, at least one image of each; a smaller limit or share of the same seed keeps some
-    of the same rows.
-
-    Parameters
-    ----------
-    labels : ndarray of int64, shape (n,)
-    limit : int, optional
-        Rows to keep, of all classes together.
-    share : float, optional
-        Share of each class's rows to keep, in (0, 1].
-    seed : sequence of int
-        Decides the draw.
-
-    Returns
-    -------
-    ndarray of int64
-        Rows, ascending.
-    """
-    rng = np.random.default_rng(seed)
-    if share is None:
-        return np.sort(rng.permutation(len(labels))[:limit])
-    by_class = np.lexsort((rng.permutation(len(labels)), labels))
-    counts = np.bincount(labels)
-    place = np.arange(len(labels)) - np.repeat(np.cumsum(counts) - counts, counts)
-    quota = np.maximum(1, np.rint(share * counts))
-    return np.sort(by_class[place < np.repeat(quota, counts)])
-
-
-# Splits by meaning that can be named in place of a list: class names, or, for ImageNet, wnids below or from one on. In the
-# order of their wnids, ILSVRC's classes are 398 animals (tench to puffer), and then everything else (abacus on).
-HALVES: dict[str, Callable[[str], bool]] = {
-    "cifar10_animals": {"bird", "cat", "deer", "dog", "frog", "horse"}.__contains__,
-    "cifar10_vehicles": {"airplane", "automobile", "ship", "truck"}.__contains__,
-    "imagenet_animals": lambda wnid: wnid < "n02666196",
-    "imagenet_others": lambda wnid: wnid >= "n02666196",
-}
-
-
-def kept_classes(name: str, classes: Sequence[str], wanted: Sequence[str] | str | None) -> tuple[list[str], np.ndarray]:
-    """Decide which classes a data set keeps, in their order, and their new numbers.
-
-    Parameters
-    ----------
-    name : str
-        The data set's name, for the sentence.
-    classes : sequence of str
-        All class names.
-    wanted : sequence of str, or str, optional
-        Names of at least two classes, each once, or a key of `HALVES`; None keeps all.
-
-    Returns
-    -------
-    kept : list of str
-    numbers : ndarray of int64, shape (classes,)
-        New label of every class; -1 for one that is left out.
-
-    Raises
-    ------
-    EchosError
-        An unknown class or half, a class twice, or fewer than two that are kept.
-    """
-    if isinstance(wanted, str):
-        if wanted not in HALVES:
-            raise EchosError(
-                f"dataset {name}: expected as classes_kept a list of classes or one of {', '.join(HALVES)}, "
-                f"found {wanted!r}{nearest(wanted, HALVES)}; correct it"
-            )
-        kept = [one for one in classes if HALVES[wanted](one)]
-    else:
-        kept = [one for one in classes if wanted is None or one in wanted]
-        for one in wanted or ():
-            if one not in classes:
-                raise EchosError(
-                    f"dataset {name}: expected as classes_kept classes that it has, found {one!r}"
-                    f"{nearest(one, classes)}; correct it"
-                )
-    if wanted is not None and (len(kept) < 2 or (not isinstance(wanted, str) and len(wanted) != len(kept))):
-        raise EchosError(
-            f"dataset {name}: expected as classes_kept at least two of its {len(classes)} classes, each once, found "
-            f"{wanted}; correct it"
-        )
-    numbers = {one: number for number, one in enumerate(kept)}
-    return kept, np.array([numbers.get(one, -1) for one in classes], dtype=np.int64)
-
-
-def described(paths: Iterable[Path], sizes: Sequence[int], names: Sequence[str], checksums: bool) -> Facts:
-    """Say which files a data set was made from: their number, bytes, a digest of the listing and, where asked for, checksums.
-
-    Parameters
-    ----------
-    paths : iterable of path
-        Gone through only where checksums are asked for.
-    sizes : sequence of int
-        Bytes of each.
-    names : sequence of str
-        What each is called in the facts.
-    checksums : bool
-        Whether to read all of them for their SHA-256.
-
-    Raises
-    ------
-    EchosError
-        There are more than 5,000 files to read.
-    """
-    if checksums and len(names) > _CHECKSUMS:
-        raise EchosError(
-            f"{names[0]} …: expected at most {_CHECKSUMS:,} files to checksum, found {len(names):,}; "
-            "set the option 'checksums' to false, the digest of the listing is kept in any case"
-        )
-    digest = hashlib.sha256()
-    for name, size in zip(names, sizes, strict=True):
-        digest.update(os.fsencode(f"{name}\t{size}\n"))
-    return {
-        "files": {name: sha256(path) for name, path in zip(names, paths, strict=True)} if checksums else {},
-        "listing": {"files": len(names), "bytes": int(sum(sizes)), "sha256": digest.hexdigest()},
-    }
+def _sides(image: np.ndarray) -> str:
+    """Width and height of an array (c, h, w), in words."""
+    return f"{image.shape[2]} × {image.shape[1]}"

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from neural_echos.datasets.base import Dataset, Facts
-from neural_echos.datasets.images import described
+from neural_echos.datasets.selection import Selection, described
 from neural_echos.datasets.streamed import Index, StreamedDataset, assembled, open_parquet
 from neural_echos.errors import EchosError, nearest
 
@@ -61,7 +61,7 @@ def read_parquet_images(
         Keep this share, in (0, 1], of every class's train images; a smaller share keeps some of the same.
     classes_kept : list of str, or str, optional
         Keep only these classes, in the data set's order and numbered anew, or those of a half that is split by meaning
-        (`images.HALVES`); limits and the share count what they have.
+        (`selection.HALVES`); limits and the share count what they have.
     memory : bool
         Decode into memory, or leave on disk and keep an index.
     size : int, optional
@@ -82,7 +82,8 @@ def read_parquet_images(
         train, a label out of range, an image that does not decode (in memory), or images of different sizes.
     """
     if not train_files or not test_files:
-        raise EchosError(f"dataset {name}: expected train and test files, found none; declare both")
+        raise EchosError(f"dataset {name}: both train and test files are needed; declare them")
+    selection = Selection(name, seed, train_limit, test_limit, train_share, classes_kept)
     files = [Path(file) for file in [*train_files, *test_files]]
     names = list(classes) if classes is not None else _class_names(files, label_column)
     column = _image_column(files, image_column)
@@ -91,14 +92,10 @@ def read_parquet_images(
         _split([Path(file) for file in part], label_column, len(names), root) for part in (train_files, test_files)
     ]
     dataset = assembled(
-        name,
+        selection,
         names,
         root,
         splits,
-        seed=seed,
-        share=train_share,
-        classes_kept=classes_kept,
-        limits=(train_limit, test_limit),
         memory=memory,
         size=size,
         grey=grey,
@@ -115,14 +112,7 @@ def read_parquet_images(
         "how": f"read from parquet, images decoded as {mode}, in the order of the files"
         if memory
         else "index of parquet, images left where they are",
-        "options": {
-            "train_limit": train_limit,
-            "test_limit": test_limit,
-            "train_share": train_share,
-            "classes_kept": classes_kept,
-            "grey": grey,
-            "size": size,
-        },
+        "options": {**selection.options(), "grey": grey, "size": size},
         "seed": seed,
         **described(files, [file.stat().st_size for file in files], called, checksums),
         "licence": licence,
@@ -143,7 +133,7 @@ def _image_column(files: Sequence[Path], wanted: str | None) -> str:
 def _require_column(path: Path, columns: Sequence[str], name: str) -> None:
     if name not in columns:
         raise EchosError(
-            f"{path}: expected a column {name!r}, found {', '.join(columns)}{nearest(name, columns)}; name the right column"
+            f"{path}: there is no column {name!r}, only {', '.join(columns)}{nearest(name, columns)}; name the right column"
         )
 
 
@@ -159,7 +149,7 @@ def _split(files: Sequence[Path], label_column: str, classes: int, root: Path) -
         places.append(np.stack([np.full(len(found), number), group, row], axis=1).astype(np.int64))
         labels.append(found)
     if not sum(map(len, labels)):
-        raise EchosError(f"{files[0]}: expected images, found no rows; check the file")
+        raise EchosError(f"{files[0]}: there are no rows in it; check the file")
     names = [os.path.relpath(path, root) for path in files]
     return Index.of(names, np.concatenate(places)), np.concatenate(labels)
 
@@ -174,11 +164,12 @@ def _labels(path: Path, label_column: str, classes: int) -> np.ndarray:
         found = file.read(columns=[label_column], use_threads=False)[label_column].to_pylist()
     except (pa.ArrowException, OSError) as error:
         told = str(error).splitlines()[0]
-        raise EchosError(f"{path}: expected readable rows, found {told}; fetch the file again") from None
+        raise EchosError(f"{path}: its rows cannot be read ({told}); fetch the file again") from None
     for row, label in enumerate(found):
         if not isinstance(label, int) or not 0 <= label < classes:
             raise EchosError(
-                f"{path}, row {row}: expected a label from 0 to {classes - 1}, found {label!r}; check the file or the classes"
+                f"{path}, row {row}: the label is {label!r}, but labels must be from 0 to {classes - 1}; check the file or the "
+                "classes"
             )
     return np.array(found, dtype=np.int64)
 
@@ -190,23 +181,24 @@ def _class_names(files: Sequence[Path], label_column: str) -> list[str]:
         others = _described_classes(path, label_column)
         if others not in (None, names):
             raise EchosError(
-                f"{path}: expected the {len(names or [])} classes of {files[0].name}, found {len(others or [])} classes with "
-                "other names; take train and test files of one data set"
+                f"{path}: its {len(others or [])} classes are not the {len(names or [])} of {files[0].name}; take train and test "
+                "files of one data set"
             )
     if names:
         return names
     _require_column(files[0], open_parquet(files[0]).schema_arrow.names, label_column)
     if "wnid" not in open_parquet(files[0]).schema_arrow.names:
         raise EchosError(
-            f"{files[0]}: expected class names in its Hugging Face metadata or a column 'wnid', found neither; "
-            "give the option 'classes'"
+            f"{files[0]}: class names are neither in its Hugging Face metadata nor in a column 'wnid'; give the option 'classes'"
         )
     pairs: set[tuple[int, str]] = set()
     for file in files:
         table = open_parquet(file).read(columns=[label_column, "wnid"])
         pairs |= set(zip(table[label_column].to_pylist(), table["wnid"].to_pylist(), strict=True))
     if sorted(label for label, _ in pairs) != list(range(len(pairs))):
-        raise EchosError(f"{files[0]}: expected one wnid per label from 0, found {sorted(pairs)[:4]}; give 'classes'")
+        raise EchosError(
+            f"{files[0]}: labels and wnids do not go together one to one, {sorted(pairs)[:4]} …; give the option 'classes'"
+        )
     return [wnid for _, wnid in sorted(pairs)]
 
 

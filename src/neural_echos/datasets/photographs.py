@@ -131,9 +131,9 @@ def make_photographs(
     names = _checked_scenes(scenes)
     if not (4 <= size <= block and min(train_per_scene, test_per_scene) >= 1 and local_sigma > 0 and min_contrast > 0):
         raise EchosError(
-            "photographs: expected 4 <= size <= block, at least one patch per scene, and positive local_sigma and "
-            f"min_contrast, found size {size}, block {block}, train_per_scene {train_per_scene}, "
-            f"test_per_scene {test_per_scene}, local_sigma {local_sigma}, min_contrast {min_contrast}; correct them"
+            "photographs: there must be 4 <= size <= block, at least one patch per scene, and positive local_sigma and "
+            f"min_contrast, but size is {size}, block {block}, train_per_scene {train_per_scene}, "
+            f"test_per_scene {test_per_scene}, local_sigma {local_sigma}, min_contrast {min_contrast}"
         )
     counts = {"train": train_per_scene, "test": test_per_scene}
     parts: dict[str, list[np.ndarray]] = {split: [] for split in counts}
@@ -146,8 +146,8 @@ def make_photographs(
             places = patch_places(image, test if split == "test" else ~test, size=size, min_contrast=min_contrast)
             if len(places) < count:
                 raise EchosError(
-                    f"photograph {name}: expected room for {count} distinct {split} patches of {size} pixels, "
-                    f"found {len(places)}; ask for fewer or smaller patches"
+                    f"photograph {name} has room for {len(places)} distinct {split} patches of {size} pixels, not for {count}; "
+                    "ask for fewer or smaller patches"
                 )
             y, x = rng.choice(places, count, replace=False).T
             parts[split].append(normalise_patches(windows[y, x], sigma=local_sigma))
@@ -170,11 +170,10 @@ def _checked_scenes(scenes: Sequence[str] | None) -> list[str]:
     for name in names:
         if name not in SCENES:
             raise EchosError(
-                f"photographs: expected scenes among {', '.join(SCENES)}, "
-                f"found {name!r}{nearest(name, SCENES)}; correct it"
+                f"photographs: there is no scene {name!r}{nearest(name, SCENES)}; scenes are {', '.join(SCENES)}"
             )
     if len(names) < 2 or len(set(names)) < len(names):
-        raise EchosError(f"photographs: expected two scenes or more, each once, found {names}; correct the list")
+        raise EchosError(f"photographs: name at least two scenes, each of them once, not {names}")
     return names
 
 
@@ -191,13 +190,13 @@ def load_scene(name: str) -> np.ndarray:
     scene = SCENES[name]
     package = importlib.util.find_spec("skimage")
     if package is None or package.origin is None:
-        raise EchosError("photographs: expected the package scikit-image, found none; pip install scikit-image")
+        raise EchosError("photographs: the package scikit-image is missing; pip install scikit-image")
     path = Path(package.origin).parent / "data" / scene.file
     found = f"checksum {sha256(path)[:12]}…" if path.is_file() else "no file"
     if found != f"checksum {scene.sha256[:12]}…":
         raise EchosError(
-            f"{path}: expected the photograph {name} with checksum {scene.sha256[:12]}…, found {found}; "
-            "install scikit-image 0.26 or leave this scene out"
+            f"{path}: this is not the photograph {name} that scikit-image 0.26 ships (checksum {scene.sha256[:12]}…, found "
+            f"{found}); install that version or leave this scene out"
         )
     with Image.open(path) as image:
         return np.asarray(image.convert("L"))
@@ -218,8 +217,7 @@ def held_out_region(height: int, width: int, *, block: int, rng: np.random.Gener
     rows, columns = height // block, width // block
     if rows * columns < 2:
         raise EchosError(
-            f"photographs: expected images of at least two blocks of {block} pixels, found {height} × {width}; "
-            "make the blocks smaller"
+            f"photographs: an image of {height} × {width} pixels does not hold two blocks of {block}; make the blocks smaller"
         )
     strips = sorted((row // 2, column, row) for row in range(rows) for column in range(columns))
     chosen = np.zeros((rows, columns), dtype=bool)

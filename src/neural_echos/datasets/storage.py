@@ -83,8 +83,7 @@ def load_dataset(path: str | Path) -> Dataset | StreamedDataset:
     check_streamed(streamed, str(path))
     if not Path(streamed.root).is_dir():
         raise EchosError(
-            f"{path}: expected its images in the folder {streamed.root}, found no such folder; put them there or make the "
-            "dataset again"
+            f"{path}: its images lie in the folder {streamed.root}, which is not there; put it back or make the dataset again"
         )
     return streamed
 
@@ -120,10 +119,10 @@ def _open(path: str | Path, names: Sequence[str] | None = None) -> tuple[Facts, 
             header = json.loads((file.metadata() or {}).get(_KEY, "{}"))
             expected = _ARRAYS.get(header.get("form", "images"), ())
             if header.get("version") != _VERSION or set(file.keys()) != set(expected):
-                raise EchosError(f"{path}: expected a dataset of version {_VERSION}, found another content; {advice}")
+                raise EchosError(f"{path}: not a dataset of version {_VERSION}; {advice}")
             return header, {name: file.get_tensor(name) for name in (expected if names is None else names)}
     except FileNotFoundError:
-        raise EchosError(f"{path}: expected a dataset, found no file; run the rule that makes it first") from None
+        raise EchosError(f"{path}: there is no such dataset; run the rule that makes it first") from None
     except (SafetensorError, OSError, ValueError) as error:
         found = str(error).splitlines()[0]
-        raise EchosError(f"{path}: expected a dataset in safetensors, found {found}; {advice}") from None
+        raise EchosError(f"{path}: not a whole safetensors file ({found}); {advice}") from None

@@ -13,8 +13,9 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from neural_echos.datasets.base import Dataset, check_labels, check_statistics, measured, require
-from neural_echos.datasets.images import check_kept, decode, kept_classes, kept_rows, stacked
+from neural_echos.datasets.base import Dataset, check_labels, check_statistics, kind, measured, require
+from neural_echos.datasets.images import decode, stacked
+from neural_echos.datasets.selection import Selection
 from neural_echos.errors import EchosError
 from neural_echos.progress import tracked
 
@@ -176,11 +177,13 @@ def _bytes(path: Path, start: int, length: int) -> bytes:
             file.seek(start)
             data = file.read(length)
     except OSError as error:
-        raise EchosError(f"{path}: expected an image file, found {error.strerror}; make the dataset again") from None
+        raise EchosError(
+            f"{path}: this image cannot be read ({error.strerror}); put it back, or make the dataset again"
+        ) from None
     if len(data) != length:
         raise EchosError(
-            f"{path}: expected {length} bytes from {start} on, found {len(data)}; the file is not what it was: make the "
-            "dataset again"
+            f"{path}: the file has changed, it has {len(data)} and not {length} bytes from byte {start} on; make the dataset "
+            "again"
         )
     return data
 
@@ -203,7 +206,7 @@ def _row(path: Path, column: str, group: int, row: int, pool: int) -> tuple[str,
     first, images = _row_group(path, column, group, pool)
     where = f"{path}, row {first + row}"
     if row >= len(images):
-        raise EchosError(f"{where}: expected that row, found the row group's end; make the dataset again")
+        raise EchosError(f"{where}: the file has changed, this row is no longer in it; make the dataset again")
     return where, images[row].as_py()
 
 
@@ -215,10 +218,10 @@ def open_parquet(path: str | Path) -> Any:
     try:
         return pq.ParquetFile(path)
     except FileNotFoundError:
-        raise EchosError(f"{path}: expected a parquet file, found no file; fetch it first") from None
+        raise EchosError(f"{path}: no such file; fetch it first") from None
     except (pa.ArrowException, OSError) as error:
         found = str(error).splitlines()[0]
-        raise EchosError(f"{path}: expected a parquet file, found {found}; fetch it again") from None
+        raise EchosError(f"{path}: not a whole Parquet file ({found}); fetch it again, or name another") from None
 
 
 def _row_group(path: Path, column: str, group: int, pool: int) -> tuple[int, Any]:
@@ -237,7 +240,7 @@ def _row_group(path: Path, column: str, group: int, pool: int) -> tuple[int, Any
             images = file.read_row_group(group, columns=[column], use_threads=False)[column].combine_chunks()
         except (pa.ArrowException, OSError, IndexError, RuntimeError, KeyError) as error:
             found = str(error).splitlines()[0]
-            raise EchosError(f"{path}: expected readable rows, found {found}; fetch the file again") from None
+            raise EchosError(f"{path}: its rows cannot be read ({found}); fetch the file again") from None
         while len(_GROUPS) >= pool:
             _GROUPS.popitem(last=False)
         _GROUPS[key] = first, images
@@ -250,53 +253,42 @@ def check_streamed(dataset: StreamedDataset, where: str) -> None:
     for split in ("train", "test"):
         index, labels = getattr(dataset, split), getattr(dataset, f"{split}_labels")
         places, ends = index.places, index.ends
-        require(where, places.dtype == np.int64 and places.shape[1:] == (3,), f"{split} places (n, 3)", places.shape)
+        of_places = places.dtype == np.int64 and places.shape[1:] == (3,)
+        require(where, of_places, f"{split} places must be int64 (n, 3), but are {kind(places)}")
         check_labels(labels, len(places), len(dataset.classes), split, where)
         whole = len(ends) > 0 and int(ends[-1]) == len(index.names) and bool((np.diff(ends, prepend=0) > 0).all())
-        require(where, whole, f"{split} file names in one piece", f"{len(ends)} ends of {len(index.names)} bytes")
+        require(where, whole, f"the names of the {split} files do not fill their {len(index.names)} bytes")
         inside = bool((places >= 0).all()) and int(places[:, 0].max()) < len(ends)
-        require(where, inside, f"{split} places in {len(ends)} files", f"places up to {places.max(axis=0)}")
+        require(where, inside, f"{split} images lie outside their {len(ends)} files")
     check_statistics(dataset.mean, dataset.std, 3, where)
-    require(where, dataset.pool >= 1, "a pool of 1 row group or more", dataset.pool)
+    require(where, dataset.pool >= 1, f"pool must be at least 1 row group, not {dataset.pool}")
 
 
 def assembled(
-    name: str,
+    selection: Selection,
     classes: Sequence[str],
     root: Path,
     splits: Sequence[tuple[Index, np.ndarray]],
     *,
-    seed: int,
-    share: float | None,
-    limits: tuple[int | None, int | None],
     memory: bool,
     size: int | None,
-    classes_kept: Sequence[str] | str | None = None,
     grey: bool = False,
     mean: Sequence[float] | None = None,
     std: Sequence[float] | None = None,
     column: str = "",
     pool: int = 16,
 ) -> Dataset | StreamedDataset:
-    """Assemble a data set of the rows that classes, limits and the share of train keep, on disk or in memory.
+    """Assemble a data set of the images that a selection keeps, on disk or in memory.
 
     Parameters
     ----------
-    name : str
+    selection : Selection
     classes : sequence of str
     root : path
     splits : (Index, ndarray of int64) for train and for test
         All images and their labels.
-    seed : int
-        Decides which images a limit or the share keeps.
-    share : float, optional
-        Of the train images of every class.
-    limits : (int or None, int or None)
-        Of train and test images.
     memory : bool
         Whether to decode the images into memory.
-    classes_kept : sequence of str, or str, optional
-        See `images.kept_classes`; limits and the share count what these classes have.
     size, grey
         In memory, see `StreamedDataset.in_memory`.
     mean, std : sequence of three floats, optional
@@ -304,30 +296,29 @@ def assembled(
     column, pool
         See `StreamedDataset`.
     """
-    check_kept(name, size, share, *limits)
+    name = selection.name
+    if size is not None and size < 1:
+        raise EchosError(f"dataset {name}: size must be at least 1 pixel, not {size}")
     if grey and not memory:
         raise EchosError(
-            f"dataset {name}: expected memory where grey is set, found a data set on disk; set memory: true"
+            f"dataset {name}: images on disk are read in colour; set memory: true beside grey, or leave grey out"
         )
-    parts = []
-    classes, numbers = kept_classes(name, classes, classes_kept)
-    for number, ((index, found), limit) in enumerate(zip(splits, limits, strict=True)):
-        rows = np.flatnonzero(numbers[found] >= 0)
-        labels = numbers[found[rows]]
-        require(name, len(rows) > 0, f"{'test' if number else 'train'} images of the classes kept", "none")
-        kept = kept_rows(labels, limit, None if number else share, [seed, number])
-        parts.append((index if len(kept) == len(found) else index.rows(rows[kept]), labels[kept]))
-    (train, train_labels), (test, test_labels) = parts
+    (train, train_found), (test, test_found) = splits
+    classes, kept = selection.keep(classes, train_found, test_found)
+    indices = [
+        index if len(rows) == len(index.places) else index.rows(rows)
+        for index, (rows, _) in zip((train, test), kept, strict=True)
+    ]
     statistics = ([0.0] * 3, [1.0] * 3) if memory else _statistics(mean, std)
     dataset = StreamedDataset(
         name=name,
         classes=tuple(classes),
         mean=np.array(statistics[0], dtype=np.float64),
         std=np.array(statistics[1], dtype=np.float64),
-        train_labels=train_labels,
-        test_labels=test_labels,
-        train=train,
-        test=test,
+        train_labels=kept[0][1],
+        test_labels=kept[1][1],
+        train=indices[0],
+        test=indices[1],
         root=str(root),
         column=column,
         pool=pool,
