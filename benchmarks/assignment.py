@@ -9,6 +9,7 @@ import argparse
 import time
 
 import numpy as np
+from record import record
 
 from neural_echos.initialisations.candidates import assign, checked
 
@@ -42,10 +43,9 @@ def main() -> None:
         index, error = least_squares(kernels, filters)
         times["least squares"].append(time.perf_counter() - began)
     assert np.array_equal(ours.index, index) and np.allclose(ours.error, error)
-    best = {name: min(seconds) for name, seconds in times.items()}
-    ratio = best["least squares"] / best["assign"]
-    print(f"{options.kernels:,} kernels × {options.filters} filters, {options.size}×{options.size}:", end=" ")
-    print(f"assign {best['assign']:.2f} s, least squares {best['least squares']:.2f} s; ratio {ratio:.1f}")
+    ratios = [theirs / own for own, theirs in zip(*times.values(), strict=True)]
+    what = f"best a·x + b of {options.filters} filters for {options.kernels:,} kernels of {options.size}×{options.size}"
+    record(what, "numpy least squares of every pair", ratios, "s", *map(min, times.values()))
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ import argparse
 import time
 
 import torch
+from record import record
 from torch.utils.data import DataLoader, TensorDataset
 
 from neural_echos.structure.patterns import Autoencoder, Settings, train_autoencoder
@@ -61,9 +62,9 @@ def main() -> None:
                 else:
                     train_with_loader(kernels, settings)
                 rate.append(settings.steps * batch / (time.perf_counter() - began))
-        ratios = ", ".join(f"{a / b:.2f}" for a, b in zip(*rates.values(), strict=True))
-        told = ", ".join(f"{name} {max(rate):,.0f}" for name, rate in rates.items())
-        print(f"batch {batch}, {arguments.threads} threads, kernels/s: {told}; ratio, round by round: {ratios}")
+        ratios = [own / theirs for own, theirs in zip(*rates.values(), strict=True)]
+        what = f"training the autoencoder from slices of memory, batch {batch:,}, {arguments.threads} threads"
+        record(what, "a DataLoader", ratios, "kernels/s", *map(max, rates.values()))
 
 
 if __name__ == "__main__":

@@ -16,6 +16,7 @@ from statistics import median
 
 import torch
 import torch.nn.functional as F
+from record import record
 from torchvision import transforms
 
 from neural_echos.architectures import create
@@ -46,12 +47,12 @@ def _images_per_second(batches: Iterable[tuple[torch.Tensor, torch.Tensor]]) -> 
     return count / (time.perf_counter() - began)
 
 
-def compare(data: Dataset, recipe: Recipe, transform: Callable[[object], torch.Tensor], rounds: int) -> None:
+def compare(what: str, data: Dataset, recipe: Recipe, transform: Callable[[object], torch.Tensor], rounds: int) -> None:
     """Time an epoch of each contestant, round by round."""
     ours = MemoryBatches(data, recipe, seed=0, device=torch.device("cpu"))
     pictures = _Pictures(data, transform)
     loaders = {
-        f"DataLoader, {workers} workers": torch.utils.data.DataLoader(
+        f"torchvision in a DataLoader, {workers} workers": torch.utils.data.DataLoader(
             pictures, BATCH, shuffle=True, drop_last=True, num_workers=workers, persistent_workers=workers > 0
         )
         for workers in (0, 2)
@@ -63,9 +64,10 @@ def compare(data: Dataset, recipe: Recipe, transform: Callable[[object], torch.T
         )
         for name, loader in loaders.items():
             found[name].append(_images_per_second(loader))
+    own = found.pop("in memory")
     for name, speeds in found.items():
-        ratio = median(own / other for own, other in zip(found["in memory"], speeds, strict=True))
-        print(f"  {name:24} {max(speeds):>9,.0f} images/s   ours is {ratio:5.1f} times that")
+        ratios = [one / other for one, other in zip(own, speeds, strict=True)]
+        record(f"batches in memory, {what}", name, ratios, "images/s", max(own), max(speeds))
 
 
 def share_outside(data: Dataset, recipe: Recipe, rounds: int) -> None:
@@ -109,12 +111,16 @@ def main() -> None:
     finish = [transforms.ToTensor(), transforms.Normalize(data.mean, data.std)]
     flip = transforms.RandomHorizontalFlip()
     crop = transforms.RandomCrop(32, padding=4, padding_mode="reflect")
-    print("crop and flip")
     plain = Recipe(batch_size=BATCH, shift=4, flip=True)
-    compare(data, plain, transforms.Compose([crop, flip, *finish]), arguments.rounds)
-    print("flip and RandAugment, n = 2, m = 12")
+    compare("crop and flip", data, plain, transforms.Compose([crop, flip, *finish]), arguments.rounds)
     rand = Recipe(batch_size=BATCH, flip=True, randaugment="torchvision-n2-m12")
-    compare(data, rand, transforms.Compose([flip, transforms.RandAugment(2, 12), *finish]), arguments.rounds)
+    compare(
+        "flip and RandAugment",
+        data,
+        rand,
+        transforms.Compose([flip, transforms.RandAugment(2, 12), *finish]),
+        arguments.rounds,
+    )
     print("not in forward and backward passes, ConvMixer-64/4 with k7 and p4, crop and flip, AdamW")
     share_outside(data, plain, arguments.rounds)
 

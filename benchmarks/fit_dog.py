@@ -10,6 +10,7 @@ import argparse
 import time
 
 import numpy as np
+from record import record
 from scipy.optimize import least_squares
 
 from neural_echos.receptive_fields import dog, fit_dog, gamma_limit
@@ -52,8 +53,9 @@ def main() -> None:
         residual = np.array([optimised_residual(kernel, int(sign)) for kernel, sign in few])
         optimiser.append(len(few) / (time.perf_counter() - began))
     difference = residual - fit.residual[: len(residual)]
-    print(f"{arguments.size}×{arguments.size} kernels/s: fit_dog {max(ours):,.0f}, least_squares {max(optimiser):,.0f}")
-    print(f"ratio, round by round: {', '.join(f'{a / b:,.0f}' for a, b in zip(ours, optimiser, strict=True))}")
+    ratios = [own / theirs for own, theirs in zip(ours, optimiser, strict=True)]
+    what = f"fit of a DoG to kernels of {arguments.size}×{arguments.size}"
+    record(what, "scipy.optimize.least_squares", ratios, "kernels/s", max(ours), max(optimiser))
     print(
         f"residual: fit_dog {fit.residual[: len(residual)].mean():.4f}, least_squares {residual.mean():.4f} (means); "
         f"least_squares better by at most {max(0.0, -difference.min()):.1e}, worse by more than 1e-6 in "

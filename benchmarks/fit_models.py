@@ -13,6 +13,7 @@ import time
 from pathlib import Path
 
 import numpy as np
+from record import record
 from scipy.optimize import least_squares
 
 from neural_echos.receptive_fields import MODELS, Model, fit
@@ -100,11 +101,10 @@ def main() -> None:
             residual = np.array([optimised_residual(model, kernel, start) for kernel, start in pairs])
             optimiser.append(len(few) / (time.perf_counter() - began))
         difference = residual - found.residual[: len(few)]
-        ratios = ", ".join(f"{a / b:,.0f}" for a, b in zip(ours, optimiser, strict=True))
-        print(f"{model.name}, {arguments.size}×{arguments.size}, {kind}")
-        print(
-            f"  kernels/s: fit {max(ours):,.0f}, least_squares {max(optimiser):,.1f}; ratio, round by round: {ratios}"
-        )
+        ratios = [own / theirs for own, theirs in zip(ours, optimiser, strict=True)]
+        searched = "default restarts" if rivals is None else f"{rivals} restarts"
+        what = f"{model.name} fit, {kind} kernels of {arguments.size}×{arguments.size}, {searched}, {processes} process(es)"
+        record(what, "scipy.optimize.least_squares from one start", ratios, "kernels/s", max(ours), max(optimiser))
         print(
             f"  residual: fit {found.residual[: len(few)].mean():.4f}, least_squares {residual.mean():.4f} (means); "
             f"least_squares better by more than 1e-6 in {(difference < -1e-6).mean():.0%}, worse in "

@@ -19,11 +19,12 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
-from statistics import mean, median
+from statistics import mean
 
 import numpy as np
 import torch
 import torch.nn.functional as F
+from record import record
 
 from neural_echos.architectures import create
 from neural_echos.datasets import Dataset, make_dataset
@@ -147,9 +148,12 @@ def compare(data: Dataset, epochs: int, rounds: int, device: str) -> None:
                 more = {"used": read} if one == "ours" else {}
                 speeds[one].append(loop(name, data, epochs, device, compiled=compiled, **more))
         told = ", ".join(f"{one} {max(found):,.0f}" for one, found in speeds.items())
-        ratio = median(a / b for a, b in zip(speeds["ours"], speeds["plain"], strict=True))
+        ratios = [own / theirs for own, theirs in zip(speeds["ours"], speeds["plain"], strict=True)]
         used = f"{mean(read):.0f} %" if read else "not readable"
-        print(f"{name}: images/s {told}; ours against plain {ratio:.2f}; utilisation {used}", flush=True)
+        print(f"{name}: images/s {told}; utilisation {used}", flush=True)
+        if device == "cuda":
+            what = f"training {name} on {torch.cuda.get_device_name()}"
+            record(what, "a plain loop", ratios, "images/s", max(speeds["ours"]), max(speeds["plain"]))
 
 
 def side_by_side(options: list[str], epochs: int, processes: int) -> None:

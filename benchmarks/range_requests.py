@@ -12,6 +12,8 @@ import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
+from record import record
+
 from neural_echos.inputs.hub import download_kernels
 from neural_echos.layouts import KINDS
 
@@ -76,9 +78,10 @@ def main() -> int:
             seconds = time.perf_counter() - start
             tensors = part.needed - (8 + int.from_bytes(path.open("rb").read(8), "little"))
             print(
-                f"{' + '.join(kinds):22} {Handler.requests} requests, {seconds:.2f} s: sent {Handler.sent:,} bytes for "
-                f"{tensors:,} of tensors, ratio {Handler.sent / tensors:.4f}; whole file {whole / Handler.sent:.1f} times that"
+                f"{Handler.requests} requests, {seconds:.2f} s, {Handler.sent / tensors:.4f} bytes for each byte of tensors"
             )
+            what = f"{' and '.join(kinds)} kernels of ConvNeXt-B by range requests"
+            record(what, "the whole file", whole / Handler.sent, "MB", Handler.sent / 1e6, whole / 1e6)
         server.shutdown()
     return 0
 

@@ -16,6 +16,7 @@ import time
 from pathlib import Path
 
 import numpy as np
+from record import record
 from safetensors.numpy import save_file
 
 from neural_echos.receptive_fields import dog, gaussian_derivative
@@ -106,10 +107,10 @@ def main() -> None:
         ],
     }
     print(f"{options.kernels:,} kernels of 7×7, {os.cpu_count()} cores")
-    print("| room | wall time, s | kernels/s | peak memory, GB |\n|---|---|---|---|")
     for room in options.rooms:
         seconds, memory = measured(commands[room])
-        print(f"| {room} | {seconds:.0f} | {options.kernels / seconds:,.0f} | {memory:.1f} |", flush=True)
+        record(f"echos {room}, {options.kernels:,} kernels of 7×7", "24 GiB of memory", 24 / memory, "GB", memory, None)
+        print(f"{room}: {seconds:.0f} s, {options.kernels / seconds:,.0f} kernels/s", flush=True)
     print(
         f"peak of this script itself: {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6:.1f} GB (making the kernels)"
     )

@@ -8,10 +8,10 @@ either kind (images/s: forward, backward, AdamW step) and the median of the roun
 import argparse
 import time
 from copy import deepcopy
-from statistics import median
 
 import torch
 import torch.nn.functional as F
+from record import record
 from torch import nn
 
 from neural_echos.architectures import create
@@ -47,7 +47,6 @@ def main() -> None:
     torch.manual_seed(0)
     images = torch.randn(arguments.batch, arguments.channels, arguments.size, arguments.size)
     labels = torch.randint(10, (arguments.batch,))
-    print(f"{'architecture':26} {'parameters':>10} {'plain/s':>9} {'ch.-last/s':>10} {'ratio':>6}")
     for name, kwargs in FAMILIES.items():
         plain = create(name, num_classes=10, in_chans=arguments.channels, kwargs=kwargs)
         last = deepcopy(plain).to(memory_format=torch.channels_last)
@@ -55,10 +54,9 @@ def main() -> None:
             [images_per_second(model, images, labels, arguments.steps) for model in (plain, last)]
             for _ in range(arguments.rounds + 1)
         ][1:]  # the first round warms up
-        best = [max(pair[kind] for pair in speeds) for kind in (0, 1)]
-        ratio = median(pair[1] / pair[0] for pair in speeds)
-        parameters = sum(parameter.numel() for parameter in plain.parameters())
-        print(f"{name:26} {parameters:>10,} {best[0]:>9,.0f} {best[1]:>10,.0f} {ratio:>6.2f}")
+        theirs, own = (max(pair[kind] for pair in speeds) for kind in (0, 1))
+        ratios = [pair[1] / pair[0] for pair in speeds]
+        record(f"training {name}, channels-last, one thread", "contiguous", ratios, "images/s", own, theirs)
 
 
 if __name__ == "__main__":
