@@ -6,11 +6,11 @@ LONGEST = (
     "test_slurm",
     "test_workflow",
     "test_faults",
-    "test_commands",
+    "test_documented_commands",
     "test_training",
     "test_replacement",
     "test_transfers",
-    "test_cli",
+    "test_mistakes",
     "test_initialisations",
 )
 

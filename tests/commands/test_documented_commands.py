@@ -15,7 +15,7 @@ import pytest
 from neural_echos.commands.app import program
 from neural_echos.tables import read_table
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 PAGES = sorted(
     path
     for pattern in ("*.md", "docs/*.md", "config/*.md", "benchmarks/*.md", "results/*.md", "results/published/*/*.md")
@@ -24,10 +24,10 @@ PAGES = sorted(
 SHARED = ROOT.parent / "shared"
 # What needs minutes, a hub, several GPUs or a preset's results, and the test that runs the same command on less.
 ELSEWHERE = {
-    "echos show": "test_cli.py::test_show_draws_the_kernels_of_a_layer",
+    "echos show": "test_commands_on_kernels.py::test_show_draws_the_kernels_of_a_layer",
     "torchrun": "test_training.py::test_two_processes_give_the_result_of_one",
     "echos replace": "test_replacement.py::test_commands_from_initial_weights_to_artifacts",
-    "echos survey": "test_cli.py::test_a_survey_writes_its_table_and_its_page",
+    "echos survey": "test_commands_on_kernels.py::test_a_survey_writes_its_table_and_its_page",
     "echos plan": "test_plan.py::test_the_command_prints_a_plan",
     "echos explain": "test_explain.py::test_a_figure_of_the_demo_goes_back_to_photographs",
     "echos crate": "test_report.py::test_a_crate_describes_every_file_and_what_made_every_artifact",
@@ -107,7 +107,8 @@ def test_a_command_that_takes_long_is_spelled_well_and_run_on_less_by_a_test(com
     assert test
     if "::" in test:
         file, name = test.split("::")
-        assert f"def {name}(" in (ROOT / "tests" / file).read_text(encoding="utf-8")
+        [found] = (ROOT / "tests").rglob(file)
+        assert f"def {name}(" in found.read_text(encoding="utf-8")
 
 
 def test_the_installation_is_the_one_that_made_this_environment() -> None:

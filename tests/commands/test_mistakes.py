@@ -1,0 +1,164 @@
+"""A mistake ends a command with one sentence, and nothing is written."""
+
+import re
+
+import pytest
+from by_hand import echos, under
+
+ENTRY = '[{"model": "m", "role": "trained", "trained_on": "d", "fits": "bank.parquet", "centroids": "bank.parquet"}]'
+CLAIM = '[{"id": "NE1", "paper": "p", "statement": "s", "rule": "gian", "needs": "d", "artifact": "a", "options": {}}]'
+ARTIFACT = '[{"id": "a", "kind": "figure", "group": "g", "title": "t", "caption": "c", "stem": "figures/a"}]'
+INITIALISE = (
+    "initialise convmixer_small --data digits.safetensors --seeds 0 1 --output {initialisation}-{seed}.safetensors"
+)
+SIGNALS = "signals convmixer_small --data digits.safetensors --dataset d --architecture a --seeds 0 --output x"
+TRAIN = "train --data digits.safetensors --dataset d --architecture a --initialisation i --device cpu"
+
+
+@pytest.mark.parametrize(
+    ("command", "more", "expected"),
+    [
+        ("fetch nothing --output x", [], "config/inputs.yaml"),
+        ("dataset digitz --output x", [], "digits"),
+        ("extract absent.pth --model m --output x", [], "absent.pth: expected a checkpoint, found no file"),
+        ("extract cut.safetensors --model m --output x", [], "cut.safetensors: expected a whole safetensors file"),
+        ("extract good.safetensors --model m --timm convnext_ato --output x", [], "did you mean 'convnext_atto'?"),
+        ("extract good.safetensors --model m --timm convnext_atto --output x", [], "belongs to another architecture"),
+        ("extract good.safetensors --model m --layers absent.json --output x", [], "absent.json: expected a JSON file"),
+        (
+            "extract good.safetensors --model m --layers list.json --output x",
+            [],
+            "list.json: expected a list of layers",
+        ),
+        ("extract good.safetensors --model m --regular-per-layer -1 --output x", [], "at least 0, found -1"),
+        (
+            "extract good.safetensors --model m --output folder",
+            [],
+            "folder: expected a file or nothing there, found a folder or device",
+        ),
+        ("extract good.safetensors --model m --output good.json/x", [], "good.json: cannot be read or written: "),
+        ("cluster absent.parquet --centroids c --output x", [], "absent.parquet: expected a bank table, found no file"),
+        ("cluster bank.parquet --k 1 --centroids c --output x", [], "found 1"),
+        ("fit cut.parquet --output x", [], "cut.parquet: expected a bank table in Parquet"),
+        ("fit bank.parquet --threshold 2 --output x", [], "threshold: expected a cosine in [0, 1], found 2.0"),
+        ("structure --output x", [ENTRY], "bank.parquet: expected a table of schema fits/1, found bank/1"),
+        ("structure @absent.json --output x", [], "absent.json: expected a JSON file, found nothing"),
+        (INITIALISE, ["--initialisations", '{"a": {"scheme": "dgo"}}'], "did you mean 'dog'?"),
+        (INITIALISE, ["--initialisations", '{"a": {"scheme": "dog", "gama": 0.5}}'], "did you mean 'gamma'?"),
+        (
+            INITIALISE,
+            ["--initialisations", '{"a": {}}'],
+            "initialisation 'a': expected an object with a scheme, found {}",
+        ),
+        (
+            INITIALISE,
+            ["--initialisations", '{"a": 5}'],
+            "initialisation 'a': expected an object with a scheme, found 5",
+        ),
+        (
+            INITIALISE,
+            ["--initialisations", '{"a": {"scheme": "transfer", "bank": "cut.parquet"}}'],
+            "cut.parquet: expected a bank",
+        ),
+        (
+            INITIALISE,
+            ["--initialisations", '{"a": {"scheme": "transfer", "bank": "bank.parquet"}}'],
+            "found sizes 2×2, 5×5",
+        ),
+        (
+            INITIALISE,
+            ["--initialisations", '{"a": {"scheme": ["dog"]}}'],
+            "initialisation 'a': expected an object with a scheme, found {'scheme': ['dog']}",
+        ),
+        (
+            INITIALISE,
+            ["--initialisations", '{"a": {"scheme": "dog", "seed": 3}}'],
+            "initialisation 'a': 'seed' is set by the command; take it out of the options",
+        ),
+        (
+            INITIALISE,
+            ["--initialisations", '{"a": {"scheme": "default", "gamma": 0.5}}'],
+            "initialisation 'default': expected options among none, found 'gamma'",
+        ),
+        (INITIALISE, ["--initialisations", '{"a": {"scheme": "default", "share": "1"}}'], "share: expected the share"),
+        (INITIALISE, ["--initialisations", '{"a": {"scheme": "dog", "depths": 0.5}}'], "found 0.5"),
+        (INITIALISE, ["--initialisations", '{"a": {"scheme": "transfer", "bank": [1]}}'], "found [1]"),
+        (f"{SIGNALS} --images 9999", ["--initialisations", '{"a": {"scheme": "dog"}}'], "found 9999"),
+        (SIGNALS, ["--initialisations", '{"a": {}}'], "expected an object with a scheme"),
+        (
+            INITIALISE.replace("-{seed}", ""),
+            ["--initialisations", '{"a": {"scheme": "dog"}}'],
+            "'{initialisation}.safetensors' does not give a different path for each of 2 networks",
+        ),
+        *[
+            (
+                INITIALISE.removesuffix(".safetensors") + suffix,
+                ["--initialisations", '{"a": {"scheme": "dog"}}'],
+                f"--output: '{{initialisation}}-{{seed}}{suffix}' does not end in .safetensors; rename it",
+            )
+            for suffix in (".json", "", ".pth")
+        ],
+        (
+            INITIALISE.replace("{seed}", "{sed}"),
+            ["--initialisations", '{"a": {"scheme": "dog"}}'],
+            "{initialisation}-{sed}",
+        ),
+        (
+            INITIALISE + " --kwargs",
+            ['{"kernel_sise": 3}', "--initialisations", '{"a": {"scheme": "dog"}}'],
+            "kernel_sise",
+        ),
+        (
+            f"{TRAIN} --initial good.safetensors --run r s",
+            [],
+            "--run: 2 folders for 1 initial weights; name one folder for each",
+        ),
+        (f"{TRAIN} --initial absent.safetensors --run r", [], "absent.json: expected a JSON file, found nothing"),
+        (
+            f"{TRAIN} --initial list.safetensors --run r",
+            [],
+            "list.json: not written by echos initialise: no did, kwargs, layers, model, seed",
+        ),
+        (
+            f"{TRAIN} --initial cut.safetensors --run r",
+            [],
+            "cut.safetensors: not the initial weights of convmixer_small",
+        ),
+        (
+            f"{TRAIN} --initial other.safetensors --run r",
+            [],
+            "other.safetensors: not the initial weights of convmixer_small",
+        ),
+        (f"{TRAIN} --initial good.safetensors --run r --recipe", ['{"epoch": 1}'], "did you mean 'epochs'?"),
+        ("evaluate run --histories h --comparisons c --output x", [], "history.parquet: expected a history table"),
+        ("verdicts --scale s --output x", [CLAIM], "did you mean 'gain'?"),
+        ("render absent.ipynb --output x --rendered r --draft d", [], "absent.ipynb: expected a notebook, found"),
+        ("render list.json --output x --rendered r --draft d", [], "list.json: expected a notebook, found"),
+        ("paper --title t --output x", [ARTIFACT], "figures/a.pdf: the artifact a has not been made"),
+        (
+            "report --verdicts v --config {} --benchmarks b --output x",
+            [ARTIFACT],
+            "figures/a.json: expected a JSON file",
+        ),
+        ("crate folder --output x.zip", [], "folder: expected figures or tables with their JSON, found none"),
+        ("--log folder fit bank.parquet --output x", [], "folder: cannot be read or written: Is a directory"),
+        (
+            "fit bank.parquet --output bank.parquet",
+            [],
+            "bank.parquet: --output is the same file as bank; name another output",
+        ),
+        (
+            "cluster bank.parquet --centroids x --output ./x",
+            [],
+            "x: --output is the same file as centroids; name another output",
+        ),
+    ],
+)
+def test_a_mistake_ends_with_1_and_one_sentence_and_writes_nothing(desk, capsys, command, more, expected):
+    capsys.readouterr()
+    before = under(desk)
+    assert echos(*command.split(), *more) == 1
+    said = capsys.readouterr().err
+    assert re.fullmatch(r"echos: [^\n]+\n", said)
+    assert expected in said
+    assert under(desk) == before
