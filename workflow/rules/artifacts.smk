@@ -3,13 +3,14 @@
 Reads the rooms' tables; leaves figures (PDF, PNG, SVG), tables (CSV, Markdown, LaTeX, HTML), provenance and rendered notebooks.
 """
 
+NOTEBOOK = str(ROOT / "workflow/notebooks/{artifact}.ipynb")
+
 
 rule figure:
     """Render the notebook of a figure, which writes the figure's files."""
     input:
         unpack(artifact_inputs),
-        notebook=str(ROOT / "workflow/notebooks/{artifact}.ipynb"),
-        code=artifact_code,
+        notebook=NOTEBOOK,
     output:
         pdf="<results>/figures/{artifact}.pdf",
         png=report(
@@ -34,6 +35,7 @@ rule figure:
         mem_mb=memory(2000),
         runtime=20,
     params:
+        code=lambda w: fingerprint("render", NOTEBOOK.format(artifact=w.artifact)),
         inputs=lambda w, input: json.dumps({name: list(input.get(name)) for name in ARTIFACTS[w.artifact]["reads"]}),
         options=artifact_options,
         stem=lambda w, output: str(Path(output.made).with_suffix("")),
@@ -47,8 +49,7 @@ rule table:
     """Render the notebook of a table, which writes the table's files."""
     input:
         unpack(artifact_inputs),
-        notebook=str(ROOT / "workflow/notebooks/{artifact}.ipynb"),
-        code=artifact_code,
+        notebook=NOTEBOOK,
     output:
         csv="<results>/tables/{artifact}.csv",
         md="<results>/tables/{artifact}.md",
@@ -74,6 +75,7 @@ rule table:
         mem_mb=memory(2000),
         runtime=20,
     params:
+        code=lambda w: fingerprint("render", NOTEBOOK.format(artifact=w.artifact)),
         inputs=lambda w, input: json.dumps({name: list(input.get(name)) for name in ARTIFACTS[w.artifact]["reads"]}),
         options=artifact_options,
         stem=lambda w, output: str(Path(output.made).with_suffix("")),

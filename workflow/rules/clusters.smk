@@ -8,7 +8,6 @@ rule cluster:
     """Cluster a bank with the declared k and with a number of clusters chosen by the data."""
     input:
         bank="<results>/banks/{model}.parquet",
-        code=library("clusters", *DOG),
     output:
         clusters="<results>/clusters/{model}.parquet",
         centroids="<results>/clusters/{model}.centroids.parquet",
@@ -23,6 +22,7 @@ rule cluster:
         mem_mb=memory(2000, per_mb=5),
         runtime=30,
     params:
+        code=fingerprint("cluster"),
         k=config["clusters"]["k"],
         restarts=config["clusters"]["restarts"],
         threshold=config["clusters"]["threshold"],

@@ -10,6 +10,7 @@ from pathlib import Path
 ROOT = Path(os.path.relpath(Path(workflow.current_basedir).parents[1]))
 sys.path.insert(0, str(ROOT / "src"))
 
+from neural_echos.code import Code
 from neural_echos.design.config import check, check_references, load_schema, read_yaml, require_below
 
 # Jobs run the Python that runs Snakemake (a conda environment, where one is active, comes before it), and this library.
@@ -17,6 +18,11 @@ os.environ.update(
     PATH=os.pathsep.join([str(Path(sys.executable).parent), os.getenv("PATH", "")]),
     PYTHONPATH=str((ROOT / "src").absolute()),
 )
+
+
+fingerprint = Code(
+    cache=".snakemake/echos_code.json"
+).fingerprint  # of the code that a command runs, for its rule's params
 
 
 def schema(name):
@@ -75,65 +81,6 @@ wildcard_constraints:
     artifact=alternatives(ARTIFACTS),
     candidates=alternatives(CANDIDATES),
     seed=r"\d+",
-
-
-def library(*modules):
-    """The library's files that a rule's command uses: code is an input too."""
-    package = ROOT / "src/neural_echos"
-    found = []
-    for name in ("tables", *modules):
-        place = MOVED.get(name, name)
-        path = package / f"{place}.py"
-        found += [path] if path.exists() else sorted((package / place).glob("*.py"))
-    return list(map(str, found))
-
-
-MOVED = {
-    "survey": "kernels/survey",
-    "clusters": "structure/kmeans",
-    "patterns": "structure/patterns",
-    "shares": "structure/pattern_shares",
-    "replacement": "transfer/replacement",
-    "zeroing": "transfer/zeroing",
-    "signals": "initialisations/signal_propagation",
-    "explain": "report/explain",
-}
-
-
-DATASETS = [
-    f"datasets/{module}"
-    for module in ("__init__", "archives", "base", "digits", "folders", "images", "parquet", "photographs", "shards")
-    + ("storage", "streamed")
-]
-DOG = [f"receptive_fields/{module}" for module in ("__init__", "banks", "difference_of_gaussians", "normalisation")]
-MATCHES = [
-    *DOG,
-    *(f"receptive_fields/{module}" for module in ("fitting", "gaussians", "matches", "models", "scale_space")),
-]
-PATTERNS = ["clusters", *DOG, "receptive_fields/gaussians", "receptive_fields/templates"]
-SCALE_SPACE = [f"receptive_fields/{module}" for module in ("__init__", "master_key", "scale_space")]
-INITIALISATIONS = [
-    f"initialisations/{module}"
-    for module in (
-        *("__init__", "apply", "borrowed", "candidates", "noise", "pointwise", "receptive", "registry", "universal"),
-    )
-]
-UNIVERSAL = [f"initialisations/{module}" for module in ("candidates", "parameterisation", "universal")]
-TRAINING = [
-    f"training/{module}"
-    for module in (
-        "__init__",
-        "augmentation",
-        "batches",
-        "checkpoints",
-        "engine",
-        "recipe",
-        "runs",
-        "streaming",
-        "watchers",
-    )
-]
-ARCHITECTURES = ["architectures/__init__", "architectures/hornet", "architectures/small"]
 
 
 def input_file(name):

@@ -9,7 +9,6 @@ rule evaluate:
     input:
         metrics=[f"{folder}/metrics.json" for folder in all_run_folders()],
         histories=[f"{folder}/history.parquet" for folder in all_run_folders()],
-        code=library("evaluation"),
     output:
         runs="<results>/evaluation/runs.parquet",
         histories="<results>/evaluation/histories.parquet",
@@ -24,6 +23,7 @@ rule evaluate:
         mem_mb=memory(1000),
         runtime=10,
     params:
+        code=fingerprint("evaluate"),
         folders=lambda w, input: [str(Path(path).parent) for path in input.metrics],
         baselines=config["comparisons"]["baselines"],
         target=config["comparisons"]["target"],
@@ -58,7 +58,6 @@ rule zero:
             file=["run.json", "history.parquet", "weights.safetensors"],
             allow_missing=True,
         ),
-        code=library("kernels", "zeroing", *DATASETS, *TRAINING, *ARCHITECTURES),
     output:
         "<results>/ablated/{dataset}/{architecture}/{initialisation}.parquet",
     log:
@@ -73,6 +72,7 @@ rule zero:
         runtime=30,
         gpu=min(config["gpu"], 1),
     params:
+        code=fingerprint("zero"),
         folders=lambda w, input: [str(Path(path).parent) for path in input.metrics],
     shell:
         "python -m neural_echos --log {log:q} zero --data {input.data:q} --initial {input.initial:q} --run {params.folders:q}"
@@ -84,7 +84,6 @@ rule structure:
     input:
         fits=expand("<results>/fits/{model}.parquet", model=MODELS),
         centroids=expand("<results>/clusters/{model}.centroids.parquet", model=MODELS),
-        code=library("evaluation", *DOG),
     output:
         "<results>/evaluation/structure.parquet",
     log:
@@ -97,6 +96,7 @@ rule structure:
         mem_mb=memory(2000),
         runtime=10,
     params:
+        code=fingerprint("structure"),
         models=lambda w, input: described_models(fits=input.fits, centroids=input.centroids),
     shell:
         "python -m neural_echos --log {log:q} structure {params.models:q} --output {output:q}"
@@ -106,7 +106,6 @@ rule explained:
     """Measure how much of their kernels' variance receptive-field models explain in all banks."""
     input:
         matches=expand("<results>/matches/{model}.parquet", model=MODELS),
-        code=library("evaluation", *MATCHES),
     output:
         "<results>/evaluation/explained.parquet",
     log:
@@ -119,6 +118,7 @@ rule explained:
         mem_mb=memory(8000),
         runtime=30,
     params:
+        code=fingerprint("explained"),
         models=lambda w, input: described_models(matches=input.matches),
     shell:
         "python -m neural_echos --log {log:q} explained {params.models:q} --output {output:q}"
@@ -128,7 +128,6 @@ rule shares:
     """Count the kernels of every bank with a named pattern, at every threshold, and with shuffled taps."""
     input:
         patterns=expand("<results>/patterns/{model}.parquet", model=MODELS),
-        code=library("shares", *DOG),
     output:
         "<results>/evaluation/pattern_shares.parquet",
     log:
@@ -141,6 +140,7 @@ rule shares:
         mem_mb=memory(4000),
         runtime=20,
     params:
+        code=fingerprint("shares"),
         models=lambda w, input: described_models(patterns=input.patterns),
         threshold=config["patterns"]["threshold"],
     shell:
@@ -154,7 +154,6 @@ rule verdicts:
         structure="<results>/evaluation/structure.parquet" if MODELS and asks_for_structure() else [],
         shares="<results>/evaluation/pattern_shares.parquet" if MODELS and asks_for_patterns() else [],
         replacements=transfer_files(REPLACED, "replacements"),
-        code=library("verdicts", "evaluation", "shares"),
     output:
         "<results>/verdicts.parquet",
     log:
@@ -167,6 +166,7 @@ rule verdicts:
         mem_mb=memory(1000),
         runtime=10,
     params:
+        code=fingerprint("verdicts"),
         claims=json.dumps(config["claims"]),
         scale=config["scale"],
     shell:

@@ -14,7 +14,6 @@ for job, dataset, architecture, lenders in initialise_jobs():
         input:
             data=f"<results>/datasets/{dataset}.safetensors",
             borrowed=borrowed_files(cell_initialisations(dataset, architecture, lenders)),
-            code=library("kernels", *MATCHES, *INITIALISATIONS, *ARCHITECTURES),
         output:
             weights=expand(
                 f"<results>/initial/{dataset}/{architecture}/{{initialisation}}/seed{{seed}}.safetensors",
@@ -37,6 +36,7 @@ for job, dataset, architecture, lenders in initialise_jobs():
             mem_mb=memory(3000),
             runtime=30,
         params:
+            code=fingerprint("initialise"),
             model=config["architectures"][architecture]["model"],
             kwargs=json.dumps(config["architectures"][architecture]["kwargs"]),
             initialisations=lambda w, input, names=cell_initialisations(dataset, architecture, lenders): (
@@ -57,7 +57,6 @@ rule signals:
     input:
         data=f"<results>/datasets/{config['signals']['dataset']}.safetensors",
         borrowed=borrowed_files(signal_initialisations()),
-        code=library("signals", "kernels", *MATCHES, *INITIALISATIONS, *ARCHITECTURES),
     output:
         "<results>/signals/{architecture}.parquet",
     log:
@@ -71,6 +70,7 @@ rule signals:
         mem_mb=memory(4000),
         runtime=30,
     params:
+        code=fingerprint("signals"),
         model=lambda w: config["architectures"][w.architecture]["model"],
         kwargs=lambda w: json.dumps(config["architectures"][w.architecture]["kwargs"]),
         initialisations=lambda w, input: initialisation_options(signal_initialisations(), input.borrowed),

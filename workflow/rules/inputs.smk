@@ -35,7 +35,6 @@ rule dataset:
     input:
         train=lambda w: dataset_files(w.dataset, "train"),
         test=lambda w: dataset_files(w.dataset, "test"),
-        code=library(*DATASETS),
     output:
         "<results>/datasets/{dataset}.safetensors",
     log:
@@ -48,6 +47,7 @@ rule dataset:
         mem_mb=memory(4000),
         runtime=60,
     params:
+        code=fingerprint("dataset"),
         kind=lambda w: config["datasets"][w.dataset]["kind"],
         options=lambda w: json.dumps(config["datasets"][w.dataset]["options"]),
         seed=config["seed"],

@@ -9,7 +9,6 @@ rule extract_from_run:
     input:
         weights=model_weights,
         layers=model_layers,
-        code=library("kernels", "layouts"),
     output:
         "<results>/banks/{model}.parquet",
     log:
@@ -23,6 +22,8 @@ rule extract_from_run:
     resources:
         mem_mb=memory(1000),
         runtime=10,
+    params:
+        code=fingerprint("extract"),
     shell:
         "python -m neural_echos --log {log:q} extract {input.weights:q} --model {wildcards.model:q} --layers {input.layers:q}"
         " --output {output:q}"
@@ -32,7 +33,6 @@ rule extract_from_checkpoint:
     """Extract the bank of a declared checkpoint; a timm model's layers are known without its weights."""
     input:
         weights=model_weights,
-        code=library("kernels", "layouts"),
     output:
         "<results>/banks/{model}.parquet",
     log:
@@ -47,6 +47,7 @@ rule extract_from_checkpoint:
         mem_mb=memory(2000),
         runtime=20,
     params:
+        code=fingerprint("extract"),
         timm=lambda w: MODELS[w.model]["timm"],
     shell:
         "python -m neural_echos --log {log:q} extract {input.weights:q} --model {wildcards.model:q} --timm={params.timm:q}"
@@ -56,7 +57,6 @@ rule extract_from_checkpoint:
 rule survey:
     """List every timm model with depthwise kernels; ships with the repository, and only a direct request refreshes it."""
     input:
-        code=library("survey", "kernels", "layouts", *ARCHITECTURES),
         pins=ROOT / "envs/requirements.txt",
     output:
         table=ROOT / "config/survey.csv",
@@ -70,5 +70,7 @@ rule survey:
     resources:
         mem_mb=memory(2000),
         runtime=30,
+    params:
+        code=fingerprint("survey"),
     shell:
         "python -m neural_echos --log {log:q} survey --page {output.page:q} --output {output.table:q}"

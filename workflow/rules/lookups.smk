@@ -251,13 +251,6 @@ def artifact_inputs(wildcards):
     return {name: files[name] for name in entry["reads"]}
 
 
-def artifact_code(wildcards):
-    """The library's files that make an artifact."""
-    entry = ARTIFACTS[wildcards.artifact]
-    made_by = entry["code"] or {"figure": "figures", "table": "summaries"}[entry["kind"]]
-    return library("artifacts/base", f"artifacts/{made_by}", "evaluation", *MATCHES)
-
-
 def variant(initialisation):
     """What the config declares of an initialisation, and of the model that lends its kernels or weights."""
     declared = config["initialisations"][initialisation]

@@ -8,7 +8,6 @@ rule patterns:
     """Train on a bank, and anew on the same kernels with shuffled taps; cluster the codes, and name the clusters."""
     input:
         bank="<results>/banks/{model}.parquet",
-        code=library("patterns", *PATTERNS),
     output:
         patterns="<results>/patterns/{model}.parquet",
         centroids="<results>/patterns/{model}.centroids.parquet",
@@ -23,6 +22,7 @@ rule patterns:
         mem_mb=memory(2000, per_mb=4),
         runtime=60,
     params:
+        code=fingerprint("patterns"),
         options=patterns_options(),
     shell:
         "python -m neural_echos --log {log:q} patterns {input.bank:q} {params.options} --threads {threads}"

@@ -9,7 +9,6 @@ rule fit:
     """Fit the Difference-of-Gaussians family to a bank."""
     input:
         bank="<results>/banks/{model}.parquet",
-        code=library(*DOG),
     output:
         "<results>/fits/{model}.parquet",
     log:
@@ -22,6 +21,7 @@ rule fit:
         mem_mb=memory(4000),
         runtime=30,
     params:
+        code=fingerprint("fit"),
         threshold=config["fits"]["threshold"],
         seed=config["seed"],
     shell:
@@ -33,7 +33,6 @@ rule match:
     """Fit the Difference of Gaussians, the Gaussian and its derivatives to a bank, and to the same kernels with shuffled taps."""
     input:
         bank="<results>/banks/{model}.parquet",
-        code=library(*MATCHES),
     output:
         "<results>/matches/{model}.parquet",
     log:
@@ -47,6 +46,7 @@ rule match:
         mem_mb=memory(4000),
         runtime=120,
     params:
+        code=fingerprint("match"),
         null_every=config["matches"]["null_every"],
         rivals=config["matches"]["rivals"],
         seed=config["seed"],
@@ -59,7 +59,6 @@ rule scales:
     """Measure the spread of the eight master key filters, and fit the scales of their ideal models by every method."""
     input:
         filters=filters_file,
-        code=library(*SCALE_SPACE),
     output:
         spread="<results>/scale_space/spread.parquet",
         scales="<results>/scale_space/scales.parquet",
@@ -72,5 +71,7 @@ rule scales:
     resources:
         mem_mb=memory(1000),
         runtime=10,
+    params:
+        code=fingerprint("scales"),
     shell:
         "python -m neural_echos --log {log:q} scales {input.filters:q} --spread {output.spread:q} --output {output.scales:q}"

@@ -9,7 +9,6 @@ rule report:
     input:
         artifacts=artifact_files(),
         verdicts="<results>/verdicts.parquet",
-        code=library("artifacts/summaries", "report"),
     output:
         page="<results>/report.html",
         config="<results>/config.json",
@@ -23,6 +22,7 @@ rule report:
         mem_mb=memory(2000),
         runtime=10,
     params:
+        code=fingerprint("report"),
         entries=lambda w, input: report_entries(input.artifacts),
         config=json.dumps(config),
         benchmarks=config["pathvars"]["benchmarks"],
@@ -35,7 +35,6 @@ rule paper:
     """Copy every artifact as a manuscript includes it, and write a manuscript that includes them all."""
     input:
         artifacts=artifact_files(),
-        code=library("artifacts/base", "report"),
     output:
         directory("<results>/paper"),
     log:
@@ -48,6 +47,7 @@ rule paper:
         mem_mb=memory(500),
         runtime=5,
     params:
+        code=fingerprint("paper"),
         entries=lambda w, input: report_entries(input.artifacts),
         title=f"Neural Echos, reproduced: {config['scale']}",
     shell:

@@ -21,7 +21,6 @@ for (job, dataset, architecture, names), (number, seeds) in product(train_jobs()
                 f"<results>/initial/{dataset}/{architecture}/{one}/seed{seed}.json"
                 for one, seed in product(names, seeds)
             ],
-            code=library(*DATASETS, *TRAINING, *ARCHITECTURES, *UNIVERSAL),
         output:
             weights=[f"{folder}/weights.safetensors" for folder in run_folders(dataset, architecture, names, seeds)],
             history=[f"{folder}/history.parquet" for folder in run_folders(dataset, architecture, names, seeds)],
@@ -39,6 +38,7 @@ for (job, dataset, architecture, names), (number, seeds) in product(train_jobs()
             runtime=config["runtime_minutes"],
             gpu=config["gpu"],
         params:
+            code=fingerprint("train"),
             launcher=launcher(),
             runs=lambda w, output: [str(Path(path).parent) for path in output.metrics],
             recipe=lambda w, output: recipe(*Path(output.metrics[0]).parts[-5:-3]),

@@ -9,10 +9,6 @@ BESIDE = [
     "<results>/initial/{dataset}/{architecture}/{initialisation}/seed{seed}.json",
     "<results>/runs/{dataset}/{architecture}/{initialisation}/seed{seed}/weights.safetensors",
 ]
-REPLACEMENT = [
-    *("replacement", "kernels", "patterns", "clusters"),
-    *(*MATCHES, *INITIALISATIONS, *DATASETS, *TRAINING, *ARCHITECTURES),
-]
 
 for number, seeds in enumerate(SEED_GROUPS):
 
@@ -34,7 +30,6 @@ for number, seeds in enumerate(SEED_GROUPS):
                 allow_missing=True,
             ),
             lent=lambda w: list(candidate_files(w.candidates).values()),
-            code=library(*REPLACEMENT),
         output:
             table=f"<results>/transfer/{{dataset}}/{{architecture}}/{{initialisation}}/{{candidates}}.{number}.replacements.parquet",
             errors=f"<results>/transfer/{{dataset}}/{{architecture}}/{{initialisation}}/{{candidates}}.{number}.errors.parquet",
@@ -50,6 +45,7 @@ for number, seeds in enumerate(SEED_GROUPS):
             runtime=config["runtime_minutes"],
             gpu=min(config["gpu"], 1),
         params:
+            code=fingerprint("replace"),
             recipe=lambda w: tuning_recipe(w.dataset, w.architecture),
             candidates=lambda w, input: candidate_options(w.candidates, input.lent),
             runs=lambda w, input: [str(Path(path).parent) for path in input.metrics],
@@ -79,7 +75,6 @@ for number, seeds in enumerate(SEED_GROUPS):
                 allow_missing=True,
             ),
             lent=lambda w: list(candidate_files(w.candidates).values()),
-            code=library("signals", *REPLACEMENT),
         output:
             f"<results>/transfer/{{dataset}}/{{architecture}}/{{initialisation}}/{{candidates}}.{number}.eliminations.parquet",
         log:
@@ -94,6 +89,7 @@ for number, seeds in enumerate(SEED_GROUPS):
             runtime=config["runtime_minutes"],
             gpu=min(config["gpu"], 1),
         params:
+            code=fingerprint("eliminate"),
             recipe=lambda w: tuning_recipe(w.dataset, w.architecture),
             candidates=lambda w, input: candidate_options(w.candidates, input.lent),
             runs=lambda w, input: [str(Path(path).parent) for path in input.metrics],
