@@ -176,3 +176,13 @@ def test_a_defect_of_ours_says_so_with_its_traceback_in_both_places(desk, capsys
         assert "fit failed: this is a defect of echos, not of your input; please report it" in said
         assert "ZeroDivisionError" in said
     assert not (desk / "x").exists()
+
+
+def test_help_names_types_in_words_of_the_command_line(capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "100")
+    assert echos("patterns", "--help") == 0
+    said = capsys.readouterr().out
+    assert re.search(r"bank\.\.\. +<path> ", said) and re.search(r"--hidden +<int> \.\.\. ", said)
+    assert re.search(r"--squash +--no-squash +Squash", said) and "typing." not in said
+    assert echos("report", "--help") == 0
+    assert re.search(r"artifacts +<json> ", capsys.readouterr().out)

@@ -22,32 +22,28 @@ Bank = Annotated[Path, Argument(help="Bank of kernels, as `echos extract` writes
 
 Model = Annotated[str, Argument(help="timm model, or one of ours.")]
 ModelKeywords = Annotated[
-    dict[str, Any], Option(parser=json_object, metavar="JSON", help="Keyword arguments of the model; JSON or @file.")
+    dict[str, Any], Option(parser=json_object, help="Keyword arguments of the model; JSON or @file.")
 ]
 Initialisations = Annotated[
     dict[str, Any],
     Option(
         parser=json_object,
-        metavar="JSON",
         help="Object of name to {scheme, and the options of that scheme}; JSON or @file.",
     ),
 ]
 Initial = Annotated[list[Path], Option(help="Initial weights of each run, as `echos initialise` writes them.")]
 TrainedRuns = Annotated[list[Path], Option(help="Folders of the trained runs, in the same order.")]
-RecipeJson = Annotated[
-    dict[str, Any], Option(parser=json_object, metavar="JSON", help="Training recipe; JSON or @file.")
-]
+RecipeJson = Annotated[dict[str, Any], Option(parser=json_object, help="Training recipe; JSON or @file.")]
 DatasetName = Annotated[str, Option(help="Name of the data set in tables.")]
 ArchitectureName = Annotated[str, Option(help="Name of the architecture in tables.")]
 Kind = Literal["depthwise", "regular"]
 TimmName = Annotated[str, Option(help="timm model that the weights belong to; without it, shapes decide.")]
 
-Options = Annotated[dict[str, Any], Option(parser=json_object, metavar="JSON", help="Options; JSON or @file.")]
+Options = Annotated[dict[str, Any], Option(parser=json_object, help="Options; JSON or @file.")]
 Artifacts = Annotated[
     Objects,
     Argument(
         parser=json_list_of("id", "title", "caption", "group", "kind", "stem"),
-        metavar="ARTIFACTS",
         help="List of {id, title, caption, group, kind, stem}; JSON or @file.",
     ),
 ]

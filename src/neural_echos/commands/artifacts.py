@@ -17,7 +17,7 @@ def render(
     draft: Annotated[Path, Option(help="The notebook while it runs; keeps the traceback of a cell that fails.")],
     inputs: Annotated[
         dict[str, Any],
-        Option(parser=json_object, metavar="JSON", help="Object of table name to paths; JSON or @file."),
+        Option(parser=json_object, help="Object of table name to paths; JSON or @file."),
     ] = {},
     options: Options = {},
 ) -> None:

@@ -8,7 +8,6 @@ from typing import Annotated, Any
 from typer import Option
 
 from neural_echos.commands.arguments import (
-    LARGEST,
     ArchitectureName,
     Data,
     DatasetName,
@@ -74,7 +73,7 @@ def signals(
     dataset: DatasetName,
     architecture: ArchitectureName,
     output: Output,
-    images: Annotated[int, Option(min=1, max=LARGEST, help="Train images that pass through the network.")] = 64,
+    images: Annotated[int, Option(min=1, help="Train images that pass through the network.")] = 64,
     kwargs: ModelKeywords = {},
     threads: Threads = 1,
 ) -> None:

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 from typer import Argument, Option
 
-from neural_echos.commands.arguments import LARGEST, Kind, Output, TimmName
+from neural_echos.commands.arguments import Kind, Output, TimmName
 
 _LOG = logging.getLogger("neural_echos")
 
@@ -58,7 +58,7 @@ def show(
     layer: Annotated[str, Option(help="Pattern of layer names, such as 'stages.3.*'.")] = "*",
     kind: Annotated[Kind, Option(help="Kind of layers.")] = "depthwise",
     kernels: Annotated[
-        int, Option(min=1, max=LARGEST, help="Draw at most this many kernels; of several layers, at most 64 each.")
+        int, Option(min=1, help="Draw at most this many kernels; of several layers, at most 64 each.")
     ] = 400,
 ) -> None:
     """Draw the kernels of a bank, a checkpoint, or a timm model with pretrained weights on the hub."""

@@ -5,7 +5,7 @@ from typing import Annotated
 
 from typer import Argument, Option
 
-from neural_echos.commands.arguments import LARGEST, AsJson, Device, Root
+from neural_echos.commands.arguments import AsJson, Device, Root
 
 
 def plan(
@@ -16,9 +16,7 @@ def plan(
     devices: Annotated[int, Option(min=1, help="Devices that work at the same time.")] = 1,
     watts: Annotated[float | None, Option(help="Power of one device at work, for the energy.")] = None,
     device: Device = "auto",
-    threads: Annotated[
-        int | None, Option(min=1, max=LARGEST, help="Processor threads; all of them by default.")
-    ] = None,
+    threads: Annotated[int | None, Option(min=1, help="Processor threads; all of them by default.")] = None,
     as_json: AsJson = False,
 ) -> None:
     """Estimate what the trainings of a preset will cost, by calibrating this machine; nothing is started."""

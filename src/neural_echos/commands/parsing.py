@@ -10,6 +10,7 @@ from typing import Any, get_args
 
 import typer
 from typer.core import TyperCommand, TyperGroup
+from typer.models import OptionInfo
 
 from neural_echos.errors import nearest
 from neural_echos.files import read_json
@@ -89,20 +90,27 @@ class _Reader:
     """Converts the words given for one parameter; takes the place of typer's own adapter."""
 
     def __init__(self, descriptor: Any) -> None:
-        self.annotation = get_args(descriptor.annotation)[0] if descriptor.is_list else descriptor.annotation
+        self.many = descriptor.is_list
+        self.annotation = get_args(descriptor.annotation)[0] if self.many else descriptor.annotation
         self.info = descriptor.parameter_info
         self.choices = descriptor.choices
 
     def coerce(self, value: Any, param: Any, ctx: Any) -> Any:
         """Return the value, or values, of the annotated type."""
-        many = param.multiple or param.nargs == -1
         if value is None:
-            return () if many else None
+            return () if self.many else None
         try:
-            return [self._read(one) for one in value] if many else self._read(value)
+            return [self._read(one) for one in value] if self.many else self._read(value)
         except typer.BadParameter as error:
             error.param, error.ctx = param, ctx
             raise
+
+    def describe(self, ctx: Any) -> str | None:
+        """Return what help shows for the type: nothing for a flag, `<path> ...` for an option with a list of paths."""
+        if self.annotation is bool:
+            return None
+        name = "json" if self.info.parser else "|".join(self.choices or (self.annotation.__name__.lower(),))
+        return f"<{name}> ..." if self.many and isinstance(self.info, OptionInfo) else f"<{name}>"
 
     def _read(self, value: Any) -> Any:
         if not isinstance(value, str):  # a default
@@ -118,16 +126,14 @@ class _Reader:
         return Path(value) if self.annotation is Path else value
 
     def _whole(self, text: str) -> int:
-        least, most = self.info.min, self.info.max
+        least, most = self.info.min, self.info.max or LARGEST
         try:
             number = int(text)
         except ValueError:
             number = None
-        if number is None or not (-LARGEST if least is None else least) <= number <= (
-            LARGEST if most is None else most
-        ):
-            lower = "" if least is None else f" from {least} to {LARGEST if most is None else most}"
-            raise typer.BadParameter(f"expected a whole number{lower}, found {text!r}")
+        if number is None or number > most or (least is not None and number < least):
+            limits = "" if least is None else f" from {least} to {most}"
+            raise typer.BadParameter(f"expected a whole number{limits}, found {text!r}")
         return number
 
     def _number(self, text: str) -> float:
@@ -147,6 +153,7 @@ class _Parameters:
                 reader = _Reader(one.type_descriptor)
                 if reader.choices or reader.info.parser or reader.annotation in (str, int, float, bool, Path):
                     one._runtime_param = reader
+                    one.display_type_rich = reader.describe
         return parameters
 
 

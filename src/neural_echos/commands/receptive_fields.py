@@ -6,7 +6,7 @@ from typing import Annotated
 
 from typer import Argument, Option
 
-from neural_echos.commands.arguments import LARGEST, Bank, Objects, Output, Seed, Threads
+from neural_echos.commands.arguments import Bank, Objects, Output, Seed, Threads
 from neural_echos.commands.parsing import json_list_of
 
 _LOG = logging.getLogger("neural_echos")
@@ -35,8 +35,8 @@ def match(
     *,
     output: Output,
     seed: Seed = 0,
-    null_every: Annotated[int, Option(min=1, max=LARGEST, help="Fit shuffled taps of every n-th row only.")] = 1,
-    rivals: Annotated[int, Option(min=0, max=LARGEST, help="Further starts of a fit, at most; 0 is the fastest.")] = 6,
+    null_every: Annotated[int, Option(min=1, help="Fit shuffled taps of every n-th row only.")] = 1,
+    rivals: Annotated[int, Option(min=0, help="Further starts of a fit, at most; 0 is the fastest.")] = 6,
     threads: Threads = 1,
 ) -> None:
     """Fit the DoG, the Gaussian and its derivatives to every kernel of a bank, and to shuffled taps."""

@@ -32,7 +32,7 @@ def report(
     verdicts: Annotated[Path, Option(help="Table of verdicts.")],
     config: Annotated[
         dict[str, Any],
-        Option(parser=json_object, metavar="JSON", help="The whole config of the preset; JSON or @file."),
+        Option(parser=json_object, help="The whole config of the preset; JSON or @file."),
     ],
     benchmarks: Annotated[Path, Option(help="Folder of Snakemake's benchmarks.")],
     root: Root = Path(),

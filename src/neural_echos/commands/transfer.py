@@ -8,7 +8,6 @@ from typing import Annotated, Any
 from typer import Option
 
 from neural_echos.commands.arguments import (
-    LARGEST,
     ArchitectureName,
     Data,
     DatasetName,
@@ -28,7 +27,6 @@ Candidates = Annotated[
     dict[str, Any],
     Option(
         parser=json_object,
-        metavar="JSON",
         help="{set: kept, eight, ideal, decoded, centroids, dog or random; number, filters, bank, resample}; JSON or @file.",
     ),
 ]
@@ -107,9 +105,7 @@ def eliminate(
     name: Name,
     output: Output,
     recipe: RecipeJson = {},
-    images: Annotated[
-        int, Option(min=1, max=LARGEST, help="Train images in the subset that decides what survives.")
-    ] = 256,
+    images: Annotated[int, Option(min=1, help="Train images in the subset that decides what survives.")] = 256,
     elbow: Annotated[float, Option(help="Share of the subset that may be lost down to the elbow.")] = 0.01,
     neighbours: Annotated[int, Option(help="Filters that a survivor may be exchanged for.")] = 2,
     checks: Annotated[list[int], Option(help="Numbers of filters that are scored on all test images.")] = [],
