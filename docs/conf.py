@@ -7,6 +7,8 @@ root_doc = "docs/contents"
 include_patterns = [
     "docs/**",
     "README.md",
+    "CONTRIBUTING.md",
+    "CHANGELOG.md",
     "config/README.md",
     "benchmarks/README.md",
     "results/README.md",

@@ -18,7 +18,7 @@ from neural_echos.tables import SCHEMAS
 
 ROOT = Path(__file__).resolve().parent.parent
 DATA = (ROOT / "docs" / "data.md").read_text(encoding="utf-8")
-PAGES = sorted([*(ROOT / "docs").glob("*.md"), ROOT / "config" / "README.md"])
+PAGES = sorted([*(ROOT / "docs").glob("*.md"), *ROOT.glob("*.md"), ROOT / "config" / "README.md"])
 
 
 def rows_under(heading: str) -> list[list[str]]:
@@ -50,6 +50,7 @@ def test_the_data_dictionary_holds_the_keys_of_json_files():
     [
         ("commands.md", "make_command_reference"),
         ("config.md", "make_config_reference"),
+        ("results.md", "make_results"),
         ("tables.md", "make_table_reference"),
     ],
 )
@@ -58,6 +59,15 @@ def test_a_reference_is_what_the_code_says(page, script):
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     assert (ROOT / "docs" / page).read_text(encoding="utf-8") == module.render(), f"run docs/{script}.py"
+
+
+def test_the_readme_shows_the_published_verdicts_and_fits_two_screens():
+    spec = importlib.util.spec_from_file_location("make_results", ROOT / "docs" / "make_results.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert readme == module.with_summary(readme), "run docs/make_results.py"
+    assert len(readme.split()) <= 700
 
 
 def test_a_stale_config_reference_is_told_in_one_sentence(tmp_path):

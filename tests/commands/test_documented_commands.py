@@ -72,6 +72,8 @@ def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
         if (ROOT / name).is_file() and not name.startswith((".venv", "results/")):
             (copy / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(ROOT / name, copy / name)
+    [mine] = blocks(ROOT / "docs/tutorial.md", "yaml")  # the tutorial's own config
+    (copy / "mine.yaml").write_text(mine)
     (copy / ".venv").symlink_to(Path(sys.executable).parent.parent)
     if SHARED.exists():
         (folder / "shared").symlink_to(SHARED)
