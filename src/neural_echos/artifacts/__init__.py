@@ -3,21 +3,19 @@
 The notebooks in `workflow/notebooks` read, call one of these functions, and show and tell the result.
 """
 
+from neural_echos.artifacts.accuracy import accuracy_by_initialisation, gain_by_kernel_size, training_curves
 from neural_echos.artifacts.base import FORMATS, Artifact, read
 from neural_echos.artifacts.clusters import cluster_numbers
 from neural_echos.artifacts.comparisons import data_efficiency, initialisations_compared
 from neural_echos.artifacts.figures import (
-    accuracy_by_initialisation,
     cluster_shares_by_depth,
     clusters_with_averages,
     dog_kernels_by_ratio,
     dog_profile,
-    gain_by_kernel_size,
     kernel_samples,
     kernels_before_and_after,
     kernels_beside_dogs,
     regular_kernels_as_control,
-    training_curves,
 )
 from neural_echos.artifacts.fits import explained_variance_table, fit_distributions, fit_distributions_by_family
 from neural_echos.artifacts.galleries import receptive_field_gallery
