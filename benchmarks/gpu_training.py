@@ -28,7 +28,7 @@ from record import record
 
 from neural_echos.architectures import create
 from neural_echos.datasets import Dataset, make_dataset
-from neural_echos.design.config import load_preset
+from neural_echos.design.load import load_preset
 from neural_echos.training import Recipe, train
 from neural_echos.training.engine import make_optimizer
 from neural_echos.training.watchers import Watcher
@@ -38,7 +38,7 @@ FAMILIES = ("convmixer", "convnext", "hornet", "mobilenetv2")
 
 
 def _declared(name: str) -> tuple[str, dict[str, object], Recipe]:
-    config = load_preset(ROOT, "cifar10")
+    config = load_preset(ROOT, "cifar10").model_dump()
     built = config["architectures"][name]
     return built["model"], built["kwargs"], Recipe.from_dict(config["recipes"]["cifar10"] | built.get("recipe", {}))
 

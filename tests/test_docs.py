@@ -70,6 +70,12 @@ def test_the_readme_shows_the_published_verdicts_and_fits_two_screens():
     assert len(readme.split()) <= 700
 
 
+def test_the_schemas_are_what_the_models_say():
+    script = [sys.executable, "docs/make_config_reference.py", "--check"]
+    done = subprocess.run(script, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
 def test_a_stale_config_reference_is_told_in_one_sentence(tmp_path):
     for folder in ("docs", "workflow/schemas"):
         (tmp_path / folder).mkdir(parents=True)

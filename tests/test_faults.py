@@ -112,8 +112,6 @@ def prepare(folder: Path) -> None:
     file = folder / "mirror/filters.txt"
     declared = {"filters": {"file": "filters.txt", "sha256": sha256(file), "bytes": file.stat().st_size, **about}}
     write_json(folder / "config/inputs.yaml", declared)  # JSON is YAML
-    schema = "workflow/schemas/inputs.schema.yaml"
-    write_text(folder / schema, (ROOT / schema).read_text())
 
 
 def forked(folder: Path, command: list[str], fault: Callable[[], None] = lambda: None) -> int:

@@ -133,15 +133,15 @@ def test_other_declared_files_have_an_address_or_ship_with_the_repository():
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        ("sha256: abc", "'thing.sha256': expected text of the form ^[0-9a-f]{64}$"),
-        ("sha256: null", "'thing.sha256': expected text (SHA-256 as 64 hexadecimal digits), found null"),
-        ("bytes: 0", "'thing.bytes': expected a number of at least 1"),
-        ("file: ../x", "'thing.file': expected text of the form"),
-        ("file: /etc/x", "'thing.file': expected text of the form"),
-        ("url: ftp://x/y", "'thing.url': expected text of the form ^https?://"),
-        ("hub: a/b", "'thing.hub': expected null"),
-        ("kind: hub", "'thing.hub': expected text"),
-        ("part: kernels", "'thing.part': expected 'whole' (Only a file on the hub can be fetched in part)"),
+        ("sha256: abc", "'thing.sha256' must be text of the form ^[0-9a-f]{64}$"),
+        ("sha256: null", "'thing.sha256' must be a checksum, for only the kind hub can do without"),
+        ("bytes: 0", "'thing.bytes' must be at least 1"),
+        ("file: ../x", "'thing.file' must be text of the form"),
+        ("file: /etc/x", "'thing.file' must be text of the form"),
+        ("url: ftp://x/y", "'thing.url' must be text of the form ^https?://"),
+        ("hub: a/b", "'thing.hub' must be left out"),
+        ("kind: hub", "'thing.hub' must name a repository"),
+        ("part: kernels", "'thing.part' must be whole, for only a file on the hub can be fetched in part"),
         ("part: kernel", "did you mean 'kernels'?"),
         ("licenze: MIT", "did you mean 'licence'?"),
     ],
@@ -153,7 +153,7 @@ def test_a_wrong_declaration_is_told_with_its_line(tmp_path, text, expected):
     path.write_text("\n".join(["thing:", *(f"  {name}: {item}" for name, item in {**fields, key: value}.items())]))
     line = 1 if key == "kind" else 2 + list({**fields, key: value}).index(key)  # a key that is not there: its parent's
     with pytest.raises(EchosError) as caught:
-        load_inputs(path, ROOT / "workflow" / "schemas" / "inputs.schema.yaml")
+        load_inputs(path)
     assert expected in str(caught.value)
     assert f"inputs.yaml:{line}: " in str(caught.value)
 
@@ -162,7 +162,7 @@ def test_two_inputs_of_one_file_are_refused(tmp_path):
     item = f"{{file: x.bin, origin: o, sha256: '{'0' * 64}', bytes: 1, licence: MIT, citation: c}}"
     (tmp_path / "inputs.yaml").write_text(f"a: {item}\nb: {item}\n")
     with pytest.raises(EchosError, match=r"found 'a' and 'b' for x\.bin"):
-        load_inputs(tmp_path / "inputs.yaml", ROOT / "workflow" / "schemas" / "inputs.schema.yaml")
+        load_inputs(tmp_path / "inputs.yaml")
 
 
 def test_a_file_of_another_format_than_the_hubs_is_refused(tmp_path):
@@ -171,7 +171,7 @@ def test_a_file_of_another_format_than_the_hubs_is_refused(tmp_path):
     )
     (tmp_path / "inputs.yaml").write_text(f"a: {item}, licence: MIT, citation: c}}\n")
     with pytest.raises(EchosError, match=r"hub_file pytorch_model\.bin does, found x\.safetensors; rename it"):
-        load_inputs(tmp_path / "inputs.yaml", ROOT / "workflow" / "schemas" / "inputs.schema.yaml")
+        load_inputs(tmp_path / "inputs.yaml")
 
 
 # Mirrors

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from neural_echos import commands
-from neural_echos.design.config import load_preset
+from neural_echos.design.load import load_preset
 from neural_echos.errors import EchosError
 from neural_echos.training.cost import Cost, estimate, list_work, render_plan, summarise
 
@@ -81,7 +81,7 @@ def test_every_network_of_every_preset_can_be_built_and_counted(preset: str) -> 
 
     from neural_echos import architectures
 
-    config = load_preset(ROOT, preset)
+    config = load_preset(ROOT, preset).model_dump()
     for architecture in {name for one in config["experiments"] for name in one["architectures"]}:
         built = config["architectures"][architecture]
         with torch.device("meta"):

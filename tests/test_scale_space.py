@@ -12,7 +12,10 @@ from scipy import ndimage
 from scipy.optimize import minimize
 
 from neural_echos import artifacts, commands
-from neural_echos.design.config import check, check_references, load_schema, read_yaml
+from neural_echos.design.load import check, load_preset
+from neural_echos.design.references import check_references
+from neural_echos.design.schema import Config
+from neural_echos.design.yaml import read_yaml
 from neural_echos.errors import EchosError
 from neural_echos.receptive_fields import (
     IDEALS,
@@ -418,12 +421,12 @@ def test_the_command_writes_both_tables(filters, tables, tmp_path, monkeypatch, 
 
 
 def test_filters_must_be_a_declared_input():
-    config = check(read_yaml(ROOT / "config/config.yaml"), load_schema(ROOT / "workflow/schemas/config.schema.yaml"))
+    config = load_preset(ROOT).model_dump()
     declared = read_yaml(ROOT / "config/artifacts.yaml")
     inputs = read_yaml(ROOT / "config/inputs.yaml")
-    check_references(config | {"filters": "master_key_filters_8"}, inputs=inputs, artifacts=declared)
-    with pytest.raises(EchosError, match="'filters': expected a declared input, found 'master_key_filters'"):
-        check_references(config | {"filters": "master_key_filters"}, inputs=inputs, artifacts=declared)
+    check_references(check(config | {"filters": "master_key_filters_8"}, Config), inputs=inputs, artifacts=declared)
+    with pytest.raises(EchosError, match="'filters' names no declared input: 'master_key_filters'"):
+        check_references(check(config | {"filters": "master_key_filters"}, Config), inputs=inputs, artifacts=declared)
 
 
 def test_spread_table_shows_published_beside_ours(tables):

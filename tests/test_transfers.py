@@ -17,7 +17,10 @@ from neural_echos import artifacts, commands
 from neural_echos.architectures import create
 from neural_echos.datasets import make_dataset
 from neural_echos.datasets.selection import kept_classes
-from neural_echos.design.config import check_references, load_preset, preset_files, read_yaml
+from neural_echos.design.load import check, load_preset, preset_files
+from neural_echos.design.references import check_references
+from neural_echos.design.schema import Config
+from neural_echos.design.yaml import read_yaml
 from neural_echos.errors import EchosError
 from neural_echos.evaluation import compare
 from neural_echos.files import read_json
@@ -347,25 +350,23 @@ def test_zeroing_puts_the_kernels_back_and_measures_a_network_without_them():
 
 
 def test_a_run_that_no_experiment_trains_is_refused_by_its_place():
-    config, files = load_preset(ROOT, "siblings"), preset_files(ROOT, "siblings")
+    config, files = load_preset(ROOT, "siblings").model_dump(), preset_files(ROOT, "siblings")
     names = {kind: list(read_yaml(ROOT / f"config/{kind}.yaml")) for kind in ("inputs", "artifacts")}
-    check_references(config, **names, files=files)
+    check_references(check(config, Config), **names, layers=files)
     config["models"][0]["run"]["architecture"] = "next"
     with pytest.raises(
         EchosError,
-        match=r"siblings.yaml:\d+: 'models.0.run': expected a run that an experiment trains, found nature/next/default",
+        match=r"siblings.yaml:\d+: 'models.0.run' is about nature/next/default, which no experiment trains",
     ):
-        check_references(config, **names, files=files)
+        check_references(check(config, Config), **names, layers=files)
     config["models"][0]["run"]["architecture"] = "mixer"
     config["zeroed"][0]["initialisations"] = ["kaiming"]
-    with pytest.raises(
-        EchosError, match=r"'zeroed.0': expected a run that an experiment trains, found made/mixer/kaiming"
-    ):
-        check_references(config, **names, files=files)
+    with pytest.raises(EchosError, match=r"'zeroed.0' is about made/mixer/kaiming, which no experiment trains"):
+        check_references(check(config, Config), **names, layers=files)
     config["zeroed"] = []
     config["initialisations"]["from_nature"]["bank"] = "natur"
-    with pytest.raises(EchosError, match=r"expected a declared model, found 'natur' \(did you mean 'nature'"):
-        check_references(config, **names, files=files)
+    with pytest.raises(EchosError, match=r"names no declared model: 'natur' \(did you mean 'nature'"):
+        check_references(check(config, Config), **names, layers=files)
 
 
 # Verdicts and artifacts

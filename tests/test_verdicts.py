@@ -1,6 +1,5 @@
 """Verdicts: every decision rule reaches every verdict, on tables that were made to deserve it."""
 
-import inspect
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,11 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from neural_echos import verdicts
-from neural_echos.design.config import check, load_schema, read_yaml
+from neural_echos.design.load import load_preset
 from neural_echos.errors import EchosError
 from neural_echos.tables import SCHEMAS, write_table
-from neural_echos.verdicts import INCONCLUSIVE, NOT_RUN, NOT_SUPPORTED, SUPPORTED, decide, rules
+from neural_echos.verdicts import INCONCLUSIVE, NOT_RUN, NOT_SUPPORTED, SUPPORTED, decide
 
 ROOT = Path(__file__).resolve().parents[1]
 EMPTY = {
@@ -89,69 +87,13 @@ def test_options_that_a_rule_does_not_take_are_refused(rule, options, expected):
         decide([claim(rule, **options)], EMPTY, "tests")
 
 
-@pytest.mark.parametrize("preset", ["config.yaml", *sorted(f"presets/{p.name}" for p in ROOT.glob("config/presets/*"))])
+@pytest.mark.parametrize("preset", [(), *((path.stem,) for path in sorted(ROOT.glob("config/presets/*.yaml")))])
 def test_every_configured_claim_can_be_decided_before_any_run(preset):
-    declared = {
-        "claims": read_yaml(ROOT / "config" / preset).get("claims", [])
-    }  # a list replaces the demo's as a whole
-    schema = load_schema(ROOT / "workflow/schemas/config.schema.yaml")
-    claims = check(declared, {"properties": {"claims": schema["properties"]["claims"]}})["claims"]
+    claims = load_preset(ROOT, *preset).model_dump()["claims"]
     rows = decide(claims, EMPTY, "tests").to_pylist()
     assert [row["claim"] for row in rows] == [one["id"] for one in claims]
     assert all(row["verdict"] == NOT_RUN for row in rows)
     assert all(row["value"] is None and row["reason"] for row in rows)
-
-
-def test_the_schema_names_every_rule():
-    claims = load_schema(ROOT / "workflow/schemas/config.schema.yaml")["properties"]["claims"]
-    assert sorted(claims["items"]["properties"]["rule"]["enum"]) == rules()
-
-
-def test_the_schema_asks_of_every_rule_for_the_options_of_its_signature():
-    claim = load_schema(ROOT / "workflow/schemas/config.schema.yaml")["properties"]["claims"]["items"]
-    asked = {
-        part["if"]["properties"]["rule"]["const"]: part["then"]["properties"]["options"] for part in claim["allOf"]
-    }
-    assert sorted(asked) == rules()
-    for name, options in asked.items():
-        _, *parameters = inspect.signature(getattr(verdicts, name)).parameters.values()
-        assert options["propertyNames"]["enum"] == [one.name for one in parameters]
-        assert options.get("required", []) == [one.name for one in parameters if one.default is one.empty]
-    known = {option for options in asked.values() for option in options["propertyNames"]["enum"]}
-    assert set(claim["properties"]["options"]["properties"]) == known
-
-
-ASKED = {"dataset": "d", "architectures": ["a"], "initialisation": "dog", "baseline": "kaiming", "expect": "none"}
-
-
-@pytest.mark.parametrize(
-    ("rule", "options", "expected"),
-    [
-        ("centres_dominate", "{leest: 0.5}", "found the unknown key 'claims.0.options.leest' (did you mean 'least'?)"),
-        (
-            "centres_dominate",
-            "{margin: 0.5}",
-            "expected as the name of a key one of 'role', 'least', found 'claims.0.op",
-        ),
-        (
-            "centres_dominate",
-            "{least: {a: 0.5}}",
-            "'claims.0.options.least': expected a finite number, found {'a': 0.5}",
-        ),
-        ("gain", "{}", "expected the key 'claims.0.options.dataset', found none; add it"),
-        ("gain", ASKED | {"expect": "postive"}, "expected one of 'positive', 'none' (What the claim says of"),
-        ("gain", ASKED | {"margin": "0.01"}, "found '0.01' (YAML reads this as text; write 0.01)"),
-        ("gain", ASKED | {"architectures": "a"}, "'claims.0.options.architectures': expected a list"),
-        ("gian", "{dataset: d}", "found 'gian' (did you mean 'gain'?)"),
-    ],
-)
-def test_options_that_a_rule_does_not_take_are_refused_before_any_job(tmp_path, rule, options, expected):
-    path = tmp_path / "mine.yaml"
-    path.write_text(f"claims:\n  - {{id: A1, statement: s, needs: d, artifact: a, rule: {rule}, options: {options}}}\n")
-    schema = load_schema(ROOT / "workflow/schemas/config.schema.yaml") | {"required": []}
-    with pytest.raises(EchosError) as caught:
-        check(read_yaml(path), schema, files=[path])
-    assert str(caught.value).startswith(f"{path}:2: ") and expected in str(caught.value)
 
 
 def test_a_claim_about_several_data_sets_is_decided_on_all_of_them():
@@ -350,9 +292,18 @@ def test_gains_without_runs_were_not_run(change):
     assert (row["verdict"], row["value"], row["reason"]) == (NOT_RUN, None, "this preset has no such runs")
 
 
+ASKED = {
+    "dataset": "d",
+    "architectures": ["a"],
+    "initialisation": "dog",
+    "baseline": "kaiming",
+    "expect": "postive",
+}
+
+
 def test_a_gain_that_expects_something_else_is_refused():
     with pytest.raises(EchosError, match="expected expect to be 'positive' or 'none', found 'postive'"):
-        verdict("gain", runs_of({"a": UP}), **ASKED | {"expect": "postive"})
+        verdict("gain", runs_of({"a": UP}), **ASKED)
 
 
 def test_a_gain_tells_what_its_seeds_could_have_seen():

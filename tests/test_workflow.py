@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from neural_echos.design.config import load_preset, preset_files
+from neural_echos.design.load import load_preset, preset_files
 from neural_echos.report.paper import paper_name
 from neural_echos.training import Recipe
 
@@ -72,13 +72,13 @@ def test_what_reads_trained_runs_declares_all_that_it_reads(tmp_path: Path) -> N
 def test_a_preset_without_the_one_below_it_is_one_sentence() -> None:
     done = snakemake("-n", "--configfile", "config/presets/imagenet100.yaml")
     assert done.returncode != 0
-    assert "expected the preset 'imagenet' below it" in done.stdout + done.stderr
+    assert "lies on top of 'imagenet', which is not given" in done.stdout + done.stderr
     assert "Traceback" not in done.stdout + done.stderr
 
 
 @pytest.mark.parametrize("presets", [(), *((name,) for name in PRESETS)])
 def test_every_recipe_of_a_preset_can_be_trained_with(presets: tuple[str, ...]) -> None:
-    config = load_preset(ROOT, *presets)
+    config = load_preset(ROOT, *presets).model_dump()
     for experiment in config["experiments"]:
         for dataset, architecture in product(experiment["datasets"], experiment["architectures"]):
             base = config["recipes"][config["datasets"][dataset]["recipe"]]

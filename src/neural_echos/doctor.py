@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from neural_echos.design.config import load_preset
+from neural_echos.design.load import load_preset
 from neural_echos.errors import EchosError
 from neural_echos.inputs import load_inputs, mirror_folders
 
@@ -149,7 +149,7 @@ def _presets(root: Path) -> Iterator[Finding]:
     declared = load_inputs(root / "config" / "inputs.yaml")
     for name in (None, *sorted(path.stem for path in (root / "config" / "presets").glob("*.yaml"))):
         try:
-            lacks = list(_lacks(load_preset(root, *([name] if name else [])), declared, root))
+            lacks = list(_lacks(load_preset(root, *([name] if name else [])).model_dump(), declared, root))
         except EchosError as error:
             lacks = [str(error)]
         state = OK if not lacks else NOTE if name else PROBLEM

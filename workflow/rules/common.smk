@@ -11,7 +11,7 @@ ROOT = Path(os.path.relpath(Path(workflow.current_basedir).parents[1]))
 sys.path.insert(0, str(ROOT / "src"))
 
 from neural_echos.code import Code
-from neural_echos.design.config import check, check_references, load_schema, read_yaml, require_below
+from neural_echos.design.load import load_artifacts, load_inputs, load_workflow
 
 # Jobs run the Python that runs Snakemake (a conda environment, where one is active, comes before it), and this library.
 os.environ.update(
@@ -24,17 +24,15 @@ fingerprint = Code(
     cache=".snakemake/echos_code.json"
 ).fingerprint  # of the code that a command runs, for its rule's params
 
-
-def schema(name):
-    return load_schema(ROOT / "workflow/schemas" / f"{name}.schema.yaml")
-
-
-CONFIG_FILES = [*workflow.configfiles, *workflow.overwrite_configfiles]
-require_below(CONFIG_FILES)  # reads them strictly, too: no key twice, no aliases that stand for millions of values
-config.update(check(config, schema("config"), files=CONFIG_FILES))
-INPUTS = check(read_yaml(ROOT / "config/inputs.yaml"), schema("inputs"), files=[ROOT / "config/inputs.yaml"])
-DECLARED = check(read_yaml(ROOT / "config/artifacts.yaml"), schema("artifacts"), files=[ROOT / "config/artifacts.yaml"])
-check_references(config, inputs=INPUTS, artifacts=DECLARED, files=CONFIG_FILES)
+CONFIG = load_workflow(
+    config,
+    ROOT,
+    files=[*workflow.configfiles, *workflow.overwrite_configfiles],
+    command_line=workflow.config_settings.config,
+)
+config.update(CONFIG.model_dump())
+INPUTS = load_inputs(ROOT / "config/inputs.yaml")
+DECLARED = load_artifacts(ROOT)
 CONDA = (ROOT / "envs/environment.yaml").absolute()
 
 SEEDS = config["seeds"]

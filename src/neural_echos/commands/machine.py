@@ -25,11 +25,11 @@ def plan(
     import torch
 
     from neural_echos.datasets import dataset_shape
-    from neural_echos.design.config import load_preset
+    from neural_echos.design.load import load_preset
     from neural_echos.training import cost, pick_device
 
     threads = threads or os.cpu_count() or 1
-    config = load_preset(root, *preset)
+    config = load_preset(root, *preset).model_dump()
     folder = root / config["pathvars"]["results"] / "datasets"
     made = {name: folder / f"{name}.safetensors" for name in config["datasets"]}
     shapes = {name: dataset_shape(path) for name, path in made.items() if path.exists()}

@@ -52,9 +52,9 @@ def trunc_normal(
 
     Parameters
     ----------
-    std : float
+    std : float above 0
         Standard deviation before truncation.
-    cut : float
+    cut : float above 0
         No tap is larger; an absolute value as in timm, so that 2 truncates nothing at std .02.
     """
     if not (std > 0 and cut > 0 and np.isfinite(std)):
@@ -79,7 +79,13 @@ def impulse(n: int, height: int, width: int, rng: np.random.Generator) -> np.nda
 
 @register()
 def box(n: int, height: int, width: int, rng: np.random.Generator, *, taps: int = 9) -> np.ndarray:
-    """Draw kernels with `taps` different random taps of sqrt(1 / 3 taps), the others 0 (Zheng et al. 2024)."""
+    """Draw kernels with `taps` different random taps of sqrt(1 / 3 taps), the others 0 (Zheng et al. 2024).
+
+    Parameters
+    ----------
+    taps : int of at least 1
+        How many taps are not 0.
+    """
     if not 1 <= taps <= height * width or int(taps) != taps:
         raise EchosError(
             f"box: expected taps to be a whole number from 1 to {height * width} at {height}×{width}, found {taps}; correct it"
@@ -93,7 +99,13 @@ def box(n: int, height: int, width: int, rng: np.random.Generator, *, taps: int 
 def random_frozen(
     n: int, height: int, width: int, rng: np.random.Generator, *, distribution: str = "uniform"
 ) -> np.ndarray:
-    """Draw PyTorch's default for a depthwise Conv2d, variance 1 / 3A for A taps, and freeze it (Gavrikov and Keuper 2023)."""
+    """Draw PyTorch's default for a depthwise Conv2d, variance 1 / 3A for A taps, and freeze it (Gavrikov and Keuper 2023).
+
+    Parameters
+    ----------
+    distribution : {"normal", "uniform"}
+        The shape.
+    """
     return _noise("random_frozen", distribution, n, height, width, np.sqrt(1 / (3 * height * width)), rng)
 
 
@@ -118,8 +130,10 @@ def covariance(
 
     Parameters
     ----------
-    sigma0, velocity, acceleration : float
-        σ = σ₀ + v d + ½ a d² taps at depth d; the defaults are ours (.5 taps in the first layer, 2 in the last).
+    sigma0 : float above 0
+        σ₀ of σ = σ₀ + v d + ½ a d² taps at depth d; the defaults are ours (.5 taps in the first layer, 2 in the last).
+    velocity, acceleration : float
+        v and a of that σ, taps: how fast it grows with depth, and how fast that growth grows.
     bank : table of schema "bank", or its path, optional
         Take the covariance (about zero) of its depthwise kernels of this size instead.
     by_depth : bool

@@ -19,6 +19,8 @@ from neural_echos.layouts import bare_name
 if TYPE_CHECKING:
     from torch import nn
 
+Weights = str | Path | Mapping[str, np.ndarray]
+
 ROWS = ("kept", "shuffled", "own")
 _NEUTRAL = {"share": 1.0, "scale": "raw"}  # what a config's defaults say of every initialisation
 
@@ -59,7 +61,7 @@ def init_pointwise_(
     model: "nn.Module",
     *,
     seed: int,
-    weights: str | Path | Mapping[str, np.ndarray] | None = None,
+    weights: Weights | None = None,
     rows: str = "kept",
     depths: Sequence[float] | None = None,
     frozen: bool = True,
@@ -124,7 +126,7 @@ def init_pointwise_(
     return [_put(*parts, frozen) for parts in zip(chosen, modules, taken, strict=True)]
 
 
-def _opened(weights: str | Path | Mapping[str, np.ndarray] | None) -> Mapping[str, np.ndarray]:
+def _opened(weights: Weights | None) -> Mapping[str, np.ndarray]:
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 

@@ -49,10 +49,12 @@ def dog(
 
     Parameters
     ----------
-    gamma : float, sequence of float, or {"uniform": [low, high]}
+    gamma : float in (0, 1), sequence of float, or {"uniform": [low, high]}
         The centre-to-surround ratio: fixed, drawn from a list, or drawn uniformly.
     centres : {"excitatory", "inhibitory", "alternating", "random"}
-        The sign of the centre; "random" makes it excitatory with probability `p`.
+        The sign of the centre.
+    p : float in [0, 1]
+        Probability of an excitatory centre where centres are random.
     """
     check_size("dog", height, width, square=True)
     one_of("dog", "centres", centres, CENTRES)
@@ -143,9 +145,9 @@ def gaussian_derivatives(
     ----------
     centroids : table of schema "centroids", or its path, optional
         As `echos cluster` leaves it; of its clusterings, the one with most clusters.
-    least : float
+    least : float in [0, 1]
         Least cosine of a cluster's average with its best model; clusters below it are left out (and reported).
-    shares : sequence of three floats
+    shares : sequence of three floats of at least 0
         Weights of orders 0, 1 and 2, where there are no `centroids`.
     sigma : float, list of float, {"uniform": [low, high]} or {"normal": [mean, std]}
         Standard deviation in taps, above 0, where there are no `centroids`.
@@ -187,7 +189,7 @@ def scale_space(
 
     Parameters
     ----------
-    sigmas : sequence of eight (σx, σy)
+    sigmas : sequence of eight pairs (σx, σy) of at least 0
         Standard deviations in taps; by default those that the paper's fit D1 found.
     amount : float
         γ₇, the amount of Laplacian that model 7 takes off the impulse.

@@ -44,7 +44,7 @@ def universal(
     ----------
     set : {"eight", "ideal", "decoded", "centroids", "dog", "random"}
         Which filters (`candidates.candidate_set`).
-    number : int, optional
+    number : int of at least 1, optional
         How many, for sets of any number.
     filters, bank : path or array, table or path, optional
         Of the published eight; the kernels that decoded samples and centroids summarise.

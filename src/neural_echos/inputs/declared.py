@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from neural_echos.design.config import check, load_schema, read_yaml
 from neural_echos.errors import EchosError
 from neural_echos.files import atomic_path, sha256
 from neural_echos.inputs import hub
@@ -29,7 +28,7 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Input:
-    """One declared file; `workflow/schemas/inputs.schema.yaml` describes each field."""
+    """One declared file; `neural_echos.design.inputs` describes each field."""
 
     id: str
     kind: str
@@ -52,23 +51,18 @@ class _UnusableError(Exception):
     """Why one place did not give the file; it becomes part of the one sentence at the end."""
 
 
-def load_inputs(path: str | Path, schema: str | Path | None = None) -> dict[str, Input]:
-    """Read the declared inputs and check them against their schema.
-
-    Parameters
-    ----------
-    path : path
-        config/inputs.yaml.
-    schema : path, optional
-        By default workflow/schemas/inputs.schema.yaml beside the folder of `path`, as in this repository.
+def load_inputs(path: str | Path) -> dict[str, Input]:
+    """Read the declared inputs, config/inputs.yaml or a file like it, and check them.
 
     Raises
     ------
     EchosError
-        A declaration that breaks the schema, two that name one file, or a file of another format than the hub's.
+        A declaration that is not as `neural_echos.design.inputs` describes it, two that name one file, or a file of another
+        format than the hub's.
     """
-    schema = schema or Path(path).resolve().parent.parent / "workflow" / "schemas" / "inputs.schema.yaml"
-    declared = check(read_yaml(path), load_schema(schema), files=[path])
+    from neural_echos.design import load
+
+    declared = load.load_inputs(Path(path))
     seen: dict[str, str] = {}
     for name, item in declared.items():
         if item["file"] in seen:

@@ -10,7 +10,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from neural_echos.design.config import read_yaml
+from neural_echos.design.yaml import read_yaml
 from neural_echos.errors import EchosError
 from neural_echos.files import atomic_path, read_json, sha256
 from neural_echos.report.explain import Records, source_of

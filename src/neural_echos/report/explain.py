@@ -13,7 +13,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from neural_echos.design.config import preset_files, read_yaml
+from neural_echos.design.load import preset_files
+from neural_echos.design.yaml import read_yaml
 from neural_echos.errors import EchosError
 from neural_echos.files import read_json, sha256
 

@@ -28,46 +28,54 @@ class Recipe:
 
     Attributes
     ----------
-    epochs, batch_size : int
-        `batch_size` is the effective one, however many devices share it; a last batch that is not full is left out of its epoch.
-    device_batch : int
+    epochs : int of at least 1
+        Passes over the train images.
+    batch_size : int of at least 1
+        Images per step over all devices: the effective batch. A last batch that is not full is left out of its epoch.
+    device_batch : int of at least 0
         Most images that one device holds at a time: gradients of several such parts make up a batch; 0 for no limit.
     optimizer : str
         Name of an optimizer of timm; biases, norms and other one-dimensional parameters are not decayed.
     optimizer_options : mapping
         More of its keywords: eps, betas, momentum, nesterov, ….
-    lr, weight_decay : float
-        `lr` is the greatest learning rate of the schedule.
-    schedule : str
-        "cosine", "one-cycle-linear" or "constant"; see `learning_rate`.
-    warmup_epochs, min_lr : float
-        Linear warm-up from 0 (cosine and constant); where the cosine ends.
-    label_smoothing, mixup, cutmix : float
-        `mixup` and `cutmix` are the α of their Beta distributions; one of the two is chosen for each batch.
-    random_erasing : float
+    lr : float above 0
+        Peak learning rate.
+    weight_decay : float of at least 0
+        Weight decay.
+    schedule : {"cosine", "one-cycle-linear", "constant"}
+        Shape of the learning rate over time; see `learning_rate`.
+    warmup_epochs : float of at least 0
+        Epochs of linear warm-up from 0 (cosine and constant).
+    min_lr : float of at least 0
+        Learning rate at the end of a cosine.
+    label_smoothing : float in [0, 1)
+        Label smoothing.
+    mixup, cutmix : float of at least 0
+        α of its Beta distribution; where both are on, one of the two is chosen for each batch.
+    random_erasing : float in [0, 1]
         Probability that a rectangle of an image is replaced by noise.
-    image_size : int
+    image_size : int of at least 1
         Side of the images as the network sees them, pixels, where they are read from disk; images in memory keep theirs.
-    crop_pct : float
+    crop_pct : float in (0, 1]
         Of an evaluated image read from disk, the share of its shorter side that the centre keeps.
-    resized_crop : tuple of float
+    resized_crop : tuple of float in (0, 1]
         Least and greatest share of the image's area that a random crop keeps before it is resized, sides 3:4 to 4:3; () for none.
     flip : bool
         Mirror half of the images, left to right.
-    shift : int
+    shift : int of at least 0
         Greatest random shift, pixels; the border is reflected.
     randaugment : str
         timm's description, "rand-m9-mstd0.5-inc1" (image by image, on the CPU), or torchvision's operations and magnitude of
         31 levels, "torchvision-n2-m12" (batches in memory, on the device).
-    colour_jitter : float
+    colour_jitter : float in [0, 1)
         Greatest relative change of brightness, contrast and saturation.
-    clip_grad : float
-        Greatest norm of the gradient.
-    drop_path : float
+    clip_grad : float of at least 0
+        Gradient-clipping norm.
+    drop_path : float in [0, 1)
         Stochastic depth; whoever builds the model gives it the same `drop_path_rate`.
-    ema_decay : float
+    ema_decay : float in [0, 1)
         Decay per step of the average of the weights that is evaluated and kept in place of the last ones.
-    precision : str
+    precision : {"", "bf16", "fp16"}
         "bf16" or "fp16" for mixed precision on a GPU (a CPU is slower with it, and keeps to float32), "" for float32.
     compile : bool
         `torch.compile` the model.

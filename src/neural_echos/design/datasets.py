@@ -1,0 +1,50 @@
+"""Data sets in the config: one model for each kind, whose options are those of the kind's maker in `neural_echos.datasets`."""
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+from pydantic import Field
+
+from neural_echos.design import signatures
+from neural_echos.design.base import Count, InputName, Model, RecipeName, default_of, option, options_of, union, variant
+
+
+class Shape(Model):
+    """What `echos plan` counts with while a data set is not made yet."""
+
+    train: Count = Field(description="Train images.")
+    test: Count = Field(description="Test images.")
+    classes: Annotated[int, Field(ge=2)] = Field(description="Classes.")
+    channels: Count = Field(description="Channels of an image.")
+    size: Count = Field(description="Side of an image as the network sees it, pixels.")
+
+
+class Files(Model):
+    """Ids of the declared inputs that it is made from."""
+
+    train: list[InputName] = Field(default=[], description="Ids for the train split.")
+    test: list[InputName] = Field(default=[], description="Ids for the test split.")
+
+
+class Dataset(Model):
+    """One data set; each kind adds its own `options`."""
+
+    kind: str = Field(description="How it is made (docs/datasets.md).")
+    recipe: RecipeName = Field(description="Name of the recipe that runs on it are trained with.")
+    options: Any = Field(default_factory=dict, description="The kind's own options.")
+    shape: Shape | None = option("What `echos plan` counts with while the data set is not made yet.")
+    files: Files = default_of(Files)
+
+
+def _options(kind: str, maker: str) -> Any:
+    taken = signatures.function("datasets", maker)
+    return options_of(Dataset, kind, signatures.fields(taken, without=("seed",)))
+
+
+KINDS = {
+    kind: variant(Dataset, "kind", kind, options=_options(kind, maker))
+    for kind, maker in signatures.constant("datasets/__init__", "MAKERS").items()
+}
+if TYPE_CHECKING:
+    AnyDataset = Dataset
+else:
+    AnyDataset = union(KINDS, "kind")

@@ -1,0 +1,83 @@
+"""Declared inputs: what config/inputs.yaml says of every file that comes from outside this repository."""
+
+from typing import Annotated, Literal, Self
+
+from pydantic import ConfigDict, Field, RootModel, model_validator
+from pydantic_core import PydanticCustomError
+
+from neural_echos.design.base import Model
+
+_PATH = r"^(?!.*\.\.)[A-Za-z0-9][A-Za-z0-9._/-]*[A-Za-z0-9]$"
+Id = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
+
+
+class DeclaredInput(Model):
+    """One file."""
+
+    kind: Literal["file", "hub"] = Field(
+        default="file",
+        description="file (looked for in the mirrors, then at its url) or hub (looked for in the mirrors where its checksum is "
+        "known, then on the Hugging Face hub).",
+    )
+    file: str = Field(description="Path under a mirror folder.", pattern=_PATH)
+    url: str | None = Field(
+        default=None,
+        pattern=r"^https?://[^/@]+(?:/.*)?$",
+        description="Direct download, or null where there is none; without a user's name or password, for logs and provenance "
+        "hold it.",
+    )
+    hub: str | None = Field(
+        default=None,
+        pattern=r"^[A-Za-z0-9._-]+/[A-Za-z0-9._-]+$",
+        description="Repository on the Hugging Face hub, for the kind hub.",
+    )
+    hub_file: str = Field(default="model.safetensors", pattern=_PATH, description="File in that repository.")
+    part: Literal["whole", "kernels", "depthwise"] = Field(
+        default="whole",
+        description="What is fetched of a file on the hub: whole; kernels, the tensors of all spatial convolutions; or "
+        "depthwise, those of depthwise ones. Where only the whole can be had, it is fetched, and the JSON beside it says why.",
+    )
+    revision: str | None = Field(
+        default=None,
+        pattern=r"^[0-9a-f]{40}$",
+        description="Commit of the hub repository, 40 hexadecimal digits, or null to take the newest and record it.",
+    )
+    origin: str = Field(min_length=1, description="Page, repository or file that it comes from.")
+    sha256: str | None = Field(
+        pattern=r"^[0-9a-f]{64}$",
+        description="SHA-256 as 64 hexadecimal digits, or null where it is not known beforehand.",
+    )
+    bytes: int | None = Field(ge=1, description="Size in bytes, or null where it is not known beforehand.")
+    licence: str = Field(min_length=1, description="SPDX identifier, or in words.")
+    citation: str = Field(min_length=1, description="What to cite when using it.")
+    trained_on: str | None = Field(
+        default=None, description="For weights, the dataset they were trained on; null for everything else."
+    )
+    note: str = Field(default="", description="How it was derived, and what to know before using it.")
+
+    @model_validator(mode="after")
+    def _fits_its_kind(self) -> Self:
+        """A file on the hub has a repository and no url; another one has a checksum and a size, and is fetched as a whole."""
+        if self.kind == "hub":
+            wrong = {
+                "hub": self.hub is None and "must name a repository, for the kind is hub",
+                "url": self.url is not None and "must be left out, for a file of the kind hub has no url",
+            }
+        else:
+            wrong = {
+                "hub": self.hub is not None and "must be left out, for only the kind hub has a repository",
+                "revision": self.revision is not None and "must be left out, for only the kind hub has a revision",
+                "part": self.part != "whole" and "must be whole, for only a file on the hub can be fetched in part",
+                "sha256": self.sha256 is None and "must be a checksum, for only the kind hub can do without",
+                "bytes": self.bytes is None and "must be a size, for only the kind hub can do without",
+            }
+        for key, complaint in wrong.items():
+            if complaint:
+                raise PydanticCustomError("kind_of_input", "{complaint}", {"key": key, "complaint": complaint})
+        return self
+
+
+class DeclaredInputs(RootModel[dict[Id, DeclaredInput]]):
+    """Every file that comes from outside this repository, by id. Nothing else is ever fetched."""
+
+    model_config = ConfigDict(defer_build=True, regex_engine="python-re")

@@ -1,0 +1,130 @@
+"""Reading the config: presets on top of the demo's config, checked, completed, and with every name declared."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ValidationError
+
+from neural_echos.design.artifacts import DeclaredArtifacts
+from neural_echos.design.inputs import DeclaredInputs
+from neural_echos.design.messages import sentence
+from neural_echos.design.references import check_references
+from neural_echos.design.schema import Config
+from neural_echos.design.yaml import CommandLine, Layer, merge, read_yaml
+from neural_echos.errors import EchosError
+
+M = TypeVar("M", bound=BaseModel)
+
+
+def preset_files(root: Path, *presets: str) -> list[Path]:
+    """Files of presets, the demo's config first, each after those that it declares to lie on top of."""
+    files = [root / "config/config.yaml"]
+    for name in presets:
+        path = root / f"config/presets/{name}.yaml"
+        below = read_yaml(path).get("on_top_of")
+        files += [*(preset_files(root, below)[1:] if isinstance(below, str) else []), path]
+    return list(dict.fromkeys(files))
+
+
+def load_preset(root: Path, *presets: str) -> Config:
+    """Read presets on top of the demo's config, and check them and the names that they use; without any, the demo's.
+
+    Parameters
+    ----------
+    root : Path
+        Folder that holds the Snakefile.
+    *presets : str
+        Names of files in config/presets, those on top last.
+
+    Raises
+    ------
+    EchosError
+        See `read_yaml`, `check` and `check_references`.
+    """
+    files = preset_files(root, *presets)
+    return _load(merge(map(read_yaml, files)), root, files)
+
+
+def load_workflow(
+    config: Mapping[str, Any], root: Path, files: Sequence[str | Path], command_line: Mapping[str, Any]
+) -> Config:
+    """Check the config that Snakemake merged.
+
+    Parameters
+    ----------
+    config : mapping
+        Snakemake's `config`.
+    root : Path
+        Folder that holds the Snakefile.
+    files : sequence of path
+        Where Snakemake read it, those on top last. They are read again, strictly.
+    command_line : mapping
+        What Snakemake made of ``--config``.
+
+    Raises
+    ------
+    EchosError
+        See `load_preset`; or a preset is given without the one that it declares to lie on top of.
+    """
+    require_below(files)
+    given = {key: value for key, value in command_line.items() if config.get(key) == value}
+    typed = CommandLine.read(given)
+    return _load(merge([config, typed.values]), root, [*files, typed])
+
+
+def _load(document: Mapping[str, Any], root: Path, layers: Sequence[Layer]) -> Config:
+    config = check(document, Config, layers)
+    inputs = read_yaml(root / "config/inputs.yaml")
+    check_references(config, inputs=inputs, artifacts=load_artifacts(root), layers=layers)
+    return config
+
+
+def load_artifacts(root: Path) -> dict[str, dict[str, Any]]:
+    """Read and check config/artifacts.yaml: what is declared of every artifact, by id."""
+    path = root / "config/artifacts.yaml"
+    return check(read_yaml(path), DeclaredArtifacts, [path]).model_dump()
+
+
+def load_inputs(path: Path) -> dict[str, dict[str, Any]]:
+    """Read and check config/inputs.yaml, or a file like it: what is declared of every input, by id."""
+    return check(read_yaml(path), DeclaredInputs, [path]).model_dump()
+
+
+def check(document: Mapping[str, Any], model: type[M], layers: Sequence[Layer] = ()) -> M:
+    """Check a document against a model.
+
+    Parameters
+    ----------
+    document : mapping
+        What the layers say together. It is not changed.
+    model : type
+    layers : sequence of path or CommandLine
+        What `document` was read from, to name the line of a mistake; the last one that holds a key wins.
+
+    Raises
+    ------
+    EchosError
+        The first thing that is wrong; an unknown key comes before a wrong value.
+    """
+    try:
+        return model.model_validate(document)
+    except ValidationError as error:
+        raise EchosError(sentence(error, document, model, layers)) from None
+
+
+def require_below(files: Sequence[str | Path]) -> None:
+    """Refuse a preset that is given without the one that it declares to lie on top of.
+
+    Raises
+    ------
+    EchosError
+        No file before it has that preset's name.
+    """
+    for place, path in enumerate(files):
+        below = read_yaml(path).get("on_top_of")
+        if below is not None and below not in [Path(file).stem for file in files[:place]]:
+            raise EchosError(
+                f"{path}: this preset lies on top of {below!r}, which is not given; run with --configfile "
+                f"config/presets/{below}.yaml {path}"
+            )

@@ -1,0 +1,26 @@
+"""Recipes and architectures in the config; the keys of a recipe are the attributes of `neural_echos.training.recipe.Recipe`."""
+
+from typing import TYPE_CHECKING, Any
+
+from pydantic import Field, create_model
+
+from neural_echos.design import signatures
+from neural_echos.design.base import Model, default_of
+
+if TYPE_CHECKING:
+    Recipe = Model
+else:
+    Recipe = create_model(
+        "Recipe",
+        __base__=Model,
+        __doc__="How runs are trained, or what an architecture changes of it.",
+        **signatures.fields(signatures.attributes("training/recipe", "Recipe")),
+    )
+
+
+class Architecture(Model):
+    """One architecture."""
+
+    model: str = Field(description="Name of a timm model; ours are among them.")
+    kwargs: dict[str, Any] = Field(default={}, description="Keywords of the model.")
+    recipe: Recipe = default_of(Recipe, "What this architecture changes in the data set's recipe.")

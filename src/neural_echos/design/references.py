@@ -1,0 +1,167 @@
+"""Names in the config: every one that it uses must be declared, in the config itself, its inputs or its artifacts."""
+
+import itertools
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from types import NoneType, UnionType
+from typing import Annotated, Any, Union, get_args, get_origin
+
+from pydantic import BaseModel
+
+from neural_echos.design.base import Ref
+from neural_echos.design.schema import Conditions, Config
+from neural_echos.design.yaml import Layer, dotted, locate
+from neural_echos.errors import EchosError, nearest
+
+Reference = tuple[list[str], str, Any]
+
+
+def check_references(
+    config: Config, *, inputs: Iterable[str], artifacts: Iterable[str], layers: Sequence[Layer] = ()
+) -> None:
+    """Check that every name that a config uses is declared: data sets, recipes, architectures, runs, inputs, artifacts.
+
+    A preset may keep a claim about a data set that the claim needs and the preset lacks, and an initialisation that it does not
+    use, whatever that is drawn from.
+
+    Parameters
+    ----------
+    config : Config
+    inputs, artifacts : iterable of str
+        Ids declared in config/inputs.yaml and config/artifacts.yaml.
+    layers : sequence of path or CommandLine
+        What the config was read from, to name the line of a mistake.
+
+    Raises
+    ------
+    EchosError
+        A name that is declared nowhere, with its place and the nearest declared one; two models, artifacts or claims of one id; or
+        a model, or an entry of `zeroed`, of a run that no experiment trains.
+    """
+    _require_distinct(config, layers)
+    known = declared(config, inputs, artifacts)
+    for keys, kind, name in _used(config):
+        if name not in known[kind]:
+            guess = nearest(name, sorted(known[kind])) if isinstance(name, str) else ""
+            raise EchosError(
+                f"{locate(layers, keys)}: {dotted(keys)} names no declared {kind}: {name!r}{guess}; correct it or declare it"
+            )
+    _require_runs(config, layers)
+
+
+def declared(config: Config, inputs: Iterable[str], artifacts: Iterable[str]) -> dict[str, set[Any]]:
+    """Return the declared names of every kind that a `Ref` may have."""
+    known: dict[str, set[Any]] = {
+        "dataset": set(config.datasets),
+        "recipe": set(config.recipes),
+        "architecture": set(config.architectures),
+        "initialisation": set(config.initialisations),
+        "seed": set(config.seeds),
+        "input": set(inputs),
+        "artifact": set(artifacts),
+        "set of filters": set(config.replacement.candidates),
+        "model": {model.id for model in config.models},
+        "selection": {name for model in config.models for name in (model.id, model.group)},
+    }
+    known["initialisation, set of filters or model"] = (
+        known["initialisation"] | known["set of filters"] | known["model"]
+    )
+    return known
+
+
+def _used(config: Config) -> Iterator[Reference]:
+    """Yield the references that count: not those of initialisations without a run, nor the data sets of claims about others."""
+    used = {name for experiment in config.experiments for name in experiment.initialisations}
+    used |= {entry.initialisation for entry in (*config.replacement.replaced, *config.replacement.eliminated)}
+    used |= {*config.signals.initialisations}
+    for keys, kind, name in references(config):
+        if keys[0] == "initialisations" and keys[1] not in used:
+            continue
+        if kind == "dataset" and keys[0] == "claims":
+            needs = config.claims[int(keys[1])].needs
+            if name in ([needs] if isinstance(needs, str) else needs):
+                continue
+        if keys == ["signals", "dataset"] and not config.signals.architectures:
+            continue
+        if keys == ["replacement", "recipe"] and not name:
+            continue
+        if keys == ["comparisons", "baselines"]:
+            continue
+        yield keys, kind, name
+
+
+def references(model: BaseModel, place: Sequence[str] = ()) -> Iterator[Reference]:
+    """Yield (keys, kind, name) for every name in a model whose type is marked with a `Ref`."""
+    for name, field in type(model).model_fields.items():
+        value = getattr(model, name)
+        if value is not None:
+            marked = Annotated[field.annotation, *field.metadata] if field.metadata else field.annotation
+            yield from _inside(marked, value, [*place, name])
+
+
+def _inside(kind: Any, value: Any, keys: list[str]) -> Iterator[Reference]:
+    if isinstance(value, BaseModel):
+        yield from references(value, keys)
+        return
+    origin, arguments = get_origin(kind), get_args(kind)
+    if origin is Annotated:
+        yield from ((keys, mark.kind, value) for mark in arguments[1:] if isinstance(mark, Ref))
+        yield from _inside(arguments[0], value, keys)
+    elif origin in (Union, UnionType):
+        for one in arguments:
+            if one is not NoneType and _may_be(one, value):
+                yield from _inside(one, value, keys)
+    elif origin is list and isinstance(value, list):
+        for place, item in enumerate(value):
+            yield from _inside(arguments[0], item, [*keys, str(place)])
+    elif origin is dict and isinstance(value, Mapping):
+        for name, item in value.items():
+            yield from _inside(arguments[0], name, [*keys, name])
+            yield from _inside(arguments[1], item, [*keys, name])
+
+
+def _may_be(kind: Any, value: Any) -> bool:
+    """Whether a value may be of one branch of a union."""
+    while get_origin(kind) is Annotated:
+        kind = get_args(kind)[0]
+    origin = get_origin(kind) or kind
+    return isinstance(value, BaseModel) or (isinstance(origin, type) and isinstance(value, origin))
+
+
+def _require_runs(config: Config, layers: Sequence[Layer]) -> None:
+    """Refuse a model whose run no experiment trains, and runs to be zeroed that none does: nothing would make them."""
+    trained = {cell for experiment in config.experiments for cell in cells(experiment)}
+    wanted = [
+        (["models", str(place), "run"], (model.run.dataset, model.run.architecture, model.run.initialisation))
+        for place, model in enumerate(config.models)
+        if model.run
+    ]
+    wanted += [(["zeroed", str(place)], cell) for place, entry in enumerate(config.zeroed) for cell in cells(entry)]
+    for keys, cell in wanted:
+        if cell not in trained:
+            raise EchosError(
+                f"{locate(layers, keys)}: {dotted(keys)} is about {'/'.join(cell)}, which no experiment trains; add it to an "
+                "experiment or remove it"
+            )
+
+
+def cells(entry: Conditions) -> Iterator[tuple[str, str, str]]:
+    """Yield all (data set, architecture, initialisation) that an experiment, or an entry like one, names."""
+    yield from itertools.product(entry.datasets, entry.architectures, entry.initialisations)
+
+
+def _require_distinct(config: Config, layers: Sequence[Layer]) -> None:
+    """Refuse two entries of one id: their outputs would have one path, or their verdicts one name."""
+    ids = {
+        "models": [model.id for model in config.models],
+        "artifacts": [artifact.id for artifact in config.artifacts],
+        "claims": [claim.id for claim in config.claims],
+    }
+    for kind, names in ids.items():
+        seen: dict[str, int] = {}
+        for place, name in enumerate(names):
+            first = seen.setdefault(name, place)
+            if first != place:
+                keys = [kind, str(place), "id"]
+                raise EchosError(
+                    f"{locate(layers, keys)}: {dotted(keys)} repeats the id {name!r} of {kind}.{first}; rename one or remove it"
+                )

@@ -1,0 +1,199 @@
+"""YAML read strictly: no key twice, no key but text, no aliases that stand for millions of values; and where a key stands."""
+
+import copy
+import itertools
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from neural_echos.errors import EchosError
+
+_MOST_VALUES = 1_000_000  # of one file
+_DEEPEST = 100  # mappings and lists in one another; libyaml's loader overflows the stack at some ten thousand
+
+
+_Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # libyaml's is ten times as fast
+
+
+class _StrictLoader(_Loader):
+    """YAML's safe loader, which also refuses a mapping that holds one key twice, and aliases that stand for too much."""
+
+    def get_single_node(self) -> yaml.Node | None:
+        node = super().get_single_node()
+        if node is not None:
+            self._count(node, {})
+        return node
+
+    def _count(self, node: yaml.Node, counted: dict[int, int]) -> int:
+        """Count the values of a node as if its aliases were written out, each node once."""
+        if isinstance(node, yaml.ScalarNode):
+            return 1
+        if id(node) not in counted:
+            counted[id(node)] = _MOST_VALUES + 1  # until it is known: of a node that holds itself
+            inner = node.value if isinstance(node, yaml.SequenceNode) else itertools.chain.from_iterable(node.value)
+            counted[id(node)] = 1 + sum(self._count(item, counted) for item in inner)
+        if counted[id(node)] > _MOST_VALUES:
+            raise yaml.constructor.ConstructorError(
+                problem=f"its aliases stand for more than {_MOST_VALUES:,} values", problem_mark=node.start_mark
+            )
+        return counted[id(node)]
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
+        seen: set[str] = set()
+        for key, _ in node.value:
+            if not isinstance(key, yaml.ScalarNode):
+                raise yaml.constructor.ConstructorError(problem="a key must be text", problem_mark=key.start_mark)
+            if key.tag != "tag:yaml.org,2002:merge" and key.value in seen:
+                problem = f"the key {key.value!r} stands here twice"
+                raise yaml.constructor.ConstructorError(problem=problem, problem_mark=key.start_mark)
+            seen.add(key.value)
+        return super().construct_mapping(node, deep=deep)
+
+
+def read_yaml(path: str | Path) -> dict[str, Any]:
+    """Read a YAML file that holds one mapping; an empty file is an empty mapping.
+
+    Raises
+    ------
+    EchosError
+        The file is missing, not UTF-8, broken YAML, holds a key twice, is not a mapping, or its aliases stand for more than
+        a million values.
+    """
+    return copy.deepcopy(_parse(str(path), _read_text(path)))
+
+
+def _read_text(path: str | Path) -> str:
+    try:
+        return Path(path).read_text(encoding="utf-8")
+    except OSError as error:
+        raise EchosError(f"{path}: cannot read this YAML file ({error.strerror}); check the path") from None
+    except UnicodeDecodeError:
+        raise EchosError(f"{path}: not in UTF-8; save the file in that encoding") from None
+
+
+@lru_cache(maxsize=64)
+def _parse(path: str, text: str) -> dict[str, Any]:
+    """Read the text of a YAML file, once as long as it stays the same: presets share the files below them."""
+    try:
+        _require_shallow(text)
+        value = yaml.load(text, Loader=_StrictLoader)
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f"{path}:{mark.line + 1}" if mark else str(path)
+        found = getattr(error, "problem", None) or str(error).splitlines()[0]
+        raise EchosError(f"{where}: not valid YAML: {found}; correct that line") from None
+    except (ValueError, LookupError, TypeError) as error:  # of a value that is not of its tag, such as the 99th month
+        found = " ".join(str(error).split())[:100]
+        raise EchosError(f"{path}: not valid YAML: a value cannot be read ({found}); correct it") from None
+    if value is None:
+        return {}
+    if not isinstance(value, dict):
+        raise EchosError(f"{path}: must hold keys with values (key: value), not {show(value)}; write it as a mapping")
+    return value
+
+
+def _require_shallow(text: str) -> None:
+    depth = 0
+    for event in yaml.parse(text, Loader=_Loader):
+        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+        if depth > _DEEPEST:
+            problem = f"nested more than {_DEEPEST} levels deep"
+            raise yaml.constructor.ConstructorError(problem=problem, problem_mark=event.start_mark)  # type: ignore[arg-type]
+
+
+def merge(documents: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
+    """Put config documents on top of one another as the workflow does: mappings key by key, all else as a whole."""
+    merged: dict[str, Any] = {}
+    for document in documents:
+        for key, value in document.items():
+            below = merged.get(key)
+            if isinstance(value, Mapping) and isinstance(below, Mapping):
+                value = merge([below, value])
+            merged[key] = copy.deepcopy(value)
+    return merged
+
+
+@dataclass(frozen=True)
+class CommandLine:
+    """What Snakemake's --config says, which lies on top of all files."""
+
+    values: Mapping[str, Any]
+
+    @classmethod
+    def read(cls, values: Mapping[str, Any]) -> "CommandLine":
+        """Read the values as YAML: Snakemake hands over lists and mappings of text, ["0", "1"] for ``--config seeds=[0,1]``."""
+        return cls({key: _typed(value) for key, value in values.items()})
+
+
+def _typed(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _typed(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_typed(item) for item in value]
+    if isinstance(value, str):
+        try:
+            read = yaml.safe_load(value)
+        except (yaml.YAMLError, ValueError):
+            return value
+        return read if isinstance(read, bool | int | float | None) else value
+    return value
+
+
+Layer = str | Path | CommandLine
+
+
+def locate(layers: Sequence[Layer], keys: Sequence[str]) -> str:
+    """Return where the deepest key of the path `keys` stands, "file:line" or the command line; the last layer that has it wins."""
+    found: list[tuple[int, str]] = []
+    for layer in reversed(layers):
+        if isinstance(layer, CommandLine):
+            if keys and keys[0] in layer.values:
+                found.append((_depth(layer.values, keys), f"command line (--config {keys[0]}=…)"))
+            continue
+        try:
+            node = yaml.compose(Path(layer).read_text(encoding="utf-8"), Loader=_Loader)
+        except (OSError, UnicodeDecodeError, yaml.YAMLError):
+            continue
+        marks = list(_marks(node, keys))
+        found.append((len(marks), f"{layer}:{marks[-1].line + 1}" if marks else str(layer)))
+    return max(found, key=lambda item: item[0])[1] if found else "configuration"
+
+
+def _depth(value: Any, keys: Sequence[str]) -> int:
+    """Count how many keys of a path a value holds, one in another."""
+    for depth, key in enumerate(keys):
+        inner = value if isinstance(value, Mapping) else dict(enumerate(value)) if isinstance(value, list) else {}
+        known = {str(name): item for name, item in inner.items()}
+        if key not in known:
+            return depth
+        value = known[key]
+    return len(keys)
+
+
+def _marks(node: yaml.Node | None, keys: Sequence[str]) -> Iterator[yaml.Mark]:
+    """Yield where each key of the path `keys` stands, as far as the file follows it."""
+    for key in keys:
+        step: tuple[yaml.Mark, yaml.Node] | None = None
+        if isinstance(node, yaml.MappingNode):
+            step = next(((name.start_mark, item) for name, item in node.value if name.value == key), None)
+        elif isinstance(node, yaml.SequenceNode) and key.isdigit() and int(key) < len(node.value):
+            step = node.value[int(key)].start_mark, node.value[int(key)]
+        if step is None:
+            return
+        yield step[0]
+        node = step[1]
+
+
+def show(value: Any) -> str:
+    """Write a value as YAML would, cut to a line."""
+    text = "true" if value is True else "false" if value is False else "null" if value is None else repr(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+def dotted(keys: Sequence[str]) -> str:
+    """Write a path of keys."""
+    return repr(".".join(keys)) if keys else "the top level"

@@ -1,0 +1,112 @@
+"""Every name that a config uses is declared, or refused with its place and the nearest declared one."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from neural_echos.design.load import check, load_preset
+from neural_echos.design.references import check_references
+from neural_echos.design.schema import Config
+from neural_echos.design.yaml import read_yaml
+from neural_echos.errors import EchosError
+
+ROOT = Path(__file__).resolve().parents[2]
+DECLARED = {kind: list(read_yaml(ROOT / f"config/{kind}.yaml")) for kind in ("inputs", "artifacts")}
+
+
+def refusal(config: dict[str, Any], **told: Any) -> str:
+    with pytest.raises(EchosError) as caught:
+        check_references(check(config, Config), **DECLARED, **told)
+    return str(caught.value)
+
+
+@pytest.mark.parametrize("kind", ["models", "artifacts", "claims"])
+def test_two_entries_of_one_id_are_refused(kind):
+    config = load_preset(ROOT).model_dump()
+    config[kind].insert(2, config[kind][0])
+    name = config[kind][0]["id"]
+    assert refusal(config) == (
+        f"configuration: '{kind}.2.id' repeats the id {name!r} of {kind}.0; rename one or remove it"
+    )
+
+
+@pytest.mark.parametrize(
+    ("entry", "options", "at", "kind", "found"),
+    [
+        ("NE3", {"initialisation": "dogg"}, "initialisation", "initialisation", "'dogg' (did you mean 'dog'?)"),
+        ("NE3", {"dataset": "photograps"}, "dataset", "dataset", "'photograps' (did you mean 'photographs'?)"),
+        ("NE3", {"architectures": ["convmixr"]}, "architectures.0", "architecture", "'convmixr' (did you mean"),
+        ("NE6", {"fixed_gamma": ["dog", "dog_gama"]}, "fixed_gamma.1", "initialisation", "'dog_gama' (did you mean"),
+        ("table_1_accuracy", {"initialisations": ["dogg"]}, "initialisations.0", "initialisation", "'dogg'"),
+        ("initialisations_compared", {"baseline": "kaimng"}, "baseline", "initialisation", "'kaimng' (did you"),
+        ("initialisations_compared", {"control": "x"}, "control", "initialisation, set of filters or model", "'x'"),
+        ("table_2_ablation", {"variants": ["dogg"]}, "variants.0", "initialisation", "'dogg'"),
+        ("table_2_ablation", {"series": {"a": [[8, "x"]]}}, "series.a.0.1", "initialisation", "'x'"),
+        (
+            "table_2_ablation",
+            {"pairs": [{"label": "l", "before": "convnextt", "after": "convnext"}]},
+            "pairs.0.before",
+            "model",
+            "'convnextt' (did you",
+        ),
+    ],
+)
+def test_an_undeclared_name_in_an_option_is_refused(entry, options, at, kind, found):
+    config = load_preset(ROOT).model_dump()
+    part = "claims" if entry.startswith("NE") else "artifacts"
+    place = [one["id"] for one in config[part]].index(entry)
+    config[part][place]["options"] |= options
+    said = refusal(config)
+    assert said.startswith(f"configuration: '{part}.{place}.options.{at}' names no declared {kind}: {found}")
+    assert said.endswith("; correct it or declare it")
+
+
+@pytest.mark.parametrize(
+    ("rule", "options", "at", "kind"),
+    [
+        ("transfer_grows_with_source", {"sources": {"dog": "x"}}, "sources.dog", "dataset"),
+        ("transfer_grows_with_source", {"sources": {"x": "digits"}}, "sources.x", "initialisation"),
+        ("replaced_keeps", {"candidates": "x", "control": "dog", "margin": 0.1}, "candidates", "set of filters"),
+    ],
+)
+def test_names_in_the_options_of_every_rule_count(rule, options, at, kind):
+    config = load_preset(ROOT).model_dump()
+    named = {"architecture": "convmixer"} if "sources" in options else {"architectures": ["convmixer"]}
+    config["claims"][0] |= {"rule": rule, "options": {"dataset": "digits", **named, **options}}
+    assert refusal(config).startswith(f"configuration: 'claims.0.options.{at}' names no declared {kind}: 'x'")
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        ({"filters": "master_key"}, "'filters' names no declared input: 'master_key'"),
+        ({"select": ["convnxt"]}, "'select.0' names no declared selection: 'convnxt' (did you mean 'convnext'?)"),
+        (
+            {"signals": {"dataset": "digit", "architectures": ["convmixer"]}},
+            "'signals.dataset' names no declared dataset",
+        ),
+    ],
+)
+def test_an_undeclared_name_is_refused(change, expected):
+    assert expected in refusal(load_preset(ROOT).model_dump() | change)
+
+
+def test_what_is_not_used_may_name_what_is_not_there():
+    config = load_preset(ROOT).model_dump()
+    config["initialisations"]["spare"] = {"scheme": "transfer", "bank": "nowhere"}
+    config["signals"] |= {"dataset": "nowhere", "architectures": []}
+    check_references(check(config, Config), **DECLARED)
+    config["experiments"][0]["initialisations"] = ["default", "spare"]
+    assert "'initialisations.spare.bank' names no declared model: 'nowhere'" in refusal(config)
+
+
+def test_a_claim_shows_a_declared_artifact_and_may_be_about_a_data_set_that_it_needs():
+    config = load_preset(ROOT).model_dump()
+    config["claims"][2] |= {"needs": ["imagenet", "cifar10"]}
+    config["claims"][2]["options"]["dataset"] = "imagenet"
+    check_references(check(config, Config), **DECLARED)
+    config["claims"][2]["artifact"] = "table_1_acuracy"
+    assert "'claims.2.artifact' names no declared artifact: 'table_1_acuracy' (did you mean 'table_1_acc" in refusal(
+        config
+    )
