@@ -1,45 +1,53 @@
-"""Layouts of checkpoints: which tensors hold kernels, judged by names and shapes, and what belongs to a quantised one.
+"""Names and shapes of tensors that hold kernels: what a header alone tells, for the hub and for the kernels themselves.
 
-Kept apart from reading, so that a header alone can say which tensors are worth fetching. A separable pair k×1 and 1×k is
-two tensors of rectangular kernels, and a depthwise layer with m kernels a channel one of shape (C·m, 1, kh, kw); a shape tells
-neither stride nor dilation, nor whether batch norm was folded in.
+Kept apart from reading, so that a header is enough to decide which tensors are worth fetching.
 """
 
 import re
-from collections.abc import Collection
+from collections.abc import Iterable
 
 KINDS = ("depthwise", "regular")
-_WRAPPED = re.compile(r"((module|_orig_mod)\.)+")  # what DataParallel and torch.compile put before the names of a model
+# What DataParallel, torch.compile, FSDP, activation checkpointing and DeepSpeed put into the path of a module.
+_WRAPPERS = re.compile(
+    r"(?:(?<=\.)|^)(?:module|_orig_mod|_fsdp_wrapped_module|_checkpoint_wrapped_module|_forward_module)\."
+)
+# What follows a module's path in the name of its weight, or of a part that the weight is computed from.
+_PART = re.compile(
+    r"(?:(?P<module>.+?)[./])?(?P<part>parametrizations\.weight\..+"
+    r"|weight(?:[._](?:g|v|u|orig|mask|(?:scale|scales|scale_inv|zero_point|zeros?)(?:_\d+)?))?"
+    r"|(?:depthwise_)?kernel(?::0)?|(?:scale|scales|scale_inv|zero_point))"
+)
 
 
 def kind_of(shape: tuple[int, ...]) -> str | None:
-    """Say what a tensor of this shape holds: "depthwise" or "regular" kernels, or None for neither.
+    """Say what a weight of this shape holds: "depthwise" or "regular" kernels, or None for neither.
 
     A weight (C, i, kh, kw) with kh·kw > 1 is depthwise where C > 1 and i = 1, and regular elsewhere.
     """
-    if len(shape) != 4 or shape[2] * shape[3] <= 1:
+    if len(shape) != 4 or shape[2] * shape[3] <= 1 or 0 in shape:
         return None
     return "depthwise" if shape[0] > 1 and shape[1] == 1 else "regular"
 
 
-def layer_name(key: str) -> str:
-    """Path of the module that a tensor's name belongs to."""
-    return bare_name(key).removesuffix(".weight")
-
-
 def bare_name(name: str) -> str:
-    """Name of a module or a tensor without what DataParallel and torch.compile put before it."""
-    wrapped = _WRAPPED.match(name)
-    return name[wrapped.end() :] if wrapped else name
+    """Take the names of wrappers (``module``, ``_orig_mod``, …) out of the path of a module or tensor."""
+    return _WRAPPERS.sub("", f"{name}.")[:-1]
 
 
-def companions(key: str, keys: Collection[str]) -> tuple[str | None, str | None]:
-    """Find the names of the scale and of the zero point of an integer weight among `keys`; None for what is not there.
+def split_name(key: str) -> tuple[str, str]:
+    """Split a tensor's name into the path of its module and the part of the weight that it is.
 
-    For `a.weight` they are `a.weight_scale`, `a.weight.scale` or `a.scale`, and the zero point is spelled likewise.
+    "a.weight" gives ("a", "weight"), "a.parametrizations.weight.original0" gives ("a", "parametrizations.weight.original0");
+    a name without a known ending is a module of its own: "conv1_kernel" gives ("conv1_kernel", "weight").
     """
-    layer = key.removesuffix(".weight")
-    for prefix in (f"{layer}.weight_", f"{layer}.weight.", f"{layer}."):
-        if f"{prefix}scale" in keys:
-            return f"{prefix}scale", f"{prefix}zero_point" if f"{prefix}zero_point" in keys else None
-    return None, None
+    found = _PART.fullmatch(key)
+    return (found["module"] or "", found["part"]) if found else (key, "weight")
+
+
+def parts_by_module(keys: Iterable[str]) -> dict[str, dict[str, str]]:
+    """Group the names of tensors by module: the part of a weight to the full name."""
+    modules: dict[str, dict[str, str]] = {}
+    for key in keys:
+        module, part = split_name(key)
+        modules.setdefault(module, {})[part] = key
+    return modules

@@ -1,20 +1,14 @@
 """Kernels: the spatial convolutions of a model or a checkpoint, laid down as a bank."""
 
-from neural_echos.kernels.bank import (
-    Layer,
-    bank_from_checkpoint,
-    bank_from_model,
-    bank_from_tensors,
-    layers_from_json,
-    layers_of,
-    layers_to_json,
-)
+from neural_echos.kernels.bank import bank_from_checkpoint, bank_from_model, bank_from_tensors
+from neural_echos.kernels.layers import Layer, fused_layers_of, layers_from_json, layers_of, layers_to_json
 
 __all__ = [
     "Layer",
     "bank_from_checkpoint",
     "bank_from_model",
     "bank_from_tensors",
+    "fused_layers_of",
     "layers_from_json",
     "layers_of",
     "layers_to_json",

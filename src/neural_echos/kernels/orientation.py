@@ -1,0 +1,150 @@
+"""Orientation: the order of a weight's axes in a file, and which (C, 1, k, k) is the first layer of a network for grey images.
+
+PyTorch and ONNX store (out, in, h, w), TensorFlow, Keras and Flax (h, w, in, out), and their depthwise layers (h, w, C, m); MLX
+stores (out, h, w, in). The metadata of a safetensors file says so ("format": "tf", "flax", "mlx"), or else the shapes of all
+layers together: kernels are square or 1×n, numbers of channels rarely are.
+"""
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+
+from neural_echos.errors import EchosError
+from neural_echos.layouts import kind_of
+
+Shape = tuple[int, ...]
+TORCH, KERAS, MLX = "PyTorch", "TensorFlow, Keras or Flax", "MLX"
+_FORMATS = {"tf": KERAS, "tensorflow": KERAS, "keras": KERAS, "flax": KERAS, "jax": KERAS, "mlx": MLX}
+_DEPTHWISE = re.compile(r"depthwise|(?<![a-z])(?:dw|conv_?dw|dw_?conv)(?![a-z])", re.IGNORECASE)
+_STEM = re.compile(
+    r"(?:^|[._/])(?:stem|conv_stem|patch_embed\w*|first_conv|conv_first|conv_?in|conv_?0|input_?conv|root|embeddings?"
+    r"|downsample_layers\.0)(?:[._/]|$)",
+    re.IGNORECASE,
+)
+_IMAGE_CHANNELS = (2, 3, 4)
+
+
+def axes_of(path: Path, shapes: Mapping[str, Shape], metadata: Mapping[str, str]) -> str:
+    """Tell the order of axes in a file, PyTorch's, Keras's or MLX's.
+
+    Parameters
+    ----------
+    path : path
+        Names the file in errors.
+    shapes : mapping
+        Of every tensor of four axes that may be a convolution's weight, its shape as it lies in the file.
+    metadata : mapping
+        Of the file.
+
+    Raises
+    ------
+    EchosError
+        Shapes fit several orders, or another one than the metadata says.
+    """
+    spoken = _FORMATS.get(metadata.get("format", "").lower())
+    score = {
+        TORCH: sum(_evidence(*shape) for shape in shapes.values()),
+        KERAS: sum(_evidence(out, into, height, width) for height, width, into, out in shapes.values()),
+        MLX: sum(_evidence(out, into, height, width) for out, height, width, into in shapes.values()),
+    }
+    best = max(score, key=lambda order: score[order])
+    if spoken:
+        if score[best] and 2 * score[spoken] < score[best]:
+            raise EchosError(
+                f"{path}: the metadata says format {metadata['format']!r}, but the shapes of the weights are those of {best}; "
+                "correct the metadata with safetensors, or convert the weights again"
+            )
+        return spoken
+    if score[best] <= score[TORCH]:
+        return TORCH
+    rivals = [order for order in score if order != best and 2 * score[order] > score[best]]
+    if rivals:
+        raise EchosError(
+            f"{path}: the shapes of the weights fit both {best} and {rivals[0]}, which order the axes differently; "
+            'say which it is in the metadata of the safetensors file ({"format": "tf"}, "flax", "mlx" or "pt")'
+        )
+    return best
+
+
+def _evidence(out: int, into: int, height: int, width: int) -> int:
+    """How much a shape looks like that of kernels: a square of 2 to 31, or less so 1×n with an odd n."""
+    if out == into == 1:
+        return 0
+    if height == width:
+        return 2 if 1 < height <= 31 else 0
+    return int(min(height, width) == 1 and max(height, width) % 2 == 1 and max(height, width) <= 63)
+
+
+def depthwise_in_keras(path: Path, shapes: Mapping[str, Shape]) -> set[str]:
+    """Name the weights (h, w, C, m) of depthwise layers in a file of Keras, which regular ones (h, w, in, out) resemble.
+
+    Their names say so; where none does, two or more with m = 1 are depthwise, and a single one is refused.
+    """
+    spatial = {name: shape for name, shape in shapes.items() if shape[0] * shape[1] > 1 and shape[2] > 1}
+    named = {name for name in spatial if _DEPTHWISE.search(name)}
+    single = {name for name, shape in spatial.items() if shape[3] == 1}
+    if named or len(single) != 1:
+        return named or single
+    name = single.pop()
+    raise EchosError(
+        f"{path}: {name!r} of shape {shapes[name]} is a depthwise layer or a regular one with a single output, and nothing says "
+        "which; name the model (--timm, --layers), or put 'depthwise' into the tensor's name"
+    )
+
+
+def torch_shape(shape: Shape, order: str, depthwise: bool) -> Shape:
+    """Shape of a weight after `to_torch`."""
+    if order == KERAS:
+        height, width, into, out = shape
+        return (into * out, 1, height, width) if depthwise else (out, into, height, width)
+    return (shape[0], shape[3], shape[1], shape[2]) if order == MLX else shape
+
+
+def to_torch(weight: np.ndarray, order: str, depthwise: bool) -> np.ndarray:
+    """Bring a weight into PyTorch's order, (out, in / groups, h, w)."""
+    if order == KERAS:
+        axes = (2, 3, 0, 1) if depthwise else (3, 2, 0, 1)
+        return np.ascontiguousarray(weight.transpose(axes)).reshape(torch_shape(weight.shape, order, depthwise))
+    return np.ascontiguousarray(weight.transpose(0, 3, 1, 2)) if order == MLX else weight
+
+
+def grey_stem(shapes: Mapping[str, Shape]) -> str | None:
+    """Find the first layer of a network for grey images among weights (C, 1, kh, kw), which it shares with depthwise layers.
+
+    Parameters
+    ----------
+    shapes : mapping
+        Name to shape, PyTorch's order, of all weights of convolutions in the order of the network, 1×1 ones too.
+
+    Returns
+    -------
+    str or None
+        A whole network whose other layers all read features has to read its image somewhere: in the first layer of these, where
+        its name or its place says so. None for excerpts, and for networks that have a layer for colour images.
+    """
+    candidates = [name for name, shape in shapes.items() if kind_of(shape) == "depthwise"]
+    others = {name: shape for name, shape in shapes.items() if shape[1] > 1}
+    made = {shape[0] for shape in shapes.values()}
+    if not candidates or not others or any(shape[1] == 3 for shape in others.values()):
+        return None
+    order = list(shapes)
+    if any(shape[1] in _IMAGE_CHANNELS and shape[1] not in made and order.index(name) == 0 for name, shape in others.items()):
+        return None
+    if any(_STEM.search(name) and shape[1] <= 16 and shape[1] not in made for name, shape in others.items()):
+        return None
+    for name in candidates:
+        if _STEM.search(name) and not _DEPTHWISE.search(name):
+            return name
+    first = candidates[0]
+    if order[0] != first or _DEPTHWISE.search(first) or len(order) < 2:
+        return None
+    spatial = [name for name in order if kind_of(shapes[name])]
+    alone = len(candidates) == 1 and len(spatial) > 1
+    shallow = _depth(first) < sorted(map(_depth, order))[len(order) // 2]
+    return first if alone or shallow or kind_of(shapes[order[1]]) else None
+
+
+def _depth(name: str) -> int:
+    return len(re.split(r"[./]", name))
