@@ -17,9 +17,14 @@ from torch import nn
 from neural_echos.architectures import hornet, small
 from neural_echos.errors import EchosError, nearest
 
-__all__ = ["create", "hornet", "small"]
+__all__ = ["create", "hornet", "small", "timm_name"]
 
 _RESERVED = ("num_classes", "in_chans", "pretrained")
+
+
+def timm_name(model: str) -> str:
+    """Name of a model as timm registers it, where it is given as on the hub ("timm/…", "hf-hub:timm/…", "hf_hub:timm/…")."""
+    return re.sub(r"^(?:hf[-_]hub:)?timm/", "", model)
 
 
 def create(model: str, *, num_classes: int, in_chans: int, kwargs: Mapping[str, Any] | None = None) -> nn.Module:
@@ -28,7 +33,8 @@ def create(model: str, *, num_classes: int, in_chans: int, kwargs: Mapping[str, 
     Parameters
     ----------
     model : str
-        A name that `timm.create_model` knows, ours among them ("convmixer_small", "hornet_tiny_7x7", …).
+        A name that `timm.create_model` knows, ours among them ("convmixer_small", "hornet_tiny_7x7", …), also as on the hub
+        (`timm_name`).
     num_classes, in_chans : int
         Classes of the head; channels of an image.
     kwargs : mapping of str to Any, optional
@@ -40,10 +46,11 @@ def create(model: str, *, num_classes: int, in_chans: int, kwargs: Mapping[str, 
         The name or a keyword is unknown, or the architecture refuses a value.
     """
     kwargs = dict(kwargs or {})
+    asked, model = model, timm_name(model)
     if not timm.is_model(model):
         raise EchosError(
-            f"architecture: expected a model that timm or neural_echos.architectures registers, found {model!r}"
-            f"{nearest(model, timm.list_models())}; list them with timm.list_models()"
+            f"architecture: {asked!r} is not a model of timm or of neural_echos.architectures"
+            f"{nearest(model, timm.list_models())}; timm.list_models() lists them"
         )
     if taken := [name for name in _RESERVED if name in kwargs]:
         raise EchosError(f"{model}: expected keywords of the architecture, found {taken[0]!r}; take it out of kwargs")

@@ -26,7 +26,7 @@ from urllib.parse import urlsplit
 
 from neural_echos.errors import EchosError
 from neural_echos.files import atomic_path, hold, read_json, write_json
-from neural_echos.layouts import KINDS, companions, kind_of
+from neural_echos.layouts import KINDS, kind_of, parts_by_module, split_name
 
 _LOG = logging.getLogger(__name__)
 _PASSING = (408, 429, 500, 502, 503, 504)
@@ -202,13 +202,12 @@ def download_kernels(
 
 
 def choose(tensors: Mapping[str, Mapping[str, Any]], kinds: Sequence[str] = KINDS) -> list[str]:
-    """Name the tensors of a header that extraction may read: kernels of these kinds, and the scales of integer ones."""
-    chosen: dict[str, None] = {}
+    """Name the tensors of a header that extraction may read: kernels of these kinds, and what their weights are computed with."""
+    modules = parts_by_module(tensors)
+    chosen: set[str] = set()
     for key, entry in tensors.items():
         if kind_of(tuple(entry["shape"])) in kinds:
-            chosen[key] = None
-            if entry["dtype"] in ("I8", "U8"):
-                chosen.update(dict.fromkeys(name for name in companions(key, tensors) if name))
+            chosen.update(modules[split_name(key)[0]].values())
     return sorted(chosen, key=lambda key: tensors[key]["data_offsets"][0])
 
 

@@ -118,7 +118,9 @@ def bank_from_checkpoint(
         matched = match(checkpoint.path, layers, contents, fused)
         contents.notes += [matched.note] if matched.note else []
         used = {weight.name for weight in matched.weights.values()}
-        spare = [one.name for one in contents.weights.values() if one.kind in _held(checkpoint) and one.name not in used]
+        spare = [
+            one.name for one in contents.weights.values() if one.kind in _held(checkpoint) and one.name not in used
+        ]
         if spare:
             contents.skipped["weights that are not in the model"] = spare
         taken = _take(matched.layers, lambda layer: matched.weights[layer.name].read(), str(path), regular_per_layer)
@@ -165,7 +167,9 @@ def _from_contents(checkpoint: Checkpoint, contents: Contents, regular_per_layer
     layers.sort(key=lambda layer: natural(layer.name))
     _refuse_none(layers, str(checkpoint.path), contents)
     taken: list[_Taken] = []
-    for one in _take(layers, lambda layer: contents.weights[layer.name].read(), str(checkpoint.path), regular_per_layer):
+    for one in _take(
+        layers, lambda layer: contents.weights[layer.name].read(), str(checkpoint.path), regular_per_layer
+    ):
         if contents.weights[one.layer.name].maybe_fixed and (one.kernels == one.kernels[:1]).all():
             contents.skipped.setdefault("fixed filters, the same for all channels", []).append(one.layer.name)
         elif any(_tied(one, other) for other in taken):
@@ -174,7 +178,10 @@ def _from_contents(checkpoint: Checkpoint, contents: Contents, regular_per_layer
             taken.append(one)
     _refuse_none(taken, str(checkpoint.path), contents)
     renumbered = numbered([one.layer for one in taken])
-    return [_Taken(layer, one.kernels, one.pairs, one.inputs, one.count) for layer, one in zip(renumbered, taken, strict=True)]
+    return [
+        _Taken(layer, one.kernels, one.pairs, one.inputs, one.count)
+        for layer, one in zip(renumbered, taken, strict=True)
+    ]
 
 
 def _tied(one: _Taken, other: _Taken) -> bool:
@@ -190,7 +197,9 @@ def _tied(one: _Taken, other: _Taken) -> bool:
 def _refuse_none(found: Sequence[object], source: str, contents: Contents | None = None) -> None:
     if not found:
         skipped = contents.skipped if contents is not None else {}
-        besides = f" (skipped: {', '.join(f'{len(names)} {reason}' for reason, names in skipped.items())})" if skipped else ""
+        besides = (
+            f" (skipped: {', '.join(f'{len(names)} {reason}' for reason, names in skipped.items())})" if skipped else ""
+        )
         raise EchosError(
             f"{source}: there are no convolutions with kernels larger than 1×1{besides}; choose a model that has depthwise layers"
         )
@@ -218,7 +227,11 @@ def _take(
 def _table(taken: Sequence[_Taken], name: str, source: str) -> pa.Table:
     broken = sum(int((~np.isfinite(one.kernels).all(axis=1)).sum()) for one in taken)
     if broken:
-        _LOG.warning("%s: %d kernels are not finite; they stay in the bank and are excluded from fits and clusters", source, broken)
+        _LOG.warning(
+            "%s: %d kernels are not finite; they stay in the bank and are excluded from fits and clusters",
+            source,
+            broken,
+        )
     return pa.concat_tables(_rows(one, name) for one in taken)
 
 

@@ -68,6 +68,15 @@ def layers_of(model: "nn.Module") -> list[Layer]:
     return numbered(found)
 
 
+def fused_layers_of(model: "nn.Module") -> list[Layer]:
+    """List the layers of a timm model after its branches are fused for inference (MobileOne, RepVGG, …); empty without any."""
+    from timm.utils import reparameterize_model
+
+    if not any(hasattr(module, "reparameterize") or hasattr(module, "fuse") for module in model.modules()):
+        return []
+    return layers_of(reparameterize_model(model))
+
+
 def unlisted_layers(model: "nn.Module") -> dict[str, list[str]]:
     """Name the spatial convolutions of a model whose kernels are in another form than a weight (out, in / groups, kh, kw)."""
     from torch import nn

@@ -3,7 +3,9 @@
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from pathlib import Path
+from typing import NoReturn
 
 from neural_echos.errors import EchosError, nearest
 from neural_echos.kernels.layers import Layer, natural
@@ -105,7 +107,7 @@ def _unordered(contents: Contents, weights: Sequence[Weight]) -> bool:
     names = list(contents.weights)
     if names != sorted(names, key=natural):
         return False  # the order of the file is that of the model it was saved from
-    for first, second in zip(weights, weights[1:], strict=False):
+    for first, second in pairwise(weights):
         parts = zip(*(re.split(r"(\d+)", weight.name) for weight in (first, second)), strict=False)
         differing = next((pair for pair in parts if pair[0] != pair[1]), ("", ""))
         if first.shape == second.shape and not all(part.isdigit() for part in differing):
@@ -113,10 +115,14 @@ def _unordered(contents: Contents, weights: Sequence[Weight]) -> bool:
     return False
 
 
-def _refuse(path: Path, layers: Sequence[Layer], contents: Contents) -> None:
+def _refuse(path: Path, layers: Sequence[Layer], contents: Contents) -> NoReturn:
     """Say which layers have no weight, which weights there are, and what would help."""
     missing = [layer.name for layer in layers if layer.name not in contents.weights]
-    spare = [weight.name for weight in contents.weights.values() if weight.kind and weight.name not in {one.name for one in layers}]
+    spare = [
+        weight.name
+        for weight in contents.weights.values()
+        if weight.kind and weight.name not in {one.name for one in layers}
+    ]
     there = f"there are weights for {_some(spare)}{nearest(missing[0], spare)}" if spare else "there are no others"
     raise EchosError(
         f"{path}: no weights for {len(missing)} of the model's {len(layers)} layers ({_some(missing)}); {there}. "

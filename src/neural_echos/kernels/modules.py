@@ -43,5 +43,7 @@ def weight_of(model: "nn.Module", layer: Layer) -> np.ndarray:
     if hasattr(weight, "full_tensor"):
         weight = weight.full_tensor()
     if weight.is_meta:
-        raise EchosError(f"layer {layer.name!r} is on the meta device and has no values; load the model's weights first")
+        raise EchosError(
+            f"layer {layer.name!r} is on the meta device and has no values; load the model's weights first"
+        )
     return weight.float().cpu().numpy()

@@ -130,7 +130,10 @@ def grey_stem(shapes: Mapping[str, Shape]) -> str | None:
     if not candidates or not others or any(shape[1] == 3 for shape in others.values()):
         return None
     order = list(shapes)
-    if any(shape[1] in _IMAGE_CHANNELS and shape[1] not in made and order.index(name) == 0 for name, shape in others.items()):
+    if any(
+        shape[1] in _IMAGE_CHANNELS and shape[1] not in made and order.index(name) == 0
+        for name, shape in others.items()
+    ):
         return None
     if any(_STEM.search(name) and shape[1] <= 16 and shape[1] not in made for name, shape in others.items()):
         return None

@@ -10,7 +10,16 @@ import numpy as np
 
 INTEGERS = ("I8", "U8", "I16", "I32")
 _BLOCK = 128  # side of a block in DeepSeek's files
-_SCALES = ("weight_scale", "weight.scale", "weight_scale_inv", "weight.scale_inv", "weight_scales", "scale", "scales", "scale_inv")
+_SCALES = (
+    "weight_scale",
+    "weight.scale",
+    "weight_scale_inv",
+    "weight.scale_inv",
+    "weight_scales",
+    "scale",
+    "scales",
+    "scale_inv",
+)
 _ZEROS = ("weight_zero_point", "weight.zero_point", "zero_point", "weight_zeros", "weight_zero")
 
 

@@ -83,7 +83,9 @@ def _parametrized(parts: dict[str, tuple[int, ...]], read: Read) -> np.ndarray:
         elif set(step) == {"mask"}:
             weight = _masked(weight, read(step["mask"]))
         else:
-            raise UnknownParametrisationError(f"{_listed(step.values())} belongs to a parametrisation that is not known")
+            raise UnknownParametrisationError(
+                f"{_listed(step.values())} belongs to a parametrisation that is not known"
+            )
     return weight
 
 
@@ -99,18 +101,20 @@ def _listed(parts: Iterable[str]) -> str:
 
 
 def _weight_norm(v: np.ndarray, g: np.ndarray) -> np.ndarray:
-    """w = g · v / ‖v‖, the norm over all axes but the one along which g differs (over all where g is one number)."""
+    """Compute w = g · v / ‖v‖, the norm over all axes but the one along which g differs (over all where g is one number)."""
     import torch
 
     along = [axis for axis, size in enumerate(g.shape) if size != 1]
     if g.ndim not in (0, v.ndim) or len(along) > 1 or any(g.shape[axis] != v.shape[axis] for axis in along):
-        raise UnknownParametrisationError(f"a magnitude of shape {g.shape} does not belong to a weight of shape {v.shape}")
+        raise UnknownParametrisationError(
+            f"a magnitude of shape {g.shape} does not belong to a weight of shape {v.shape}"
+        )
     axis = along[0] if along else -1
     return torch._weight_norm(torch.from_numpy(np.array(v)), torch.from_numpy(np.array(g)), axis).numpy()
 
 
 def _spectral_norm(weight: np.ndarray, u: np.ndarray, v: np.ndarray) -> np.ndarray:
-    """w / σ with σ = u·W·v, where W has the axis of u (the outputs; of a transposed convolution the inputs) in its rows."""
+    """Compute w / σ with σ = u·W·v, where W has the axis of u (the outputs; of a transposed convolution the inputs) in its rows."""
     import torch
 
     tensor, left, right = (torch.from_numpy(np.array(part)) for part in (weight, u, v))
@@ -126,5 +130,7 @@ def _spectral_norm(weight: np.ndarray, u: np.ndarray, v: np.ndarray) -> np.ndarr
 
 def _masked(weight: np.ndarray, mask: np.ndarray) -> np.ndarray:
     if mask.shape != weight.shape:
-        raise UnknownParametrisationError(f"a mask of shape {mask.shape} does not belong to a weight of shape {weight.shape}")
+        raise UnknownParametrisationError(
+            f"a mask of shape {mask.shape} does not belong to a weight of shape {weight.shape}"
+        )
     return weight * mask.astype(weight.dtype)

@@ -234,9 +234,7 @@ def _named(checkpoint: Checkpoint, sets: list[_Set], wanted: str) -> list[_Set]:
     starts = (f"{wanted}.", f"{wanted}/", f"{wanted}_")
     found = []
     for one in sets:
-        names = {
-            name.removeprefix(f"{wanted}."): key for name, key in one.names.items() if name.startswith(starts)
-        }
+        names = {name.removeprefix(f"{wanted}."): key for name, key in one.names.items() if name.startswith(starts)}
         found += [_Set(wanted, names)] if names else []
     if found:
         return found

@@ -50,11 +50,17 @@ class Summary:
             taken[layer.kernel_height, layer.kernel_width] += kept
             every[layer.kernel_height, layer.kernel_width] += count
         sizes = ", ".join(
-            f"{count:,} {height}×{width}" if count == every[height, width] else f"{count:,} of {every[height, width]:,} {height}×{width}"
+            f"{count:,} {height}×{width}"
+            if count == every[height, width]
+            else f"{count:,} of {every[height, width]:,} {height}×{width}"
             for (height, width), count in sorted(taken.items())
         )
         return f"{len(layers)} {kind} layer{'s' if len(layers) > 1 else ''} ({sizes} kernels)"
 
     def _skipped(self, reason: str) -> str:
         names = self.skipped[reason]
-        return reason if reason == "optimiser state" else f"{len(names)} {reason} ({names[0]}{', …' if len(names) > 1 else ''})"
+        return (
+            reason
+            if reason == "optimiser state"
+            else f"{len(names)} {reason} ({names[0]}{', …' if len(names) > 1 else ''})"
+        )

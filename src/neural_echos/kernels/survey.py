@@ -44,12 +44,14 @@ def survey(architectures: Sequence[str] | None = None, *, progress: bool = False
     """
     import timm
 
+    from neural_echos.architectures import timm_name
+
     tags: dict[str, list[str]] = {}
     for pretrained in timm.list_pretrained():
         architecture, _, tag = pretrained.partition(".")
         tags.setdefault(architecture, []).append(tag)
     rows: list[dict[str, Any]] = []
-    names = _architectures() if architectures is None else architectures
+    names = _architectures() if architectures is None else [timm_name(name).partition(".")[0] for name in architectures]
     for name in tracked(names, "architectures", len(names)) if progress else names:
         if counted := _count(name):
             rows += [{**counted, **_pretrained(name, tag)} for tag in tags.get(name, [None])]

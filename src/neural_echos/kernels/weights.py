@@ -32,7 +32,9 @@ _REASONS = tuple(
         ("filters in the frequency domain", r"complex_?weights?|freqs?\w*|fourier_?weights?|spectral_?weights?"),
     )
 )
-_FIXED = re.compile(r"blur|gauss|filt|sobel|laplac|low_?pass|smooth|window|resample|upfirdn|dct|haar|wavelet|buffer", re.IGNORECASE)
+_FIXED = re.compile(
+    r"blur|gauss|filt|sobel|laplac|low_?pass|smooth|window|resample|upfirdn|dct|haar|wavelet|buffer", re.IGNORECASE
+)
 _WEIGHT = re.compile(r"weights?$|kernels?$|(?:^|[._/])w$", re.IGNORECASE)
 _TRANSPOSED = re.compile(r"deconv|(?:conv_?transposed?|transposed?_?conv)(?![a-z])", re.IGNORECASE)
 
@@ -123,7 +125,9 @@ def weights_in(checkpoint: Checkpoint, names: Mapping[str, str]) -> Contents:
         reader = _reader(checkpoint, main, keys, order, name in depthwise)
         if kind_of(turned) == "regular" and _TRANSPOSED.search(name):
             contents.notes.append(f"{name!r} may be a transposed convolution")
-        fixed = kind_of(turned) == "depthwise" and (main != "weight" or labels[name] == name or bool(_FIXED.search(name)))
+        fixed = kind_of(turned) == "depthwise" and (
+            main != "weight" or labels[name] == name or bool(_FIXED.search(name))
+        )
         contents.weights[name] = Weight(name, turned, reader, kind_of(turned), fixed)
     return contents
 
@@ -153,9 +157,15 @@ def _reason(checkpoint: Checkpoint, name: str, names: Mapping[str, str]) -> str 
         if words.search(name):
             return reason
     if _ADAPTER.search(name):
-        raise EchosError(f"{checkpoint.path}: {name!r} belongs to an adapter (LoRA); merge it into the weights and save them")
+        raise EchosError(
+            f"{checkpoint.path}: {name!r} belongs to an adapter (LoRA); merge it into the weights and save them"
+        )
     foreign = "parametrizations." in name and ".parametrizations.weight." not in f".{name}"
-    if foreign or re.search(r"(?<!weight)_orig$", name) or (re.search(r"(?<!weight)_v$", name) and f"{name[:-1]}g" in names):
+    if (
+        foreign
+        or re.search(r"(?<!weight)_orig$", name)
+        or (re.search(r"(?<!weight)_v$", name) and f"{name[:-1]}g" in names)
+    ):
         raise EchosError(
             f"{checkpoint.path}: {name!r} is a part of a reparametrised weight of an unknown kind; load the model, remove the "
             "parametrisation and save it"
@@ -235,7 +245,9 @@ def _values(checkpoint: Checkpoint, part: str, keys: Mapping[str, str]) -> np.nd
             raise quantised.UnclearScaleError(dtype)
         loose = {"weight_scale", "weight_scale_inv"} & set(keys)
         if loose and part == "weight" and not dtype.startswith(("Q", "F8_", *quantised.INTEGERS)):
-            raise quantised.UnclearScaleError(f"{dtype} with {sorted(loose)[0]} beside it, which may be applied already")
+            raise quantised.UnclearScaleError(
+                f"{dtype} with {sorted(loose)[0]} beside it, which may be applied already"
+            )
     except quantised.UnclearScaleError as error:
         raise EchosError(
             f"{checkpoint.path}: the weight {key!r} cannot be de-quantised: it is {error}; de-quantise the checkpoint first"

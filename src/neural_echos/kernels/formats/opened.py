@@ -10,7 +10,7 @@ import numpy as np
 from neural_echos.errors import EchosError
 
 if TYPE_CHECKING:
-    from neural_echos.kernels.bank import Layer
+    from neural_echos.kernels.layers import Layer
 
 SAVE = "save_file(model.state_dict(), 'weights.safetensors') of safetensors.torch"
 
