@@ -9,29 +9,29 @@ from typer import Argument, Option
 from neural_echos.commands.arguments import Kind, Output, TimmName
 
 _LOG = logging.getLogger("neural_echos")
+_CHECKPOINTS = (".safetensors", ".pth", ".pt", ".bin", ".ckpt", ".tar", ".onnx", ".json")
+Weights = Annotated[
+    str | None, Option(help="Set of weights to take where a file holds several, such as state_dict_ema.")
+]
 
 
 def extract(
-    weights: Annotated[Path, Argument(help="Checkpoint: .safetensors (read lazily), .pth, .pt or .bin.")],
+    checkpoint: Annotated[Path, Argument(help="Safetensors, PyTorch or ONNX file, index of shards, or folder.")],
     *,
     model: Annotated[str, Option(help="Name of the bank.")],
     output: Output,
     timm: TimmName = "",
     layers: Annotated[Path | None, Option(help="JSON beside initial weights, which lists the layers.")] = None,
+    weights: Weights = None,
     regular_per_layer: Annotated[int, Option(help="Keep at most this many kernels of a regular layer.")] = 1000,
 ) -> None:
     """Extract the bank of a checkpoint, reading only its kernels."""
     from neural_echos.kernels import bank_from_checkpoint
     from neural_echos.tables import write_table
 
-    known = None
-    if layers:
-        known = _layers_in(layers)
-    elif timm:
-        known = _layers_of_timm_model(timm)
-    bank = bank_from_checkpoint(weights, model, layers=known, regular_per_layer=regular_per_layer)
+    known = {"layers": _layers_in(layers)} if layers else _layers_of_timm_model(timm) if timm else {}
+    bank = bank_from_checkpoint(checkpoint, model, **known, weights=weights, regular_per_layer=regular_per_layer)
     write_table(output, bank, "bank")
-    _LOG.info("%s: %d kernels", output, bank.num_rows)
 
 
 def survey(
@@ -55,6 +55,7 @@ def show(
     *,
     output: Annotated[Path, Option(help="The figure: .png, .pdf or .svg.")],
     timm: TimmName = "",
+    weights: Weights = None,
     layer: Annotated[str, Option(help="Pattern of layer names, such as 'stages.3.*'.")] = "*",
     kind: Annotated[Kind, Option(help="Kind of layers.")] = "depthwise",
     kernels: Annotated[
@@ -67,27 +68,22 @@ def show(
 
     if output.suffix.lstrip(".") not in ("png", "pdf", "svg"):
         raise EchosError(f"{output}: figures are written as .png, .pdf or .svg; give the output one of these suffixes")
-    sheet = contact_sheet(_bank_of(model, timm), layer=layer, kernels=kernels, kind=kind)
+    sheet = contact_sheet(_bank_of(model, timm, weights), layer=layer, kernels=kernels, kind=kind)
     sheet.save_figure(output)
     _LOG.info("%s: %s", output, sheet.says)
 
 
-def _bank_of(model: str, timm: str) -> Any:
+def _bank_of(model: str, timm: str, weights: str | None) -> Any:
     """Return the bank of what `show` is asked for: a path, or the name of a timm model on the hub."""
-    from neural_echos.errors import EchosError
     from neural_echos.kernels import bank_from_checkpoint
     from neural_echos.tables import read_table
 
     path = Path(model)
     if path.suffix == ".parquet":
         return read_table(path, "bank")
-    if path.suffix in (".safetensors", ".pth", ".pt", ".bin"):
-        return bank_from_checkpoint(path, path.stem, layers=_layers_of_timm_model(timm) if timm else None)
-    if path.is_file():
-        raise EchosError(
-            f"{path}: neither a bank (.parquet) nor a checkpoint (.safetensors, .pth, .pt, .bin) by its suffix "
-            f"{path.suffix!r}; rename or convert it"
-        )
+    if path.exists() or path.suffix.lower() in _CHECKPOINTS:
+        known = _layers_of_timm_model(timm) if timm else {}
+        return bank_from_checkpoint(path, path.stem, **known, weights=weights)
     return _bank_from_hub(model)
 
 
@@ -109,16 +105,17 @@ def _bank_from_hub(model: str) -> Any:
             raise EchosError(
                 f"{model}: its kernels could not be read from the hub: {error}; give the path of a bank or checkpoint instead"
             ) from None
-        return bank_from_checkpoint(weights, model, layers=layers)
+        return bank_from_checkpoint(weights, model, **layers)
 
 
 def _hub_repository(model: str) -> str:
     """Return the hub's repository of a timm model's pretrained weights."""
     from timm.models import get_pretrained_cfg
 
+    from neural_echos.architectures import timm_name
     from neural_echos.errors import EchosError
 
-    config = get_pretrained_cfg(model)
+    config = get_pretrained_cfg(timm_name(model))
     if config is None or not config.hf_hub_id:
         raise EchosError(
             f"{model}: this timm model has no pretrained weights on the hub; "
@@ -136,12 +133,13 @@ def _layers_in(path: Path) -> list[Any]:
     return layers_from_json(made.get("layers") if isinstance(made, dict) else made, path)
 
 
-def _layers_of_timm_model(name: str) -> list[Any]:
-    """Return the layers of a timm model, which is built without its weights."""
+def _layers_of_timm_model(name: str) -> dict[str, Any]:
+    """Return the layers of a timm model, which is built without its weights, and those after its branches are fused."""
     import torch
 
     from neural_echos.architectures import create
-    from neural_echos.kernels import layers_of
+    from neural_echos.kernels import fused_layers_of, layers_of
 
     with torch.device("meta"):
-        return layers_of(create(name, num_classes=1000, in_chans=3))
+        model = create(name, num_classes=1000, in_chans=3)
+        return {"layers": layers_of(model), "fused": lambda: fused_layers_of(model)}

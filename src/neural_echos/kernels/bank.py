@@ -71,7 +71,7 @@ def bank_from_checkpoint(
     name: str,
     *,
     layers: Sequence[Layer] | None = None,
-    fused: Sequence[Layer] | None = None,
+    fused: Callable[[], Sequence[Layer]] | None = None,
     weights: str | None = None,
     regular_per_layer: int = 1000,
 ) -> pa.Table:
@@ -87,8 +87,8 @@ def bank_from_checkpoint(
         The model's layers. Without them names and shapes decide (docs/checkpoints.md), strides and dilations are null, and
         layers are sorted naturally by name. Where the file says that it was fetched without regular kernels (`hub`), the
         regular layers are left out.
-    fused : sequence of Layer, optional
-        The model's layers after its branches were fused, tried where the file lacks the others.
+    fused : callable, optional
+        Gives the model's layers after its branches were fused; called where the file lacks the others.
     weights : str, optional
         Which set to take where the file holds several; see `sets.choose_weights`.
     regular_per_layer : int
@@ -113,7 +113,6 @@ def bank_from_checkpoint(
         taken = _from_contents(checkpoint, contents, regular_per_layer)
     else:
         layers = [layer for layer in layers if layer.kind in _held(checkpoint)]
-        fused = [layer for layer in fused or [] if layer.kind in _held(checkpoint)]
         _refuse_none(layers, str(checkpoint.path), contents)
         matched = match(checkpoint.path, layers, contents, fused)
         contents.notes += [matched.note] if matched.note else []

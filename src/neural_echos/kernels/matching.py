@@ -1,7 +1,7 @@
 """Matching: which weight of a checkpoint belongs to which layer of a model, by name, behind a prefix, or by order and shape."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
@@ -22,7 +22,9 @@ class Matched:
     note: str | None = None
 
 
-def match(path: Path, layers: Sequence[Layer], contents: Contents, fused: Sequence[Layer] | None = None) -> Matched:
+def match(
+    path: Path, layers: Sequence[Layer], contents: Contents, fused: Callable[[], Sequence[Layer]] | None = None
+) -> Matched:
     """Find the weight of each layer.
 
     Parameters
@@ -33,27 +35,28 @@ def match(path: Path, layers: Sequence[Layer], contents: Contents, fused: Sequen
         The model's layers.
     contents : Contents
         What the checkpoint holds.
-    fused : sequence of Layer, optional
-        The same model's layers after its branches were fused (MobileOne, RepVGG), for checkpoints that hold those.
+    fused : callable, optional
+        Gives the same model's layers after its branches were fused (MobileOne, RepVGG), for checkpoints that hold those.
 
     Raises
     ------
     EchosError
         Weights are missing or have other shapes; the message names them, and what there is instead.
     """
-    forms = [[replace(layer, name=bare_name(layer.name)) for layer in form] for form in (layers, fused or []) if form]
-    for form in forms:
-        named = _by_name(path, form, contents)
-        if named is not None:
+    wanted = _bare(layers)
+    for form, said in ((wanted, ""), (_bare(fused()) if fused else [], "branches are fused")):
+        if form and (named := _by_name(path, form, contents)) is not None:
             _check(path, form, named)
-            fused_note = "branches are fused" if form is not forms[0] else None
-            return Matched(form, named, fused_note)
-    for form in forms:
-        if (ordered := _by_order(form, contents)) is not None:
-            first = next(iter(ordered.items()))
-            said = f"names matched by order and shape (for instance {first[1].name!r} is {first[0]!r})"
-            return Matched(form, ordered, said if form is forms[0] else f"{said}; branches are fused")
-    _refuse(path, forms[0], contents)
+            return Matched(form, named, said or None)
+        if form and (ordered := _by_order(form, contents)) is not None:
+            layer, weight = next(iter(ordered.items()))
+            note = f"names matched by order and shape (for instance {weight.name!r} is {layer!r})"
+            return Matched(form, ordered, f"{note}; {said}" if said else note)
+    _refuse(path, wanted, contents)
+
+
+def _bare(layers: Sequence[Layer]) -> list[Layer]:
+    return [replace(layer, name=bare_name(layer.name)) for layer in layers]
 
 
 def _by_name(path: Path, layers: Sequence[Layer], contents: Contents) -> dict[str, Weight] | None:

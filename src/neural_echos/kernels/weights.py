@@ -261,10 +261,18 @@ def _note_conditional(
     """Report CondConv layers, whose experts' kernels lie in one matrix, so that their size is not known from the file."""
     blocks = tuple(name.removesuffix("routing_fn.weight") for name in names if name.endswith("routing_fn.weight"))
     for module, parts in modules.items() if blocks else ():
-        name = parts.get("weight")
-        if name and module.startswith(blocks) and not module.endswith("routing_fn"):
-            if len(checkpoint.tensors[names[name]].shape) == 2:
-                _skip(contents, "weights of conditional convolutions (CondConv), whose kernels lie in matrices", [name])
+        key = names.get(parts.get("weight", ""))
+        if (
+            key
+            and module.startswith(blocks)
+            and not module.endswith("routing_fn")
+            and len(checkpoint.tensors[key].shape) == 2
+        ):
+            _skip(
+                contents,
+                "weights of conditional convolutions (CondConv), whose kernels lie in matrices",
+                [parts["weight"]],
+            )
 
 
 def _skip(contents: Contents, reason: str, names: Iterable[str]) -> None:

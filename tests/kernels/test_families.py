@@ -17,7 +17,7 @@ from neural_echos.errors import EchosError
 from neural_echos.initialisations import init_depthwise_
 from neural_echos.kernels import Layer, layers_of
 
-SURVEY = Path(__file__).resolve().parents[1] / "config/survey.csv"
+SURVEY = Path(__file__).resolve().parents[2] / "config/survey.csv"
 
 
 def smallest() -> dict[str, str]:

@@ -14,7 +14,7 @@ from neural_echos.kernels import layers_of
 from neural_echos.kernels.survey import read_survey, render_page, survey, write_survey
 from neural_echos.tables import SCHEMAS
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 SHIPPED = ROOT / "config" / "survey.csv"
 
 
