@@ -154,7 +154,7 @@ def test_a_single_convolution_and_a_shared_weight_are_models_too():
     "model", [nn.Sequential(), nn.Linear(3, 3), nn.Sequential(nn.Conv2d(3, 8, 1), nn.Conv1d(8, 8, 3))]
 )
 def test_a_model_without_spatial_convolutions_is_refused(model):
-    with pytest.raises(EchosError, match="^x: there are no convolutions with kernels larger than 1×1"):
+    with pytest.raises(EchosError, match=r"^x: there are no convolutions with kernels"):
         bank_from_model(model, "x")
 
 
@@ -474,25 +474,27 @@ def test_integers_with_one_scale_are_dequantised(tmp_path, way):
         (
             torch.int8,
             {"a.weight_scale": torch.ones(3)},
-            "expected 1 or 4 scales and zero points for 'a.weight', found 3",
+            "its weight_scale has the shape (3,), which does not fit (4, 1, 3, 3)",
         ),
         (
             torch.int8,
             {"a.scale": torch.ones(())},
-            "expected 'a.scale' to hold one scale for each of 4 channels, found one",
+            "its 'scale' is one number",
         ),
         (
             torch.uint8,
             {"a.weight_scale": torch.ones(4)},
-            "expected a zero point beside the unsigned 'a.weight', found none",
+            "unsigned U8 without a zero point",
         ),
-        (torch.int16, {"a.weight_scale": torch.ones(4)}, "expected float weights in 'a.weight', found "),
+        (torch.int64, {"a.weight_scale": torch.ones(4)}, "it is I64"),
     ],
 )
 @pytest.mark.parametrize("way", ["safetensors", "pth"])
 def test_integers_whose_scale_is_unclear_are_refused_by_name(tmp_path, way, dtype, beside, expected):
     path = WAYS[way]({"a.weight": torch.ones(4, 1, 3, 3, dtype=dtype), **beside}, tmp_path)
-    assert complaint(path).startswith(expected)
+    said = complaint(path)
+    assert said.startswith("the weight 'a.weight' cannot be de-quantised: ")
+    assert expected in said
 
 
 def test_quantised_tensors_of_torch_are_dequantised(tmp_path):
@@ -509,23 +511,23 @@ def test_the_checkpoint_of_another_architecture_is_refused(tmp_path, way):
     convmixer = fresh("convmixer_small")
     path = WAYS[way](convmixer.state_dict(), tmp_path)
     said = complaint(path, layers_of(on_meta("convnext_atto")))
-    assert "7×7 kernels for layer 'stages.0.blocks.0.conv_dw', found no such tensor" in said
-    assert "belongs to another architecture" in said
+    assert "no weights for 15 of the model's 16 layers ('stages.0.blocks.0.conv_dw'" in said
+    assert "there are weights for 'blocks.0.0.fn.0'" in said
     wider = timm.create_model("convmixer_small", kernel_size=7)
-    assert "7×7 kernels for layer 'blocks.0.0.fn.0', found (64, 1, 9, 9)" in complaint(path, layers_of(wider))
+    assert "has depthwise 7×7 kernels, but its weight in the file has the shape (64, 1, 9, 9)" in complaint(
+        path, layers_of(wider)
+    )
 
 
 def test_regular_kernels_are_not_taken_for_depthwise_ones(tmp_path):
     path = as_safetensors(fresh("convmixer_regular").state_dict(), tmp_path)
     said = complaint(path, layers_of(on_meta("convmixer_small")))
-    assert said.startswith(
-        "expected a weight of depthwise 9×9 kernels for layer 'blocks.0.0.fn.0', found (16, 16, 9, 9)"
-    )
+    assert "has depthwise 9×9 kernels, but its weight in the file has the shape (16, 16, 9, 9)" in said
 
 
 def test_a_linear_weight_that_looks_like_a_kernel_is_refused(tmp_path):
     path = as_safetensors({"a.weight": torch.ones(3, 3)}, tmp_path)
-    assert "found (3, 3)" in complaint(path, [Layer("a", "depthwise", 0, 0.0, 3, 3)])
+    assert "no weights for 1 of the model's 1 layers ('a')" in complaint(path, [Layer("a", "depthwise", 0, 0.0, 3, 3)])
 
 
 @pytest.mark.parametrize("way", ["safetensors", "pth"])
@@ -550,5 +552,5 @@ def test_layers_survive_json():
 
 @pytest.mark.parametrize("items", [None, 5, "text", [1], [{"name": "a"}], [{"colour": "red"}], {"layers": []}])
 def test_what_is_no_list_of_layers_is_one_sentence(items):
-    with pytest.raises(EchosError, match=r"^x\.json: expected a list of layers, found something else"):
+    with pytest.raises(EchosError, match=r"^x\.json: this is not a list of layers"):
         layers_from_json(items, "x.json")

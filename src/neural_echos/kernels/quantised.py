@@ -56,20 +56,20 @@ def dequantise(weight: np.ndarray, dtype: str, parts: set[str], read: Callable[[
     if not scales and dtype.startswith("F8_"):
         return weight
     if not scales:
-        raise UnclearScaleError(f"{dtype} without a scale beside it")
+        raise UnclearScaleError(f"it is {dtype} without a scale beside it")
     if len(scales) > 1 and any(part.startswith("weight") for part in scales):
         scales = [part for part in scales if part.startswith("weight")]  # "scale" is that of the layer's output
         zeros = [part for part in zeros if part.startswith("weight")]
     if len(scales) > 1 or any("scale_" in part and part[-1].isdigit() for part in parts):
-        raise UnclearScaleError(f"{dtype} with several scales beside it ({', '.join(sorted(parts))})")
+        raise UnclearScaleError(f"it is {dtype} with several scales beside it ({', '.join(sorted(parts))})")
     scale = read(scales[0])
     if scale.size == 1 and scales[0] == "scale" and weight.shape[0] > 1:
         raise UnclearScaleError(
-            f"{dtype}, and its 'scale' is one number, which may be that of the layer's output (torch calls it so); "
+            f"it is {dtype}, and its 'scale' is one number, which may be that of the layer's output (torch calls it so); "
             "name it weight_scale if it is the weight's"
         )
     if not zeros and dtype.startswith("U"):
-        raise UnclearScaleError(f"unsigned {dtype} without a zero point beside its scale")
+        raise UnclearScaleError(f"it is unsigned {dtype} without a zero point beside its scale")
     values = weight.astype(np.float64)
     if zeros:
         values = values - _spread(read(zeros[0]), weight.shape, zeros[0])

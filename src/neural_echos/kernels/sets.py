@@ -184,7 +184,7 @@ def _copies(checkpoint: Checkpoint, first: _Set, second: _Set) -> bool:
         start = next(iter(short))
         for prefix in ["", *(name.removesuffix(start) for name in long if name.endswith(f".{start}"))]:
             shared = sum(long.get(prefix + name) == shape for name, shape in short.items())
-            if 2 * shared >= min(len(short), len(long)) and shared:
+            if shared and 2 * shared >= (max if prefix else min)(len(short), len(long)):
                 if prefix:
                     one.names = {prefix + name: key for name, key in one.names.items()}
                 return True

@@ -242,15 +242,15 @@ def _values(checkpoint: Checkpoint, part: str, keys: Mapping[str, str]) -> np.nd
         if quantised.is_quantised(dtype) and "mask" not in part:
             return quantised.dequantise(values, dtype, set(keys), lambda one: checkpoint.read(keys[one]))
         if values.dtype.kind != "f" and "mask" not in part:
-            raise quantised.UnclearScaleError(dtype)
+            raise quantised.UnclearScaleError(f"it is {dtype}")
         loose = {"weight_scale", "weight_scale_inv"} & set(keys)
         if loose and part == "weight" and not dtype.startswith(("Q", "F8_", *quantised.INTEGERS)):
             raise quantised.UnclearScaleError(
-                f"{dtype} with {sorted(loose)[0]} beside it, which may be applied already"
+                f"it is {dtype} with {sorted(loose)[0]} beside it, which may be applied already"
             )
     except quantised.UnclearScaleError as error:
         raise EchosError(
-            f"{checkpoint.path}: the weight {key!r} cannot be de-quantised: it is {error}; de-quantise the checkpoint first"
+            f"{checkpoint.path}: the weight {key!r} cannot be de-quantised: {error}; de-quantise the checkpoint first"
         ) from None
     return values
 
