@@ -17,6 +17,7 @@ from typing import Any
 from neural_echos.errors import EchosError
 from neural_echos.files import atomic_path, sha256
 from neural_echos.inputs import hub
+from neural_echos.inputs.remote import HubError, Patience, WholeNeededError
 from neural_echos.layouts import KINDS
 
 Facts = dict[str, Any]
@@ -129,7 +130,7 @@ def fetch(
         if source := _from_mirrors(item, output, [Path(folder) for folder in mirrors], tried):
             got = {"source": source, "why_whole": "a mirror folder holds it" if item.part != "whole" else None}
         elif item.kind == "hub":
-            got = _from_hub(item, output, hub.Patience(retries, pause, timeout))
+            got = _from_hub(item, output, Patience(retries, pause, timeout))
         elif item.url is not None:
             got = {"source": _from_url(item, output, retries=retries, pause=pause, timeout=timeout)}
     except _UnusableError as error:
@@ -266,7 +267,7 @@ def _broken(error: Exception, timeout: float) -> tuple[str, bool]:
     return f"an error ({type(error).__name__})", True
 
 
-def _from_hub(item: Input, output: Path, patience: hub.Patience) -> Facts:
+def _from_hub(item: Input, output: Path, patience: Patience) -> Facts:
     """Fetch a checkpoint or its kernels from the Hugging Face hub; return its source and the commit it resolved to."""
     assert item.hub is not None
     why_whole = None
@@ -274,11 +275,11 @@ def _from_hub(item: Input, output: Path, patience: hub.Patience) -> Facts:
         if item.part != "whole":
             try:
                 return _part_from_hub(item, output, patience)
-            except hub.WholeNeededError as reason:
+            except WholeNeededError as reason:
                 why_whole = str(reason)
                 _log.warning("%s: the whole file is fetched, for %s", item.id, reason)
         cached = hub.download(item.hub, item.hub_file, revision=item.revision)
-    except hub.HubError as error:
+    except HubError as error:
         raise _UnusableError(str(error)) from None
     try:
         _install(item, cached, output)
@@ -288,7 +289,7 @@ def _from_hub(item: Input, output: Path, patience: hub.Patience) -> Facts:
     return {"source": f"hub: {item.hub}@{revision}", "revision": revision, "why_whole": why_whole}
 
 
-def _part_from_hub(item: Input, output: Path, patience: hub.Patience) -> Facts:
+def _part_from_hub(item: Input, output: Path, patience: Patience) -> Facts:
     assert item.hub is not None
     part = hub.download_kernels(
         item.hub,

@@ -16,7 +16,7 @@ from neural_echos.errors import EchosError
 from neural_echos.files import sha256
 from neural_echos.inputs import Input, fetch, load_inputs, mirror_folders
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 DATA = ROOT.parent / "shared" / "data"
 GOOD = bytes(range(256)) * 40
 
@@ -113,11 +113,11 @@ def test_every_hub_checkpoint_is_one_that_timm_lists_with_that_licence():
 @pytest.mark.skipif(not DATA.is_dir(), reason="needs the data folder beside the checkout (../shared/data)")
 def test_the_declared_files_are_those_of_the_data_folder():
     inputs = [item for item in load_inputs(ROOT / "config" / "inputs.yaml").values() if item.kind == "file"]
-    listed = dict(reversed(line.split()) for line in (DATA / "SHA256SUMS").read_text().splitlines())
-    listed.pop("./README.md")
-    declared = {f"./{item.file}": item.sha256 for item in inputs}
+    lines = (line.split() for line in (DATA / "SHA256SUMS").read_text().splitlines())
+    listed = {name.removeprefix("./"): digest for digest, name in lines if not name.endswith("README.md")}
+    declared = {item.file: item.sha256 for item in inputs}
     assert {name: declared.get(name) for name in listed} == listed
-    sizes = {item.file: item.bytes for item in inputs if f"./{item.file}" in listed}
+    sizes = {item.file: item.bytes for item in inputs if item.file in listed}
     assert sizes == {file: (DATA / file).stat().st_size for file in sizes}
 
 

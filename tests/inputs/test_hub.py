@@ -27,10 +27,11 @@ from safetensors.numpy import load_file, save_file
 from neural_echos.errors import EchosError
 from neural_echos.files import read_json, sha256, write_text
 from neural_echos.inputs import Input, fetch
-from neural_echos.inputs.hub import HubError, Part, Patience, WholeNeededError, choose, download_kernels, plan
+from neural_echos.inputs.hub import Part, choose, download_kernels, plan
+from neural_echos.inputs.remote import HubError, Patience, WholeNeededError
 from neural_echos.kernels import bank_from_checkpoint
 
-WEIGHTS = Path(__file__).resolve().parents[2] / "shared" / "data" / "weights"
+WEIGHTS = Path(__file__).resolve().parents[3] / "shared" / "data" / "weights"
 REAL = WEIGHTS / "mcunet_in3_imagenet.safetensors"
 needs_weights = pytest.mark.skipif(
     not WEIGHTS.is_dir(), reason="needs the data folder beside the checkout (../shared/data)"
@@ -483,7 +484,7 @@ def typed(folder: Path, hub: Hub, output: Path, **changes: Any) -> tuple[list[st
     ]
     environment = {key: value for key, value in os.environ.items() if not key.startswith("HF_")}
     environment |= {"HF_ENDPOINT": hub.endpoint, "HF_HOME": str(folder / "home")}
-    environment["PYTHONPATH"] = str(Path(__file__).parents[1] / "src")
+    environment["PYTHONPATH"] = str(Path(__file__).parents[2] / "src")
     return command, environment
 
 
