@@ -1,0 +1,71 @@
+"""The search for the best parameters of a model: a dictionary, climbs from its best templates, and restarts where in doubt."""
+
+import math
+from functools import partial
+
+import numpy as np
+
+from neural_echos.receptive_fields.fitting.climb import climb, differences
+from neural_echos.receptive_fields.fitting.dictionary import dictionary_of, nearest, starts, unit, unlike_reached
+from neural_echos.receptive_fields.fitting.steps import parameters_at, step_bounds
+from neural_echos.receptive_fields.models import Model
+
+_SURE = 0.97  # a cosine beyond which the first start is believed; else there are restarts
+_POOR = 0.9  # a cosine below which they come from the fine dictionary; else from the coarse one
+_FEW = 2  # restarts from the coarse one
+_FIRST, _MORE = 6, 3  # Newton steps of the first start and of its restarts, at most
+_KEPT = 3  # restarts that are among the best
+_AGAIN, _LAST = 20, 60  # steps of these and the first, and of the best of them, at most
+_ROUGH, _CLOSE, _GAIN = 2e-6, 1e-7, 1e-8  # of ln |cos|: a smaller one ends a climb, a longer climb, and the last one
+_FAR, _NEAR, _THERE = 0.3, 0.03, 1e-4  # damping of the first step of climbs, in units of the templates' own metric
+
+
+def search(model: Model, height: int, width: int, taps: np.ndarray, rivals: int) -> np.ndarray:
+    """Steps of the largest |cosine| that is found, (p, n), for centred kernels of unit norm, (n, h·w)."""
+    bounds = step_bounds(model, height, width)
+    slopes = partial(model.slopes or partial(differences, model), height, width)
+    light = taps.astype(np.float32) if model.slopes else taps  # differences need all digits
+    coarse = dictionary_of(model, height, width, fine=False)
+    start = coarse.steps[:, nearest(light, coarse)]
+    steps, value, done = first = climb(slopes, start, light, bounds, _FIRST, _ROUGH, _FAR)
+    owner = np.arange(len(taps))
+    if rivals:
+        owner_of_other, start = _rivals(model, height, width, light, steps, value, rivals)
+        others = climb(slopes, start, light[owner_of_other], bounds, _MORE, _ROUGH, _FAR)
+        best = _best_of(owner_of_other, others[1], _KEPT)
+        owner = np.concatenate([owner, owner_of_other[best]])
+        steps, value, done = (
+            np.concatenate([one, other[..., best]], axis=-1) for one, other in zip(first, others, strict=True)
+        )
+    leader = np.full(len(taps), -np.inf, light.dtype)
+    np.maximum.at(leader, owner, value)
+    on = np.flatnonzero(~done)
+    steps[:, on], value[on], _ = climb(
+        slopes, steps[:, on], light[owner[on]], bounds, _AGAIN, _CLOSE, _NEAR, (owner[on], leader)
+    )
+    steps = steps[:, _best_of(owner, value, 1)]
+    return climb(slopes, steps, taps, bounds, _LAST, _GAIN, _THERE)[0]
+
+
+def _rivals(
+    model: Model, height: int, width: int, taps: np.ndarray, steps: np.ndarray, value: np.ndarray, count: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Further starts, `count` of a kernel at most, where what was reached leaves doubt: each one's kernel, and its steps."""
+    coarse, fine = (dictionary_of(model, height, width, fine=fine) for fine in (False, True))
+    reached = unit(model((height, width), **parameters_at(model, height, width, steps))).astype(np.float32)
+    doubtful = np.flatnonzero((value <= math.log(_SURE)) & (value > math.log(_POOR)))
+    poor = np.flatnonzero(value <= math.log(_POOR))
+    few, many = starts(taps[doubtful], coarse, 1 + min(_FEW, count)), starts(taps[poor], fine, 1 + count)
+    parts = (
+        unlike_reached(coarse, few[0][:, 1:], few[1][:, 1:], doubtful, reached, value),
+        unlike_reached(fine, *many, poor, reached, value),
+    )
+    owner, start = (np.concatenate(both, axis=-1) for both in zip(*parts, strict=True))
+    return owner, start
+
+
+def _best_of(owner: np.ndarray, value: np.ndarray, count: int) -> np.ndarray:
+    """Places of the `count` largest values of each owner, in the owners' order."""
+    order = np.lexsort((-value, owner))
+    first = np.searchsorted(owner[order], owner[order])
+    return order[np.arange(len(order)) - first < count]
