@@ -12,7 +12,7 @@ import torch
 from record import record
 from torch.utils.data import DataLoader, TensorDataset
 
-from neural_echos.structure.patterns import Autoencoder, Settings, train_autoencoder
+from neural_echos.structure.autoencoder import Autoencoder, Settings, train_autoencoder
 
 
 def draw_kernels(n: int, k: int) -> torch.Tensor:

@@ -11,7 +11,8 @@ from threadpoolctl import threadpool_limits
 from neural_echos.errors import EchosError
 from neural_echos.receptive_fields import center_norm, dog
 from neural_echos.structure import kmeans as clusters
-from neural_echos.structure.kmeans import cluster_bank, cluster_kernels, mean_silhouettes, name_centroids, stability
+from neural_echos.structure.kmeans import cluster_bank, cluster_kernels, name_centroids
+from neural_echos.structure.quality import mean_silhouettes, stability
 from neural_echos.tables import SCHEMAS, read_table, write_table
 from test_receptive_fields import make_bank, random_kernels
 
@@ -78,7 +79,7 @@ def test_same_seed_gives_the_same_tables():
 
 def test_threads_change_nothing():
     """Two threads add in another order than one, which showed in the last bits of silhouettes."""
-    bank = make_bank({"a": random_kernels(2600, 3)})
+    bank = make_bank({"a": random_kernels(1100, 5)})
     tables = []
     for threads in (1, 2):
         with threadpool_limits(threads):

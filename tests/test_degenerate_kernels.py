@@ -15,8 +15,9 @@ from neural_echos.errors import EchosError
 from neural_echos.initialisations.candidates import candidate_set
 from neural_echos.initialisations.noise import covariance
 from neural_echos.receptive_fields import fit_bank, fit_batches, match_bank, match_batches
+from neural_echos.structure.autoencoder import Settings
 from neural_echos.structure.kmeans import cluster_bank, count_distinct
-from neural_echos.structure.patterns import Settings, find_patterns, pattern_batches
+from neural_echos.structure.patterns import find_patterns, pattern_batches
 from neural_echos.tables import SCHEMAS, read_table, write_table
 from test_receptive_fields import make_bank, random_kernels
 

@@ -12,15 +12,10 @@ import torch
 from neural_echos import artifacts
 from neural_echos.errors import EchosError
 from neural_echos.receptive_fields import PATTERNS, best_pattern, center_norm, gaussian, gaussian_derivative, templates
-from neural_echos.structure.pattern_shares import pattern_shares, pooled_interval, wilson_interval
-from neural_echos.structure.patterns import (
-    Autoencoder,
-    Settings,
-    describe,
-    find_patterns,
-    pattern_batches,
-    train_autoencoder,
-)
+from neural_echos.structure.autoencoder import Autoencoder, Settings, train_autoencoder
+from neural_echos.structure.intervals import pooled_interval, wilson_interval
+from neural_echos.structure.measures import pattern_shares
+from neural_echos.structure.patterns import describe, find_patterns, pattern_batches
 from neural_echos.tables import SCHEMAS, read_table, write_table
 from neural_echos.verdicts import INCONCLUSIVE, NOT_RUN, NOT_SUPPORTED, SUPPORTED, decide
 from test_receptive_fields import make_bank, random_kernels

@@ -22,8 +22,8 @@ from neural_echos.receptive_fields import (
     fit_dog,
     gamma_limit,
     gaussian_pair_profile,
-    structured_share,
 )
+from neural_echos.structure.measures import structured_share
 from neural_echos.tables import SCHEMAS
 
 WEIGHTS = Path(__file__).parents[2] / "shared" / "data" / "weights"

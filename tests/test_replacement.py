@@ -20,7 +20,7 @@ from neural_echos.initialisations import init_depthwise_
 from neural_echos.initialisations.candidates import SETS, assign, candidate_set, checked, fitted
 from neural_echos.initialisations.universal import describe_universal, plain_, reparameterise_
 from neural_echos.kernels import bank_from_model
-from neural_echos.structure.patterns import Settings
+from neural_echos.structure.autoencoder import Settings
 from neural_echos.tables import SCHEMAS, read_table
 from neural_echos.training import CHECKPOINT, Recipe, train
 from neural_echos.transfer.replacement import (
@@ -91,7 +91,7 @@ def test_a_set_that_is_none_is_one_sentence(filters, change, said):
 
 
 def test_every_set_is_centred_of_unit_norm_and_the_same_again(monkeypatch):
-    monkeypatch.setattr("neural_echos.structure.patterns.Settings", partial(Settings, steps=20))
+    monkeypatch.setattr("neural_echos.structure.autoencoder.Settings", partial(Settings, steps=20))
     bank = bank_from_model(network(dim=40), "m")
     more = {"number": 4, "bank": bank, "filters": np.random.default_rng(0).normal(size=(8, 7, 7))}
     for name, (_, needs) in SETS.items():

@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 
 from neural_echos.artifacts.base import COLOURS, Artifact, canvas, finished, own_style, percent
 from neural_echos.errors import EchosError
-from neural_echos.structure.pattern_shares import wilson_interval
+from neural_echos.structure.intervals import wilson_interval
 
 Tables = dict[str, Any]
 _SIZES = {3: "#56B4E9", 5: "#009E73", 7: "#0072B2", 9: "#D55E00", 11: "#CC79A7"}

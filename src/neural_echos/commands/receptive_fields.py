@@ -62,7 +62,7 @@ def explained(
     output: Output,
 ) -> None:
     """Measure how much of the kernels' variance receptive-field models explain in banks."""
-    from neural_echos.evaluation import explained as measure_explained
+    from neural_echos.structure.measures import explained as measure_explained
     from neural_echos.tables import write_table
 
     made = measure_explained(models)

@@ -57,7 +57,8 @@ def patterns(
     import pyarrow as pa
     import torch
 
-    from neural_echos.structure.patterns import Settings, pattern_batches
+    from neural_echos.structure.autoencoder import Settings
+    from neural_echos.structure.patterns import pattern_batches
     from neural_echos.tables import SCHEMAS, read_batches, write_batches, write_table
 
     torch.set_num_threads(threads)
@@ -92,7 +93,7 @@ def shares(
     threshold: Annotated[float, Option(help="The declared threshold, at which layers are counted.")] = 0.8,
 ) -> None:
     """Count the kernels of banks with a named pattern at every threshold, and with shuffled taps."""
-    from neural_echos.structure.pattern_shares import pattern_shares
+    from neural_echos.structure.measures import pattern_shares
     from neural_echos.tables import write_table
 
     made = pattern_shares(models, threshold=threshold)
@@ -112,7 +113,7 @@ def structure(
     output: Output,
 ) -> None:
     """Measure how structured banks are, against shuffled taps."""
-    from neural_echos.evaluation import structure as measure_structure
+    from neural_echos.structure.measures import structure as measure_structure
     from neural_echos.tables import write_table
 
     made = measure_structure(models)

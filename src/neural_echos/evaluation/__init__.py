@@ -5,15 +5,14 @@ from neural_echos.evaluation.comparisons import (
     compare,
     detectable,
     epochs_to_target,
-    explained,
     gather_histories,
     gather_runs,
     holm,
     mean_interval,
     paired,
     paired_p,
-    structure,
 )
+from neural_echos.structure.measures import explained, structure
 
 __all__ = [
     "bootstrap_interval",

@@ -6,8 +6,7 @@ bootstrap interval, Holm's correction over all that is compared with one baselin
 seeds could have seen. A run that diverged has no accuracy: it is left out of every pair, and counted.
 """
 
-import itertools
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +17,7 @@ from scipy.special import nctdtrinc, stdtr, stdtrit
 
 from neural_echos.errors import EchosError
 from neural_echos.files import read_json
-from neural_echos.receptive_fields import MATCHED, structured_share
-from neural_echos.receptive_fields.banks import layer_interval
-from neural_echos.tables import SCHEMAS, kernel_sizes, read_table
+from neural_echos.tables import SCHEMAS, read_table
 
 _CELL = ["dataset", "architecture", "initialisation", "seed"]
 _SCORES = ["loss", "top1", "top5"]
@@ -256,87 +253,3 @@ def _statistics(differences: np.ndarray) -> dict[str, float]:
         "p": paired_p(differences),
         "detectable": detectable(differences),
     }
-
-
-def structure(models: Sequence[Mapping[str, Any]]) -> pa.Table:
-    """Measure how much receptive-field structure each bank has, in a table of schema "structure".
-
-    The measure is the share of kernels whose best Difference of Gaussians (by cosine) beats the 95th percentile of the same
-    kernels with their taps shuffled. A bank without structure has 5 %, whatever its scale and tap distribution.
-
-    Parameters
-    ----------
-    models : sequence of mappings
-        Each with `model`, `role`, `trained_on`, and the paths `fits` and `centroids`.
-    """
-    rows = []
-    for entry in models:
-        fits = read_table(entry["fits"], "fits")
-        centroids = read_table(entry["centroids"], "centroids").to_pandas()
-        kinds = fits["kind"].unique().to_pylist()
-        for kind, (height, width) in itertools.product(sorted(kinds), kernel_sizes(fits)):
-            chosen = fits.filter((pa.compute.field("kind") == kind) & (pa.compute.field("kernel_height") == height))
-            if chosen.num_rows:
-                measured = structured_share(chosen)
-                shares = _cluster_shares(centroids, kind, height, width)
-                names = {key: entry[key] for key in ("model", "role", "trained_on")}
-                rows.append({**names, "kind": kind, "kernel_size": height, **measured, **shares})
-    return pa.Table.from_pylist(rows, schema=SCHEMAS["structure"])
-
-
-def explained(models: Sequence[Mapping[str, Any]], *, samples: int = 2000, seed: int = 0) -> pa.Table:
-    """Measure how much of its kernels' variance receptive-field models explain in each bank, in a table of schema "explained".
-
-    Parameters
-    ----------
-    models : sequence of mappings
-        Each with `model`, `role`, `trained_on`, and the path `matches`.
-    samples : int
-        Number of bootstrap samples over layers.
-    seed : int
-        Of the bootstrap.
-    """
-    rows = []
-    for entry in models:
-        matches = read_table(entry["matches"], "matches").to_pandas()
-        for (kind, height, width), mine in matches.groupby(["kind", "kernel_height", "kernel_width"]):
-            by_layer = (mine.cosine**2).groupby(mine.layer).agg(["sum", "size"])
-            repeated = len(by_layer) > 1
-            interval = (
-                layer_interval(*by_layer.to_numpy().T, samples=samples, seed=seed) if repeated else (np.nan, np.nan)
-            )
-            rows.append(
-                {
-                    **{key: entry[key] for key in ("model", "role", "trained_on")},
-                    "kind": kind,
-                    "kernel_height": height,
-                    "kernel_width": width,
-                    "kernels": len(mine),
-                    "layers": len(by_layer),
-                    "explained": (mine.cosine**2).mean(),
-                    "low": interval[0],
-                    "high": interval[1],
-                    "null_explained": (mine.null_cosine**2).mean(),
-                    "null_dog": (mine.null_cosine_dog**2).mean(),
-                    **{name: (mine[f"cosine_{name}"] ** 2).mean() for name in MATCHED},
-                    **{f"best_{name}": (mine.best == name).mean() for name in MATCHED},
-                    "offset": np.hypot(mine.offset_x, mine.offset_y).median(),
-                }
-            )
-    frame = pd.DataFrame(rows, columns=SCHEMAS["explained"].names)
-    return pa.Table.from_pandas(frame, schema=SCHEMAS["explained"], preserve_index=False)
-
-
-def _cluster_shares(centroids: pd.DataFrame, kind: str, height: int, width: int) -> dict[str, float | None]:
-    """Share of a bank's kernels in clusters of each name, for the clustering with the declared k."""
-    mine = centroids[
-        (centroids.kind == kind)
-        & (centroids.kernel_height == height)
-        & (centroids.kernel_width == width)
-        & (centroids.clustering != "free")
-    ]
-    counts = mine.groupby("name")["count"].sum()
-    names = ("excitatory", "inhibitory", "other")
-    if not len(mine):
-        return {f"{name}_share": None for name in names}
-    return {f"{name}_share": float(counts.get(name, 0) / counts.sum()) for name in names}

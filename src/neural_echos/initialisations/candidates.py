@@ -235,7 +235,7 @@ def _decoded(size: int, seed: int, number: int, bank: Table) -> np.ndarray:
     """
     import torch
 
-    from neural_echos.structure.patterns import Settings, train_autoencoder
+    from neural_echos.structure.autoencoder import Settings, train_autoencoder
 
     taps = torch.tensor(_normalised("decoded", bank, size, number).reshape(-1, size * size), dtype=torch.float32)
     model = train_autoencoder(taps, Settings(), seed=seed)

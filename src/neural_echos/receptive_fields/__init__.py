@@ -1,6 +1,13 @@
 """Receptive fields: formulas with parameters, their fits to kernels, and how much of a bank they explain."""
 
-from neural_echos.receptive_fields.banks import check_threshold, fit_bank, fit_batches, structured_share
+from neural_echos.receptive_fields.banks import (
+    MATCHED,
+    check_threshold,
+    fit_bank,
+    fit_batches,
+    match_bank,
+    match_batches,
+)
 from neural_echos.receptive_fields.difference_of_gaussians import (
     DogFit,
     DogParameters,
@@ -17,7 +24,6 @@ from neural_echos.receptive_fields.difference_of_gaussians import (
 from neural_echos.receptive_fields.fitting import Fit, fit
 from neural_echos.receptive_fields.gaussians import gaussian, gaussian_derivative
 from neural_echos.receptive_fields.master_key import fit_scales, measure_filters, read_filters
-from neural_echos.receptive_fields.matches import MATCHED, match_bank, match_batches
 from neural_echos.receptive_fields.models import MODELS, Model
 from neural_echos.receptive_fields.normalisation import center_norm
 from neural_echos.receptive_fields.scale_space import (
@@ -76,6 +82,5 @@ __all__ = [
     "normalise_filter",
     "read_filters",
     "spread",
-    "structured_share",
     "templates",
 ]

@@ -1,19 +1,22 @@
-"""How much of a bank receptive-field models explain: fits of every kernel, and of the same kernel with its taps shuffled."""
+"""Fits of whole banks: the Difference of Gaussians, or the best of four models, for every kernel and for its shuffled taps.
+
+A bank of millions may come in parts; its shuffles do not depend on how it is parted. Kernels that are not finite, zero or constant
+have no fit, and are counted.
+"""
 
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from neural_echos.errors import EchosError
-from neural_echos.receptive_fields.difference_of_gaussians import fit_dog, has_dog
+from neural_echos.receptive_fields.difference_of_gaussians import DogFit, fit_dog, has_dog
+from neural_echos.receptive_fields.fitting import Fit, fit, fit_of_dogs
 from neural_echos.receptive_fields.normalisation import shuffled_taps, usable
 from neural_echos.tables import SCHEMAS, kernel_sizes, kernels_of
 
-TAILS = (0.025, 0.975)  # of a 95 % interval
+MATCHED = ("dog", "gaussian", "gaussian_derivative_1", "gaussian_derivative_2")
 _COUNTS = ("fitted", "dropped_not_finite", "dropped_zero", "no_fit")
 
 
@@ -52,10 +55,89 @@ def fit_batches(
 ) -> Iterator[pa.Table]:
     """Fit a bank that comes in parts, as `fit_bank` does; counts are added to `report` on the way."""
     check_threshold(threshold)
-    return per_size(batches, report, "fits", has_dog, partial(_fits_table, threshold=threshold), seed)
+    return _per_size(batches, report, "fits", has_dog, partial(_fits_table, threshold=threshold), seed)
 
 
-def per_size(
+def match_bank(
+    bank: pa.Table,
+    *,
+    seed: int,
+    null_every: int = 1,
+    rivals: int | None = None,
+    processes: int = 1,
+    dogs: pa.Table | None = None,
+) -> tuple[pa.Table, dict[str, dict[str, int]]]:
+    """Fit the DoG, the Gaussian and its first and second derivatives to a bank, and to the same kernels with taps shuffled.
+
+    Gaussians are oriented, anisotropic and offset (`receptive_fields.fit`); the best of the four is the kernel's match.
+
+    Parameters
+    ----------
+    bank : pyarrow.Table
+        Of schema "bank".
+    seed : int
+        Of the shuffles: the same as those of `fit_bank`.
+    null_every : int
+        Shuffled taps are fitted for every n-th row of the bank; elsewhere the columns `null_…` hold nothing. They take longer
+        than the kernels, for noise has many local optima, and a tenth of millions tells as much.
+    rivals : int, optional
+        Further starts of each fit, at most, of the kernels and of the shuffled taps alike; see `receptive_fields.fit`.
+    processes : int
+        Of the fits, which do not depend on them.
+    dogs : pyarrow.Table, optional
+        What `fit_bank` found in this bank with this seed, of schema "fits": these DoGs are taken over instead of fitted again.
+
+    Returns
+    -------
+    matches : pyarrow.Table
+        Of schema "matches", sorted by `row`, the kernel's row number in `bank`. Kernels without a fit have no row.
+    report : dict
+        Per size ("7x7"): the number of kernels "fitted", "dropped_not_finite", "dropped_zero", and with "no_fit" (a side of 1).
+
+    Raises
+    ------
+    EchosError
+        `null_every` is below 1, `rivals` no whole number from 0, or `dogs` lacks a kernel of the bank.
+    """
+    report: dict[str, dict[str, int]] = {}
+    parts = match_batches(
+        [bank], report, seed=seed, null_every=null_every, rivals=rivals, processes=processes, dogs=dogs
+    )
+    return pa.concat_tables(parts).combine_chunks(), report
+
+
+def match_batches(
+    batches: Iterable[pa.Table],
+    report: dict[str, dict[str, int]],
+    *,
+    seed: int,
+    null_every: int = 1,
+    rivals: int | None = None,
+    processes: int = 1,
+    dogs: pa.Table | None = None,
+) -> Iterator[pa.Table]:
+    """Match a bank that comes in parts, as `match_bank` does; counts are added to `report` on the way."""
+    if null_every < 1:
+        raise EchosError(f"null_every: expected 1 or more, found {null_every}; correct it")
+    return _per_size(
+        batches,
+        report,
+        "matches",
+        lambda height, width: min(height, width) >= 2,
+        partial(
+            _matches_table, null_every=null_every, fitted=partial(fit, rivals=rivals, processes=processes), dogs=dogs
+        ),
+        seed,
+    )
+
+
+def check_threshold(threshold: float) -> None:
+    """Raise an `EchosError` unless `threshold` is a cosine in [0, 1]."""
+    if not 0 <= threshold <= 1:
+        raise EchosError(f"threshold: expected a cosine in [0, 1], found {threshold}; correct it")
+
+
+def _per_size(
     batches: Iterable[pa.Table],
     report: dict[str, dict[str, int]],
     schema: str,
@@ -108,95 +190,6 @@ def per_size(
         first += batch.num_rows
 
 
-def structured_share(fits: pa.Table, *, quantile: float = 0.95, samples: int = 2000, seed: int = 0) -> dict[str, Any]:
-    """Share of kernels whose cosine with their best DoG is beyond that of shuffled taps.
-
-    Kernels of one layer are not independent, so the interval is that of a bootstrap over layers, the threshold held
-    fixed: its own sampling error is left out. With a single layer that is impossible; the bootstrap is then over kernels,
-    and its interval too narrow.
-
-    Parameters
-    ----------
-    fits : pyarrow.Table
-        Of schema "fits", with kernels of one size.
-    quantile : float
-        Of the null cosines, that a structured kernel exceeds; a bank without structure has a share of 1 − quantile.
-    samples : int
-        Number of bootstrap samples.
-    seed : int
-        Of the bootstrap.
-
-    Returns
-    -------
-    dict
-        `share` and its 95 % interval `low`, `high`; `threshold` (cosine); `mean_cosine`, `null_mean_cosine`; the counts
-        `kernels` and `layers`.
-
-    Raises
-    ------
-    EchosError
-        There are no kernels, or kernels of several sizes.
-
-    Notes
-    -----
-    At 3×3 the measure is conservative: a shuffle puts a dominating tap back on the centre in one of nine cases, which
-    is more often than 1 − .95, so the threshold is high; there the means tell more. From 5×5 on (one of 25) it is not.
-    """
-    sizes = kernel_sizes(fits)
-    if len(sizes) != 1:
-        found = ", ".join(f"{height}×{width}" for height, width in sizes) or "no kernel"
-        raise EchosError(f"structured_share: expected fits of one kernel size, found {found}; filter the table first")
-    cosine, null = fits["cosine"].to_numpy(), fits["null_cosine"].to_numpy()
-    threshold = float(np.quantile(null, quantile))
-    structured = cosine > threshold
-    layer_of = _layer_codes(fits)
-    of_layer = np.bincount(layer_of)
-    if len(of_layer) > 1:
-        low, high = layer_interval(np.bincount(layer_of, weights=structured), of_layer, samples=samples, seed=seed)
-    else:
-        shares = np.random.default_rng(seed).binomial(len(cosine), structured.mean(), size=samples) / len(cosine)
-        low, high = np.quantile(shares, TAILS)
-    return {
-        "share": float(structured.mean()),
-        "low": float(low),
-        "high": float(high),
-        "threshold": threshold,
-        "mean_cosine": float(cosine.mean()),
-        "null_mean_cosine": float(null.mean()),
-        "kernels": len(cosine),
-        "layers": len(of_layer),
-    }
-
-
-def layer_interval(sums: np.ndarray, counts: np.ndarray, *, samples: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """95 % interval of a mean over kernels, bootstrapped over layers: kernels of one layer are not independent.
-
-    Parameters
-    ----------
-    sums : ndarray of float, shape (layers,) or (layers, m)
-        Of each layer's kernels; several quantities see the same samples.
-    counts : ndarray of int, shape (layers,)
-        Kernels of each layer.
-    samples : int
-        Number of bootstrap samples.
-    seed : int
-        Of the bootstrap.
-
-    Returns
-    -------
-    low, high : float64, or ndarray of float64 of shape (m,)
-    """
-    drawn = np.random.default_rng(seed).multinomial(len(counts), np.full(len(counts), 1 / len(counts)), size=samples)
-    low, high = np.quantile(((drawn @ sums).T / (drawn @ counts)).T, TAILS, axis=0)
-    return low, high
-
-
-def check_threshold(threshold: float) -> None:
-    """Raise an `EchosError` unless `threshold` is a cosine in [0, 1]."""
-    if not 0 <= threshold <= 1:
-        raise EchosError(f"threshold: expected a cosine in [0, 1], found {threshold}; correct it")
-
-
 def _fits_table(
     bank: pa.Table, first: int, rows: np.ndarray, kernels: np.ndarray, shuffled: np.ndarray, threshold: float
 ) -> pa.Table:
@@ -223,7 +216,62 @@ def _fits_table(
     return pa.table({name: columns[name] for name in SCHEMAS["fits"].names}).cast(SCHEMAS["fits"])
 
 
-def _layer_codes(fits: pa.Table) -> np.ndarray:
-    """Number each kernel's layer (model, kind and module path), from 0: int64, shape (n,)."""
-    keys = pc.binary_join_element_wise(fits["model"], fits["kind"], fits["layer"], "\x1f")
-    return keys.combine_chunks().dictionary_encode().indices.to_numpy().astype(np.int64)
+def _matches_table(
+    bank: pa.Table,
+    first: int,
+    rows: np.ndarray,
+    kernels: np.ndarray,
+    shuffled: np.ndarray,
+    null_every: int,
+    fitted: Callable[..., Fit],
+    dogs: pa.Table | None,
+) -> pa.Table:
+    """The part of a "matches" table that holds usable kernels of one size."""
+    height, width = kernels.shape[1:]
+    models = [name for name in MATCHED if name != "dog" or has_dog(height, width)]
+    has_null = (first + rows) % null_every == 0
+    fits, nulls = {}, {name: np.full(len(rows), np.nan) for name in models}
+    for name in models:
+        if name == "dog" and dogs is not None:
+            fits[name], found = _known_dogs(dogs, first + rows, kernels)
+            nulls[name][has_null] = found[has_null]
+        else:
+            fits[name], nulls[name][has_null] = fitted(kernels, name), fitted(shuffled[has_null], name).cosine
+    best = np.stack([fits[name].cosine for name in models]).argmax(axis=0)
+
+    def of_best(values: list[np.ndarray]) -> np.ndarray:
+        return np.choose(best, values)
+
+    undefined = np.full(len(rows), np.nan)
+    shapes = ("gamma", "sigma_u", "sigma_v", "orientation", "offset_x", "offset_y")
+    columns = {
+        name: bank[name].take(pa.array(rows)) for name in SCHEMAS["bank"].names if name in SCHEMAS["matches"].names
+    }
+    columns |= {name: of_best([fits[model].parameters.get(name, undefined) for model in models]) for name in shapes}
+    columns |= {
+        name: of_best([getattr(fits[model], name) for model in models]) for name in ("cosine", "amplitude", "bias")
+    }
+    columns |= {f"cosine_{name}": fits[name].cosine if name in fits else undefined for name in MATCHED}
+    columns |= {f"null_cosine_{name}": nulls.get(name, undefined) for name in MATCHED}
+    columns |= {
+        "row": first + rows,
+        "best": np.array(models)[best],
+        "null_cosine": np.max(list(nulls.values()), axis=0),
+    }
+    table = {
+        name: pa.array(value, from_pandas=True) if isinstance(value, np.ndarray) else value
+        for name, value in columns.items()
+    }
+    return pa.table({name: table[name] for name in SCHEMAS["matches"].names}).cast(SCHEMAS["matches"])
+
+
+def _known_dogs(dogs: pa.Table, rows: np.ndarray, kernels: np.ndarray) -> tuple[Fit, np.ndarray]:
+    """The fits of these rows of a bank, as `fit` gives them, and the cosines of their shuffled taps, out of a "fits" table."""
+    known = dogs["row"].to_numpy()
+    at = np.minimum(np.searchsorted(known, rows), len(known) - 1)
+    if not len(known) or (known[at] != rows).any():
+        raise EchosError("dogs: some kernels of the bank are missing from these fits; fit this bank again")
+    found = {name: dogs[name].to_numpy()[at] for name in ("sign", "gamma", "r", "amplitude", "residual", "cosine")}
+    return fit_of_dogs(kernels, DogFit(sigma=dogs["sigma_x"].to_numpy()[at], **found)), dogs["null_cosine"].to_numpy()[
+        at
+    ]

@@ -13,7 +13,7 @@ on over all kernels. `benchmarks/kmeans.py` compares that with restarts over all
 
 import logging
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,6 +27,7 @@ from threadpoolctl import threadpool_limits
 from neural_echos.errors import EchosError
 from neural_echos.receptive_fields import center_norm, check_threshold, fit_dog, has_dog
 from neural_echos.receptive_fields.normalisation import flattened
+from neural_echos.structure.quality import mean_silhouettes, stability
 from neural_echos.tables import SCHEMAS, kernel_sizes, kernels_of
 
 _log = logging.getLogger(__name__)
@@ -35,7 +36,7 @@ _FITTED = 50_000  # above this many kernels the restarts run on a sample of so m
 _STARTS, _PASSES = 3, 10  # so many of the sample's solutions then go on, for so many passes over all kernels
 _KERNELS_PER_CLUSTER = 4  # fewer than this are not clustered
 _CHUNK = 65_536  # kernels that are held in float64 at a time
-_DISTANCES = 1024  # kernels whose distances to a whole sample are held at a time
+_COMPARED = 1024  # kernels among which distinct ones are sought at a time
 _SAME = 1e-6  # two normalised kernels that differ by no more in any tap are the same up to float32 rounding
 
 
@@ -196,8 +197,8 @@ def count_distinct(kernels: np.ndarray, most: int) -> int:
     """
     points = flattened(kernels)
     found: list[np.ndarray] = []
-    for start in range(0, len(points), _DISTANCES):
-        rest = points[start : start + _DISTANCES]
+    for start in range(0, len(points), _COMPARED):
+        rest = points[start : start + _COMPARED]
         for one in found:
             rest = rest[np.abs(rest - one).max(axis=1) > _SAME]
         while len(rest):
@@ -228,78 +229,6 @@ def name_centroids(centroids: np.ndarray, threshold: float) -> tuple[list[str], 
     fit = fit_dog(centroids)
     centre = np.where(fit.sign > 0, "excitatory", "inhibitory")
     return np.where(fit.cosine >= threshold, centre, "other").tolist(), fit.cosine, fit.gamma
-
-
-def mean_silhouettes(points: np.ndarray, labellings: Sequence[np.ndarray]) -> list[float]:
-    """Mean silhouette of each of several clusterings of the same points, all from one pass over the distances.
-
-    Parameters
-    ----------
-    points : ndarray of float64, shape (n, d)
-    labellings : sequence of ndarray of int, shape (n,)
-        Each numbers its clusters from 0, none of them empty.
-
-    Returns
-    -------
-    list of float
-        In [−1, 1]; a single cluster has −1, and a point alone in its cluster counts as 0.
-    """
-    squares = (points**2).sum(axis=1)
-    members = [np.eye(labels.max() + 1)[labels] for labels in labellings]
-    totals = [0.0 for _ in labellings]
-    for start in range(0, len(points), _DISTANCES):
-        part = slice(start, start + _DISTANCES)
-        distance = squares[part, None] + squares - 2 * (points[part] @ points.T)
-        np.sqrt(np.maximum(distance, 0.0, out=distance), out=distance)
-        np.fill_diagonal(distance[:, part], 0.0)
-        for number, labels in enumerate(labellings):
-            totals[number] += _silhouettes(distance, labels[part], members[number]).sum()
-    return [
-        float(total / len(points)) if member.shape[1] > 1 else -1.0
-        for total, member in zip(totals, members, strict=True)
-    ]
-
-
-def stability(labellings: Sequence[np.ndarray]) -> float:
-    """How well several clusterings of the same points agree: the mean adjusted Rand index of all pairs of them.
-
-    Parameters
-    ----------
-    labellings : sequence of ndarray of int, shape (n,)
-        Each numbers its clusters from 0.
-
-    Returns
-    -------
-    float
-        1 where all are the same but for the numbers, about 0 where they agree no more than by chance; NaN for less than two.
-    """
-    if len(labellings) < 2:
-        return float("nan")
-    members = [np.eye(labels.max() + 1)[labels] for labels in labellings]
-    first = np.cumsum([0, *(one.shape[1] for one in members[:-1])])
-    shared = np.hstack(members).T @ np.hstack(members)  # points in both of two clusters, for all labellings at once
-    squares = np.add.reduceat(np.add.reduceat(shared**2, first, axis=0), first, axis=1)
-    n = len(labellings[0])
-    together = squares - n  # ordered pairs of points in one cluster of both labellings; on the diagonal, of one
-    own = np.diag(together)
-    expected = own[:, None] * (own / max(n * (n - 1), 1))
-    largest = (own[:, None] + own) / 2
-    index = np.divide(together - expected, largest - expected, out=np.ones_like(expected), where=largest > expected)
-    return float(index[np.triu_indices(len(labellings), 1)].mean())
-
-
-def _silhouettes(distance: np.ndarray, labels: np.ndarray, members: np.ndarray) -> np.ndarray:
-    """Silhouettes, (m,), of points with these labels, (m,), from their distances to all points, (m, n)."""
-    counts = members.sum(axis=0)
-    sums = distance @ members
-    own = np.arange(len(labels)), labels
-    within = sums[own] / np.maximum(counts[labels] - 1, 1)
-    means = sums / counts
-    means[own] = np.inf
-    between = means.min(axis=1)
-    larger = np.maximum(within, between)
-    defined = (counts[labels] > 1) & np.isfinite(between) & (larger > 0)
-    return np.divide(between - within, larger, out=np.zeros(len(labels)), where=defined)
 
 
 @threadpool_limits.wrap(limits=1)

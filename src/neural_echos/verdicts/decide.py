@@ -17,7 +17,7 @@ from scipy.stats import binom
 
 from neural_echos.errors import EchosError, nearest
 from neural_echos.evaluation import detectable, holm, mean_interval, paired, paired_p
-from neural_echos.structure.pattern_shares import pooled_interval
+from neural_echos.structure.intervals import pooled_interval
 from neural_echos.tables import SCHEMAS
 
 SUPPORTED, NOT_SUPPORTED, INCONCLUSIVE, NOT_RUN = "supported", "not supported", "inconclusive", "not run at this scale"

@@ -17,7 +17,7 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from neural_echos.errors import EchosError
-from neural_echos.receptive_fields.difference_of_gaussians import fit_dog
+from neural_echos.receptive_fields.difference_of_gaussians import DogFit, fit_dog
 from neural_echos.receptive_fields.fitting.processes import in_processes
 from neural_echos.receptive_fields.fitting.search import search
 from neural_echos.receptive_fields.fitting.steps import parameters_at
@@ -115,7 +115,7 @@ def fit(kernels: np.ndarray, model: Model | str, *, rivals: int | None = None, p
     if not isinstance(rivals, int | np.integer) or rivals < 0:
         raise EchosError(f"rivals: expected a whole number from 0, found {rivals}; correct it")
     if model.name == "dog":
-        return _fit_dog(kernels, model)
+        return fit_of_dogs(kernels, fit_dog(kernels))
     size = min(max(len(kernels) // _CHUNKS, _LEAST), _MOST)
     chunks = [kernels[start : start + size] for start in range(0, max(len(kernels), 1), size)]
     if min(processes, len(chunks)) > 1 and MODELS.get(model.name) is model:
@@ -142,18 +142,17 @@ def _fit_named(kernels: np.ndarray, name: str, rivals: int) -> Fit:
     return _fit_chunk(kernels, MODELS[name], rivals)
 
 
-def _fit_dog(kernels: np.ndarray, model: Model) -> Fit:
-    """The same by the DoG's own solver; a DoG sums to 0, so the bias is the kernel's mean."""
-    found = fit_dog(kernels)
+def fit_of_dogs(kernels: np.ndarray, found: DogFit) -> Fit:
+    """What the DoG's own solver found in kernels (n, k, k), as `fit` says it; a DoG sums to 0, so the bias is the kernel's mean."""
     parameters = {"gamma": found.gamma}
     return Fit(
-        model.name,
+        "dog",
         parameters,
         found.amplitude * found.sign,
         kernels.mean(axis=(1, 2), dtype=np.float64),
         found.residual,
         found.cosine,
-        _bounds_met(parameters, model.ranges(*kernels.shape[1:])),
+        _bounds_met(parameters, MODELS["dog"].ranges(*kernels.shape[1:])),
     )
 
 

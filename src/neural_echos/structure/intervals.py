@@ -1,0 +1,92 @@
+"""Intervals of shares and means over kernels, whose layers are what repeats.
+
+Kernels of one layer are not independent, so intervals are bootstrapped over layers (and trainings), and those over several models
+over models first, then over the layers and trainings of each (Davison and Hinkley, "Bootstrap Methods and their Application",
+1997, section 3.8).
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+from scipy.special import ndtri
+
+TAILS = (0.025, 0.975)  # of a 95 % interval
+
+
+def layer_interval(sums: np.ndarray, counts: np.ndarray, *, samples: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """95 % interval of a mean over kernels, bootstrapped over layers: kernels of one layer are not independent.
+
+    Parameters
+    ----------
+    sums : ndarray of float, shape (layers,) or (layers, m)
+        Of each layer's kernels; several quantities see the same samples.
+    counts : ndarray of int, shape (layers,)
+        Kernels of each layer.
+    samples : int
+        Number of bootstrap samples.
+    seed : int
+        Of the bootstrap.
+
+    Returns
+    -------
+    low, high : float64, or ndarray of float64 of shape (m,)
+    """
+    drawn = np.random.default_rng(seed).multinomial(len(counts), np.full(len(counts), 1 / len(counts)), size=samples)
+    low, high = np.quantile(((drawn @ sums).T / (drawn @ counts)).T, TAILS, axis=0)
+    return low, high
+
+
+def pooled_interval(
+    values: Sequence[np.ndarray], weights: Sequence[np.ndarray], *, samples: int = 2000, seed: int = 0
+) -> tuple[float, float, float]:
+    """Mean over models of each one's weighted mean over layers, with a 95 % interval over models, then layers.
+
+    Parameters
+    ----------
+    values : sequence of ndarray of float, shape (layers,) or (layers, trainings)
+        One array per model; of several trainings the mean counts, and the interval is over them, too.
+    weights : sequence of ndarray of float, shape (layers,)
+        A layer weighs as many kernels as it has.
+    samples : int
+        Number of bootstrap samples.
+    seed : int
+        Of the bootstrap.
+
+    Returns
+    -------
+    mean, low, high : float
+        The interval is (NaN, NaN) where there is one layer in all: nothing was repeated.
+    """
+    count = len(values)
+    values = [value.reshape(len(value), -1) for value in values]
+    mean = float(
+        np.mean([np.average(value, axis=0, weights=of).mean() for value, of in zip(values, weights, strict=True)])
+    )
+    if sum(map(len, values)) < 2:
+        return mean, float("nan"), float("nan")
+    rng = np.random.default_rng(seed)
+    chosen = rng.integers(count, size=(count, samples))
+    total = np.zeros(samples)
+    for place in chosen:
+        for model, (value, weight) in enumerate(zip(values, weights, strict=True)):
+            here = place == model
+            drawn = rng.multinomial(len(value), np.full(len(value), 1 / len(value)), size=int(here.sum()))
+            by_training = drawn @ (value * weight[:, None]) / (drawn @ weight)[:, None]
+            total[here] += (by_training * trainings_drawn(rng, value.shape[1], len(drawn))).sum(axis=1)
+    low, high = np.quantile(total / count, TAILS)
+    return mean, float(low), float(high)
+
+
+def wilson_interval(share: np.ndarray, n: np.ndarray | int) -> tuple[np.ndarray, np.ndarray]:
+    """Wilson's 95 % interval of a share of `n` independent trials (J. Am. Stat. Assoc. 22, 1927)."""
+    z = ndtri(TAILS[1])
+    middle = (share + z**2 / (2 * n)) / (1 + z**2 / n)
+    half = z / (1 + z**2 / n) * np.sqrt(share * (1 - share) / n + (z / (2 * n)) ** 2)
+    return middle - half, middle + half
+
+
+def trainings_drawn(rng: np.random.Generator, trainings: int, samples: int) -> np.ndarray:
+    """Weights of trainings in bootstrap samples, (samples, trainings)."""
+    if trainings == 1:
+        return np.ones((samples, 1))
+    return rng.multinomial(trainings, np.full(trainings, 1 / trainings), size=samples) / trainings
