@@ -149,6 +149,18 @@ def test_pickled_arrays_keep_their_values(tmp_path, kind):
     assert read.dtype.isnative and read.dtype != np.float16
 
 
+def saved_with(value_of, name: str, bases: tuple, body: dict, path: Path) -> Path:
+    """Save an object of a class of a library that is not installed, and forget the library again."""
+    module, _, title = name.rpartition(".")
+    fake = type(title, bases, {"__module__": module, **body})
+    parents = [module[:end] for end, sign in enumerate(module) if sign == "."]
+    with pytest.MonkeyPatch.context() as patch:
+        for parent in (*parents, module):
+            patch.setitem(sys.modules, parent, types.ModuleType(parent))
+        setattr(sys.modules[module], title, fake)
+        return saved(value_of(fake), path)
+
+
 @pytest.mark.parametrize(
     "name",
     [
@@ -158,16 +170,36 @@ def test_pickled_arrays_keep_their_values(tmp_path, kind):
         "yacs.config.CfgNode",
     ],
 )
-def test_dictionaries_of_libraries_that_are_not_installed_keep_their_weights(tmp_path, name, monkeypatch):
-    module, _, title = name.rpartition(".")
-    fake = type(title, (dict,), {"__module__": module})
-    parents = [module[:end] for end, sign in enumerate(module) if sign == "."]
-    for parent in (*parents, module):
-        monkeypatch.setitem(sys.modules, parent, types.ModuleType(parent))
-    setattr(sys.modules[module], title, fake)
-    path = saved({"hyper_parameters": fake(lr=0.1), "nets": fake(STATE)}, tmp_path / "c.ckpt")
-    monkeypatch.undo()
+def test_dictionaries_of_libraries_that_are_not_installed_keep_their_weights(tmp_path, name):
+    def content(fake):
+        (settings := fake(lr=0.1)).frozen = True
+        return {"hyper_parameters": settings, "nets": fake(STATE)}
+
+    path = saved_with(content, name, (dict,), {}, tmp_path / "c.ckpt")
     np.testing.assert_array_equal(open_checkpoint(path).read("nets/a.weight"), WEIGHT.numpy())
+
+
+def least(buffer):
+    """Smallest value of a history, one of the methods that MMEngine stores with it."""
+
+
+def test_the_history_of_mmengine_passes(tmp_path):
+    least.__qualname__, least.__module__ = "HistoryBuffer.least", "mmengine.logging.history_buffer"
+
+    def content(fake):
+        (history := fake()).__dict__ = {"values": np.arange(3.0), "statistics_methods": {"min": least}}
+        return {"state_dict": STATE, "message_hub": {"loss": history}}
+
+    name = "mmengine.logging.history_buffer.HistoryBuffer"
+    path = saved_with(content, name, (), {"least": staticmethod(least)}, tmp_path / "epoch_1.pth")
+    assert b"getattr" in path.read_bytes()
+    np.testing.assert_array_equal(open_checkpoint(path).read("state_dict/a.weight"), WEIGHT.numpy())
+
+
+def test_an_omegaconf_configuration_is_named(tmp_path):
+    name = "omegaconf.dictconfig.DictConfig"
+    path = saved_with(lambda fake: {"state_dict": STATE, "cfg": fake()}, name, (), {}, tmp_path / "c.ckpt")
+    assert name in refusal(path)
 
 
 CONV = nn.Conv2d(4, 4, 3, groups=4)
@@ -228,6 +260,7 @@ def test_every_type_is_named_and_read_exactly(tmp_path, dtype, how):
     np.testing.assert_array_equal(opened.read("a"), exact.numpy())
 
 
+@pytest.mark.filterwarnings("ignore:torch.quantize_per_tensor")
 def test_quantised_tensors_of_torch_are_dequantised(tmp_path):
     scales, zeros = torch.tensor([0.1, 0.2, 0.3, 0.4]), torch.tensor([0, 1, 2, 3])
     signed = torch.quantize_per_channel(WEIGHT, scales, zeros, 0, torch.qint8)
@@ -345,6 +378,7 @@ OTHERS = {
     "old plain pickle": (pickle.dumps({"a": 1}, protocol=0), "Python pickle"),
     "configuration": (b'{"hidden": 3}', "weight_map"),
     "broken JSON": (b'{"hidden"', "neither a checkpoint"),
+    "text": (b"404: Not Found", "begins with '404: Not Found'"),
     "rubbish": (bytes(range(1, 200)), "not a checkpoint of a known format"),
 }
 
@@ -438,6 +472,11 @@ def test_an_index_and_its_shards_are_one_checkpoint(tmp_path, suffix):
         opened = open_checkpoint(path)
         assert list(opened.tensors) == ["a.weight", "b.weight"]
         np.testing.assert_array_equal(opened.read("b.weight"), WEIGHT.numpy() + 1)
+
+
+def test_a_part_of_a_tensorflow_checkpoint_is_named(tmp_path):
+    (tmp_path / "model.ckpt.data-00000-of-00001").write_bytes(b"x")
+    assert "TensorFlow checkpoint" in refusal(tmp_path / "model.ckpt.data-00000-of-00001")
 
 
 def test_one_shard_alone_names_its_index(tmp_path):

@@ -74,6 +74,11 @@ def format_of(path: Path) -> str:
         return "index"
     if _is_onnx(path, size):
         return "onnx"
+    if text := _text(head):
+        raise EchosError(
+            f"{path}: this is a text file that begins with {text!r} (perhaps an error message saved under this name), "
+            "not a checkpoint; download the file itself"
+        )
     what, how = _BY_SUFFIX.get(path.suffix.lower(), ("not a checkpoint of a known format", f"save it with {SAVE}"))
     raise EchosError(f"{path}: {what}; {how}")
 
@@ -88,6 +93,15 @@ def _refuse_foreign(path: Path, head: bytes) -> None:
             f"{path}: this is a web page (often a sign-in or error page), not a checkpoint; "
             "download the file itself, signed in if its site asks for that"
         )
+
+
+def _text(head: bytes) -> str:
+    """First words of a text; empty where the bytes are none."""
+    try:
+        first = next(iter(head[:200].decode("ascii").strip().splitlines()), "")
+    except UnicodeDecodeError:
+        return ""
+    return first[:40] if first.isprintable() else ""
 
 
 def _is_pickle(head: bytes) -> bool:

@@ -1,11 +1,11 @@
 """Which file to open where a folder is named, and which must not be opened alone."""
 
 import re
-from pathlib import Path
+from pathlib import Path, PurePosixPath, PureWindowsPath
 
 from neural_echos.errors import EchosError
 
-_SHARD = re.compile(r"(?P<stem>.*)-(?P<number>\d{5})-of-(?P<total>\d{5})(?P<suffix>\.\w+)?$")
+_SHARD = re.compile(r"(?P<stem>.*)-(?P<number>\d{4,6})-of-(?P<total>\d{4,6})(?P<suffix>\.\w+)?$")
 _PREFERRED = (  # in this order; a pattern that several files fit is no answer
     "*.safetensors.index.json",
     "model.safetensors",
@@ -58,6 +58,10 @@ def checkpoint_in(folder: Path) -> Path:
 def refuse_single_shard(path: Path) -> None:
     """Refuse one shard of several that is named alone."""
     shard = _SHARD.match(path.name)
+    if shard and shard["stem"].endswith(".data"):
+        raise EchosError(
+            f"{path}: this is part of a TensorFlow checkpoint; load it in TensorFlow and save its weights with safetensors"
+        )
     if shard is None or int(shard["total"]) <= 1:
         return
     index = path.with_name(f"{shard['stem']}{shard['suffix'] or ''}.index.json")
@@ -66,3 +70,9 @@ def refuse_single_shard(path: Path) -> None:
     raise EchosError(
         f"{path}: this is shard {int(shard['number'])} of {int(shard['total'])} and holds a part of the weights; {what}"
     )
+
+
+def leaves_its_folder(name: str) -> bool:
+    """Whether a file name found in a checkpoint leads out of the checkpoint's folder, on any system."""
+    here, windows = PurePosixPath(name), PureWindowsPath(name)
+    return here.is_absolute() or bool(windows.anchor) or ".." in (*here.parts, *windows.parts)

@@ -6,6 +6,7 @@ from pathlib import Path
 from neural_echos.errors import EchosError
 from neural_echos.kernels.formats.content import format_of
 from neural_echos.kernels.formats.folders import checkpoint_in, refuse_single_shard
+from neural_echos.kernels.formats.onnx_file import open_onnx
 from neural_echos.kernels.formats.opened import Checkpoint, refuse_placeholders
 from neural_echos.kernels.formats.safetensors_file import open_safetensors
 from neural_echos.kernels.formats.shards import open_index
@@ -15,6 +16,7 @@ _READERS: dict[str, Callable[[Path], Checkpoint]] = {
     "safetensors": open_safetensors,
     "torch": open_torch,
     "old torch": open_torch,
+    "onnx": open_onnx,
     "index": lambda path: open_index(path, _open_file),
 }
 
@@ -39,22 +41,26 @@ def open_checkpoint(path: str | Path) -> Checkpoint:
         ones, or is a single shard of several.
     """
     path = Path(path)
-    if path.is_dir():
-        path = checkpoint_in(path)
+    try:
+        if path.is_dir():
+            path = checkpoint_in(path)
+        _refuse_absent(path)
+        refuse_single_shard(path)
+        checkpoint = _open_file(path)
+    except PermissionError:
+        raise EchosError(f"{path}: you may not read this file; change its permissions") from None
+    refuse_placeholders(checkpoint)
+    return checkpoint
+
+
+def _refuse_absent(path: Path) -> None:
     if path.is_symlink() and not path.exists():
         raise EchosError(
             f"{path}: this link leads to {path.readlink()}, which does not exist; fetch the file it stands for"
         )
     if not path.is_file():
         raise EchosError(f"{path}: there is no such checkpoint file; check the path or fetch the input first")
-    refuse_single_shard(path)
-    checkpoint = _open_file(path)
-    refuse_placeholders(checkpoint)
-    return checkpoint
 
 
 def _open_file(path: Path) -> Checkpoint:
-    try:
-        return _READERS[format_of(path)](path)
-    except PermissionError:
-        raise EchosError(f"{path}: you may not read this file; change its permissions") from None
+    return _READERS[format_of(path)](path)

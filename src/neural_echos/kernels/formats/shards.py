@@ -2,11 +2,12 @@
 
 import json
 from collections.abc import Callable
-from pathlib import Path, PurePosixPath, PureWindowsPath
+from pathlib import Path
 
 import numpy as np
 
 from neural_echos.errors import EchosError
+from neural_echos.kernels.formats.folders import leaves_its_folder
 from neural_echos.kernels.formats.opened import Checkpoint, Stored
 
 
@@ -21,8 +22,7 @@ def open_index(path: Path, open_file: Callable[[Path], Checkpoint]) -> Checkpoin
     weight_map = _weight_map(path)
     files = list(dict.fromkeys(weight_map.values()))
     for name in files:
-        pure = PurePosixPath(name)
-        if pure.is_absolute() or PureWindowsPath(name).drive or ".." in (*pure.parts, *PureWindowsPath(name).parts):
+        if leaves_its_folder(name):
             raise EchosError(
                 f"{path}: the index names the shard {name!r} outside its folder, which is not read; correct it"
             )
