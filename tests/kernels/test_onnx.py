@@ -112,6 +112,8 @@ def test_a_model_that_torch_exported(tmp_path):
         ("123", "Conv_7", "Conv_7"),
         ("val_5", "node_conv2d", "node_conv2d"),
         ("a.weight_quantized", "", "a"),
+        ("net/dw/depthwise_kernel:0", "", "net.dw.depthwise_kernel:0"),
+        ("const_fold_opt__12", "net/dw/depthwise", "net.dw.depthwise"),
     ],
 )
 def test_names_come_from_initialisers_or_nodes(tmp_path, initialiser, node, name):

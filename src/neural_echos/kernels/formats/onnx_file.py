@@ -220,5 +220,8 @@ def _names(node: Any, initialiser: str) -> tuple[str, str]:
                 modules.pop()
             modules.append(part)
         title = ".".join(modules)
-    title += ".weight"
-    return title if _ANONYMOUS.fullmatch(initialiser) else initialiser.removesuffix("_quantized"), title
+    title = f"{title.replace('/', '.')}.weight"
+    if _ANONYMOUS.fullmatch(initialiser):
+        return title, title
+    name = initialiser.removesuffix("_quantized").removesuffix(".weight").replace("/", ".")
+    return f"{name}.weight", title
