@@ -12,6 +12,7 @@ onnx = pytest.importorskip("onnx")
 from onnx import TensorProto, helper, numpy_helper  # noqa: E402
 
 from neural_echos.errors import EchosError  # noqa: E402
+from neural_echos.kernels import bank_from_checkpoint, bank_from_model  # noqa: E402
 from neural_echos.kernels.formats import Checkpoint, Stored, open_checkpoint  # noqa: E402
 
 RNG = np.random.default_rng(0)
@@ -100,6 +101,20 @@ def test_a_model_that_torch_exported(tmp_path):
     np.testing.assert_array_equal(found.read("0.weight"), model[0].weight.detach().numpy())
     scale = 1 / np.sqrt(1 + block[1].eps)
     np.testing.assert_allclose(found.read("1.0.0.weight"), block[0].weight.detach().numpy() * scale, rtol=1e-6)
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::UserWarning")
+def test_the_bank_of_an_exported_model_is_the_models_own(tmp_path):
+    model = nn.Sequential(nn.Conv2d(1, 4, 5, stride=2), nn.Conv2d(4, 8, 3, groups=4, dilation=2)).eval()
+    torch.onnx.export(model, (torch.zeros(1, 1, 32, 32),), tmp_path / "m.onnx", dynamo=False)
+    assert bank_from_checkpoint(tmp_path / "m.onnx", "m").equals(bank_from_model(model, "m"))
+
+
+@pytest.mark.parametrize("name", ["ema.a.weight", "a.parametrizations.weight.original0", "filt", "pos_embed"])
+def test_names_do_not_matter_where_the_nodes_say_what_is_a_layer(tmp_path, name):
+    nodes = [conv("a.weight", "b"), conv(name, "y", source="b")]
+    opened(tmp_path, nodes, {"a.weight": WEIGHT, name: WEIGHT + 1})
+    assert bank_from_checkpoint(tmp_path / "m.bin", "m").num_rows == 8
 
 
 @pytest.mark.parametrize(

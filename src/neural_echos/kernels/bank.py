@@ -106,6 +106,8 @@ def bank_from_checkpoint(
         plainly the one to evaluate, or a weight that cannot be computed from what is in the file.
     """
     checkpoint = open_checkpoint(path)
+    if checkpoint.layers is not None and layers is None and weights is None:
+        return _from_exact_layers(checkpoint, checkpoint.layers, name, regular_per_layer)
     chosen = choose_weights(checkpoint, weights)
     contents = weights_in(checkpoint, chosen.names)
     layers = checkpoint.layers if layers is None else layers
@@ -156,6 +158,15 @@ def bank_from_tensors(
 def _held(checkpoint: Checkpoint) -> tuple[str, ...]:
     """Kinds of kernels in a file, which says so where the others were not fetched."""
     return tuple(checkpoint.metadata["kinds"].split()) if "kinds" in checkpoint.metadata else KINDS
+
+
+def _from_exact_layers(checkpoint: Checkpoint, layers: Sequence[Layer], name: str, regular_per_layer: int) -> pa.Table:
+    """Extract the bank of a file that describes its own layers, so that neither names nor shapes have to be judged."""
+    taken = _take(
+        layers, lambda layer: checkpoint.read(f"{layer.name}.weight"), str(checkpoint.path), regular_per_layer
+    )
+    _LOG.info("%s: %s", checkpoint.path, _summary(taken, {}))
+    return _table(taken, name, str(checkpoint.path))
 
 
 def _from_contents(checkpoint: Checkpoint, contents: Contents, regular_per_layer: int) -> list[_Taken]:
