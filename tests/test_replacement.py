@@ -288,7 +288,9 @@ def test_training_changes_gain_and_bias_only(data, filters, tmp_path, learn, cho
 
 
 def test_kernels_that_are_no_multiples_cannot_be_reparameterised(filters):
-    with pytest.raises(EchosError, match=r"found 12 of 12 that are not; draw all of them with the scheme universal"):
+    with pytest.raises(
+        EchosError, match=r"12 of 12 kernels are no a·x \+ b of the .*; draw all of them with the scheme universal"
+    ):
         reparameterise_(network(), {"filters": filters.tolist(), "learn": "bias", "resample": False})
     assert describe_universal({"scheme": "dog"}, seed=0) is None
 

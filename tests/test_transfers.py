@@ -97,7 +97,7 @@ def test_by_layer_takes_the_same_channels_where_only_a_share_is_replaced():
 
 def test_another_kernel_size_is_resampled_only_when_asked():
     bank = bank_from_model(network(0, kernel_size=7), "s")
-    with pytest.raises(EchosError, match=r"expected kernels of 5×5, found 7×7 in the bank's layer .*set resample"):
+    with pytest.raises(EchosError, match=r"the bank's layer .* has kernels of 7×7, not 5×5; .*set resample"):
         init_depthwise_(network(1), "transfer", seed=0, bank=bank, by_layer=True)
     target = network(1)
     init_depthwise_(target, "transfer", seed=0, bank=bank, by_layer=True, resample=True)
@@ -108,9 +108,9 @@ def test_another_kernel_size_is_resampled_only_when_asked():
 @pytest.mark.parametrize(
     ("options", "expected"),
     [
-        ({"by_layer": True, "taps": "mixed"}, "taps to be one of kept, shuffled, found 'mixed'"),
-        ({"depths": [0.5, 0.2]}, "expected [low, high] with 0 ≤ low ≤ high ≤ 1, found [0.5, 0.2]"),
-        ({"depths": [0.4, 0.6]}, "expected layers of a depth from 0.4 to 0.6, found depths 0, 0.333, 0.667, 1"),
+        ({"by_layer": True, "taps": "mixed"}, "taps must be one of kept, shuffled, not 'mixed'"),
+        ({"depths": [0.5, 0.2]}, "depths must be [low, high] with 0 ≤ low ≤ high ≤ 1, not [0.5, 0.2]"),
+        ({"depths": [0.4, 0.6]}, "has no layer of a depth from 0.4 to 0.6, only 0, 0.333, 0.667, 1"),
     ],
 )
 def test_what_cannot_be_transferred_is_one_sentence(options, expected):
@@ -123,7 +123,7 @@ def test_what_cannot_be_transferred_is_one_sentence(options, expected):
 def test_a_bank_of_another_architecture_needs_a_draw_by_depth():
     bank = bank_from_model(network(0, "convnext_small_images", kernel_size=5), "s")
     with pytest.raises(
-        EchosError, match=r"expected a bank whose layer 'blocks.0.0.fn.0' has 12 kernels, found layers stages"
+        EchosError, match=r"by_layer needs 12 kernels of layer 'blocks.0.0.fn.0', which is none of the bank's \(stages"
     ):
         init_depthwise_(network(1), "transfer", seed=0, bank=bank, by_layer=True)
     target = network(1)
@@ -138,7 +138,7 @@ def test_a_bank_of_another_architecture_needs_a_draw_by_depth():
 def test_freezing_everything_is_refused_and_changes_nothing():
     alone = nn.Sequential(nn.Conv2d(4, 4, 3, groups=4, bias=False))
     before = depthwise(alone)
-    with pytest.raises(EchosError, match="expected parameters left to train, found all of them frozen; freeze fewer"):
+    with pytest.raises(EchosError, match="all parameters would be frozen, and nothing left to train; freeze fewer"):
         init_depthwise_(alone, "kaiming", seed=0, frozen=True)
     np.testing.assert_array_equal(before[0], depthwise(alone)[0])
     assert trainable(alone) == {"0.weight"}
@@ -180,21 +180,21 @@ def test_pointwise_weights_are_taken_shuffled_by_rows_or_kept_and_frozen(rows, t
 @pytest.mark.parametrize(
     ("options", "expected"),
     [
-        ({}, "expected weights=…, the weights of another model, found none"),
+        ({}, "'pointwise' needs weights=…, those of another model"),
         (
             {"weights": "absent.safetensors"},
-            "absent.safetensors: expected the weights of a model as safetensors, found",
+            "absent.safetensors cannot be read as the weights of a model (",
         ),
-        ({"weights": {}}, "for layer 'blocks.0.1', found no such tensor"),
+        ({"weights": {}}, "there is no tensor blocks.0.1.weight"),
         (
             {"weights": {"blocks.0.1.weight": np.zeros((2, 2))}},
-            "found shape (2, 2); take the weights of a model of the same",
+            "blocks.0.1.weight has shape (2, 2), not (12, 12, 1, 1); take the weights of a model of the same",
         ),
-        ({"rows": "mixed"}, "expected rows to be one of kept, shuffled, own, found 'mixed'"),
-        ({"rows": "own", "depths": 0.5}, "depths: expected [low, high] with 0 ≤ low ≤ high ≤ 1, found 0.5"),
-        ({"rows": "own", "frozen": "no"}, "frozen: expected true or false, found 'no'"),
-        ({"weights": [1]}, "pointwise: expected weights to be a path, found [1]"),
-        ({"rows": "own", "share": 0.5}, "expected options among weights, rows, depths, frozen, found 'share'"),
+        ({"rows": "mixed"}, "rows must be one of kept, shuffled, own, not 'mixed'"),
+        ({"rows": "own", "depths": 0.5}, "depths must be [low, high] with 0 ≤ low ≤ high ≤ 1, not 0.5"),
+        ({"rows": "own", "frozen": "no"}, "frozen must be true or false, not 'no'"),
+        ({"weights": [1]}, "weights must be a path or a mapping of arrays, not [1]"),
+        ({"rows": "own", "share": 0.5}, "has no option 'share'; its options are weights, rows, depths, frozen"),
     ],
 )
 def test_pointwise_weights_that_do_not_fit_are_one_sentence(options, expected):
@@ -219,9 +219,7 @@ def test_pointwise_weights_of_compiled_and_wrapped_models_are_taken_and_given():
 def test_a_pointwise_weight_computed_from_others_is_refused():
     target = network(1)
     torch.nn.utils.parametrizations.weight_norm(target.get_submodule(pointwise_layers(target)[-1].name))
-    with pytest.raises(
-        EchosError, match="expected a weight that can be changed in place, found one computed from others"
-    ):
+    with pytest.raises(EchosError, match="its weight is computed from others and cannot be changed in place"):
         init_pointwise_(target, seed=0, rows="own")
     assert trainable(target) == {name for name, _ in target.named_parameters()}
 

@@ -48,12 +48,12 @@ TRAIN = "train --data digits.safetensors --dataset d --architecture a --initiali
         (
             INITIALISE,
             ["--initialisations", '{"a": {}}'],
-            "initialisation 'a': expected an object with a scheme, found {}",
+            "initialisation 'a' must be an object with a scheme, not {}",
         ),
         (
             INITIALISE,
             ["--initialisations", '{"a": 5}'],
-            "initialisation 'a': expected an object with a scheme, found 5",
+            "initialisation 'a' must be an object with a scheme, not 5",
         ),
         (
             INITIALISE,
@@ -63,12 +63,12 @@ TRAIN = "train --data digits.safetensors --dataset d --architecture a --initiali
         (
             INITIALISE,
             ["--initialisations", '{"a": {"scheme": "transfer", "bank": "bank.parquet"}}'],
-            "found sizes 2×2, 5×5",
+            "only of 2×2, 5×5",
         ),
         (
             INITIALISE,
             ["--initialisations", '{"a": {"scheme": ["dog"]}}'],
-            "initialisation 'a': expected an object with a scheme, found {'scheme': ['dog']}",
+            "initialisation 'a' must be an object with a scheme, not {'scheme': ['dog']}",
         ),
         (
             INITIALISE,
@@ -78,13 +78,13 @@ TRAIN = "train --data digits.safetensors --dataset d --architecture a --initiali
         (
             INITIALISE,
             ["--initialisations", '{"a": {"scheme": "default", "gamma": 0.5}}'],
-            "initialisation 'default': expected options among none, found 'gamma'",
+            "initialisation 'default' has no option 'gamma'; it has none",
         ),
-        (INITIALISE, ["--initialisations", '{"a": {"scheme": "default", "share": "1"}}'], "share: expected the share"),
-        (INITIALISE, ["--initialisations", '{"a": {"scheme": "dog", "depths": 0.5}}'], "found 0.5"),
-        (INITIALISE, ["--initialisations", '{"a": {"scheme": "transfer", "bank": [1]}}'], "found [1]"),
+        (INITIALISE, ["--initialisations", '{"a": {"scheme": "default", "share": "1"}}'], "share, the share of "),
+        (INITIALISE, ["--initialisations", '{"a": {"scheme": "dog", "depths": 0.5}}'], "not 0.5"),
+        (INITIALISE, ["--initialisations", '{"a": {"scheme": "transfer", "bank": [1]}}'], "not [1]"),
         (f"{SIGNALS} --images 9999", ["--initialisations", '{"a": {"scheme": "dog"}}'], "found 9999"),
-        (SIGNALS, ["--initialisations", '{"a": {}}'], "expected an object with a scheme"),
+        (SIGNALS, ["--initialisations", '{"a": {}}'], "must be an object with a scheme"),
         (
             INITIALISE.replace("-{seed}", ""),
             ["--initialisations", '{"a": {"scheme": "dog"}}'],

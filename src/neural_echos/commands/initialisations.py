@@ -38,10 +38,11 @@ def initialise(
     """Draw initial weights, a file for each initialisation and seed, with a JSON beside each about what was done."""
     from neural_echos.datasets import load_dataset
     from neural_echos.files import provenance, write_json, write_tensors
-    from neural_echos.initialisations import universal
+    from neural_echos.initialisations import borrowed_files, check_declared, universal
     from neural_echos.kernels import layers_of, layers_to_json
 
-    _check_schemes(initialisations)
+    for name, declared in initialisations.items():
+        check_declared(name, declared)
     outputs = _output_paths(output, list(initialisations), seeds)
     images = load_dataset(data)
     for name, seed, network, report in _initialised(model, images, initialisations, seeds, kwargs, threads):
@@ -51,7 +52,7 @@ def initialise(
         write_json(
             path.with_suffix(".json"),
             provenance(
-                {"data": data} | _lent(declared),
+                {"data": data} | borrowed_files(declared),
                 layers=layers_to_json(layers_of(network)),
                 did=[vars(entry) for entry in report],
                 model=model,
@@ -81,10 +82,12 @@ def signals(
     import pyarrow as pa
 
     from neural_echos.datasets import load_dataset
+    from neural_echos.initialisations import check_declared
     from neural_echos.initialisations.signal_propagation import batch_of, measure_signals, signals_table
     from neural_echos.tables import write_table
 
-    _check_schemes(initialisations)
+    for name, declared in initialisations.items():
+        check_declared(name, declared)
     held = load_dataset(data)
     batch, labels = batch_of(held, images)
     parts = []
@@ -109,32 +112,8 @@ def _initialised(
         for seed in seeds:
             torch.manual_seed(seed)
             network = architectures.create(model, num_classes=len(data.classes), in_chans=data.channels, kwargs=kwargs)
-            settings = {key: value for key, value in one.items() if key != "scheme"}
-            # The default needs no depthwise layers: a regular network has it too.
-            if one["scheme"] == "pointwise":
-                report = initialisations.init_pointwise_(network, seed=seed, **settings)
-            elif one["scheme"] == "default" and not settings.get("frozen"):
-                initialisations.check_settings("default", seed=seed, **settings)
-                report = []
-            else:
-                report = initialisations.init_depthwise_(network, one["scheme"], seed=seed, **settings)
+            report = initialisations.initialise_(network, one, seed=seed)
             yield name, seed, network, report
-
-
-def _check_schemes(declared: dict[str, Any]) -> None:
-    for name, one in declared.items():
-        if not isinstance(one, dict) or not isinstance(one.get("scheme"), str):
-            raise EchosError(f"initialisation {name!r}: expected an object with a scheme, found {one}; name a scheme")
-        if taken := {"model", "name", "seed"} & one.keys():
-            raise EchosError(
-                f"initialisation {name!r}: {min(taken)!r} is set by the command; take it out of the options"
-            )
-
-
-def _lent(declared: dict[str, Any]) -> dict[str, str]:
-    """Return the files that an initialisation is drawn from, by option."""
-    lenders = ("bank", "fits", "centroids", "weights", "filters")
-    return {option: declared[option] for option in lenders if isinstance(declared.get(option), str)}
 
 
 def _output_paths(pattern: str, names: list[str], seeds: list[int]) -> dict[tuple[str, int], Path]:

@@ -16,7 +16,7 @@ from typing import Annotated, Any, Literal, Union
 
 from pydantic import Field
 
-from neural_echos.design.base import AS_WRITTEN, InputName, ModelName, Number, option
+from neural_echos.design.base import AS_WRITTEN, Count, InputName, ModelName, Number, Positive, Share, option
 
 LIBRARY = Path(__file__).resolve().parents[1]
 REQUIRED = ast.Constant(...)
@@ -177,6 +177,9 @@ def _resolved(annotation: str, kind: str) -> Any:
         "Any": Any,
         "Literal": Literal,
         "Annotated": Annotated,
+        "Positive": Positive,
+        "Share": Share,
+        "Count": Count,
         "Table": ModelName,
         "Weights": ModelName,
         "Filters": InputName,

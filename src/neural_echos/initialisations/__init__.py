@@ -7,6 +7,13 @@ what transfer does for kernels.
 
 from neural_echos.initialisations import borrowed, candidates, noise, receptive, universal
 from neural_echos.initialisations.apply import SCALES, LayerReport, check_settings, init_depthwise_
+from neural_echos.initialisations.declared import (
+    borrowed_files,
+    borrowed_options,
+    check_declared,
+    initialise_,
+    scheme_options,
+)
 from neural_echos.initialisations.pointwise import init_pointwise_, pointwise_layers
 from neural_echos.initialisations.registry import draw_kernels, names, register
 
@@ -14,15 +21,20 @@ __all__ = [
     "SCALES",
     "LayerReport",
     "borrowed",
+    "borrowed_files",
+    "borrowed_options",
     "candidates",
+    "check_declared",
     "check_settings",
     "draw_kernels",
     "init_depthwise_",
     "init_pointwise_",
+    "initialise_",
     "names",
     "noise",
     "pointwise_layers",
     "receptive",
     "register",
+    "scheme_options",
     "universal",
 ]

@@ -145,9 +145,7 @@ def within(layers: Sequence[_Placed], depths: Sequence[float] | None, where: str
     kept = [layer for layer in layers if depths[0] <= layer.depth <= depths[1]]
     if not kept:
         known = ", ".join(f"{layer.depth:.3g}" for layer in layers)
-        raise EchosError(
-            f"{where}: expected layers of a depth from {depths[0]} to {depths[1]}, found depths {known}; widen depths"
-        )
+        raise EchosError(f"{where} has no layer of a depth from {depths[0]} to {depths[1]}, only {known}; widen depths")
     return kept
 
 
@@ -156,14 +154,14 @@ def refuse_other_weights(model: "nn.Module", layers: Iterable[str]) -> None:
     for name in layers:
         weight = model.get_submodule(name)._parameters.get("weight")
         if weight is None:
-            found, remedy = "one computed from others", "remove the parametrisation first"
+            found, remedy = "is computed from others", "remove the parametrisation first"
         elif weight.is_meta:
-            found, remedy = "the meta device", "move the model with to_empty first"
+            found, remedy = "is on the meta device", "move the model with to_empty first"
         elif weight.is_inference():
-            found, remedy = "one made in inference mode", "make the model outside torch.inference_mode"
+            found, remedy = "was made in inference mode", "make the model outside torch.inference_mode"
         else:
             continue
-        raise EchosError(f"layer {name}: expected a weight that can be changed in place, found {found}; {remedy}")
+        raise EchosError(f"layer {name}: its weight {found} and cannot be changed in place; {remedy}")
 
 
 def refuse_to_freeze_all(model: "nn.Module", weights: Sequence[Any]) -> None:
@@ -171,8 +169,8 @@ def refuse_to_freeze_all(model: "nn.Module", weights: Sequence[Any]) -> None:
     frozen = {id(weight) for weight in weights}
     if not any(one.requires_grad and id(one) not in frozen for one in model.parameters()):
         raise EchosError(
-            f"{type(model).__name__}: expected parameters left to train, found all of them frozen; freeze fewer layers "
-            "with depths=… or layers=…"
+            f"{type(model).__name__}: all parameters would be frozen, and nothing left to train; freeze fewer layers with depths=… "
+            "or layers=…"
         )
 
 
@@ -183,7 +181,7 @@ def check_depths(depths: object) -> None:
     except (TypeError, LookupError):
         good = False
     if not good:
-        raise EchosError(f"depths: expected [low, high] with 0 ≤ low ≤ high ≤ 1, found {depths}; correct them")
+        raise EchosError(f"depths must be [low, high] with 0 ≤ low ≤ high ≤ 1, not {depths}")
 
 
 def check_settings(
@@ -206,14 +204,12 @@ def check_settings(
     """
     entry = lookup(name, options)
     check_seed(seed)
-    if isinstance(scale, str) and scale not in SCALES:
-        raise EchosError(
-            f"scale: expected one of {', '.join(SCALES)}, or a number, found {scale!r}{nearest(scale, SCALES)}"
-        )
-    if not isinstance(scale, str) and not (is_number(scale) and 0 < scale < np.inf):
-        raise EchosError(f"scale: expected a factor above 0, found {scale}; correct it")
+    named = isinstance(scale, str)
+    if not (scale in SCALES if named else is_number(scale) and 0 < scale < np.inf):  # type: ignore[operator]
+        guess = nearest(str(scale), SCALES) if named else ""
+        raise EchosError(f"scale must be one of {', '.join(SCALES)}, or a factor above 0, not {scale!r}{guess}")
     if not is_number(share) or not 0.0 <= share <= 1.0:
-        raise EchosError(f"share: expected the share of kernels to replace, in [0, 1], found {share!r}; correct it")
+        raise EchosError(f"share, the share of kernels to replace, must be a number from 0 to 1, not {share!r}")
     check_depths(depths)
     check_switch("frozen", frozen)
     return entry
@@ -224,27 +220,24 @@ def _chosen(model: "nn.Module", layers: Layers) -> list[Layer]:
     found = [layer for layer in layers_of(model) if layer.kind == "depthwise"]
     if not found:
         raise EchosError(
-            f"{type(model).__name__}: expected depthwise convolutions to initialise, found none; choose a model that has some"
+            f"{type(model).__name__} has no depthwise convolutions to initialise; choose a model that has some"
         )
     if layers is None:
         return found
     if callable(layers):
-        chosen, said = [layer for layer in found if layers(layer)], "layers=… keeps"
+        chosen, said = [layer for layer in found if layers(layer)], "layers=… keeps none"
     else:
         patterns = list(layers) if isinstance(layers, Iterable) and not isinstance(layers, str) else [layers]
         if not all(isinstance(pattern, str) for pattern in patterns):
-            raise EchosError(f"layers: expected a pattern of names or a list of them, found {layers}; correct it")
+            raise EchosError(f"layers must be a pattern of names or a list of them, not {layers}")
         chosen = [
             layer
             for layer in found
             if any(fnmatchcase(name, pattern) for name in (layer.name, bare_name(layer.name)) for pattern in patterns)
         ]
-        said = f"layers={patterns} matches{nearest(patterns[0], [bare_name(one.name) for one in found]) if patterns else ''}"
+        said = f"layers={patterns} matches none{nearest(patterns[0], [bare_name(one.name) for one in found]) if patterns else ''}"
     if not chosen:
-        raise EchosError(
-            f"{type(model).__name__}: expected depthwise convolutions to initialise, found none of its {len(found)} that {said}; "
-            "choose a selection that has some"
-        )
+        raise EchosError(f"{type(model).__name__}: {said} of its {len(found)} depthwise layers; choose other layers")
     return chosen
 
 

@@ -6,6 +6,7 @@ Babaiee, Kiasari, JMIV 2026 (arXiv 2509.12746).
 """
 
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pyarrow as pa
@@ -13,7 +14,7 @@ import pyarrow.compute as pc
 from scipy import ndimage
 
 from neural_echos.errors import EchosError
-from neural_echos.initialisations.registry import Distribution, Filters, Table, drawn, one_of, opened, register
+from neural_echos.initialisations.registry import Distribution, Filters, Table, drawn, opened, register
 from neural_echos.receptive_fields.master_key import read_filters
 from neural_echos.receptive_fields.normalisation import usable
 from neural_echos.tables import kernel_sizes, kernels_of
@@ -29,7 +30,7 @@ def transfer(
     bank: Table | None = None,
     by_depth: bool = True,
     by_layer: bool = False,
-    taps: str = "kept",
+    taps: Literal["kept", "shuffled"] = "kept",
     resample: bool = False,
     depth: float = 0.0,
     outputs: int = 1,
@@ -55,10 +56,7 @@ def transfer(
         each kernel's L2 norm. Otherwise that is an error.
     """
     if bank is None:
-        raise EchosError(
-            "transfer: expected bank=…, the bank of another model, found none; make one with echos extract"
-        )
-    one_of("transfer", "taps", taps, ("kept", "shuffled"))
+        raise EchosError("transfer needs bank=…, the bank of another model; make one with echos extract")
     table = depthwise_of(bank)
     if by_layer:
         rows = np.arange(n) if channels is None else channels
@@ -80,7 +78,7 @@ def _drawn_from(
     kernels, said = chosen_kernels("transfer", table, *source, depth)
     kernels = kernels[np.logical_and(*usable(kernels))].astype(np.float64)
     if not len(kernels):
-        raise EchosError("transfer: expected kernels that are finite and not constant, found none; take another bank")
+        raise EchosError("transfer: all kernels of the bank are constant or not finite; take another bank")
     picked = rng.choice(len(kernels), n, replace=n > len(kernels))
     return kernels[picked], {"bank_kernels": float(len(kernels))} | said
 
@@ -90,20 +88,20 @@ def _of_layer(table: pa.Table, layer: str, outputs: int, size: tuple[int, int] |
     mine = table.filter(pc.equal(table["layer"], layer))
     if mine.num_rows != outputs:
         known = table["layer"].unique().to_pylist()
-        found = f"{mine.num_rows} kernels" if mine.num_rows else f"layers {', '.join(known)}"
+        found = f"has {mine.num_rows} kernels" if mine.num_rows else f"is none of the bank's ({', '.join(known)})"
         raise EchosError(
-            f"transfer: expected a bank whose layer {layer!r} has {outputs} kernels, found {found}; take a bank of the same "
+            f"transfer: by_layer needs {outputs} kernels of layer {layer!r}, which {found}; take a bank of the same "
             "architecture, or leave by_layer out"
         )
     ((height, width),) = kernel_sizes(mine)
     if size is not None and size != (height, width):
         raise EchosError(
-            f"transfer: expected kernels of {size[0]}×{size[1]}, found {height}×{width} in the bank's layer {layer!r}; take "
-            "another bank, or set resample"
+            f"transfer: the bank's layer {layer!r} has kernels of {height}×{width}, not {size[0]}×{size[1]}; take another bank, or "
+            "set resample"
         )
     _, kernels = kernels_of(mine, height, width)
     if not np.isfinite(kernels).all():
-        raise EchosError(f"transfer: expected finite kernels in layer {layer!r}, found others; take another bank")
+        raise EchosError(f"transfer: not all kernels of the bank's layer {layer!r} are finite; take another bank")
     return kernels.astype(np.float64)
 
 
@@ -132,16 +130,15 @@ def master_key(
     """
     if filters is None:
         raise EchosError(
-            "master_key: expected filters=…, the path of master_key_filters_8.txt, found none; "
-            "fetch it with echos fetch master_key_filters_8"
+            "master_key needs filters=…, the path of master_key_filters_8.txt; fetch it with echos fetch master_key_filters_8"
         )
     known = np.asarray(read_filters(filters) if isinstance(filters, str | Path) else filters, dtype=np.float64)
     if known.ndim != 3 or not len(known) or not np.isfinite(known).all():
-        raise EchosError(f"master_key: expected finite filters of shape (m, k, k), found {known.shape}; correct them")
+        raise EchosError(f"master_key: filters must be finite and of shape (m, k, k), and are of shape {known.shape}")
     if known.shape[1:] != (height, width) and not resample:
         raise EchosError(
-            f"master_key: expected kernels of {known.shape[1]}×{known.shape[2]}, the filters' own size, found {height}×{width}; "
-            "pass resample=True or leave that layer out with layers=…"
+            f"master_key: the filters are {known.shape[1]}×{known.shape[2]} and these kernels {height}×{width}; set resample, or "
+            "leave that layer out with layers=…"
         )
     picked = resampled(known, height, width)[rng.integers(len(known), size=n)]
     gain, bias = (drawn(f"master_key: {name}", option, n, rng) for name, option in (("a", a), ("b", b)))
@@ -170,8 +167,8 @@ def chosen_kernels(
     if not len(rows):
         sizes = ", ".join(f"{one}×{other}" for one, other in kernel_sizes(table)) or "none"
         raise EchosError(
-            f"{name}: expected a bank with depthwise kernels of {height}×{width}, found sizes {sizes}; "
-            "take another bank, resample where that is offered, or leave that layer out with layers=…"
+            f"{name}: the bank has no depthwise kernels of {height}×{width}, only of {sizes}; take another bank, resample where "
+            "that is offered, or leave that layer out with layers=…"
         )
     if depth is None:
         return kernels, {}
@@ -199,5 +196,5 @@ def resampled(kernels: np.ndarray, height: int, width: int) -> np.ndarray:
 def _nearest_size(bank: Table, height: int, width: int) -> tuple[int, int]:
     sizes = kernel_sizes(depthwise_of(bank))
     if not sizes:
-        raise EchosError("transfer: expected a bank with depthwise kernels, found none; take another bank")
+        raise EchosError("transfer: the bank has no depthwise kernels; take another one")
     return min(sizes, key=lambda size: (abs(size[0] - height) + abs(size[1] - width), size))

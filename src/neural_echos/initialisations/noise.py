@@ -5,16 +5,15 @@ random and frozen, Gavrikov and Keuper 2023.
 """
 
 from functools import lru_cache
+from typing import Literal
 
 import numpy as np
 from scipy import stats
 
 from neural_echos.errors import EchosError
 from neural_echos.initialisations.borrowed import chosen_kernels
-from neural_echos.initialisations.registry import Table, check_size, one_of, register
+from neural_echos.initialisations.registry import Count, Positive, Table, check_size, register
 from neural_echos.receptive_fields.normalisation import usable
-
-_MODES = ("fan_in", "fan_out", "fan_out_per_group")
 
 
 @register()
@@ -24,8 +23,8 @@ def kaiming(
     width: int,
     rng: np.random.Generator,
     *,
-    distribution: str = "normal",
-    mode: str = "fan_in",
+    distribution: Literal["normal", "uniform"] = "normal",
+    mode: Literal["fan_in", "fan_out", "fan_out_per_group"] = "fan_in",
     outputs: int = 1,
     multiplier: int = 1,
 ) -> np.ndarray:
@@ -39,14 +38,13 @@ def kaiming(
         With A = height·width taps: A; A times the layer's kernels, as `torch.nn.init` counts it although each output feeds
         one group only; A times the kernels of a channel, as timm's EfficientNets count it.
     """
-    one_of("kaiming", "mode", mode, _MODES)
     fan = height * width * {"fan_in": 1, "fan_out": outputs, "fan_out_per_group": multiplier}[mode]
-    return _noise("kaiming", distribution, n, height, width, np.sqrt(2.0 / fan), rng)
+    return _noise(distribution, n, height, width, np.sqrt(2.0 / fan), rng)
 
 
 @register()
 def trunc_normal(
-    n: int, height: int, width: int, rng: np.random.Generator, *, std: float = 0.02, cut: float = 2.0
+    n: int, height: int, width: int, rng: np.random.Generator, *, std: Positive = 0.02, cut: Positive = 2.0
 ) -> np.ndarray:
     """Draw a truncated normal distribution, ConvNeXt's own initialisation.
 
@@ -57,8 +55,6 @@ def trunc_normal(
     cut : float above 0
         No tap is larger; an absolute value as in timm, so that 2 truncates nothing at std .02.
     """
-    if not (std > 0 and cut > 0 and np.isfinite(std)):
-        raise EchosError(f"trunc_normal: expected std and cut above 0, found {std} and {cut}; correct them")
     return stats.truncnorm.rvs(-cut / std, cut / std, scale=std, size=(n, height, width), random_state=rng)
 
 
@@ -78,17 +74,17 @@ def impulse(n: int, height: int, width: int, rng: np.random.Generator) -> np.nda
 
 
 @register()
-def box(n: int, height: int, width: int, rng: np.random.Generator, *, taps: int = 9) -> np.ndarray:
+def box(n: int, height: int, width: int, rng: np.random.Generator, *, taps: Count = 9) -> np.ndarray:
     """Draw kernels with `taps` different random taps of sqrt(1 / 3 taps), the others 0 (Zheng et al. 2024).
 
     Parameters
     ----------
-    taps : int of at least 1
+    taps : int
         How many taps are not 0.
     """
-    if not 1 <= taps <= height * width or int(taps) != taps:
+    if taps > height * width:
         raise EchosError(
-            f"box: expected taps to be a whole number from 1 to {height * width} at {height}×{width}, found {taps}; correct it"
+            f"box cannot set {taps} taps: a kernel of {height}×{width} has only {height * width}; lower taps"
         )
     kernels = np.zeros((n, height * width))
     kernels[:, :taps] = np.sqrt(1 / (3 * taps))
@@ -97,7 +93,7 @@ def box(n: int, height: int, width: int, rng: np.random.Generator, *, taps: int 
 
 @register(frozen=True)
 def random_frozen(
-    n: int, height: int, width: int, rng: np.random.Generator, *, distribution: str = "uniform"
+    n: int, height: int, width: int, rng: np.random.Generator, *, distribution: Literal["normal", "uniform"] = "uniform"
 ) -> np.ndarray:
     """Draw PyTorch's default for a depthwise Conv2d, variance 1 / 3A for A taps, and freeze it (Gavrikov and Keuper 2023).
 
@@ -106,7 +102,7 @@ def random_frozen(
     distribution : {"normal", "uniform"}
         The shape.
     """
-    return _noise("random_frozen", distribution, n, height, width, np.sqrt(1 / (3 * height * width)), rng)
+    return _noise(distribution, n, height, width, np.sqrt(1 / (3 * height * width)), rng)
 
 
 @register()
@@ -116,7 +112,7 @@ def covariance(
     width: int,
     rng: np.random.Generator,
     *,
-    sigma0: float = 0.5,
+    sigma0: Positive = 0.5,
     velocity: float = 1.0,
     acceleration: float = 1.0,
     bank: Table | None = None,
@@ -198,7 +194,7 @@ def model_covariance(k: int, sigma: float) -> tuple[np.ndarray, float]:
 def unclipped_covariance(k: int, sigma: float) -> np.ndarray:
     """Σ of `model_covariance` before its negative eigenvalues are clipped: float64, shape (k·k, k·k)."""
     if not (sigma > 0 and np.isfinite(sigma)):
-        raise EchosError(f"covariance: expected σ = σ₀ + v d + ½ a d² above 0 taps, found {sigma:g}; correct sigma0")
+        raise EchosError(f"covariance: σ = σ₀ + v d + ½ a d² must stay above 0 taps, and is {sigma:g}; raise sigma0")
     line = np.arange(k)
     apart = np.minimum(line, k - line) ** 2  # squared distance on the circle, by difference of indices
     difference = apart[(line[:, None] - line) % k]
@@ -208,13 +204,7 @@ def unclipped_covariance(k: int, sigma: float) -> np.ndarray:
     return (one_sided + one_sided.T) / 2
 
 
-def _noise(
-    name: str, distribution: str, n: int, height: int, width: int, std: float, rng: np.random.Generator
-) -> np.ndarray:
+def _noise(distribution: str, n: int, height: int, width: int, std: float, rng: np.random.Generator) -> np.ndarray:
     if distribution == "normal":
         return rng.normal(0.0, std, (n, height, width))
-    if distribution == "uniform":
-        return rng.uniform(-np.sqrt(3.0) * std, np.sqrt(3.0) * std, (n, height, width))
-    raise EchosError(
-        f"{name}: expected distribution 'normal' or 'uniform', found {distribution!r}; choose one of the two"
-    )
+    return rng.uniform(-np.sqrt(3.0) * std, np.sqrt(3.0) * std, (n, height, width))

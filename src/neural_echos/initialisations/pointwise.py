@@ -6,22 +6,18 @@ freezing pointwise weights hurts where freezing depthwise ones does not.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
 from neural_echos.errors import EchosError, nearest
 from neural_echos.initialisations.apply import LayerReport, refuse_other_weights, refuse_to_freeze_all, within
-from neural_echos.initialisations.registry import check_seed, check_switch, one_of
+from neural_echos.initialisations.registry import Weights, check_option, check_seed, check_switch, unknown_option
 from neural_echos.layouts import bare_name
 
 if TYPE_CHECKING:
     from torch import nn
 
-Weights = str | Path | Mapping[str, np.ndarray]
-
-ROWS = ("kept", "shuffled", "own")
 _NEUTRAL = {"share": 1.0, "scale": "raw"}  # what a config's defaults say of every initialisation
 
 
@@ -62,7 +58,7 @@ def init_pointwise_(
     *,
     seed: int,
     weights: Weights | None = None,
-    rows: str = "kept",
+    rows: Literal["kept", "shuffled", "own"] = "kept",
     depths: Sequence[float] | None = None,
     frozen: bool = True,
     **others: Any,
@@ -98,17 +94,16 @@ def init_pointwise_(
         No pointwise layers; one whose weight cannot be changed in place; weights that are missing, broken, of another
         architecture or not finite; nothing left to train. The model is then unchanged.
     """
-    one_of("pointwise", "rows", rows, ROWS)
+    for name, value in {"weights": weights, "rows": rows}.items():
+        check_option("pointwise", name, init_pointwise_.__annotations__[name], value)
     check_seed(seed)
     check_switch("frozen", frozen)
     for name, value in others.items():
         if value != _NEUTRAL.get(name):
-            raise EchosError(
-                f"initialisation 'pointwise': expected options among weights, rows, depths, frozen, found {name!r}; take it out"
-            )
+            raise unknown_option("pointwise", name, ["weights", "rows", "depths", "frozen"])
     layers = pointwise_layers(model)
     if not layers:
-        raise EchosError(f"{type(model).__name__}: expected pointwise layers, found none; choose a model that has some")
+        raise EchosError(f"{type(model).__name__} has no pointwise layers; choose a model that has some")
     chosen = within(layers, depths, type(model).__name__)
     refuse_other_weights(model, [layer.name for layer in chosen])
     modules = [model.get_submodule(layer.name) for layer in chosen]
@@ -132,29 +127,28 @@ def _opened(weights: Weights | None) -> Mapping[str, np.ndarray]:
 
     if weights is None:
         raise EchosError(
-            "pointwise: expected weights=…, the weights of another model, found none; name a run's weights.safetensors"
+            "initialisation 'pointwise' needs weights=…, those of another model, such as a run's weights.safetensors"
         )
     if isinstance(weights, Mapping):
         return weights
-    if not isinstance(weights, str | Path):
-        raise EchosError(f"pointwise: expected weights to be a path, found {weights!r}; correct it")
     try:
         return {name: tensor.float().numpy() for name, tensor in load_file(weights).items()}
     except (SafetensorError, OSError) as error:
         raise EchosError(
-            f"{weights}: expected the weights of a model as safetensors, found {error}; train that run first"
+            f"{weights} cannot be read as the weights of a model ({error}); train that run first"
         ) from None
 
 
 def _weight_of(lent: Mapping[str, np.ndarray], layer: str, shape: tuple[int, ...]) -> np.ndarray:
     weight = lent.get(f"{layer}.weight")
-    if weight is None or weight.shape != shape or not np.isfinite(weight).all():
-        found = f"no such tensor{nearest(f'{layer}.weight', lent)}" if weight is None else f"shape {weight.shape}"
-        raise EchosError(
-            f"pointwise: expected a finite weight of shape {shape} for layer {layer!r}, found {found}; take the weights of a "
-            "model of the same architecture"
-        )
-    return weight
+    if weight is not None and weight.shape == shape and np.isfinite(weight).all():
+        return weight
+    if weight is None:
+        found = f"there is no tensor {layer}.weight{nearest(f'{layer}.weight', lent)}"
+    else:
+        found = f"{layer}.weight has shape {weight.shape}, not {shape}"
+        found = f"{layer}.weight is not finite" if weight.shape == shape else found
+    raise EchosError(f"pointwise: {found}; take the weights of a model of the same architecture")
 
 
 def _put(layer: PointwiseLayer, module: Any, weight: np.ndarray | None, frozen: bool) -> LayerReport:

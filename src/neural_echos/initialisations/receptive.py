@@ -6,18 +6,17 @@ centre, the shares of the patterns) is an option here, never a silent choice.
 """
 
 from collections.abc import Mapping, Sequence
+from typing import Literal
 
 import numpy as np
 import pyarrow.compute as pc
 
 from neural_echos import receptive_fields
 from neural_echos.errors import EchosError
-from neural_echos.initialisations.registry import Distribution, Table, check_size, drawn, one_of, opened, register
+from neural_echos.initialisations.registry import Distribution, Share, Table, check_size, drawn, opened, register
 from neural_echos.receptive_fields import MODELS
 from neural_echos.receptive_fields.normalisation import norms
 from neural_echos.tables import kernel_sizes, kernels_of
-
-CENTRES = ("excitatory", "inhibitory", "alternating", "random")
 
 # (σx, σy) of filters 1 to 8 under fit D1, and γ₇, as published: Lindeberg, Babaiee, Kiasari, JMIV 2026.
 IDEAL_SIGMAS = (
@@ -42,8 +41,8 @@ def dog(
     rng: np.random.Generator,
     *,
     gamma: Distribution = 0.5,
-    centres: str = "random",
-    p: float = 0.5,
+    centres: Literal["excitatory", "inhibitory", "alternating", "random"] = "random",
+    p: Share = 0.5,
 ) -> np.ndarray:
     """Draw Difference-of-Gaussians kernels (Neural Echos; `receptive_fields.dog`).
 
@@ -57,9 +56,6 @@ def dog(
         Probability of an excitatory centre where centres are random.
     """
     check_size("dog", height, width, square=True)
-    one_of("dog", "centres", centres, CENTRES)
-    if not 0.0 <= p <= 1.0:
-        raise EchosError(f"dog: expected p, the probability of an excitatory centre, in [0, 1], found {p}; correct it")
     sign = {
         "excitatory": np.ones(n),
         "inhibitory": -np.ones(n),
@@ -93,7 +89,7 @@ def dog_fitted(
         Draw from the layer nearest in depth that has such kernels; otherwise from all layers.
     """
     if fits is None:
-        raise EchosError("dog_fitted: expected fits=…, the fits of a bank, found none; make them with echos fit")
+        raise EchosError("dog_fitted needs fits=…, the fits of a bank; make them with echos fit")
     table = opened({"fits": fits})["fits"]
     table = table.filter(pc.equal(table["kind"], "depthwise"))
     found = kernel_sizes(table)
@@ -102,8 +98,8 @@ def dog_fitted(
     if not centres.num_rows:
         sizes = ", ".join(f"{one}×{other}" for one, other in found) or "none"
         raise EchosError(
-            f"dog_fitted: expected fits with centres among depthwise kernels of {height}×{width}, found sizes {sizes} and "
-            f"{table.num_rows} kernels of this one, none a centre; take the fits of another bank"
+            f"dog_fitted: the fits hold no depthwise kernel of {height}×{width} that is a centre ({table.num_rows} kernels of that "
+            f"size; the sizes are {sizes}); take the fits of another bank"
         )
     if by_depth:
         depths = centres["depth"].to_numpy()
@@ -129,7 +125,7 @@ def gaussian_derivatives(
     rng: np.random.Generator,
     *,
     centroids: Table | None = None,
-    least: float = 0.7,
+    least: Share = 0.7,
     shares: Sequence[float] = (1.0, 1.0, 1.0),
     sigma: Distribution = 1.0,
     orientations: Sequence[float] = (0.0, 90.0),
@@ -161,7 +157,9 @@ def gaussian_derivatives(
         return templates[rng.choice(len(templates), n, p=weights)]
     weights = np.asarray(shares, dtype=np.float64)
     if weights.shape != (3,) or not (weights >= 0).all() or not 0 < weights.sum() < np.inf:
-        raise EchosError(f"gaussian_derivatives: expected three shares, not all 0, found {shares}; correct them")
+        raise EchosError(
+            f"gaussian_derivatives: shares must be three numbers of at least 0, not all 0, and are {shares}"
+        )
     order = rng.choice(3, n, p=weights / weights.sum())
     sign = np.where(rng.random(n) < 0.5, 1.0, -1.0)
     angle = np.deg2rad(drawn("gaussian_derivatives: orientations", list(orientations), n, rng))
@@ -198,7 +196,7 @@ def scale_space(
     """
     pairs = np.asarray(sigmas, dtype=np.float64)
     if pairs.shape != (8, 2):
-        raise EchosError(f"scale_space: expected eight pairs of σ, found shape {pairs.shape}; correct sigmas")
+        raise EchosError(f"scale_space: sigmas must be eight pairs, not of shape {pairs.shape}")
     models = np.stack(
         [
             receptive_fields.ideal(number, (height, width), *pair, **({"amount": amount} if number == 7 else {}))
@@ -212,21 +210,20 @@ def scale_space(
 
 def _matched_patterns(centroids: Table, height: int, width: int, least: float) -> tuple[np.ndarray, np.ndarray, float]:
     """The best Gaussian derivative of each cluster's average, (m, h, w), its weight, (m,), and the share left out."""
-    receptive_fields.check_threshold(least)
     averages, counts, known = _finest(centroids, height, width)
     if not len(averages):
         sizes = ", ".join(f"{one}×{other}" for one, other in known) or "none"
         raise EchosError(
-            f"gaussian_derivatives: expected clusters of depthwise kernels of {height}×{width}, found sizes {sizes}; "
-            "take another bank's, or leave that layer out with layers=…"
+            f"gaussian_derivatives: there are no clusters of depthwise kernels of {height}×{width}, only of {sizes}; take those of "
+            "another bank, or leave that layer out with layers=…"
         )
     fits = [receptive_fields.fit(averages, name) for name in _ORDERS]
     cosines = np.stack([fit.cosine for fit in fits])
     best, close = cosines.argmax(axis=0), cosines.max(axis=0) >= least
     if not close.any():
         raise EchosError(
-            f"gaussian_derivatives: expected a cluster whose average matches a model with cosine {least}, "
-            f"found {cosines.max():.5f} at best; lower least or take another bank"
+            f"gaussian_derivatives: no cluster's average matches a model with a cosine of {least}; the best is "
+            f"{cosines.max():.5f}; lower least or take another bank"
         )
     models = np.stack(
         [fit.amplitude[:, None, None] * MODELS[fit.model]((height, width), **fit.parameters) for fit in fits]
@@ -273,6 +270,5 @@ def _gammas(gamma: Distribution, n: int, rng: np.random.Generator) -> np.ndarray
     except (TypeError, ValueError):
         pass
     raise EchosError(
-        "gamma: expected a ratio, a list of ratios, or {'uniform': [low, high]} with 0 < low ≤ high < 1, "
-        f"found {gamma!r}; correct it"
+        f"gamma must be a ratio, a list of ratios, or {{'uniform': [low, high]}} with 0 < low ≤ high < 1, not {gamma!r}"
     )

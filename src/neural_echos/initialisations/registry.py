@@ -1,16 +1,19 @@
 """The registry of initialisations: how one is entered, looked up, and what it may ask for.
 
 An initialisation is a function `(n, height, width, rng, *, options…) -> (n, height, width)` that draws n kernels from a seeded
-generator. Among its keywords, seven are no options but *facts* of the layer, which `init_depthwise_` fills in: `depth` in [0, 1],
-`outputs` (kernels of the layer), `multiplier` (kernels per channel), `layer` (its module path), `channels` (which of its kernels
-are drawn, int64 (n,)), `seed` (of the whole model's draw), and `report`, a dictionary for what it has to say.
+generator. Its signature is the only place where its options are declared: their names, types, limits and defaults, and what it
+borrows (a `Table` or `Weights` of another model, or `Filters`, a declared input). Seven keywords are no options but *facts* of the
+layer, which `init_depthwise_` fills in: `depth` in [0, 1], `outputs` (kernels of the layer), `multiplier` (kernels per channel),
+`layer` (its module path), `channels` (which of its kernels are drawn, int64 (n,)), `seed` (of the whole model's draw), and
+`report`, a dictionary for what it has to say.
 """
 
 import inspect
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from types import NoneType, UnionType
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 import numpy as np
 import pyarrow as pa
@@ -19,9 +22,40 @@ from neural_echos.errors import EchosError, nearest
 from neural_echos.tables import read_table
 
 Draw = Callable[..., np.ndarray]
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Which numbers an option may be; None is no limit."""
+
+    ge: float | None = None
+    gt: float | None = None
+    le: float | None = None
+
+    def allow(self, value: float) -> bool:
+        """Whether a number lies within the limits; NaN and infinity never do."""
+        low = (self.ge is None or value >= self.ge) and (self.gt is None or value > self.gt)
+        return bool(low and (self.le is None or value <= self.le) and np.isfinite(value))
+
+    def __str__(self) -> str:
+        low = f"of at least {self.ge:g}" if self.ge is not None else f"above {self.gt:g}"
+        return low if self.le is None else f"from {self.ge:g} to {self.le:g}"
+
+
+@dataclass(frozen=True)
+class Borrowed:
+    """Marks an option that is borrowed: in a config, the name of a "model" or of a declared "input"."""
+
+    of: str
+
+
+Positive = Annotated[float, Limits(gt=0)]
+Share = Annotated[float, Limits(ge=0, le=1)]
+Count = Annotated[int, Limits(ge=1)]
 Distribution = float | Sequence[float] | Mapping[str, Sequence[float]]
-Table = pa.Table | str | Path
-Filters = str | Path | np.ndarray
+Table = Annotated[pa.Table | str | Path, Borrowed("model")]
+Filters = Annotated[str | Path | np.ndarray, Borrowed("input")]
+Weights = Annotated[str | Path | Mapping[str, np.ndarray], Borrowed("model")]
 
 FACTS = ("depth", "outputs", "multiplier", "layer", "channels", "seed", "report")
 TABLES = ("bank", "fits", "centroids")  # options that are tables of that schema, or the paths of their files
@@ -38,7 +72,7 @@ class Initialisation:
     frozen : bool
         Whether its paper keeps the kernels as they are drawn; `init_depthwise_(…, frozen=…)` decides otherwise.
     options : dict
-        The keywords that users give, and how each is annotated, which is how its type is checked.
+        The keywords that users give, and how each is annotated, which is how it is checked.
     facts : tuple of str
         The keywords that the layer gives.
     """
@@ -57,7 +91,8 @@ def is_number(value: object) -> bool:
     return isinstance(value, int | float | np.integer | np.floating) and not isinstance(value, bool)
 
 
-def _is_whole(value: object) -> bool:
+def is_whole(value: object) -> bool:
+    """Whether a value is a whole number of Python or numpy, and no truth value."""
     return is_number(value) and isinstance(value, int | np.integer)
 
 
@@ -68,28 +103,48 @@ def _is_array(value: object) -> bool:
         return False
 
 
-def _anything(_: object) -> bool:
-    return True
-
-
 # What an option must be, by its annotation; distributions are checked where they are drawn from.
 _KINDS: dict[Any, tuple[str, Callable[[object], bool]]] = {
     bool: ("true or false", lambda value: isinstance(value, bool | np.bool_)),
-    int: ("a whole number", _is_whole),
-    int | None: ("a whole number", lambda value: value is None or _is_whole(value)),
+    int: ("a whole number", is_whole),
     float: ("a number", is_number),
-    str: ("a name", lambda value: isinstance(value, str)),
-    Table | None: (
-        "a table or the path of one",
-        lambda value: value is None or isinstance(value, pa.Table | str | Path),
-    ),
-    Filters | None: (
-        "a path or an array",
-        lambda value: value is None or isinstance(value, str | Path) or _is_array(value),
-    ),
+    Table: ("a table or the path of one", lambda value: isinstance(value, pa.Table | str | Path)),
+    Filters: ("a path or an array", lambda value: isinstance(value, str | Path) or _is_array(value)),
+    Weights: ("a path or a mapping of arrays", lambda value: isinstance(value, str | Path | Mapping)),
     Sequence[float]: ("a list of numbers", _is_array),
     Sequence[Sequence[float]]: ("a list of lists of numbers", _is_array),
 }
+
+
+def _kind(annotation: Any) -> tuple[str, Callable[[Any], bool]]:
+    """What an annotation asks for, in words, and whether a value is that."""
+    if annotation in _KINDS:
+        return _KINDS[annotation]
+    parts = get_args(annotation)
+    if get_origin(annotation) is Literal:
+        return f"one of {', '.join(parts)}", lambda value: isinstance(value, str) and value in parts
+    if get_origin(annotation) in (Union, UnionType) and NoneType in parts:
+        text, fits = _kind(Union[tuple(part for part in parts if part is not NoneType)])  # noqa: UP007 (made at run time)
+        return text, lambda value: value is None or fits(value)
+    if get_origin(annotation) is Annotated:
+        (text, fits), limits = _kind(parts[0]), parts[1]
+        return f"{text} {limits}", lambda value: fits(value) and limits.allow(value)
+    return "", lambda value: True
+
+
+def check_option(name: str, option: str, annotation: Any, value: Any) -> None:
+    """Raise an `EchosError` unless a value is what an option's annotation asks for; `name` is the initialisation's."""
+    kind, fits = _kind(annotation)
+    if not fits(value):
+        guess = nearest(value, kind.removeprefix("one of ").split(", ")) if isinstance(value, str) else ""
+        found = " ".join(repr(value).split())
+        raise EchosError(f"initialisation {name!r}: {option} must be {kind}, not {found}{guess}")
+
+
+def borrowed(annotation: Any) -> str | None:
+    """What an annotation says is borrowed: "model" or "input"; None where it borrows nothing."""
+    marks = [mark for part in (annotation, *get_args(annotation)) for mark in getattr(part, "__metadata__", ())]
+    return next((mark.of for mark in marks if isinstance(mark, Borrowed)), None)
 
 
 def register(*, frozen: bool = False) -> Callable[[Draw], Draw]:
@@ -114,28 +169,30 @@ def names() -> list[str]:
 
 
 def lookup(name: str, options: Mapping[str, Any]) -> Initialisation | None:
-    """Find an initialisation and check the names and types of its options; None for `default`, which draws nothing.
+    """Find an initialisation and check the names, types and limits of its options; None for `default`, which draws nothing.
 
     Raises
     ------
     EchosError
-        Unknown name or option, of which the nearest known one is suggested; an option of another type.
+        Unknown name or option, of which the nearest known one is suggested; an option of another type or out of its limits.
     """
     if name not in names():
-        raise EchosError(f"initialisation {name!r}: expected one of {', '.join(names())}{nearest(str(name), names())}")
+        raise EchosError(
+            f"unknown initialisation {name!r}{nearest(str(name), names())}; known are {', '.join(names())}"
+        )
     entry = _REGISTRY.get(name)
     known = entry.options if entry else {}
     for option, value in options.items():
         if option not in known:
-            raise EchosError(
-                f"initialisation {name!r}: expected options among {', '.join(known) or 'none'}, "
-                f"found {option!r}{nearest(option, known)}"
-            )
-        kind, fits = _KINDS.get(known[option], ("", _anything))
-        if not fits(value):
-            found = " ".join(repr(value).split())
-            raise EchosError(f"initialisation {name!r}: expected {option} to be {kind}, found {found}; correct it")
+            raise unknown_option(name, option, known)
+        check_option(name, option, known[option], value)
     return entry
+
+
+def unknown_option(name: str, option: str, known: Iterable[str]) -> EchosError:
+    """The error of an option that an initialisation does not have."""
+    takes = f"its options are {', '.join(known)}" if known else "it has none"
+    return EchosError(f"initialisation {name!r} has no option {option!r}{nearest(option, known)}; {takes}")
 
 
 def opened(options: Mapping[str, Any]) -> dict[str, Any]:
@@ -174,20 +231,17 @@ def draw_kernels(name: str, n: int, k: int | tuple[int, int], *, seed: int, **op
     facts = {key: options.pop(key) for key in FACTS if key in options}
     entry = lookup(name, options)
     if entry is None:
-        raise EchosError(
-            "initialisation 'default': expected one that draws kernels, found the model's own; name another"
-        )
+        raise EchosError("initialisation 'default' keeps what a model has and draws no kernels; name another")
     for fact in facts:
         if fact not in entry.facts:
-            raise EchosError(
-                f"initialisation {name!r}: expected facts among {', '.join(entry.facts) or 'none'}, found {fact!r}"
-            )
+            known = f"only {', '.join(entry.facts)}" if entry.facts else "none at all"
+            raise EchosError(f"initialisation {name!r} does not ask for the fact {fact!r} of a layer, {known}")
     check_seed(seed)
-    if not _is_whole(n) or n < 0:
-        raise EchosError(f"n: expected a whole number of kernels, found {n!r}; correct it")
+    if not is_whole(n) or n < 0:
+        raise EchosError(f"n must be a whole number of kernels, not {n!r}")
     sides = [k, k] if isinstance(k, int | np.integer) else list(k) if isinstance(k, Iterable) else []
-    if len(sides) != 2 or not all(map(_is_whole, sides)):
-        raise EchosError(f"k: expected a whole number or (height, width), found {k!r}; correct it")
+    if len(sides) != 2 or not all(map(is_whole, sides)):
+        raise EchosError(f"k must be a whole number or (height, width), not {k!r}")
     height, width = map(int, sides)
     check_size(name, height, width)
     return entry.draw(n, height, width, np.random.default_rng(seed), **opened(options), **facts)
@@ -195,26 +249,26 @@ def draw_kernels(name: str, n: int, k: int | tuple[int, int], *, seed: int, **op
 
 def check_seed(seed: object) -> None:
     """Raise an `EchosError` unless a seed is a whole number of at least 0."""
-    if not _is_whole(seed) or seed < 0:  # type: ignore[operator]
-        raise EchosError(f"seed: expected a whole number of at least 0, found {seed!r}; correct it")
+    if not is_whole(seed) or seed < 0:  # type: ignore[operator]
+        raise EchosError(f"seed must be a whole number of at least 0, not {seed!r}")
 
 
 def check_switch(name: str, value: object) -> None:
     """Raise an `EchosError` unless a switch is on, off or left alone (None)."""
     if not isinstance(value, bool | np.bool_ | None):
-        raise EchosError(f"{name}: expected true or false, found {value!r}; correct it")
+        raise EchosError(f"{name} must be true or false, not {value!r}")
 
 
 def check_size(name: str, height: int, width: int, *, square: bool = False, centred: bool = False) -> None:
     """Raise an `EchosError` unless a kernel has several taps, and is square or has a centre tap where that is needed."""
     size = f"{height}×{width}"
     if height < 1 or width < 1 or height * width < 2:
-        raise EchosError(f"{name}: expected a kernel of at least two taps, found {size}; leave it out")
+        raise EchosError(f"{name} needs kernels of at least two taps, and these are {size}")
     if square and height != width:
-        raise EchosError(f"{name}: expected a square kernel, found {size}; leave that layer out with layers=…")
+        raise EchosError(f"{name} draws square kernels only, and these are {size}; leave that layer out with layers=…")
     if centred and (height % 2 == 0 or width % 2 == 0):
         raise EchosError(
-            f"{name}: expected odd sides, for a centre tap, found {size}; leave that layer out with layers=…"
+            f"{name} needs a centre tap, so odd sides, and these kernels are {size}; leave that layer out with layers=…"
         )
 
 
@@ -248,14 +302,5 @@ def drawn(name: str, option: Distribution, n: int, rng: np.random.Generator) -> 
     except (TypeError, ValueError):
         pass
     raise EchosError(
-        f"{name}: expected a number, a list of numbers, {{'uniform': [low, high]}} or {{'normal': [mean, std]}}, "
-        f"found {option!r}; correct it"
+        f"{name} must be a number, a list of numbers, {{'uniform': [low, high]}} or {{'normal': [mean, std]}}, not {option!r}"
     )
-
-
-def one_of(name: str, option: str, value: object, choices: Sequence[str]) -> None:
-    """Raise an `EchosError` unless an option is one of its choices."""
-    if value not in choices:
-        raise EchosError(
-            f"{name}: expected {option} to be one of {', '.join(choices)}, found {value!r}{nearest(str(value), choices)}"
-        )

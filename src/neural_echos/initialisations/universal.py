@@ -5,20 +5,18 @@ are frozen, and a bias per kernel is learned. How filters are dealt out to kerne
 """
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
 from neural_echos.errors import EchosError
 from neural_echos.initialisations.candidates import assign, candidate_set, fitted
-from neural_echos.initialisations.registry import Filters, Table, one_of, register
+from neural_echos.initialisations.registry import Count, Filters, Table, register
 from neural_echos.kernels import layers_of
 
 if TYPE_CHECKING:
     from torch import nn
 
-CHOICES = ("round_robin", "nearest")
-LEARN = ("gain_and_bias", "bias")
 _SPAN = 1e-4  # a kernel further from its filter than this share of its own norm is none of a·x + b
 
 
@@ -29,13 +27,13 @@ def universal(
     width: int,
     rng: np.random.Generator,
     *,
-    set: str = "eight",
-    number: int | None = None,
+    set: Literal["eight", "ideal", "decoded", "centroids", "dog", "random"] = "eight",
+    number: Count | None = None,
     filters: Filters | None = None,
     bank: Table | None = None,
     resample: bool = False,
-    choice: str = "round_robin",
-    learn: str = "gain_and_bias",
+    choice: Literal["round_robin", "nearest"] = "round_robin",
+    learn: Literal["gain_and_bias", "bias"] = "gain_and_bias",
     seed: int = 0,
 ) -> np.ndarray:
     """Draw a·x + b of a set of filters; `echos train` then keeps x and learns a and b (`reparameterise_`).
@@ -55,8 +53,6 @@ def universal(
     learn : {"gain_and_bias", "bias"}
         What training may change.
     """
-    one_of("universal", "choice", choice, CHOICES)
-    one_of("universal", "learn", learn, LEARN)
     made = candidate_set(_declared(set, number, filters, bank), seed=seed)
     known = fitted(made, height, width, resample=resample)
     if choice == "round_robin":
@@ -81,7 +77,7 @@ def describe_universal(declared: Mapping[str, Any], seed: int) -> dict[str, Any]
     made = candidate_set(_declared(declared.get("set", "eight"), *sources), seed=seed)
     return {
         "filters": made.tolist(),
-        "learn": declared.get("learn", LEARN[0]),
+        "learn": declared.get("learn", "gain_and_bias"),
         "resample": declared.get("resample", False),
     }
 
@@ -117,8 +113,8 @@ def reparameterise_(model: "nn.Module", described: Mapping[str, Any]) -> None:
         outside = found.error > _SPAN * np.linalg.norm(kernels, axis=(1, 2))
         if outside.any():
             raise EchosError(
-                f"layer {layer.name}: expected kernels that are a·x + b of {len(filters)} filters, found {int(outside.sum())} of "
-                f"{len(kernels)} that are not; draw all of them with the scheme universal and share 1"
+                f"layer {layer.name}: {int(outside.sum())} of {len(kernels)} kernels are no a·x + b of the {len(filters)} filters; "
+                "draw all of them with the scheme universal and share 1"
             )
         shapes = torch.from_numpy(filters[found.index]).to(module.weight.device, module.weight.dtype)
         parametrize.register_parametrization(module, "weight", GainAndBias(shapes))
