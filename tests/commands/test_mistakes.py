@@ -63,7 +63,7 @@ TRAIN = "train --data digits.safetensors --dataset d --architecture a --initiali
         (
             INITIALISE,
             ["--initialisations", '{"a": {"scheme": "transfer", "bank": "bank.parquet"}}'],
-            "only of 2×2, 5×5",
+            "only of 5×5",
         ),
         (
             INITIALISE,
