@@ -30,7 +30,7 @@ from neural_echos.architectures import create
 from neural_echos.datasets import Dataset, make_dataset
 from neural_echos.design.load import load_preset
 from neural_echos.training import Recipe, train
-from neural_echos.training.engine import make_optimizer
+from neural_echos.training.preparation import make_optimizer
 from neural_echos.training.watchers import Watcher
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -49,16 +49,16 @@ def test_a_rule_has_the_fingerprint_of_its_command_among_its_params(file: str, c
 @pytest.mark.parametrize(
     ("command", "contains", "lacks"),
     [
-        ("extract", {"kernels/bank.py", "tables/io.py"}, {"training/engine.py", "kernels/survey.py"}),
+        ("extract", {"kernels/bank.py", "tables/io.py"}, {"training/loop.py", "kernels/survey.py"}),
         ("fit", {"receptive_fields/banks.py"}, {"receptive_fields/templates.py", "structure/kmeans.py"}),
         (
             "initialise",
             {"receptive_fields/master_key.py", "receptive_fields/templates.py", "structure/kmeans.py"}
             | {"structure/patterns.py", "initialisations/noise.py", "architectures/hornet.py"},
-            {"training/engine.py", "datasets/shards.py"},
+            {"training/loop.py", "datasets/shards.py"},
         ),
-        ("train", {"training/engine.py", "architectures/small.py"}, {"initialisations/noise.py", "report/page.py"}),
-        ("report", {"verdicts/decide.py", "report/page.py"}, {"training/engine.py"}),
+        ("train", {"training/loop.py", "architectures/small.py"}, {"initialisations/noise.py", "report/page.py"}),
+        ("report", {"verdicts/decide.py", "report/page.py"}, {"training/loop.py"}),
         ("paper", {"report/paper.py"}, {"report/page.py"}),
         ("verdicts", {"structure/pattern_shares.py"}, {"report/page.py"}),
     ],
@@ -335,7 +335,7 @@ BEHIND = ["extract_from_run", "cluster", "figure"]  # jobs that follow from init
         ("evaluation/comparisons.py", "LIMIT = 1", "figure", []),
         ("structure/kmeans.py", "LIMIT = 1", "initialise_photographs_convmixer", BEHIND),
         ("datasets/shards.py", "LIMIT = 1", "dataset", ["initialise_photographs_convmixer", *BEHIND]),
-        ("training/engine.py", "LIMIT = 1", "", []),
+        ("training/loop.py", "LIMIT = 1", "", []),
         ("tables/io.py", "# a comment", "", []),
     ],
 )

@@ -8,7 +8,6 @@ import pytest
 from neural_echos import artifacts
 from neural_echos.commands import main
 from neural_echos.errors import EchosError
-from neural_echos.evaluation import explained
 from neural_echos.receptive_fields import (
     MATCHED,
     dog,
@@ -18,6 +17,7 @@ from neural_echos.receptive_fields import (
     match_bank,
     match_batches,
 )
+from neural_echos.structure.measures import explained
 from neural_echos.tables import read_table, write_table
 from test_receptive_fields import make_bank
 

@@ -1,12 +1,11 @@
 """The models take their options from the library's functions: what the source says is what Python sees when it imports them."""
 
-import importlib
 import inspect
 from dataclasses import fields
 
 import pytest
 
-from neural_echos import artifacts, datasets
+from neural_echos import artifacts, datasets, verdicts
 from neural_echos.design.artifacts import ArtifactOptions
 from neural_echos.design.claims import RULES
 from neural_echos.design.datasets import KINDS
@@ -14,7 +13,6 @@ from neural_echos.design.initialisations import SCHEMES, Initialisation
 from neural_echos.design.recipes import Recipe
 from neural_echos.initialisations import init_pointwise_, registry
 from neural_echos.training import recipe
-from neural_echos.verdicts import rules
 
 
 def shown(field):
@@ -23,9 +21,6 @@ def shown(field):
     if field.json_schema_extra:
         field.json_schema_extra(schema)
     return schema.get("default")
-
-
-decide = importlib.import_module("neural_echos.verdicts.decide")
 
 
 def own(model):
@@ -48,9 +43,9 @@ def test_every_scheme_has_the_options_of_its_function():
 
 
 def test_every_rule_has_the_options_of_its_function():
-    assert sorted(RULES) == rules()
+    assert sorted(RULES) == verdicts.rules()
     for rule, model in RULES.items():
-        _, *parameters = inspect.signature(getattr(decide, rule)).parameters.values()
+        _, *parameters = inspect.signature(verdicts.RULES[rule]).parameters.values()
         options = model.model_fields["options"].annotation.model_fields
         assert list(options) == [one.name for one in parameters]
         assert [name for name, field in options.items() if field.is_required()] == [

@@ -1,17 +1,8 @@
 """Evaluation: finished runs gathered, and compared pair by pair."""
 
-from neural_echos.evaluation.comparisons import (
-    bootstrap_interval,
-    compare,
-    detectable,
-    epochs_to_target,
-    gather_histories,
-    gather_runs,
-    holm,
-    mean_interval,
-    paired,
-    paired_p,
-)
+from neural_echos.evaluation.comparisons import compare, epochs_to_target, paired
+from neural_echos.evaluation.runs import gather_histories, gather_runs
+from neural_echos.evaluation.statistics import bootstrap_interval, detectable, holm, mean_interval, paired_p
 from neural_echos.structure.measures import explained, structure
 
 __all__ = [

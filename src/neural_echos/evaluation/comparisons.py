@@ -1,141 +1,30 @@
-"""Evaluation: gather finished runs, compare initialisations paired by seed, and measure the structure of banks.
+"""Initialisations compared, paired by seed.
 
 Two runs that differ only in their initialisation share seed, data order and every weight that is not depthwise, so their
 difference is taken seed by seed. With the 3 to 5 seeds of a preset, Student's t decides, and the rest stands beside it: a
-bootstrap interval, Holm's correction over all that is compared with one baseline, and the smallest difference that so many
-seeds could have seen. A run that diverged has no accuracy: it is left out of every pair, and counted.
+bootstrap interval, Holm's correction over all that is compared with one baseline, and the minimum detectable effect of so many
+seeds. A run that diverged has no accuracy: it is excluded from every pair, and counted.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
-from pathlib import Path
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
-from scipy.special import nctdtrinc, stdtr, stdtrit
 
 from neural_echos.errors import EchosError
-from neural_echos.files import read_json
-from neural_echos.tables import SCHEMAS, read_table
+from neural_echos.evaluation.runs import RUN
+from neural_echos.evaluation.statistics import bootstrap_interval, detectable, holm, mean_interval, paired_p
+from neural_echos.tables import SCHEMAS
 
-_CELL = ["dataset", "architecture", "initialisation", "seed"]
-_SCORES = ["loss", "top1", "top5"]
-_SAMPLES = 10_000
 BASELINES = ("default", "kaiming", "dog")
+
+
 MEASURES = ("top1", "area", "epochs_to_target")
+
+
 TARGET = 0.9
-
-
-def gather_runs(folders: Iterable[str | Path]) -> pa.Table:
-    """Gather the final metrics of finished runs into a table of schema "runs", sorted.
-
-    A run whose metrics say `diverged` has NaN in place of its scores and of the area under its learning curve.
-
-    Raises
-    ------
-    EchosError
-        A run is not finished or broken, or one run is listed twice.
-    """
-    rows = []
-    for folder in map(Path, folders):
-        metrics = read_json(folder / "metrics.json")
-        history = read_table(folder / "history.parquet", "history", [*_CELL, "top1"])
-        wanted = [key for key in SCHEMAS["runs"].names if key not in (*_CELL, "area", "diverged")]
-        if not history.num_rows or not isinstance(metrics, dict) or not set(wanted) <= set(metrics):
-            raise EchosError(
-                f"{folder}: expected a finished run with a history and the metrics {', '.join(wanted)}, found parts of one; "
-                "train it again"
-            )
-        row = history.select(_CELL).slice(0, 1).to_pylist()[0] | {key: metrics[key] for key in wanted}
-        row |= {"area": float(np.mean(history["top1"].to_numpy())), "diverged": bool(metrics.get("diverged", False))}
-        row |= dict.fromkeys([*_SCORES, "area"] * row["diverged"], np.nan)
-        try:
-            pa.Table.from_pylist([row], schema=SCHEMAS["runs"])
-        except (pa.ArrowException, OverflowError, TypeError, ValueError) as error:
-            found = str(error).splitlines()[0]
-            raise EchosError(
-                f"{folder / 'metrics.json'}: expected numbers of the table runs, found others ({found}); train that run again"
-            ) from None
-        rows.append(row)
-    frame = pd.DataFrame(rows, columns=SCHEMAS["runs"].names).sort_values(_CELL, ignore_index=True)
-    twice = frame[frame.duplicated(_CELL)]
-    if len(twice):
-        run = "/".join(map(str, twice.iloc[0][_CELL]))
-        raise EchosError(f"runs: expected every run once, found {run} twice; list each folder once")
-    return pa.Table.from_pandas(frame, schema=SCHEMAS["runs"], preserve_index=False)
-
-
-def gather_histories(folders: Iterable[str | Path]) -> pa.Table:
-    """Gather the per-epoch histories of runs into one table of schema "history", sorted by run and epoch."""
-    table = pa.concat_tables([read_table(Path(folder) / "history.parquet", "history") for folder in folders])
-    return table.sort_by([(name, "ascending") for name in [*_CELL, "epoch"]])
-
-
-def mean_interval(values: Sequence[float] | np.ndarray, confidence: float = 0.95) -> tuple[float, float, float]:
-    """Mean and Student's t interval; the interval is (NaN, NaN) for fewer than two values."""
-    values = np.asarray(values, dtype=np.float64)
-    mean = float(values.mean()) if values.size else float("nan")
-    if values.size < 2:
-        return mean, float("nan"), float("nan")
-    half = float(stdtrit(values.size - 1, 0.5 + confidence / 2) * values.std(ddof=1) / np.sqrt(values.size))
-    return mean, mean - half, mean + half
-
-
-def bootstrap_interval(values: Sequence[float] | np.ndarray, confidence: float = 0.95) -> tuple[float, float]:
-    """Percentile interval of the mean over 10,000 bootstrap samples; (NaN, NaN) for fewer than two values.
-
-    It is too narrow for a few values: of normal ones the 95 % interval holds the true mean 75 % of the time with 3 (it is then
-    their range), 79 % with 4, 83 % with 5, 88 % with 8; and BCa, which corrects for skewness, does no better there. Use it to see
-    whether Student's t, which holds 95 % where values are normal, rests on one odd seed.
-    """
-    values = np.asarray(values, dtype=np.float64)
-    if values.size < 2:
-        return float("nan"), float("nan")
-    drawn = np.random.default_rng(0).integers(values.size, size=(_SAMPLES, values.size))
-    low, high = np.quantile(values[drawn].mean(axis=1), [0.5 - confidence / 2, 0.5 + confidence / 2])
-    return float(low), float(high)
-
-
-def paired_p(differences: Sequence[float] | np.ndarray) -> float:
-    """Two-sided p of Student's paired t test; 1 where all differences are 0.
-
-    NaN for fewer than two, and where all are one other number: whole epochs can be so, and then no deviation is seen to judge by.
-    """
-    values = np.asarray(differences, dtype=np.float64)
-    if values.size < 2 or not np.ptp(values):
-        return 1.0 if values.size > 1 and not values.any() else float("nan")
-    t = abs(values.mean()) / (values.std(ddof=1) / np.sqrt(values.size))
-    return float(2 * stdtr(values.size - 1, -t))
-
-
-def holm(p: Sequence[float] | np.ndarray) -> np.ndarray:
-    """Correct the p of a family of tests for their number (Holm 1979); NaN stays NaN and does not count.
-
-    The i-th smallest of m, from 0, becomes the largest of (m − j) pⱼ over j ≤ i, and at most 1. Below .05 wherever the result
-    is: the chance of a single false finding in the family is at most 5 %, whatever depends on what.
-    """
-    p = np.asarray(p, dtype=np.float64)
-    order = np.argsort(p)[: np.count_nonzero(np.isfinite(p))]
-    corrected = np.full(p.shape, np.nan)
-    corrected[order] = np.minimum(np.maximum.accumulate(p[order] * np.arange(len(order), 0, -1)), 1.0)
-    return corrected
-
-
-def detectable(differences: Sequence[float] | np.ndarray, *, power: float = 0.8, level: float = 0.05) -> float:
-    """Smallest true difference that a two-sided paired t test of so many differences finds with the given power.
-
-    It is δ = s ν / √n, with s the observed deviation, n their number, and ν such that a t variable with n − 1 degrees of
-    freedom and non-centrality ν exceeds the test's bound with probability `power`. δ is as uncertain as s, which in 80 % of
-    cases lies between .32 and 1.5 of the truth with 3 differences, and between .52 and 1.4 with 5. NaN for fewer than two, and
-    where they do not differ at all.
-    """
-    values = np.asarray(differences, dtype=np.float64)
-    if values.size < 2 or not np.ptp(values):
-        return float("nan")
-    freedom = values.size - 1
-    shift = nctdtrinc(freedom, 1 - power, stdtrit(freedom, 1 - level / 2))
-    return float(shift * values.std(ddof=1) / np.sqrt(values.size))
 
 
 def paired(runs: pd.DataFrame, initialisation: str, baseline: str) -> pd.DataFrame:
@@ -167,7 +56,7 @@ def epochs_to_target(histories: pd.DataFrame, target: float) -> pd.DataFrame:
     reached = histories.epoch.where(histories.top1 >= target)
     runs = (
         histories.assign(reached=reached)
-        .groupby(_CELL, as_index=False)
+        .groupby(RUN, as_index=False)
         .agg(epochs_to_target=("reached", "min"), last=("epoch", "max"))
     )
     censored = runs.epochs_to_target.isna()
@@ -202,7 +91,7 @@ def compare(
         for baseline in baselines:
             goal = target * cell[cell.initialisation == baseline].top1.mean()
             if np.isfinite(goal):
-                measured = cell.merge(epochs_to_target(curves[place], goal), on=_CELL)
+                measured = cell.merge(epochs_to_target(curves[place], goal), on=RUN)
                 measured.loc[measured.diverged, "epochs_to_target"] = np.nan
                 others = sorted(set(cell.initialisation) - {baseline})
                 rows += [row for name in others for row in _compared(measured, name, baseline, goal)]

@@ -19,7 +19,8 @@ from torch import nn
 from neural_echos import architectures
 from neural_echos.errors import EchosError
 from neural_echos.training import Recipe, pick_device
-from neural_echos.training.engine import make_accelerator, make_optimizer
+from neural_echos.training.devices import make_accelerator
+from neural_echos.training.preparation import make_optimizer
 
 _log = logging.getLogger(__name__)
 

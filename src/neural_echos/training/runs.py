@@ -17,7 +17,7 @@ from neural_echos.errors import EchosError
 from neural_echos.files import provenance, read_json, sha256, write_json, write_tensors
 from neural_echos.tables import SCHEMAS, write_table
 from neural_echos.training.checkpoints import CHECKPOINT
-from neural_echos.training.engine import RunResult, train
+from neural_echos.training.loop import RunResult, train
 from neural_echos.training.recipe import Recipe
 from neural_echos.training.watchers import Watcher
 

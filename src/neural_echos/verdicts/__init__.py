@@ -1,5 +1,6 @@
 """Verdicts: what the numbers say about each claim, by the decision rules of the config."""
 
-from neural_echos.verdicts.decide import INCONCLUSIVE, NOT_RUN, NOT_SUPPORTED, SUPPORTED, decide, rules
+from neural_echos.verdicts.decide import decide
+from neural_echos.verdicts.readings import INCONCLUSIVE, NOT_RUN, NOT_SUPPORTED, RULES, SUPPORTED, rules
 
-__all__ = ["INCONCLUSIVE", "NOT_RUN", "NOT_SUPPORTED", "SUPPORTED", "decide", "rules"]
+__all__ = ["INCONCLUSIVE", "NOT_RUN", "NOT_SUPPORTED", "RULES", "SUPPORTED", "decide", "rules"]

@@ -38,9 +38,11 @@ from neural_echos.training import (
     Watcher,
     augmentation,
     checkpoints,
-    engine,
+    devices,
     evaluate,
     learning_rate,
+    loop,
+    preparation,
     runs,
     train,
     write_run,
@@ -153,10 +155,10 @@ def test_constant_is_constant_after_warm_up() -> None:
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"batch_size": 331}, "at most the 330 train images, found 331"),
-        ({"shift": 8}, "less than the image's 8 pixels, found 8"),
-        ({"drop_path": 0.1}, "drop_path_rate=0.1, found one without stochastic depth"),
-        ({"optimizer_options": {"beta": 0.9}}, "expected options of adamw"),
+        ({"batch_size": 331}, "331 is more than the 330 train images"),
+        ({"shift": 8}, "8 must be less than the image's 8 pixels"),
+        ({"drop_path": 0.1}, "drop_path is 0.1, but the model was built without stochastic depth"),
+        ({"optimizer_options": {"beta": 0.9}}, "adamw does not take"),
     ],
 )
 def test_what_does_not_fit_together_is_refused(tmp_path: Path, changes: dict[str, Any], words: str) -> None:
@@ -165,12 +167,12 @@ def test_what_does_not_fit_together_is_refused(tmp_path: Path, changes: dict[str
 
 
 def test_seeds_and_devices_are_checked(tmp_path: Path) -> None:
-    with pytest.raises(EchosError, match="seed of at least 0"):
+    with pytest.raises(EchosError, match="the seed must be at least 0"):
         run(tmp_path, Recipe(), seed=-1, model=build())
-    with pytest.raises(EchosError, match="expected auto, cpu, cuda or cuda:N"):
+    with pytest.raises(EchosError, match="'gpu' is not one of auto, cpu, cuda and cuda:N"):
         run(tmp_path, Recipe(), device="gpu")
     if not torch.cuda.is_available():
-        with pytest.raises(EchosError, match="found none that torch can use"):
+        with pytest.raises(EchosError, match="torch finds none that it can use"):
             run(tmp_path, Recipe(), device="cuda")
 
 
@@ -262,12 +264,12 @@ def test_frozen_parameters_stay(tmp_path: Path) -> None:
 def test_the_average_of_the_weights_is_what_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     heads: list[torch.Tensor] = []
 
-    class Recorder(engine.ModelEmaV3):
+    class Recorder(loop.ModelEmaV3):
         def update(self, model: nn.Module, step: int | None = None) -> None:
             heads.append(model.head.weight.detach().clone())
             super().update(model, step)
 
-    monkeypatch.setattr(engine, "ModelEmaV3", Recorder)
+    monkeypatch.setattr(loop, "ModelEmaV3", Recorder)
     averaged = build()
     result = run(tmp_path, Recipe(epochs=2, batch_size=32, ema_decay=0.9), model=averaged)
     expected = heads[0]
@@ -472,7 +474,7 @@ def test_checkpoints_are_few(tmp_path: Path) -> None:
 
 def test_an_optimizer_that_cannot_be_checkpointed_is_refused(tmp_path: Path) -> None:
     recipe = Recipe(epochs=2, batch_size=32)
-    run_ = checkpoints.State(build(), engine.make_optimizer(build(), recipe))
+    run_ = checkpoints.State(build(), preparation.make_optimizer(build(), recipe))
     run_.optimizer.state[run_.optimizer.param_groups[0]["params"][0]]["odd"] = object()
     with pytest.raises(EchosError, match="choose adamw or sgd"):
         checkpoints.Checkpoint(tmp_path / CHECKPOINT, "test", 0).save(run_)
@@ -574,8 +576,8 @@ def test_a_signal_saves_and_stops_and_the_same_call_goes_on(tmp_path: Path) -> N
     handlers = [signal.getsignal(one) for one in (signal.SIGTERM, signal.SIGUSR1)]
 
     for number, after, place in (
-        (signal.SIGTERM, 4, "SIGTERM in epoch 1, after step 4 of 10"),
-        (signal.SIGUSR1, 9, "SIGUSR1 in epoch 2, after step 3 of 10"),
+        (signal.SIGTERM, 4, "SIGTERM in epoch 1 of 3, after step 4 of 10"),
+        (signal.SIGUSR1, 9, "SIGUSR1 in epoch 2 of 3, after step 3 of 10"),
     ):
         with pytest.raises(Preempted, match=place) as caught:
             run(tmp_path / "parts", recipe, watchers=[Warn(number, after)])
@@ -662,12 +664,12 @@ def test_images_on_disk_go_through_the_same_loop(on_disk: StreamedDataset, tmp_p
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"shift": 2, "resized_crop": []}, "shift: expected none of a data set on disk, found 2; take resized_crop"),
+        ({"shift": 2, "resized_crop": []}, "shift: 2 does not work with a data set on disk; use resized_crop"),
         (
             {"randaugment": "torchvision-n2-m12"},
-            "randaugment: expected none of a data set on disk, .* a description of timm",
+            "randaugment: .* does not work with a data set on disk; use a description of timm",
         ),
-        ({"batch_size": 200}, "at most the 100 train images, found 200"),
+        ({"batch_size": 200}, "200 is more than the 100 train images"),
     ],
 )
 def test_what_images_on_disk_do_not_allow(on_disk: StreamedDataset, tmp_path: Path, changes: Any, words: str) -> None:
@@ -735,7 +737,7 @@ def in_two_processes(recipe: Recipe, *folders: Path, **options: Any) -> list[Any
     def work(rank: int) -> None:
         places = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2"}
         os.environ.update(places, RANK=str(rank), LOCAL_RANK=str(rank))
-        engine.AcceleratorState._reset_state(reset_partial_state=True)
+        devices.AcceleratorState._reset_state(reset_partial_state=True)
         where = {"seed": 0, "folder": folders[rank % len(folders)], "key": "test", "device": "cpu"}
         try:
             told[rank].put(train(build(**LAYER_NORMED), FEW, recipe, **where, **options).history)
@@ -762,7 +764,9 @@ def test_processes_that_stop_within_an_epoch_go_on_with_the_same_loss(tmp_path: 
     recipe = Recipe(epochs=1, batch_size=16)  # 20 steps
     whole, _ = in_two_processes(recipe, tmp_path / "whole", checkpoint_seconds=0)
     stopped = in_two_processes(recipe, tmp_path / "parts", watchers=[Warn(signal.SIGTERM, 3)])
-    assert all(kind is Preempted and "in epoch 1, after step 10 of 20" in words for kind, words in stopped), stopped
+    assert all(kind is Preempted and "in epoch 1 of 1, after step 10 of 20" in words for kind, words in stopped), (
+        stopped
+    )
     parts, _ = in_two_processes(recipe, tmp_path / "parts")
     assert parts[0]["train_loss"] == pytest.approx(whole[0]["train_loss"], rel=1e-5)
 
@@ -774,9 +778,7 @@ def test_processes_that_would_go_on_from_different_places_are_refused(tmp_path: 
     found = in_two_processes(recipe, *folders)
     for folder, (kind, words) in zip(folders, found, strict=True):
         assert kind is EchosError
-        assert words.startswith(
-            f"{folder}: expected the 2 processes to go on from one step, found them at steps 10, 0;"
-        )
+        assert words.startswith(f"{folder}: the 2 processes would resume from different steps (10, 0);")
 
 
 @pytest.mark.parametrize(("processes", "expected"), [(None, (7, 6)), ("2", (3, 2)), ("8", (1, 0))])
@@ -789,7 +791,7 @@ def test_processes_of_a_machine_share_its_threads(
         found.append((torch.get_num_threads(), workers))
         raise Stop
 
-    monkeypatch.setattr(engine, "make_batches", make_batches)
+    monkeypatch.setattr(loop, "make_batches", make_batches)
     if processes:
         monkeypatch.setenv("LOCAL_WORLD_SIZE", processes)
     with pytest.raises(Stop):
@@ -799,11 +801,11 @@ def test_processes_of_a_machine_share_its_threads(
 
 
 def test_a_batch_that_the_processes_cannot_share_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    class Three(engine.Accelerator):
+    class Three(devices.Accelerator):
         num_processes = 3
 
-    monkeypatch.setattr(engine, "Accelerator", Three)
-    with pytest.raises(EchosError, match="a multiple of the 3 processes that share it, found 32"):
+    monkeypatch.setattr(devices, "Accelerator", Three)
+    with pytest.raises(EchosError, match="32 is not a multiple of the 3 processes that share it"):
         run(tmp_path, Recipe(batch_size=32))
 
 
@@ -811,7 +813,7 @@ def test_a_batch_that_the_processes_cannot_share_is_refused(tmp_path: Path, monk
 
 
 def test_a_run_that_diverges_stops_and_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(engine, "learning_rate", lambda recipe, epoch: 0.01 if epoch <= 1 else 1e30)
+    monkeypatch.setattr(loop, "learning_rate", lambda recipe, epoch: 0.01 if epoch <= 1 else 1e30)
     lines: list[str] = []
     result = run(tmp_path, Recipe(epochs=4, batch_size=32), progress=lines.append)
     assert lines[-1] in ("epoch 2/4  loss nan: diverged", "epoch 2/4  loss inf: diverged")
@@ -825,7 +827,7 @@ def test_a_run_that_diverges_stops_and_says_so(tmp_path: Path, monkeypatch: pyte
     assert not (tmp_path / CHECKPOINT).exists()
 
 
-@pytest.mark.parametrize("place", [(engine._Loop, "_step"), (engine, "make_accelerator")])
+@pytest.mark.parametrize("place", [(loop._Loop, "_step"), (loop, "make_accelerator")])
 @pytest.mark.parametrize(
     "error",
     [
@@ -842,7 +844,7 @@ def test_full_memory_is_told_in_a_sentence(
         raise error
 
     monkeypatch.setattr(*place, full)
-    with pytest.raises(EchosError, match="memory for 32 images at a time, found it full; lower device_batch below 32"):
+    with pytest.raises(EchosError, match="memory ran out with 32 images at a time; lower device_batch below 32"):
         run(tmp_path, Recipe(batch_size=32))
 
 
@@ -850,9 +852,33 @@ def test_any_other_error_of_torch_stays_as_it_is(tmp_path: Path, monkeypatch: py
     def fail(*_: Any) -> None:
         raise RuntimeError("CUDA error: an illegal memory access was encountered")
 
-    monkeypatch.setattr(engine._Loop, "_step", fail)
+    monkeypatch.setattr(loop._Loop, "_step", fail)
     with pytest.raises(RuntimeError, match="illegal memory access"):
         run(tmp_path, Recipe(batch_size=32))
+
+
+@pytest.mark.parametrize(
+    ("images", "changes"), [(1, {"batch_size": 1}), (2, {"batch_size": 1}), (9, {"batch_size": 9, "device_batch": 8})]
+)
+def test_batch_norm_over_one_image_of_one_pixel_is_told_in_a_sentence(
+    tmp_path: Path, images: int, changes: dict[str, int]
+) -> None:
+    few = replace(FEW, train_images=FEW.train_images[:images], train_labels=FEW.train_labels[:images])
+    model = nn.Sequential(
+        nn.Conv2d(1, 4, 3), nn.AdaptiveAvgPool2d(1), nn.BatchNorm2d(4), nn.Flatten(), nn.Linear(4, 10)
+    )
+    with pytest.raises(EchosError, match=r"batch norm needs more than one value per channel.*batch_size") as caught:
+        run(tmp_path, Recipe(epochs=1, **changes), data=few, model=model)
+    assert "\n" not in str(caught.value)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(("images", "batch"), [(2, 2), (9, 8), (17, 8), (1, 1)])
+def test_small_training_sets_train(tmp_path: Path, images: int, batch: int) -> None:
+    few = replace(FEW, train_images=FEW.train_images[:images], train_labels=FEW.train_labels[:images])
+    result = run(tmp_path, Recipe(epochs=1, batch_size=batch), data=few, model=build(**LAYER_NORMED))
+    assert result.metrics["train_images"] == images
+    assert np.isfinite(result.metrics["loss"])
 
 
 def test_metrics_come_last_and_only_when_all_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

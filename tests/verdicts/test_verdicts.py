@@ -16,7 +16,7 @@ from neural_echos.errors import EchosError
 from neural_echos.tables import SCHEMAS, write_table
 from neural_echos.verdicts import INCONCLUSIVE, NOT_RUN, NOT_SUPPORTED, SUPPORTED, decide
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 EMPTY = {
     name: SCHEMAS[name].empty_table().to_pandas() for name in ("runs", "structure", "pattern_shares", "replacements")
 }
@@ -69,7 +69,7 @@ def test_a_verdict_says_everything_about_its_claim(tmp_path):
 
 
 def test_an_unknown_rule_is_refused_with_the_nearest():
-    with pytest.raises(EchosError, match=r"^claim NE1: .*found 'gains' \(did you mean 'gain'\?\)"):
+    with pytest.raises(EchosError, match=r"^claim NE1: there is no rule 'gains' \(did you mean 'gain'\?\)"):
         decide([claim("gains")], EMPTY, "tests")
 
 
@@ -83,7 +83,7 @@ def test_an_unknown_rule_is_refused_with_the_nearest():
     ],
 )
 def test_options_that_a_rule_does_not_take_are_refused(rule, options, expected):
-    with pytest.raises(EchosError, match=f"^claim NE1: expected the options of {rule}, found .*{expected}"):
+    with pytest.raises(EchosError, match=f"^claim NE1: the rule {rule} does not take the options .*{expected}"):
         decide([claim(rule, **options)], EMPTY, "tests")
 
 
@@ -302,7 +302,7 @@ ASKED = {
 
 
 def test_a_gain_that_expects_something_else_is_refused():
-    with pytest.raises(EchosError, match="expected expect to be 'positive' or 'none', found 'postive'"):
+    with pytest.raises(EchosError, match="expect must be 'positive' or 'none', not 'postive'"):
         verdict("gain", runs_of({"a": UP}), **ASKED)
 
 

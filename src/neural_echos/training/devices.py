@@ -1,0 +1,114 @@
+"""The machine of a training: its device, threads and precision, its signals, and what it says when memory is full."""
+
+import os
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from accelerate import Accelerator
+from accelerate.state import AcceleratorState
+
+from neural_echos.errors import EchosError
+from neural_echos.training.recipe import Recipe
+
+# what torch says of full memory: a GPU's (its cuBLAS has words of its own), or the machine's
+_FULL = ("out of memory", "alloc_failed", "not enough memory", "can't allocate memory")
+
+
+def pick_device(device: str | torch.device = "auto") -> torch.device:
+    """Return the device of that name; "auto" is the GPU if there is one, else the CPU."""
+    if str(device) == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        picked = torch.device(device)
+    except RuntimeError:
+        raise EchosError(f"device: {device!r} is not one of auto, cpu, cuda and cuda:N") from None
+    if picked.type == "cuda" and not torch.cuda.is_available():
+        raise EchosError(f"device: {device!r} needs a GPU, but torch finds none that it can use; choose auto or cpu")
+    return picked
+
+
+def make_accelerator(device: torch.device, recipe: Recipe) -> Accelerator:
+    """Make this run's Accelerator; a CPU keeps to float32."""
+    if device.type == "cuda" and device.index is not None:
+        torch.cuda.set_device(device)
+    if int(os.environ.get("WORLD_SIZE", "1")) == 1:
+        # what is left of the last run in this process: its device and precision
+        AcceleratorState._reset_state(reset_partial_state=True)
+    return Accelerator(
+        cpu=device.type == "cpu",
+        mixed_precision=recipe.precision if recipe.precision and device.type == "cuda" else "no",
+    )
+
+
+@contextmanager
+def torch_settings(threads: int, device: torch.device) -> Iterator[None]:
+    """Set torch's threads and, on a CPU, deterministic algorithms and no denormals, for the time of a training.
+
+    The GELU of a number near −13 is a denormal, with which a CPU calculates slowly: flushed to 0, a ConvMixer of regular
+    convolutions trains 2.4 times as fast.
+    """
+    count, strict = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
+    warn = torch.is_deterministic_algorithms_warn_only_enabled()
+    fill = torch.utils.deterministic.fill_uninitialized_memory
+    flushed = float(torch.tensor(1e-39) * 1) == 0
+    torch.set_num_threads(threads)
+    if device.type == "cpu" and not strict:
+        torch.use_deterministic_algorithms(True, warn_only=True)
+    torch.utils.deterministic.fill_uninitialized_memory = False
+    torch.set_flush_denormal(device.type == "cpu" or flushed)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(count)
+        torch.use_deterministic_algorithms(strict, warn_only=warn)
+        torch.utils.deterministic.fill_uninitialized_memory = fill
+        torch.set_flush_denormal(flushed)
+
+
+@contextmanager
+def batch_norm_sentence() -> Iterator[None]:
+    """Turn torch's error about batch norm over a single value into a sentence."""
+    try:
+        yield
+    except ValueError as error:
+        if "more than 1 value per channel" not in str(error):
+            raise
+        raise EchosError(
+            "training: batch norm needs more than one value per channel, but a batch of one image whose map has shrunk to one "
+            "pixel gives it a single one; choose batch_size, and device_batch where it is set, so that no device gets fewer than "
+            "two images at a time"
+        ) from None
+
+
+@contextmanager
+def memory_sentence(recipe: Recipe) -> Iterator[None]:
+    """Turn full memory, a GPU's or the machine's, into a sentence."""
+    try:
+        yield
+    except RuntimeError as error:
+        if not isinstance(error, torch.OutOfMemoryError) and not any(words in str(error).lower() for words in _FULL):
+            raise
+        held = recipe.device_batch or recipe.batch_size
+        raise EchosError(
+            f"training: memory ran out with {held} images at a time; lower device_batch below {held} (the batch of "
+            f"{recipe.batch_size} then goes through in micro-batches)"
+        ) from None
+
+
+@contextmanager
+def told_to_stop() -> Iterator[list[str]]:
+    """Yield a list that SIGTERM and SIGUSR1 put their names into, in place of ending the process."""
+    told: list[str] = []
+    if threading.current_thread() is not threading.main_thread():
+        yield told
+        return
+    signals = (signal.SIGTERM, signal.SIGUSR1)
+    before = [signal.signal(one, lambda number, _: told.append(signal.Signals(number).name)) for one in signals]
+    try:
+        yield told
+    finally:
+        for one, handler in zip(signals, before, strict=True):
+            signal.signal(one, handler)

@@ -1,0 +1,113 @@
+"""Claims about what an initialisation gains: NE3 to NE6."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from neural_echos.errors import EchosError
+from neural_echos.evaluation import holm, mean_interval, paired, paired_p
+from neural_echos.verdicts.readings import (
+    INCONCLUSIVE,
+    NOT_SUPPORTED,
+    SUPPORTED,
+    Reading,
+    Tables,
+    against_zero,
+    detectable_effect,
+    diverged_runs,
+    rule,
+    runs_of,
+    told_of,
+)
+
+
+@rule
+def gain(
+    tables: Tables,
+    *,
+    dataset: str,
+    architectures: Sequence[str],
+    initialisation: str,
+    baseline: str,
+    expect: str,
+    margin: float = 0.0,
+) -> Reading:
+    """NE3 and NE5: the paired difference in top-1, averaged over architectures, seed by seed; seeds that lack one are left out.
+
+    With ``expect="positive"``: supported when the interval lies above 0, not supported when it lies below `margin` (a
+    difference too small to matter). With ``expect="none"``: supported when the interval lies below `margin`, not supported
+    when it lies above 0.
+    """
+    measured = f"top-1 of {initialisation} − {baseline} on {dataset}, paired by seed, mean over {len(architectures)} architectures"
+    runs = runs_of(tables, dataset, architectures)
+    pairs = paired(runs, initialisation, baseline)
+    if expect not in ("positive", "none"):
+        raise EchosError(f"gain: expect must be 'positive' or 'none', not {expect!r}; correct the claim")
+    pairs = pairs[pairs.groupby("seed").architecture.transform("nunique") == len(set(architectures))]
+    diverged = diverged_runs(runs, [initialisation, baseline])
+    if not len(pairs):
+        return Reading(measured, diverged=diverged)
+    gains = pairs.groupby("seed").difference.mean().to_numpy()
+    value, low, high = mean_interval(gains)
+    if expect == "positive":
+        reading = SUPPORTED if low > 0 else NOT_SUPPORTED if high < margin else INCONCLUSIVE
+    else:
+        reading = SUPPORTED if high < margin else NOT_SUPPORTED if low > 0 else INCONCLUSIVE
+    return Reading(measured, value, low, high, reading, detectable_effect(gains), diverged)
+
+
+@rule
+def gain_grows_with_size(
+    tables: Tables, *, dataset: str, architectures: Sequence[str], initialisation: str, baseline: str
+) -> Reading:
+    """NE4: the slope of the paired gain over kernel size (share per tap of side), fitted seed by seed, with a t interval.
+
+    Seeds that lack an architecture are left out.
+    """
+    measured = f"slope of the gain of {initialisation} over {baseline} with kernel size, per tap of side, on {dataset}"
+    runs = runs_of(tables, dataset, architectures)
+    pairs = paired(runs, initialisation, baseline)
+    slopes = [
+        np.polyfit(one.kernel_size, one.difference, 1)[0]
+        for _, one in pairs.groupby("seed")
+        if one.architecture.nunique() == len(set(architectures)) and one.kernel_size.nunique() > 1
+    ]
+    diverged = diverged_runs(runs, [initialisation, baseline])
+    if not slopes:
+        return Reading(measured, diverged=diverged)
+    value, low, high = mean_interval(slopes)
+    return Reading(
+        measured, value, low, high, against_zero(low, high), detectable_effect(slopes, "points per tap"), diverged
+    )
+
+
+@rule
+def variety_matters(
+    tables: Tables,
+    *,
+    dataset: str,
+    architecture: str,
+    varied: str,
+    fixed_gamma: Sequence[str],
+    one_centre: Sequence[str],
+) -> Reading:
+    """NE6: varied γ with both centre types beats every fixed γ and every single centre type.
+
+    Value: the least of the paired differences to those variants. Supported when all intervals lie above 0, which needs no
+    correction, for all must hold at once; not supported when any difference is below 0 with a p of at most .05 after Holm's
+    correction over the variants, for the more of them, the sooner one is below by chance.
+    """
+    measured = f"top-1 of {varied} − the best variant with one γ or one centre type, {architecture} on {dataset}"
+    variants = [*fixed_gamma, *one_centre]
+    runs = runs_of(tables, dataset, [architecture])
+    found = {other: paired(runs, varied, other).difference.to_numpy() for other in variants}
+    diverged = diverged_runs(runs, [varied, *variants])
+    if any(not len(differences) for differences in found.values()):
+        return Reading(measured, diverged=diverged)
+    intervals = {other: mean_interval(differences) for other, differences in found.items()}
+    least = min(intervals, key=lambda other: intervals[other][0])
+    corrected = holm([paired_p(differences) for differences in found.values()])
+    worse = [p <= 0.05 and value < 0 for p, (value, _, _) in zip(corrected, intervals.values(), strict=True)]
+    reading = SUPPORTED if all(low > 0 for _, low, _ in intervals.values()) else INCONCLUSIVE
+    remark = told_of(f"the least difference is to {least}", detectable_effect(found[least]))
+    return Reading(measured, *intervals[least], NOT_SUPPORTED if any(worse) else reading, remark, diverged)

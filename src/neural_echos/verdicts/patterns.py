@@ -1,0 +1,146 @@
+"""Claims about kernels with a named pattern: UU1 and UU2."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from fnmatch import fnmatchcase
+
+import numpy as np
+import pandas as pd
+from scipy.stats import binom
+
+from neural_echos.structure.intervals import pooled_interval
+from neural_echos.verdicts.readings import (
+    INCONCLUSIVE,
+    NOT_RUN,
+    NOT_SUPPORTED,
+    SUPPORTED,
+    Reading,
+    Tables,
+    rule,
+)
+
+
+@rule
+def patterns_cover_kernels(
+    tables: Tables, *, least: Mapping[str, float], margin: float = 0.1, by: str = "cluster", role: str = "trained"
+) -> Reading:
+    """UU1: in each family, at least that share of kernels has a named pattern, and far fewer have one by chance.
+
+    `least` gives each family's published share, by the pattern of its models' names (such as "convnext_*"). Value: the share of
+    kernels with a named pattern at the declared threshold, mean over the family's models, and by cluster over trainings of the
+    autoencoder, with a bootstrap interval over models, then layers and trainings; of several families that which is furthest below
+    its published share. Supported when in every family the interval lies at or above `least`, and the excess over shuffled taps
+    and the excess over the untrained control of the same kernel size lie above `margin`, both with their intervals; not supported
+    when in any family the interval lies below `least` or either excess below `margin`. A family that is not at hand leaves the
+    claim open; where none is, the trained banks at hand are read against the least of the published shares, and that is only a
+    remark.
+    """
+    counted = "in clusters with a named pattern" if by == "cluster" else "with a named pattern of their own"
+    measured = f"share of depthwise kernels {counted}, mean over a family's models"
+    layers = _layers_with_controls(tables["pattern_shares"], by, role)
+    families = {name: layers[[fnmatchcase(model, name) for model in layers.model]] for name in least}
+    found = {name: family for name, family in families.items() if len(family)}
+    if not len(layers):
+        return Reading(measured, remark="no trained bank with patterns")
+    if not found:
+        ours = _family_reading(layers, min(least.values()), margin)
+        remark = (
+            f"no bank of {' or '.join(least)}; the {layers.model.nunique()} trained banks at hand, against the least of their "
+            f"published shares, {min(least.values()):.0%}, read: {ours.reading} ({ours.remark})"
+        )
+        return replace(ours, measured=measured, reading=NOT_RUN, remark=remark)
+    readings = {name: _family_reading(family, least[name], margin) for name, family in found.items()}
+    worst = min(readings, key=lambda name: (readings[name].value or 0) - least[name])
+    reading = _worst([one.reading for one in readings.values()] + [INCONCLUSIVE] * (len(found) < len(least)))
+    told = [f"{name} {one.reading}: {one.remark}" for name, one in readings.items()]
+    told += [f"no bank of {name}" for name in least if name not in found]
+    return replace(readings[worst], measured=measured, reading=reading, remark="; ".join(told))
+
+
+@rule
+def patterns_in_all_layers(
+    tables: Tables, *, by: str = "kernel", role: str = "trained", least_kernels: int = 16
+) -> Reading:
+    """UU2: in every layer more kernels have a named pattern than in the untrained control and with shuffled taps.
+
+    Layers count from `least_kernels` kernels on, and where there is a control of their kernel size. A layer's bar is the upper
+    bound of that control's share, or its own share with shuffled taps, where that is more. Value: the share of layers above
+    their bar, mean over models, with a bootstrap interval over models, then layers. Supported when every layer's interval lies
+    above its bar; not supported when more lie below it than one in 40 of as many layers would by chance (the binomial's 95th
+    percentile); else inconclusive. Kernels count by their own pattern: a cluster's name would lend what one layer has to the
+    kernels of another.
+    """
+    measured = "share of layers in which more kernels have a named pattern than in controls, mean over models"
+    layers = _layers_with_controls(tables["pattern_shares"], by, role)
+    layers = layers[(layers.kernels >= least_kernels) & layers.control.notna()]
+    if not len(layers):
+        return Reading(measured, remark="no trained bank with a control of the same kernel size")
+    bar = layers[["control_high", "null"]].max(axis=1)
+    above = (layers.share > bar).astype(float)
+    per_model = [above[layers.model == model].to_numpy() for model in layers.model.unique()]
+    value, low, high = pooled_interval(per_model, [np.ones(len(one)) for one in per_model])
+    surely, below = int((layers.low > bar).sum()), int((layers.high < bar).sum())
+    by_chance = binom.ppf(0.95, len(layers), 0.025)
+    reading = SUPPORTED if surely == len(layers) else NOT_SUPPORTED if below > by_chance else INCONCLUSIVE
+    place = int((layers.share - bar).to_numpy().argmin())
+    least = layers.iloc[place]
+    remark = (
+        f"{int(above.sum())} of {len(above)} layers are above, {surely} with their whole interval; by its margin the least is "
+        f"layer {int(least.layer_index)} of {least.model}, {least.share:.1%} against {bar.iloc[place]:.1%}; in "
+        f"{int((layers.share < 0.5).sum())} layers fewer than half of the kernels have a pattern"
+    )
+    return Reading(measured, value, low, high, reading, remark)
+
+
+def _layers_with_controls(shares: pd.DataFrame, by: str, role: str) -> pd.DataFrame:
+    """Layers of depthwise kernels of this role at the declared threshold, with what shuffled taps and the control have.
+
+    Adds `null` and `null_by_training`, the layer's share with shuffled taps, and `control` and `control_high`, the largest share
+    of an untrained bank of the same kernel size and the largest upper end of its interval, NaN where there is none.
+    """
+    declared = shares[shares.declared.astype(bool) & (shares.by == by) & (shares.kind == "depthwise")]
+    controls = declared[(declared.role == "untrained") & ~declared.shuffled.astype(bool) & declared.layer.isna()]
+    largest = controls.groupby("kernel_size")[["share", "high"]].max()
+    layers = declared[(declared.role == role) & declared.layer.notna()].set_index(["model", "kernel_size", "layer"])
+    shuffled = layers.shuffled.astype(bool)
+    layers = layers[~shuffled].assign(null=layers[shuffled].share, null_by_training=layers[shuffled].by_training)
+    layers = layers.reset_index()
+    return layers.assign(
+        control=layers.kernel_size.map(largest.share).astype(float),
+        control_high=layers.kernel_size.map(largest.high).astype(float),
+    )
+
+
+def _family_reading(layers: pd.DataFrame, least: float, margin: float) -> Reading:
+    """Read the layers of a family's models against its published share, shuffled taps and controls."""
+    value, low, high = _pooled(layers)
+    excess = {"shuffled taps": _pooled(layers, "null_by_training")}
+    controlled = layers[layers.control.notna()]
+    if len(controlled):
+        excess["the control"] = _pooled(controlled, "control")
+    if high < least or any(most < margin for _, _, most in excess.values()):
+        reading = NOT_SUPPORTED
+    elif low >= least and len(excess) == 2 and all(lowest > margin for _, lowest, _ in excess.values()):
+        reading = SUPPORTED
+    else:
+        reading = INCONCLUSIVE
+    told = [
+        f"{100 * mean:+.1f} [{100 * a:+.1f}, {100 * b:+.1f}] points over {name}"
+        for name, (mean, a, b) in excess.items()
+    ]
+    told += ["no control of the same kernel size"] * (len(excess) < 2)
+    return Reading("", value, low, high, reading, ", ".join(told).replace("-", "−"))
+
+
+def _pooled(layers: pd.DataFrame, less: str | None = None) -> tuple[float, float, float]:
+    """Mean share over models, less that of another column, with its interval over models, layers and trainings."""
+    values, weights = [], []
+    for _, mine in layers.groupby("model", sort=False):
+        share = np.stack(mine.by_training.to_list())
+        values.append(share - np.stack(mine[less].to_list()).reshape(len(mine), -1) if less else share)
+        weights.append(mine.kernels.to_numpy())
+    return pooled_interval(values, weights)
+
+
+def _worst(readings: Sequence[str]) -> str:
+    return next(one for one in (NOT_SUPPORTED, INCONCLUSIVE, SUPPORTED) if one in readings)

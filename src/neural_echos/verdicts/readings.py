@@ -1,0 +1,102 @@
+"""What decision rules share: readings, the registry of rules, and what is read off runs paired by seed."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from neural_echos.evaluation import detectable, mean_interval, paired
+
+SUPPORTED, NOT_SUPPORTED, INCONCLUSIVE, NOT_RUN = "supported", "not supported", "inconclusive", "not run at this scale"
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What a rule read off the tables; `value` None where there was nothing to read, `diverged` which runs it had to leave out."""
+
+    measured: str
+    value: float | None = None
+    low: float | None = None
+    high: float | None = None
+    reading: str = NOT_RUN
+    remark: str = ""
+    diverged: str = ""
+
+
+Tables = Mapping[str, pd.DataFrame]
+
+
+Rule = Callable[..., Reading]
+
+
+RULES: dict[str, Rule] = {}
+
+
+def rule(function: Rule) -> Rule:
+    """Enter a decision rule `(tables, **options) -> Reading` in the registry under its own name."""
+    RULES[function.__name__] = function
+    return function
+
+
+def rules() -> list[str]:
+    """List the decision rules."""
+    return sorted(RULES)
+
+
+def runs_of(tables: Tables, dataset: str, architectures: Sequence[str]) -> pd.DataFrame:
+    """Runs of these architectures on a data set."""
+    runs = tables["runs"]
+    return runs[(runs.dataset == dataset) & runs.architecture.isin(architectures)]
+
+
+def differences_of(
+    tables: Tables, dataset: str, architectures: Sequence[str], one: str, other: str
+) -> tuple[np.ndarray, str]:
+    """Paired differences in top-1, a mean over all architectures for each seed that has them, and which runs diverged."""
+    runs = runs_of(tables, dataset, architectures)
+    pairs = paired(runs, one, other)
+    pairs = pairs[pairs.groupby("seed").architecture.transform("nunique") == len(set(architectures))]
+    return pairs.groupby("seed").difference.mean().to_numpy(), diverged_runs(runs, [one, other])
+
+
+def over_pairs(runs: pd.DataFrame, pairs: Sequence[Mapping[str, str]], baseline: str) -> pd.DataFrame:
+    """Differences in top-1 from a baseline: a row for each seed that all pairs have, a column for each pair."""
+    columns = {}
+    for pair in pairs:
+        mine = runs[(runs.dataset == pair["dataset"]) & (runs.architecture == pair["architecture"])]
+        name = f"{pair['initialisation']} on {pair['dataset']}, {pair['architecture']}"
+        columns[name] = paired(mine, pair["initialisation"], baseline).set_index("seed").difference
+    return pd.DataFrame(columns).dropna()
+
+
+def bounded(measured: str, differences: np.ndarray, bound: float, diverged: str) -> Reading:
+    """Read an interval against a bound that it should lie above."""
+    if not len(differences):
+        return Reading(measured, diverged=diverged)
+    value, low, high = mean_interval(differences)
+    reading = SUPPORTED if low > bound else NOT_SUPPORTED if high < bound else INCONCLUSIVE
+    return Reading(measured, value, low, high, reading, detectable_effect(differences), diverged)
+
+
+def against_zero(low: float, high: float) -> str:
+    """Read an interval against 0, above which it should lie."""
+    return SUPPORTED if low > 0 else NOT_SUPPORTED if high < 0 else INCONCLUSIVE
+
+
+def detectable_effect(differences: Sequence[float] | np.ndarray, unit: str = "points") -> str:
+    """State the minimum detectable effect of these seeds at 80 % power; "" where they do not tell."""
+    smallest = detectable(differences)
+    return f"{len(differences)} seeds find {100 * smallest:.1f} {unit} with 80 % power" if np.isfinite(smallest) else ""
+
+
+def diverged_runs(runs: pd.DataFrame, initialisations: Sequence[str]) -> str:
+    """Say which runs have no accuracy because they diverged; "" where none has."""
+    lost = runs[runs.initialisation.isin(initialisations) & runs.top1.isna()]
+    told = [f"{len(some)} of {name}" for name, some in lost.groupby("initialisation")]
+    return f"runs that diverged are left out: {', '.join(told)}" if told else ""
+
+
+def told_of(*parts: str) -> str:
+    """Join the parts of a remark that say something."""
+    return "; ".join(part for part in parts if part)

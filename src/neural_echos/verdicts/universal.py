@@ -1,0 +1,72 @@
+"""Claims about networks with a few universal filters: QU1, QU2 and SS1."""
+
+from collections.abc import Sequence
+
+from neural_echos.verdicts.readings import (
+    Reading,
+    Tables,
+    bounded,
+    differences_of,
+    diverged_runs,
+    rule,
+)
+
+
+@rule
+def keeps(
+    tables: Tables, *, dataset: str, architectures: Sequence[str], initialisation: str, baseline: str, margin: float
+) -> Reading:
+    """QU1: training with a few frozen filters is at most `margin` below training that changes every kernel.
+
+    Value: the paired difference in top-1, averaged over architectures, seed by seed. Supported when the interval lies above
+    −`margin`, not supported when it lies below.
+    """
+    measured = f"top-1 of {initialisation} − {baseline} on {dataset}, paired by seed, mean over {len(architectures)} architectures"
+    differences, diverged = differences_of(tables, dataset, architectures, initialisation, baseline)
+    return bounded(measured, differences, -margin, diverged)
+
+
+@rule
+def collapses(
+    tables: Tables, *, dataset: str, architectures: Sequence[str], initialisation: str, baseline: str, least: float
+) -> Reading:
+    """QU2: with random filters frozen in place of the universal ones, top-1 is lower by at least `least`.
+
+    Value: the paired difference in top-1 lost, averaged over architectures, seed by seed. Supported when the interval lies above
+    `least`, not supported when it lies below.
+    """
+    measured = f"top-1 of {baseline} − {initialisation} on {dataset}, paired by seed, mean over {len(architectures)} architectures"
+    differences, diverged = differences_of(tables, dataset, architectures, baseline, initialisation)
+    return bounded(measured, differences, least, diverged)
+
+
+@rule
+def replaced_keeps(
+    tables: Tables,
+    *,
+    dataset: str,
+    architectures: Sequence[str],
+    candidates: str,
+    control: str,
+    margin: float,
+    stage: str = "fine_tuned",
+) -> Reading:
+    """SS1: replacing every kernel by the best a·x + b of a few filters costs at most `margin` of top-1.
+
+    Value: top-1 of the replaced models at that stage − of the same models, whose kernels `control` keeps and which went through the
+    same stages, paired by seed, mean over architectures. Supported when the interval lies above −`margin`, not supported when it
+    lies below.
+    """
+    measured = (
+        f"top-1 {stage.replace('_', ' ')} of {candidates} − {control} on {dataset}, paired by seed, mean over "
+        f"{len(architectures)} architectures"
+    )
+    table = tables["replacements"]
+    table = table[(table.dataset == dataset) & table.architecture.isin(architectures) & (table.stage == stage)]
+    known = table.pivot_table(index=["seed", "architecture"], columns="candidates", values="top1", dropna=False)
+    if not {candidates, control} <= set(known):
+        return Reading(measured)
+    pairs = (known[candidates] - known[control]).dropna().reset_index(name="difference")
+    whole = pairs[pairs.groupby("seed").architecture.transform("nunique") == len(set(architectures))]
+    diverged = diverged_runs(table.assign(initialisation=table.candidates), [candidates, control])
+    return bounded(measured, whole.groupby("seed").difference.mean().to_numpy(), -margin, diverged)
