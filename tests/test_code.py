@@ -58,7 +58,7 @@ def test_a_rule_has_the_fingerprint_of_its_command_among_its_params(file: str, c
             {"training/loop.py", "datasets/shards.py"},
         ),
         ("train", {"training/loop.py", "architectures/small.py"}, {"initialisations/noise.py", "report/page.py"}),
-        ("report", {"verdicts/decide.py", "report/page.py"}, {"training/loop.py"}),
+        ("report", {"verdicts/readings.py", "report/page.py"}, {"training/loop.py"}),
         ("paper", {"report/paper.py"}, {"report/page.py"}),
         ("verdicts", {"structure/pattern_shares.py"}, {"report/page.py"}),
     ],

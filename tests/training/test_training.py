@@ -757,7 +757,7 @@ def in_two_processes(recipe: Recipe, *folders: Path, **options: Any) -> list[Any
 def test_processes_stop_together_where_epochs_are_short(tmp_path: Path) -> None:
     recipe = Recipe(epochs=30, batch_size=66)
     found = in_two_processes(recipe, tmp_path, watchers=[Warn(signal.SIGTERM, 3)])
-    assert all(kind is Preempted and "in epoch 2, after step 5 of 5" in words for kind, words in found), found
+    assert all(kind is Preempted and "in epoch 2 of 30, after step 5 of 5" in words for kind, words in found), found
 
 
 def test_processes_that_stop_within_an_epoch_go_on_with_the_same_loss(tmp_path: Path) -> None:
