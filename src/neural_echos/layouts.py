@@ -31,7 +31,7 @@ def kind_of(shape: tuple[int, ...]) -> str | None:
 
 def bare_name(name: str) -> str:
     """Take the names of wrappers (``module``, ``_orig_mod``, …) out of the path of a module or tensor."""
-    return _WRAPPERS.sub("", f"{name}.")[:-1]
+    return _WRAPPERS.sub("", f"{name}.")[:-1] if "mod" in name else name
 
 
 def split_name(key: str) -> tuple[str, str]:
@@ -40,7 +40,9 @@ def split_name(key: str) -> tuple[str, str]:
     "a.weight" gives ("a", "weight"), "a.parametrizations.weight.original0" gives ("a", "parametrizations.weight.original0");
     a name without a known ending is a module of its own: "conv1_kernel" gives ("conv1_kernel", "weight").
     """
-    found = _PART.fullmatch(key)
+    if key.endswith(".weight") and "parametrizations" not in key:
+        return key.removesuffix(".weight"), "weight"
+    found = _PART.fullmatch(key) if any(word in key for word in ("weight", "kernel", "scale", "zero_point")) else None
     return (found["module"] or "", found["part"]) if found else (key, "weight")
 
 

@@ -34,7 +34,7 @@ def stored_part(parts: Iterable[str]) -> str | None:
     for form in (f"{_BEFORE}original", f"{_BEFORE}original1"):
         if form in parts:
             return form
-    return "weight_v" if "weight_g" in parts or "weight_v" in parts else None
+    return "weight_v" if "weight_v" in parts else None
 
 
 def combine(parts: dict[str, tuple[int, ...]], read: Read) -> np.ndarray:

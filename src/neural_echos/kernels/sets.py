@@ -36,6 +36,10 @@ _PREFIX = re.compile(
 )
 _FLAT = re.compile(r"(?P<prefix>model_ema|ema_model|ema)[._](?P<rest>[^.]+)")
 _TF_AVERAGE = re.compile(r"(?P<rest>.+)/(?P<prefix>ExponentialMovingAverage)")
+# One of these is in every name that any of the above, or a wrapper, tells apart.
+_UNUSUAL = re.compile(
+    r"/|mod|ema|avg|averag|swa_|teacher|student|target|online|encoder|opt|grad|schedul|Adam|oment|RMSProp|fp32|delta"
+)
 _AVERAGED = re.compile(r"(?<![a-z])(?:ema|swa|avg)(?![a-z])|averag|polyak|shadow", re.IGNORECASE)
 _OTHERS = re.compile(r"student|target|online|momentum|encoder_[qk]|best|last", re.IGNORECASE)
 
@@ -90,6 +94,8 @@ def choose_weights(checkpoint: Checkpoint, wanted: str | None = None) -> Chosen:
     EchosError
         There is no such set, or several and nothing says which of them would be evaluated.
     """
+    if wanted is None and not _UNUSUAL.search("\n".join(checkpoint.tensors)):
+        return Chosen({key: key for key in checkpoint.tensors})
     optimiser = [key for key in checkpoint.tensors if _OPTIMISER.search(key)]
     skipped = {"optimiser state": optimiser} if optimiser else {}
     ours = [key for key in checkpoint.tensors if key not in set(optimiser)] if optimiser else list(checkpoint.tensors)

@@ -153,7 +153,7 @@ def _refuse_orphans(checkpoint: Checkpoint, parts: Mapping[str, str]) -> None:
 def _reason(checkpoint: Checkpoint, name: str, names: Mapping[str, str]) -> str | None:
     """Why a tensor of four axes is not a convolution's weight, judged by its name and type; None where it may be one."""
     dtype = checkpoint.tensors[names[name]].dtype
-    for reason, words in _REASONS:
+    for reason, words in () if name.endswith(".weight") else _REASONS:
         if words.search(name):
             return reason
     if _ADAPTER.search(name):
