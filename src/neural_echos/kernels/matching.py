@@ -56,7 +56,10 @@ def match(
 
 
 def _bare(layers: Sequence[Layer]) -> list[Layer]:
-    return [replace(layer, name=bare_name(layer.name)) for layer in layers]
+    names = [bare_name(layer.name) for layer in layers]
+    return [
+        layer if layer.name == name else replace(layer, name=name) for layer, name in zip(layers, names, strict=True)
+    ]
 
 
 def _by_name(path: Path, layers: Sequence[Layer], contents: Contents) -> dict[str, Weight] | None:
