@@ -1,5 +1,6 @@
 """`init_depthwise_`: put an initialisation into the depthwise layers of any model, and say what was done."""
 
+import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
@@ -9,12 +10,20 @@ import numpy as np
 
 from neural_echos.errors import EchosError, nearest
 from neural_echos.initialisations.registry import Initialisation, check_seed, check_switch, is_number, lookup, opened
+from neural_echos.initialisations.weights import (
+    other_depthwise_layers,
+    refuse_other_weights,
+    refuse_to_freeze_all,
+    set_whole,
+    whole,
+)
 from neural_echos.kernels import Layer, layers_of
 from neural_echos.layouts import bare_name
 
 if TYPE_CHECKING:
     from torch import nn
 
+_LOG = logging.getLogger(__name__)
 SCALES = ("raw", "unit_l2", "match_default")
 Layers = Callable[[Layer], bool] | str | Iterable[str] | None
 
@@ -62,11 +71,12 @@ class LayerReport:
 
 @dataclass(frozen=True)
 class _Drawn:
-    """New kernels of one layer: which are replaced, bool (n,), and by what, (replaced, height, width)."""
+    """New kernels of one layer: which are replaced, bool (n,), and by what, (replaced, height, width); and the deviation before."""
 
     replaced: np.ndarray
     kernels: np.ndarray
     notes: dict[str, float]
+    std_before: float
 
 
 def init_depthwise_(
@@ -85,7 +95,9 @@ def init_depthwise_(
 
     Everything else in the model stays as it is, bit for bit, and a second call with the same arguments changes nothing.
     Each layer has a generator of its own, made from the seed and the layer's index, so that choosing other layers changes
-    none that are kept.
+    none that are kept. Layers that share one weight are drawn once, as the first of them. A model that FSDP2 distributes is
+    initialised by all processes together, to the same kernels as one that is not. Depthwise layers that are no `Conv2d`
+    (conditional and transposed convolutions) stay as they are; the log names them.
 
     Parameters
     ----------
@@ -125,16 +137,22 @@ def init_depthwise_(
     """
     entry = check_settings(name, seed=seed, share=share, scale=scale, depths=depths, frozen=frozen, **options)
     chosen = within(_chosen(model, layers), depths, type(model).__name__)
-    refuse_other_weights(model, [layer.name for layer in chosen])
-    weights = {layer.name: model.get_submodule(layer.name).weight for layer in chosen}
+    refuse_other_weights(model, [layer.name for layer in chosen], dimensions=4)
+    modules = [model.get_submodule(layer.name) for layer in chosen]
     given = opened(options)
-    drawn = {
-        layer.name: _draw(entry, layer, model.get_submodule(layer.name), seed, share, scale, given) for layer in chosen
-    }
+    drawn: dict[int, _Drawn] = {}  # by the weight's place in memory: tied layers have one weight, which is drawn once
+    for layer, module in zip(chosen, modules, strict=True):
+        if _place(module.weight) not in drawn:
+            drawn[_place(module.weight)] = _draw(entry, layer, module, seed, share, scale, given)
     freeze = True if frozen is None and entry and entry.frozen else frozen
     if freeze:
-        refuse_to_freeze_all(model, list(weights.values()))
-    return [_put(layer, weights[layer.name], drawn[layer.name], freeze) for layer in chosen]
+        refuse_to_freeze_all(model, [module.weight for module in modules])
+    for module in modules:
+        _put(module.weight, drawn[_place(module.weight)], freeze)
+    return [
+        _report(layer, module.weight, drawn[_place(module.weight)])
+        for layer, module in zip(chosen, modules, strict=True)
+    ]
 
 
 def within(layers: Sequence[_Placed], depths: Sequence[float] | None, where: str) -> list[_Placed]:
@@ -147,31 +165,6 @@ def within(layers: Sequence[_Placed], depths: Sequence[float] | None, where: str
         known = ", ".join(f"{layer.depth:.3g}" for layer in layers)
         raise EchosError(f"{where} has no layer of a depth from {depths[0]} to {depths[1]}, only {known}; widen depths")
     return kept
-
-
-def refuse_other_weights(model: "nn.Module", layers: Iterable[str]) -> None:
-    """Raise an `EchosError` unless the weight of each layer is a parameter of its own, in memory, that can be changed in place."""
-    for name in layers:
-        weight = model.get_submodule(name)._parameters.get("weight")
-        if weight is None:
-            found, remedy = "is computed from others", "remove the parametrisation first"
-        elif weight.is_meta:
-            found, remedy = "is on the meta device", "move the model with to_empty first"
-        elif weight.is_inference():
-            found, remedy = "was made in inference mode", "make the model outside torch.inference_mode"
-        else:
-            continue
-        raise EchosError(f"layer {name}: its weight {found} and cannot be changed in place; {remedy}")
-
-
-def refuse_to_freeze_all(model: "nn.Module", weights: Sequence[Any]) -> None:
-    """Raise an `EchosError` where nothing in the model is left to train once these weights are frozen."""
-    frozen = {id(weight) for weight in weights}
-    if not any(one.requires_grad and id(one) not in frozen for one in model.parameters()):
-        raise EchosError(
-            f"{type(model).__name__}: all parameters would be frozen, and nothing left to train; freeze fewer layers with depths=… "
-            "or layers=…"
-        )
 
 
 def check_depths(depths: object) -> None:
@@ -218,10 +211,13 @@ def check_settings(
 def _chosen(model: "nn.Module", layers: Layers) -> list[Layer]:
     """The depthwise layers that `layers` keeps; an error where there are none."""
     found = [layer for layer in layers_of(model) if layer.kind == "depthwise"]
+    others = other_depthwise_layers(model)
+    unseen = ", ".join(f"{name} ({what})" for name, what in others.items())
     if not found:
-        raise EchosError(
-            f"{type(model).__name__} has no depthwise convolutions to initialise; choose a model that has some"
-        )
+        but = f"; these are not supported: {unseen}" if others else "; choose a model that has some"
+        raise EchosError(f"{type(model).__name__} has no depthwise convolutions to initialise{but}")
+    if others:
+        _LOG.warning("%s: %d depthwise layers keep their weights: %s", type(model).__name__, len(others), unseen)
     if layers is None:
         return found
     if callable(layers):
@@ -252,9 +248,11 @@ def _draw(
 ) -> _Drawn:
     """Draw one layer's kernels; the model is not changed."""
     n, height, width = module.weight.shape[0], layer.kernel_height, layer.kernel_width
+    before = whole(module.weight).double()
+    deviation = float(before.std())
     replaced = np.zeros(n, dtype=bool)
     if entry is None or share == 0:
-        return _Drawn(replaced, np.empty((0, height, width)), {})
+        return _Drawn(replaced, np.empty((0, height, width)), {}, deviation)
     rng = np.random.default_rng([seed, layer.index])
     replaced[rng.permutation(n)[: max(1, round(share * n))]] = True
     notes: dict[str, float] = {}
@@ -265,43 +263,50 @@ def _draw(
         kernels = entry.draw(int(replaced.sum()), height, width, rng, **options, **wanted)
     except EchosError as error:
         raise EchosError(f"layer {layer.name}: {error}") from None
-    return _Drawn(replaced, _scaled(kernels, scale, module.weight, replaced), notes)
+    return _Drawn(replaced, _scaled(kernels, scale, before.cpu().numpy()[replaced]), notes, deviation)
 
 
-def _scaled(kernels: np.ndarray, scale: str | float, weight: Any, replaced: np.ndarray) -> np.ndarray:
-    """Bring kernels to the asked scale; kernels of all zeros stay so."""
+def _scaled(kernels: np.ndarray, scale: str | float, before: np.ndarray) -> np.ndarray:
+    """Bring kernels to the asked scale; kernels of all zeros stay so. `before` is what they replace."""
     if scale == "raw":
         return kernels
     if scale == "unit_l2":
         norms = np.linalg.norm(kernels, axis=(1, 2), keepdims=True)
         return kernels / np.where(norms > 0, norms, 1.0)
     if scale == "match_default":
-        before = weight.detach().double().cpu().numpy()[replaced]
         drawn = np.sqrt((kernels**2).mean())
         # Six digits, so that matching once more what was matched finds the same factor.
         return kernels * (float(f"{np.sqrt((before**2).mean()):.5e}") / (drawn if drawn > 0 else 1.0))
     return kernels * float(scale)
 
 
-def _put(layer: Layer, weight: Any, drawn: _Drawn, frozen: bool | None) -> LayerReport:
+def _place(weight: Any) -> int:
+    """Where a weight lies in memory, which is the same for tied layers."""
+    return id(weight) if hasattr(weight, "full_tensor") else int(weight.data_ptr())
+
+
+def _put(weight: Any, drawn: _Drawn, frozen: bool | None) -> None:
     import torch
 
-    before = float(weight.detach().double().std())
-    with torch.no_grad():
-        if drawn.replaced.any():
-            where = torch.from_numpy(drawn.replaced).to(weight.device)
-            weight[where] = torch.from_numpy(drawn.kernels[:, None]).to(weight.device, weight.dtype)
-        norms = weight.detach().double().flatten(1).norm(dim=1)
+    if drawn.replaced.any():
+        values = whole(weight).clone()
+        kernels = torch.from_numpy(drawn.kernels[:, None]).to(values.device, values.dtype)
+        values[torch.from_numpy(drawn.replaced).to(values.device)] = kernels
+        set_whole(weight, values)
     if frozen is not None:
         weight.requires_grad_(not frozen)
+
+
+def _report(layer: Layer, weight: Any, drawn: _Drawn) -> LayerReport:
+    after = whole(weight).double()
     return LayerReport(
         layer=layer.name,
         kernel_size=(layer.kernel_height, layer.kernel_width),
         kernels=int(weight.shape[0]),
         replaced=int(drawn.replaced.sum()),
         frozen=not weight.requires_grad,
-        std_before=before,
-        std_after=float(weight.detach().double().std()),
-        mean_l2_after=float(norms.mean()),
+        std_before=drawn.std_before,
+        std_after=float(after.std()),
+        mean_l2_after=float(after.flatten(1).norm(dim=1).mean()),
         notes=drawn.notes,
     )

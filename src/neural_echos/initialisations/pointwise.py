@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from neural_echos.errors import EchosError, nearest
-from neural_echos.initialisations.apply import LayerReport, refuse_other_weights, refuse_to_freeze_all, within
+from neural_echos.initialisations.apply import LayerReport, within
 from neural_echos.initialisations.registry import Weights, check_option, check_seed, check_switch, unknown_option
+from neural_echos.initialisations.weights import refuse_other_weights, refuse_to_freeze_all, set_whole, whole
 from neural_echos.layouts import bare_name
 
 if TYPE_CHECKING:
@@ -154,19 +155,19 @@ def _weight_of(lent: Mapping[str, np.ndarray], layer: str, shape: tuple[int, ...
 def _put(layer: PointwiseLayer, module: Any, weight: np.ndarray | None, frozen: bool) -> LayerReport:
     import torch
 
-    before = float(module.weight.detach().double().std())
+    before = whole(module.weight)
+    deviation = float(before.double().std())
     if weight is not None:
-        with torch.no_grad():
-            module.weight.copy_(torch.from_numpy(np.ascontiguousarray(weight)))
+        set_whole(module.weight, torch.from_numpy(np.ascontiguousarray(weight)).to(before.device, before.dtype))
     module.weight.requires_grad_(not frozen)
-    matrix = module.weight.detach().double().flatten(1)
+    matrix = whole(module.weight).double().flatten(1)
     return LayerReport(
         layer=layer.name,
         kernel_size=(1, 1),
         kernels=len(matrix),
         replaced=0 if weight is None else len(matrix),
         frozen=frozen,
-        std_before=before,
+        std_before=deviation,
         std_after=float(matrix.std()),
         mean_l2_after=float(matrix.norm(dim=1).mean()),
     )
