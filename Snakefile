@@ -9,7 +9,6 @@ configfile: "config/config.yaml"
 
 
 include: "workflow/rules/common.smk"
-include: "workflow/rules/lookups.smk"
 include: "workflow/rules/inputs.smk"
 include: "workflow/rules/initialisations.smk"
 include: "workflow/rules/training.smk"
@@ -31,6 +30,6 @@ rule all:
     """Every artifact of the preset, as a manuscript includes it, too, and the report."""
     default_target: True
     input:
-        artifact_files(),
+        ARTIFACTS.main_files(),
         paper="<results>/paper",
         report="<results>/report.html",

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 import yaml
 
-from neural_echos.report.paper import paper_name
+from neural_echos.design.artifact_files import paper_name
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "results"

@@ -26,7 +26,6 @@ ROOMS = (
     ("evaluation", "verdicts"),
     ("artifacts",),
     ("report",),
-    ("doctor",),
     ("commands",),
     ("__main__",),
 )

@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 import yaml
 
+from neural_echos.design.artifact_files import paper_name
 from neural_echos.design.load import load_preset, preset_files
-from neural_echos.report.paper import paper_name
 from neural_echos.training import Recipe
 
 ROOT = Path(__file__).resolve().parents[1]

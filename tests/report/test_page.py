@@ -21,12 +21,13 @@ from test_explain import record
 from neural_echos import commands
 from neural_echos.artifacts.base import _LATEX, Artifact, canvas, latex
 from neural_echos.datasets import make_digits, save_dataset
+from neural_echos.design.artifact_files import paper_name
 from neural_echos.errors import EchosError
 from neural_echos.files import read_json, write_json
 from neural_echos.report import write_crate
 from neural_echos.report.costs import costs, training_seconds
 from neural_echos.report.page import _costs, _picture
-from neural_echos.report.paper import paper_name, write_paper
+from neural_echos.report.paper import write_paper
 from neural_echos.report.rule_graph import RuleGraph, draw, rule_graph
 from neural_echos.tables import SCHEMAS, write_table
 from neural_echos.verdicts import decide

@@ -9,7 +9,7 @@ NOTEBOOK = str(ROOT / "workflow/notebooks/{artifact}.ipynb")
 rule figure:
     """Render the notebook of a figure, which writes the figure's files."""
     input:
-        unpack(artifact_inputs),
+        unpack(lambda w: ARTIFACTS.inputs(w.artifact)),
         notebook=NOTEBOOK,
     output:
         pdf="<results>/figures/{artifact}.pdf",
@@ -17,7 +17,7 @@ rule figure:
             "<results>/figures/{artifact}.png",
             caption="../report/caption.rst",
             category="Figures",
-            labels=lambda w: {"artifact": ARTIFACTS[w.artifact]["title"]},
+            labels=lambda w: {"artifact": ARTIFACTS.declared(w.artifact)["title"]},
         ),
         svg="<results>/figures/{artifact}.svg",
         made="<results>/figures/{artifact}.json",
@@ -28,7 +28,7 @@ rule figure:
     benchmark:
         "<benchmarks>/figure/{artifact}.tsv"
     wildcard_constraints:
-        artifact=artifacts_of("figure"),
+        artifact=alternatives(ARTIFACTS.of_kind("figure")),
     conda:
         CONDA
     resources:
@@ -36,10 +36,12 @@ rule figure:
         runtime=20,
     params:
         code=lambda w: fingerprint("render", NOTEBOOK.format(artifact=w.artifact)),
-        inputs=lambda w, input: json.dumps({name: list(input.get(name)) for name in ARTIFACTS[w.artifact]["reads"]}),
-        options=artifact_options,
+        inputs=lambda w, input: json.dumps(
+            {name: list(input.get(name)) for name in ARTIFACTS.declared(w.artifact)["reads"]}
+        ),
+        options=lambda w: json.dumps(ARTIFACTS.options(w.artifact)),
         stem=lambda w, output: str(Path(output.made).with_suffix("")),
-        caption=lambda w: ARTIFACTS[w.artifact]["caption"],
+        caption=lambda w: ARTIFACTS.declared(w.artifact)["caption"],
     shell:
         "python -m neural_echos --log {log[0]:q} render {input.notebook:q} --inputs {params.inputs:q} --options {params.options:q}"
         " --output {params.stem:q} --rendered {output.rendered:q} --draft {log.notebook:q}"
@@ -48,7 +50,7 @@ rule figure:
 rule table:
     """Render the notebook of a table, which writes the table's files."""
     input:
-        unpack(artifact_inputs),
+        unpack(lambda w: ARTIFACTS.inputs(w.artifact)),
         notebook=NOTEBOOK,
     output:
         csv="<results>/tables/{artifact}.csv",
@@ -58,7 +60,7 @@ rule table:
             "<results>/tables/{artifact}.html",
             caption="../report/caption.rst",
             category="Tables",
-            labels=lambda w: {"artifact": ARTIFACTS[w.artifact]["title"]},
+            labels=lambda w: {"artifact": ARTIFACTS.declared(w.artifact)["title"]},
         ),
         made="<results>/tables/{artifact}.json",
         rendered="<results>/notebooks/{artifact}.ipynb",
@@ -68,7 +70,7 @@ rule table:
     benchmark:
         "<benchmarks>/table/{artifact}.tsv"
     wildcard_constraints:
-        artifact=artifacts_of("table"),
+        artifact=alternatives(ARTIFACTS.of_kind("table")),
     conda:
         CONDA
     resources:
@@ -76,10 +78,12 @@ rule table:
         runtime=20,
     params:
         code=lambda w: fingerprint("render", NOTEBOOK.format(artifact=w.artifact)),
-        inputs=lambda w, input: json.dumps({name: list(input.get(name)) for name in ARTIFACTS[w.artifact]["reads"]}),
-        options=artifact_options,
+        inputs=lambda w, input: json.dumps(
+            {name: list(input.get(name)) for name in ARTIFACTS.declared(w.artifact)["reads"]}
+        ),
+        options=lambda w: json.dumps(ARTIFACTS.options(w.artifact)),
         stem=lambda w, output: str(Path(output.made).with_suffix("")),
-        caption=lambda w: ARTIFACTS[w.artifact]["caption"],
+        caption=lambda w: ARTIFACTS.declared(w.artifact)["caption"],
     shell:
         "python -m neural_echos --log {log[0]:q} render {input.notebook:q} --inputs {params.inputs:q} --options {params.options:q}"
         " --output {params.stem:q} --rendered {output.rendered:q} --draft {log.notebook:q}"

@@ -4,14 +4,15 @@ import json
 import os
 import re
 import sys
-from itertools import product
 from pathlib import Path
 
 ROOT = Path(os.path.relpath(Path(workflow.current_basedir).parents[1]))
 sys.path.insert(0, str(ROOT / "src"))
 
 from neural_echos.code import Code
+from neural_echos.design.artifact_files import ArtifactFiles
 from neural_echos.design.load import load_artifacts, load_inputs, load_workflow
+from neural_echos.design.preset import Preset
 
 # Jobs run the Python that runs Snakemake (a conda environment, where one is active, comes before it), and this library.
 os.environ.update(
@@ -20,9 +21,8 @@ os.environ.update(
 )
 
 
-fingerprint = Code(
-    cache=".snakemake/echos_code.json"
-).fingerprint  # of the code that a command runs, for its rule's params
+# What a rule has among its params, so that it runs again where the code that its command imports changed.
+fingerprint = Code(cache=".snakemake/echos_code.json").fingerprint
 
 CONFIG = load_workflow(
     config,
@@ -35,35 +35,8 @@ INPUTS = load_inputs(ROOT / "config/inputs.yaml")
 DECLARED = load_artifacts(ROOT)
 CONDA = (ROOT / "envs/environment.yaml").absolute()
 
-SEEDS = config["seeds"]
-SEED_GROUPS = [SEEDS[i : i + config["seeds_per_job"]] for i in range(0, len(SEEDS), config["seeds_per_job"])]
-
-# One cell is (dataset, architecture, initialisation); a run is a cell with a seed.
-CELLS = {
-    (dataset, architecture, initialisation)
-    for experiment in config["experiments"]
-    for dataset in experiment["datasets"]
-    for architecture in experiment["architectures"]
-    for initialisation in experiment["initialisations"]
-}
-# What becomes of trained runs: a cell, and the name of a set of filters.
-CANDIDATES = config["replacement"]["candidates"]
-REPLACED, ELIMINATED = (
-    sorted(
-        (entry["dataset"], architecture, entry["initialisation"], candidates)
-        for entry in config["replacement"][part]
-        for architecture in entry["architectures"]
-        for candidates in entry["candidates"]
-    )
-    for part in ("replaced", "eliminated")
-)
-CELLS = sorted(CELLS | {cell[:3] for cell in (*REPLACED, *ELIMINATED)})
-MODELS = {
-    entry["id"]: entry
-    for entry in config["models"]
-    if not config["select"] or entry["id"] in config["select"] or entry["group"] in config["select"]
-}
-ARTIFACTS = {entry["id"]: DECLARED[entry["id"]] | entry for entry in config["artifacts"]}
+PRESET = Preset(CONFIG, INPUTS, DECLARED)
+ARTIFACTS = ArtifactFiles(PRESET)
 
 
 def alternatives(names):
@@ -75,12 +48,14 @@ wildcard_constraints:
     dataset=alternatives(config["datasets"]),
     architecture=alternatives(config["architectures"]),
     initialisation=alternatives(config["initialisations"]),
-    model=alternatives(MODELS),
-    artifact=alternatives(ARTIFACTS),
-    candidates=alternatives(CANDIDATES),
+    model=alternatives(PRESET.models),
+    artifact=alternatives(ARTIFACTS.artifacts),
+    candidates=alternatives(config["replacement"]["candidates"]),
     seed=r"\d+",
 
 
-def input_file(name):
-    """Where a declared input lies once it is fetched."""
-    return f"<results>/inputs/{name}/{Path(INPUTS[name]['file']).name}"
+def memory(least, per_mb=0):
+    """Memory of a job in MB: `least`, and `per_mb` for each MB of its input; a second attempt gets twice as much, and so on."""
+    if not per_mb:  # jobs that are grouped lose what reads their input
+        return lambda wildcards, attempt: least * attempt
+    return lambda wildcards, input, attempt: int((least + per_mb * input.size_mb) * attempt)

@@ -7,8 +7,8 @@ Reads runs, fits and centroids; leaves the tables that artifacts show. Runs are 
 rule evaluate:
     """Gather all runs of the preset and compare initialisations, paired by seed."""
     input:
-        metrics=[f"{folder}/metrics.json" for folder in all_run_folders()],
-        histories=[f"{folder}/history.parquet" for folder in all_run_folders()],
+        metrics=collect("{run}/metrics.json", run=PRESET.run_folders(PRESET.conditions)),
+        histories=collect("{run}/history.parquet", run=PRESET.run_folders(PRESET.conditions)),
     output:
         runs="<results>/evaluation/runs.parquet",
         histories="<results>/evaluation/histories.parquet",
@@ -34,27 +34,27 @@ rule evaluate:
 
 
 rule zero:
-    """Evaluate the runs of a cell with the kernels of each depthwise layer set to 0 in turn."""
+    """Evaluate the runs of a condition with the kernels of each depthwise layer set to 0 in turn."""
     input:
         data="<results>/datasets/{dataset}.safetensors",
-        initial=expand(
+        initial=collect(
             "<results>/initial/{dataset}/{architecture}/{initialisation}/seed{seed}.safetensors",
-            seed=SEEDS,
+            seed=config["seeds"],
             allow_missing=True,
         ),
-        made=expand(
+        made=collect(
             "<results>/initial/{dataset}/{architecture}/{initialisation}/seed{seed}.json",
-            seed=SEEDS,
+            seed=config["seeds"],
             allow_missing=True,
         ),
-        metrics=expand(
+        metrics=collect(
             "<results>/runs/{dataset}/{architecture}/{initialisation}/seed{seed}/metrics.json",
-            seed=SEEDS,
+            seed=config["seeds"],
             allow_missing=True,
         ),
-        runs=expand(
+        runs=collect(
             "<results>/runs/{dataset}/{architecture}/{initialisation}/seed{seed}/{file}",
-            seed=SEEDS,
+            seed=config["seeds"],
             file=["run.json", "history.parquet", "weights.safetensors"],
             allow_missing=True,
         ),
@@ -82,8 +82,8 @@ rule zero:
 rule structure:
     """Measure how structured every bank is, against shuffled taps."""
     input:
-        fits=expand("<results>/fits/{model}.parquet", model=MODELS),
-        centroids=expand("<results>/clusters/{model}.centroids.parquet", model=MODELS),
+        fits=collect("<results>/fits/{model}.parquet", model=PRESET.models),
+        centroids=collect("<results>/clusters/{model}.centroids.parquet", model=PRESET.models),
     output:
         "<results>/evaluation/structure.parquet",
     log:
@@ -97,7 +97,7 @@ rule structure:
         runtime=10,
     params:
         code=fingerprint("structure"),
-        models=lambda w, input: described_models(fits=input.fits, centroids=input.centroids),
+        models=lambda w, input: json.dumps(PRESET.describe_models(fits=input.fits, centroids=input.centroids)),
     shell:
         "python -m neural_echos --log {log:q} structure {params.models:q} --output {output:q}"
 
@@ -105,7 +105,7 @@ rule structure:
 rule explained:
     """Measure how much of their kernels' variance receptive-field models explain in all banks."""
     input:
-        matches=expand("<results>/matches/{model}.parquet", model=MODELS),
+        matches=collect("<results>/matches/{model}.parquet", model=PRESET.models),
     output:
         "<results>/evaluation/explained.parquet",
     log:
@@ -119,7 +119,7 @@ rule explained:
         runtime=30,
     params:
         code=fingerprint("explained"),
-        models=lambda w, input: described_models(matches=input.matches),
+        models=lambda w, input: json.dumps(PRESET.describe_models(matches=input.matches)),
     shell:
         "python -m neural_echos --log {log:q} explained {params.models:q} --output {output:q}"
 
@@ -127,7 +127,7 @@ rule explained:
 rule shares:
     """Count the kernels of every bank with a named pattern, at every threshold, and with shuffled taps."""
     input:
-        patterns=expand("<results>/patterns/{model}.parquet", model=MODELS),
+        patterns=collect("<results>/patterns/{model}.parquet", model=PRESET.models),
     output:
         "<results>/evaluation/pattern_shares.parquet",
     log:
@@ -141,7 +141,7 @@ rule shares:
         runtime=20,
     params:
         code=fingerprint("shares"),
-        models=lambda w, input: described_models(patterns=input.patterns),
+        models=lambda w, input: json.dumps(PRESET.describe_models(patterns=input.patterns)),
         threshold=config["patterns"]["threshold"],
     shell:
         "python -m neural_echos --log {log:q} shares {params.models:q} --threshold {params.threshold} --output {output:q}"
@@ -150,10 +150,10 @@ rule shares:
 rule verdicts:
     """Decide every claim by the rule that the config declares for it."""
     input:
-        runs="<results>/evaluation/runs.parquet" if CELLS else [],
-        structure="<results>/evaluation/structure.parquet" if MODELS and asks_for_structure() else [],
-        shares="<results>/evaluation/pattern_shares.parquet" if MODELS and asks_for_patterns() else [],
-        replacements=transfer_files(REPLACED, "replacements"),
+        runs="<results>/evaluation/runs.parquet" if PRESET.conditions else [],
+        structure="<results>/evaluation/structure.parquet" if PRESET.needs_structure() else [],
+        shares="<results>/evaluation/pattern_shares.parquet" if PRESET.needs_patterns() else [],
+        replacements=PRESET.transfer_files(PRESET.replaced, "replacements"),
     output:
         "<results>/verdicts.parquet",
     log:

@@ -5,30 +5,30 @@ weights as safetensors with a JSON beside each that says what was done, and a ta
 of an architecture that borrow of the same model, for building the network costs more than drawing kernels.
 """
 
-for job, dataset, architecture, lenders in initialise_jobs():
+for job in PRESET.initialise_jobs():
 
     rule:
         """Draw the initial weights of one architecture on one data set."""
         name:
-            job
+            job.name
         input:
-            data=f"<results>/datasets/{dataset}.safetensors",
-            borrowed=borrowed_files(cell_initialisations(dataset, architecture, lenders)),
+            data=f"<results>/datasets/{job.dataset}.safetensors",
+            borrowed=PRESET.borrowed_files(job.initialisations),
         output:
-            weights=expand(
-                f"<results>/initial/{dataset}/{architecture}/{{initialisation}}/seed{{seed}}.safetensors",
-                initialisation=cell_initialisations(dataset, architecture, lenders),
-                seed=SEEDS,
+            weights=collect(
+                f"<results>/initial/{job.dataset}/{job.architecture}/{{initialisation}}/seed{{seed}}.safetensors",
+                initialisation=job.initialisations,
+                seed=config["seeds"],
             ),
-            made=expand(
-                f"<results>/initial/{dataset}/{architecture}/{{initialisation}}/seed{{seed}}.json",
-                initialisation=cell_initialisations(dataset, architecture, lenders),
-                seed=SEEDS,
+            made=collect(
+                f"<results>/initial/{job.dataset}/{job.architecture}/{{initialisation}}/seed{{seed}}.json",
+                initialisation=job.initialisations,
+                seed=config["seeds"],
             ),
         log:
-            f"<logs>/initialise/{job}.log",
+            f"<logs>/initialise/{job.name}.log",
         benchmark:
-            f"<benchmarks>/initialise/{job}.tsv"
+            f"<benchmarks>/initialise/{job.name}.tsv"
         conda:
             CONDA
         threads: 1
@@ -37,12 +37,12 @@ for job, dataset, architecture, lenders in initialise_jobs():
             runtime=30,
         params:
             code=fingerprint("initialise"),
-            model=config["architectures"][architecture]["model"],
-            kwargs=json.dumps(config["architectures"][architecture]["kwargs"]),
-            initialisations=lambda w, input, names=cell_initialisations(dataset, architecture, lenders): (
-                initialisation_options(names, input.borrowed)
+            model=config["architectures"][job.architecture]["model"],
+            kwargs=json.dumps(config["architectures"][job.architecture]["kwargs"]),
+            initialisations=lambda w, input, names=job.initialisations: json.dumps(
+                PRESET.initialisation_options(names, input.borrowed)
             ),
-            seeds=SEEDS,
+            seeds=config["seeds"],
             pattern=lambda wildcards, output: str(
                 Path(output.weights[0]).parents[1] / "{initialisation}/seed{seed}.safetensors"
             ),
@@ -56,7 +56,7 @@ rule signals:
     """Measure what initialisations do to images and gradients in one architecture, before any training."""
     input:
         data=f"<results>/datasets/{config['signals']['dataset']}.safetensors",
-        borrowed=borrowed_files(signal_initialisations()),
+        borrowed=PRESET.borrowed_files(PRESET.measured_initialisations()),
     output:
         "<results>/signals/{architecture}.parquet",
     log:
@@ -73,8 +73,10 @@ rule signals:
         code=fingerprint("signals"),
         model=lambda w: config["architectures"][w.architecture]["model"],
         kwargs=lambda w: json.dumps(config["architectures"][w.architecture]["kwargs"]),
-        initialisations=lambda w, input: initialisation_options(signal_initialisations(), input.borrowed),
-        seeds=SEEDS,
+        initialisations=lambda w, input: json.dumps(
+            PRESET.initialisation_options(PRESET.measured_initialisations(), input.borrowed)
+        ),
+        seeds=config["seeds"],
         images=config["signals"]["images"],
         dataset=config["signals"]["dataset"],
     shell:

@@ -15,7 +15,7 @@ rule fetch:
     benchmark:
         "<benchmarks>/fetch/{input}/{file}.tsv"
     wildcard_constraints:
-        input=alternatives(INPUTS),
+        input=alternatives(PRESET.inputs),
         file="[^/]+",
     retries: 2
     conda:
@@ -33,8 +33,8 @@ rule fetch:
 rule dataset:
     """Make a data set: photographs and digits from their packages, others from fetched files or a folder of your own."""
     input:
-        train=lambda w: dataset_files(w.dataset, "train"),
-        test=lambda w: dataset_files(w.dataset, "test"),
+        train=lambda w: PRESET.dataset_files(w.dataset, "train"),
+        test=lambda w: PRESET.dataset_files(w.dataset, "test"),
     output:
         "<results>/datasets/{dataset}.safetensors",
     log:

@@ -7,8 +7,8 @@ Reads weights; leaves one Parquet bank a model, one row a kernel (docs/data.md).
 rule extract_from_run:
     """Extract the bank of a run's initial or trained weights."""
     input:
-        weights=model_weights,
-        layers=model_layers,
+        weights=lambda w: PRESET.weights_file(w.model),
+        layers=lambda w: PRESET.layers_file(w.model),
     output:
         "<results>/banks/{model}.parquet",
     log:
@@ -16,7 +16,7 @@ rule extract_from_run:
     benchmark:
         "<benchmarks>/extract/{model}.tsv"
     wildcard_constraints:
-        model=alternatives(name for name, entry in MODELS.items() if "run" in entry),
+        model=alternatives(PRESET.models_from("run")),
     conda:
         CONDA
     resources:
@@ -32,7 +32,7 @@ rule extract_from_run:
 rule extract_from_checkpoint:
     """Extract the bank of a declared checkpoint; a timm model's layers are known without its weights."""
     input:
-        weights=model_weights,
+        weights=lambda w: PRESET.weights_file(w.model),
     output:
         "<results>/banks/{model}.parquet",
     log:
@@ -40,7 +40,7 @@ rule extract_from_checkpoint:
     benchmark:
         "<benchmarks>/extract/{model}.tsv"
     wildcard_constraints:
-        model=alternatives(name for name, entry in MODELS.items() if "input" in entry),
+        model=alternatives(PRESET.models_from("input")),
     conda:
         CONDA
     resources:
@@ -48,7 +48,7 @@ rule extract_from_checkpoint:
         runtime=20,
     params:
         code=fingerprint("extract"),
-        timm=lambda w: MODELS[w.model]["timm"],
+        timm=lambda w: PRESET.models[w.model].timm,
     shell:
         "python -m neural_echos --log {log:q} extract {input.weights:q} --model {wildcards.model:q} --timm={params.timm:q}"
         " --output {output:q}"

@@ -23,7 +23,17 @@ rule patterns:
         runtime=60,
     params:
         code=fingerprint("patterns"),
-        options=patterns_options(),
+        clusters=config["patterns"]["clusters"],
+        threshold=config["patterns"]["threshold"],
+        trainings=config["patterns"]["trainings"],
+        steps=config["patterns"]["steps"],
+        batch=config["patterns"]["batch"],
+        hidden=config["patterns"]["hidden"],
+        learning_rate=config["patterns"]["learning_rate"],
+        squash="--squash" if config["patterns"]["squash"] else "--no-squash",
+        seed=config["seed"],
     shell:
-        "python -m neural_echos --log {log:q} patterns {input.bank:q} {params.options} --threads {threads}"
+        "python -m neural_echos --log {log:q} patterns {input.bank:q} --clusters {params.clusters}"
+        " --threshold {params.threshold} --trainings {params.trainings} --steps {params.steps} --batch {params.batch}"
+        " --learning-rate {params.learning_rate} --seed {params.seed} {params.squash} --hidden {params.hidden} --threads {threads}"
         " --centroids {output.centroids:q} --output {output.patterns:q}"

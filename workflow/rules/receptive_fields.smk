@@ -58,7 +58,7 @@ rule match:
 rule scales:
     """Measure the spread of the eight master key filters, and fit the scales of their ideal models by every method."""
     input:
-        filters=filters_file,
+        filters=lambda w: PRESET.filters_file(),
     output:
         spread="<results>/scale_space/spread.parquet",
         scales="<results>/scale_space/scales.parquet",

@@ -7,7 +7,7 @@ Reads the artifacts, the verdicts, and what Snakemake recorded and measured of a
 rule report:
     """Write the page with the verdicts, every artifact, what made it, and what it cost."""
     input:
-        artifacts=artifact_files(),
+        artifacts=ARTIFACTS.main_files(),
         verdicts="<results>/verdicts.parquet",
     output:
         page="<results>/report.html",
@@ -23,7 +23,7 @@ rule report:
         runtime=10,
     params:
         code=fingerprint("report"),
-        entries=lambda w, input: report_entries(input.artifacts),
+        entries=lambda w, input: json.dumps(ARTIFACTS.entries(input.artifacts)),
         config=json.dumps(config),
         benchmarks=config["pathvars"]["benchmarks"],
     shell:
@@ -34,7 +34,7 @@ rule report:
 rule paper:
     """Copy every artifact as a manuscript includes it, and write a manuscript that includes them all."""
     input:
-        artifacts=artifact_files(),
+        artifacts=ARTIFACTS.main_files(),
     output:
         directory("<results>/paper"),
     log:
@@ -48,7 +48,7 @@ rule paper:
         runtime=5,
     params:
         code=fingerprint("paper"),
-        entries=lambda w, input: report_entries(input.artifacts),
+        entries=lambda w, input: json.dumps(ARTIFACTS.entries(input.artifacts)),
         title=f"Neural Echos, reproduced: {config['scale']}",
     shell:
         "python -m neural_echos --log {log:q} paper {params.entries:q} --title {params.title:q} --output {output:q}"

@@ -5,31 +5,28 @@ runs are short, for starting Python takes seconds, one of each on a cluster, whe
 on from the checkpoint that lies in the run's folder, which is no output and so survives.
 """
 
-for (job, dataset, architecture, names), (number, seeds) in product(train_jobs(), enumerate(SEED_GROUPS)):
+for job in PRESET.train_jobs():
 
     rule:
         """Train some seeds of some initialisations."""
         name:
-            f"{job}_{number}"
+            job.name
         input:
-            data=f"<results>/datasets/{dataset}.safetensors",
+            data=f"<results>/datasets/{job.dataset}.safetensors",
             initial=[
-                f"<results>/initial/{dataset}/{architecture}/{one}/seed{seed}.safetensors"
-                for one, seed in product(names, seeds)
+                f"<results>/initial/{job.dataset}/{job.architecture}/{one}/seed{seed}.safetensors"
+                for one, seed in job.runs
             ],
-            made=[
-                f"<results>/initial/{dataset}/{architecture}/{one}/seed{seed}.json"
-                for one, seed in product(names, seeds)
-            ],
+            made=[f"<results>/initial/{job.dataset}/{job.architecture}/{one}/seed{seed}.json" for one, seed in job.runs],
         output:
-            weights=[f"{folder}/weights.safetensors" for folder in run_folders(dataset, architecture, names, seeds)],
-            history=[f"{folder}/history.parquet" for folder in run_folders(dataset, architecture, names, seeds)],
-            metrics=[f"{folder}/metrics.json" for folder in run_folders(dataset, architecture, names, seeds)],
-            made=[f"{folder}/run.json" for folder in run_folders(dataset, architecture, names, seeds)],
+            weights=[f"{folder}/weights.safetensors" for folder in job.folders],
+            history=[f"{folder}/history.parquet" for folder in job.folders],
+            metrics=[f"{folder}/metrics.json" for folder in job.folders],
+            made=[f"{folder}/run.json" for folder in job.folders],
         log:
-            f"<logs>/train/{dataset}/{architecture}/{'+'.join(names)}/{number}.log",
+            f"<logs>/train/{job.dataset}/{job.architecture}/{'+'.join(job.initialisations)}/{job.number}.log",
         benchmark:
-            f"<benchmarks>/train/{dataset}/{architecture}/{'+'.join(names)}/{number}.tsv"
+            f"<benchmarks>/train/{job.dataset}/{job.architecture}/{'+'.join(job.initialisations)}/{job.number}.tsv"
         conda:
             CONDA
         threads: config["threads"]
@@ -39,12 +36,12 @@ for (job, dataset, architecture, names), (number, seeds) in product(train_jobs()
             gpu=config["gpu"],
         params:
             code=fingerprint("train"),
-            launcher=launcher(),
+            launcher=PRESET.launcher,
             runs=lambda w, output: [str(Path(path).parent) for path in output.metrics],
-            recipe=lambda w, output: recipe(*Path(output.metrics[0]).parts[-5:-3]),
-            dataset=dataset,
-            architecture=architecture,
-            initialisations=[one for one, seed in product(names, seeds)],
+            recipe=lambda w, output: json.dumps(PRESET.recipe(*Path(output.metrics[0]).parts[-5:-3])),
+            dataset=job.dataset,
+            architecture=job.architecture,
+            initialisations=[one for one, seed in job.runs],
         shell:
             "{params.launcher} neural_echos --log {log:q} train --data {input.data:q} --initial {input.initial:q} --run {params.runs:q}"
             " --recipe {params.recipe:q} --dataset {params.dataset:q} --architecture {params.architecture:q}"

@@ -10,26 +10,26 @@ BESIDE = [
     "<results>/runs/{dataset}/{architecture}/{initialisation}/seed{seed}/weights.safetensors",
 ]
 
-for number, seeds in enumerate(SEED_GROUPS):
+for number, seeds in enumerate(PRESET.seed_groups):
 
     rule:
-        """Replace the kernels of some seeds of a cell by a set of filters, and score every stage."""
+        """Replace the kernels of some seeds of a condition by a set of filters, and score every stage."""
         name:
             f"replace_{number}"
         input:
             data="<results>/datasets/{dataset}.safetensors",
-            initial=expand(
+            initial=collect(
                 "<results>/initial/{dataset}/{architecture}/{initialisation}/seed{seed}.safetensors",
                 seed=seeds,
                 allow_missing=True,
             ),
-            beside=expand(BESIDE, seed=seeds, allow_missing=True),
-            metrics=expand(
+            beside=collect(BESIDE, seed=seeds, allow_missing=True),
+            metrics=collect(
                 "<results>/runs/{dataset}/{architecture}/{initialisation}/seed{seed}/metrics.json",
                 seed=seeds,
                 allow_missing=True,
             ),
-            lent=lambda w: list(candidate_files(w.candidates).values()),
+            lent=lambda w: list(PRESET.candidate_files(w.candidates).values()),
         output:
             table=f"<results>/transfer/{{dataset}}/{{architecture}}/{{initialisation}}/{{candidates}}.{number}.replacements.parquet",
             errors=f"<results>/transfer/{{dataset}}/{{architecture}}/{{initialisation}}/{{candidates}}.{number}.errors.parquet",
@@ -46,8 +46,8 @@ for number, seeds in enumerate(SEED_GROUPS):
             gpu=min(config["gpu"], 1),
         params:
             code=fingerprint("replace"),
-            recipe=lambda w: tuning_recipe(w.dataset, w.architecture),
-            candidates=lambda w, input: candidate_options(w.candidates, input.lent),
+            recipe=lambda w: json.dumps(PRESET.tuning_recipe(w.dataset, w.architecture)),
+            candidates=lambda w, input: json.dumps(PRESET.candidate_options(w.candidates, input.lent)),
             runs=lambda w, input: [str(Path(path).parent) for path in input.metrics],
             images=config["replacement"]["batch_norm_images"],
         shell:
@@ -58,23 +58,23 @@ for number, seeds in enumerate(SEED_GROUPS):
             " --errors {output.errors:q} --output {output.table:q}"
 
     rule:
-        """Eliminate filters of a set, for some seeds of a cell, down to none."""
+        """Eliminate filters of a set, for some seeds of a condition, down to none."""
         name:
             f"eliminate_{number}"
         input:
             data="<results>/datasets/{dataset}.safetensors",
-            initial=expand(
+            initial=collect(
                 "<results>/initial/{dataset}/{architecture}/{initialisation}/seed{seed}.safetensors",
                 seed=seeds,
                 allow_missing=True,
             ),
-            beside=expand(BESIDE, seed=seeds, allow_missing=True),
-            metrics=expand(
+            beside=collect(BESIDE, seed=seeds, allow_missing=True),
+            metrics=collect(
                 "<results>/runs/{dataset}/{architecture}/{initialisation}/seed{seed}/metrics.json",
                 seed=seeds,
                 allow_missing=True,
             ),
-            lent=lambda w: list(candidate_files(w.candidates).values()),
+            lent=lambda w: list(PRESET.candidate_files(w.candidates).values()),
         output:
             f"<results>/transfer/{{dataset}}/{{architecture}}/{{initialisation}}/{{candidates}}.{number}.eliminations.parquet",
         log:
@@ -90,8 +90,8 @@ for number, seeds in enumerate(SEED_GROUPS):
             gpu=min(config["gpu"], 1),
         params:
             code=fingerprint("eliminate"),
-            recipe=lambda w: tuning_recipe(w.dataset, w.architecture),
-            candidates=lambda w, input: candidate_options(w.candidates, input.lent),
+            recipe=lambda w: json.dumps(PRESET.tuning_recipe(w.dataset, w.architecture)),
+            candidates=lambda w, input: json.dumps(PRESET.candidate_options(w.candidates, input.lent)),
             runs=lambda w, input: [str(Path(path).parent) for path in input.metrics],
             images=config["replacement"]["images"],
             elbow=config["replacement"]["elbow"],

@@ -26,16 +26,17 @@ def plan(
 
     from neural_echos.datasets import dataset_shape
     from neural_echos.design.load import load_preset
+    from neural_echos.design.preset import Preset
     from neural_echos.training import cost, pick_device
 
     threads = threads or os.cpu_count() or 1
-    config = load_preset(root, *preset).model_dump()
-    folder = root / config["pathvars"]["results"] / "datasets"
-    made = {name: folder / f"{name}.safetensors" for name in config["datasets"]}
+    config = load_preset(root, *preset)
+    folder = root / str(config.pathvars.results) / "datasets"
+    made = {name: folder / f"{name}.safetensors" for name in config.datasets}
     shapes = {name: dataset_shape(path) for name, path in made.items() if path.exists()}
     picked = pick_device(device)
     name = torch.cuda.get_device_name(picked) if picked.type == "cuda" else f"cpu, {threads} threads"
-    work = cost.list_work(config, shapes)
+    work = cost.list_work(Preset(config), shapes)
     costs = list(cost.estimate(work, seconds=seconds, device=picked, threads=threads))
     total = cost.summarise(costs, devices=devices, watts=watts)
     print((cost.plan_json if as_json else cost.render_plan)(costs, total, name))
@@ -59,8 +60,8 @@ def doctor(*, root: Root = Path(), as_json: AsJson = False) -> None:
     """Report what this machine has, what will not work on it, and which presets can run here."""
     import json
 
-    from neural_echos.doctor import PROBLEM, examine
     from neural_echos.errors import EchosError
+    from neural_echos.report.doctor import PROBLEM, examine
 
     findings = examine(root)
     if as_json:

@@ -1,6 +1,5 @@
 """Names in the config: every one that it uses must be declared, in the config itself, its inputs or its artifacts."""
 
-import itertools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from types import NoneType, UnionType
 from typing import Annotated, Any, Union, get_args, get_origin
@@ -8,7 +7,8 @@ from typing import Annotated, Any, Union, get_args, get_origin
 from pydantic import BaseModel
 
 from neural_echos.design.base import Ref
-from neural_echos.design.schema import Conditions, Config
+from neural_echos.design.preset import Preset, conditions_of
+from neural_echos.design.schema import Config
 from neural_echos.design.yaml import Layer, dotted, locate
 from neural_echos.errors import EchosError, nearest
 
@@ -128,25 +128,22 @@ def _may_be(kind: Any, value: Any) -> bool:
 
 
 def _require_runs(config: Config, layers: Sequence[Layer]) -> None:
-    """Refuse a model whose run no experiment trains, and runs to be zeroed that none does: nothing would make them."""
-    trained = {cell for experiment in config.experiments for cell in cells(experiment)}
+    """Refuse a model whose run is not trained, and runs to be zeroed that are not: nothing would make them."""
+    preset = Preset(config)
     wanted = [
         (["models", str(place), "run"], (model.run.dataset, model.run.architecture, model.run.initialisation))
         for place, model in enumerate(config.models)
         if model.run
     ]
-    wanted += [(["zeroed", str(place)], cell) for place, entry in enumerate(config.zeroed) for cell in cells(entry)]
+    wanted += [
+        (["zeroed", str(place)], cell) for place, entry in enumerate(config.zeroed) for cell in conditions_of(entry)
+    ]
     for keys, cell in wanted:
-        if cell not in trained:
+        if cell not in preset.conditions:
             raise EchosError(
                 f"{locate(layers, keys)}: {dotted(keys)} is about {'/'.join(cell)}, which no experiment trains; add it to an "
                 "experiment or remove it"
             )
-
-
-def cells(entry: Conditions) -> Iterator[tuple[str, str, str]]:
-    """Yield all (data set, architecture, initialisation) that an experiment, or an entry like one, names."""
-    yield from itertools.product(entry.datasets, entry.architectures, entry.initialisations)
 
 
 def _require_distinct(config: Config, layers: Sequence[Layer]) -> None:

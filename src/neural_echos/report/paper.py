@@ -6,11 +6,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from neural_echos.artifacts.base import latex
+from neural_echos.design.artifact_files import IN_PAPER, paper_name
 from neural_echos.errors import EchosError
 from neural_echos.files import atomic_path, read_json, write_text
 from neural_echos.report.templates import render
-
-SUFFIX = {"figure": "pdf", "table": "tex"}
 
 
 def write_paper(folder: Path, artifacts: Sequence[Mapping[str, str]], title: str) -> None:
@@ -31,7 +30,7 @@ def write_paper(folder: Path, artifacts: Sequence[Mapping[str, str]], title: str
     """
     shown = []
     for one in artifacts:
-        source = Path(f"{one['stem']}.{SUFFIX[one['kind']]}")
+        source = Path(f"{one['stem']}.{IN_PAPER[one['kind']]}")
         if not source.is_file():
             raise EchosError(f"{source}: the artifact {one['id']} has not been made; run snakemake first")
         name = paper_name(one["id"], one["kind"])
@@ -41,12 +40,6 @@ def write_paper(folder: Path, artifacts: Sequence[Mapping[str, str]], title: str
         caption = latex(f"{_numberless(one['title'])}. {one['caption']} {says}")
         shown.append({"kind": one["kind"], "file": name, "caption": caption, "label": name.partition(".")[0]})
     write_text(folder / "paper.tex", render("paper.tex.j2", title=latex(title), artifacts=shown))
-
-
-def paper_name(artifact: str, kind: str) -> str:
-    """Name an artifact's file as a manuscript does: figure_05_clusters becomes figure-05-clusters.pdf."""
-    name = artifact.replace("_", "-")
-    return f"{name if name.startswith(f'{kind}-') else f'{kind}-{name}'}.{SUFFIX[kind]}"
 
 
 def _numberless(title: str) -> str:

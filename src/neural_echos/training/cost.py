@@ -10,7 +10,7 @@ import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 import torch.nn.functional as F
@@ -21,6 +21,9 @@ from neural_echos.errors import EchosError
 from neural_echos.training import Recipe, pick_device
 from neural_echos.training.devices import make_accelerator
 from neural_echos.training.preparation import make_optimizer
+
+if TYPE_CHECKING:
+    from neural_echos.design.preset import Preset
 
 _log = logging.getLogger(__name__)
 
@@ -90,13 +93,12 @@ class Cost:
     extrapolated: tuple[str, ...]
 
 
-def list_work(config: Mapping[str, Any], shapes: Mapping[str, Mapping[str, int]] | None = None) -> list[Work]:
-    """List a preset's trainings by data set and architecture.
+def list_work(preset: "Preset", shapes: Mapping[str, Mapping[str, int]] | None = None) -> list[Work]:
+    """List a preset's trainings by data set and architecture, those that only replacement needs among them.
 
     Parameters
     ----------
-    config : mapping
-        A whole, checked config.
+    preset : Preset
     shapes : mapping, optional
         Shapes of data sets that are made already; others must declare theirs.
 
@@ -105,26 +107,21 @@ def list_work(config: Mapping[str, Any], shapes: Mapping[str, Mapping[str, int]]
     EchosError
         A data set is neither made nor declares its shape.
     """
-    cells: dict[tuple[str, str], set[str]] = {}
-    for experiment in config["experiments"]:
-        for dataset in experiment["datasets"]:
-            for architecture in experiment["architectures"]:
-                cells.setdefault((dataset, architecture), set()).update(experiment["initialisations"])
-    found = []
-    for (dataset, architecture), initialisations in sorted(cells.items()):
-        declared, built = config["datasets"][dataset], config["architectures"][architecture]
-        recipe = Recipe.from_dict(config["recipes"][declared["recipe"]] | built.get("recipe", {}))
-        shape = (shapes or {}).get(dataset) or declared.get("shape") or {}
-        if dataset in (shapes or {}):
-            shape = {"size": recipe.image_size} | dict(shape)  # of images that stay on disk
+    made, found = shapes or {}, []
+    for dataset, architecture in sorted({(one.dataset, one.architecture) for one in preset.conditions}):
+        declared, built = preset.config.datasets[dataset], preset.config.architectures[architecture]
+        recipe = Recipe.from_dict(preset.recipe(dataset, architecture))
+        shape = declared.shape.model_dump() if declared.shape else {}
+        if made.get(dataset):
+            shape = {"size": recipe.image_size, **made[dataset]}  # images that stay on disk have no size of their own
         missing = [name for name in SHAPE if name not in shape]
         if missing:
             raise EchosError(
-                f"config: datasets.{dataset}.shape: expected {', '.join(SHAPE)}, found no {', '.join(missing)}; declare them, or "
-                "make the data set first"
+                f"config: datasets.{dataset}.shape lacks {', '.join(missing)}; declare {', '.join(SHAPE)}, or make the data set "
+                "first"
             )
-        runs = len(initialisations) * len(config["seeds"])
-        found.append(Work(dataset, architecture, built["model"], built.get("kwargs", {}), recipe, shape, runs))
+        runs = preset.runs_of(dataset, architecture)
+        found.append(Work(dataset, architecture, built.model, built.kwargs, recipe, shape, runs))
     return found
 
 

@@ -6,10 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from neural_echos import commands, doctor
+from neural_echos import commands
 from neural_echos.errors import EchosError
+from neural_echos.report import doctor
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture
@@ -59,6 +60,12 @@ def test_a_preset_that_cannot_be_read_is_told_beside_the_others(checkout: Path) 
     assert found["the demo"].state == "ok" and "preset zoo" in found
 
 
+def test_the_filters_that_a_preset_needs_count_as_inputs(checkout: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("ECHOS_MIRRORS", raising=False)
+    quest = {one.what: one for one in doctor.examine(checkout)}["preset quest"]
+    assert "master_key_filters_8" in quest.found
+
+
 def test_executor_plugins_are_listed_with_their_versions(checkout: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     there = {"snakemake-executor-plugin-slurm": "2.8.0", "snakemake-executor-plugin-lsf": "0.3.3"}
     monkeypatch.setattr(doctor, "_version", there.get)
@@ -85,5 +92,5 @@ def test_a_full_disk_is_a_problem(
 
 
 def test_a_folder_that_is_no_checkout_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(EchosError, match="expected a checkout of this project, found no workflow/Snakefile"):
+    with pytest.raises(EchosError, match="not a checkout of this project, for it has no workflow/Snakefile"):
         doctor.examine(tmp_path)

@@ -3,46 +3,60 @@
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from neural_echos import commands
-from neural_echos.design.load import load_preset
+from neural_echos.design.load import check, load_preset
+from neural_echos.design.preset import Preset
+from neural_echos.design.schema import Config
 from neural_echos.errors import EchosError
 from neural_echos.training.cost import Cost, estimate, list_work, render_plan, summarise
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 SHAPE = {"train": 1000, "test": 100, "classes": 10, "channels": 3, "size": 16}
 CONFIG = {
+    "scale": "none",
     "seeds": [0, 1, 2],
-    "datasets": {"small": {"recipe": "short", "shape": SHAPE}},
+    "datasets": {"small": {"kind": "digits", "recipe": "short", "shape": SHAPE}},
     "recipes": {"short": {"epochs": 3, "batch_size": 64}},
     "architectures": {
         "mixer": {"model": "convmixer_small", "kwargs": {"dim": 8, "depth": 1, "kernel_size": 3, "patch_size": 4}},
         "next": {"model": "convnext_small_images", "recipe": {"epochs": 7}},
     },
+    "initialisations": {name: {"scheme": name} for name in ("default", "dog", "kaiming")},
     "experiments": [
-        {"datasets": ["small"], "architectures": ["mixer"], "initialisations": ["default", "dog"]},
-        {"datasets": ["small"], "architectures": ["mixer", "next"], "initialisations": ["dog", "kaiming"]},
+        {"name": "a", "datasets": ["small"], "architectures": ["mixer"], "initialisations": ["default", "dog"]},
+        {"name": "b", "datasets": ["small"], "architectures": ["mixer", "next"], "initialisations": ["dog", "kaiming"]},
     ],
 }
 
 
+def preset(**changes: Any) -> Preset:
+    return Preset(check(CONFIG | changes, Config))
+
+
 def test_every_run_is_counted_once() -> None:
-    work = list_work(CONFIG)
+    work = list_work(preset())
     assert [(one.architecture, one.runs, one.recipe.epochs) for one in work] == [("mixer", 9, 3), ("next", 6, 7)]
-    made = list_work(CONFIG, {"small": SHAPE | {"train": 500}})
+    made = list_work(preset(), {"small": SHAPE | {"train": 500}})
     assert made[0].shape["train"] == 500
 
 
+def test_runs_that_only_replacement_needs_are_counted() -> None:
+    replaced = {"dataset": "small", "architectures": ["next"], "initialisation": "default", "candidates": ["kept"]}
+    work = list_work(preset(replacement={"candidates": {"kept": {"set": "kept"}}, "replaced": [replaced]}))
+    assert [(one.architecture, one.runs) for one in work] == [("mixer", 9), ("next", 9)]
+
+
 def test_a_data_set_without_a_shape_is_refused() -> None:
-    config = CONFIG | {"datasets": {"small": {"recipe": "short", "shape": {"train": 1000}}}}
-    with pytest.raises(EchosError, match=r"datasets\.small\.shape: expected train, test, .* found no test, classes"):
-        list_work(config)
+    with pytest.raises(EchosError, match=r"datasets\.small\.shape lacks train, test, .*; declare"):
+        list_work(preset(datasets={"small": {"kind": "digits", "recipe": "short"}}))
 
 
 def test_costs_follow_from_the_speeds_that_were_measured() -> None:
-    cost = next(iter(estimate(list_work(CONFIG)[:1], seconds=0.1, device="cpu", progress=lambda _: None)))
+    cost = next(iter(estimate(list_work(preset())[:1], seconds=0.1, device="cpu", progress=lambda _: None)))
     images = 1000 // 64 * 64
     seconds = 3 * (images / cost.images_per_second + 100 / cost.evaluated_per_second)
     assert cost.hours_per_run == pytest.approx(seconds / 3600)
@@ -75,18 +89,18 @@ def test_totals_and_what_is_extrapolated() -> None:
     assert "Energy: 66.0 kWh" in text
 
 
-@pytest.mark.parametrize("preset", sorted(path.stem for path in (ROOT / "config/presets").glob("*.yaml")))
-def test_every_network_of_every_preset_can_be_built_and_counted(preset: str) -> None:
+@pytest.mark.parametrize("name", sorted(path.stem for path in (ROOT / "config/presets").glob("*.yaml")))
+def test_every_network_of_every_preset_can_be_built_and_counted(name: str) -> None:
     import torch
 
     from neural_echos import architectures
 
-    config = load_preset(ROOT, preset).model_dump()
-    for architecture in {name for one in config["experiments"] for name in one["architectures"]}:
-        built = config["architectures"][architecture]
+    found = Preset(load_preset(ROOT, name))
+    for architecture in {one.architecture for one in found.conditions}:
+        built = found.config.architectures[architecture]
         with torch.device("meta"):
-            architectures.create(built["model"], num_classes=10, in_chans=3, kwargs=built["kwargs"])
-    assert bool(list_work(config)) == bool(config["experiments"])
+            architectures.create(built.model, num_classes=10, in_chans=3, kwargs=built.kwargs)
+    assert sum(one.runs for one in list_work(found)) == len(found.run_folders(found.conditions))
 
 
 def test_a_preset_that_names_what_is_not_there_is_one_sentence(tmp_path, capsys) -> None:

@@ -9,11 +9,11 @@ import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from neural_echos.design.load import load_preset
+from neural_echos.design.load import load_artifacts, load_preset
+from neural_echos.design.preset import Preset
 from neural_echos.errors import EchosError
-from neural_echos.inputs import load_inputs, mirror_folders
+from neural_echos.inputs import Input, load_inputs, mirror_folders
 
 OK, NOTE, PROBLEM = "ok", "note", "problem"
 _DISK_GB = 8  # the environment, and what the demo makes
@@ -62,7 +62,7 @@ def examine(root: Path) -> list[Finding]:
     """
     if not (root / "workflow" / "Snakefile").exists():
         raise EchosError(
-            f"{root}: expected a checkout of this project, found no workflow/Snakefile; give its folder with --root"
+            f"{root}: not a checkout of this project, for it has no workflow/Snakefile; give its folder with --root"
         )
     return [*_software(root), *_machine(root), *_presets(root)]
 
@@ -146,37 +146,37 @@ def _gpu() -> Finding:
 
 
 def _presets(root: Path) -> Iterator[Finding]:
-    declared = load_inputs(root / "config" / "inputs.yaml")
+    declared, artifacts = load_inputs(root / "config" / "inputs.yaml"), load_artifacts(root)
     for name in (None, *sorted(path.stem for path in (root / "config" / "presets").glob("*.yaml"))):
         try:
-            lacks = list(_lacks(load_preset(root, *([name] if name else [])).model_dump(), declared, root))
+            preset = Preset(load_preset(root, *([name] if name else [])), artifacts=artifacts)
+            lacks = list(_lacks(preset, declared, root))
         except EchosError as error:
             lacks = [str(error)]
         state = OK if not lacks else NOTE if name else PROBLEM
         yield Finding(f"preset {name}" if name else "the demo", state, "; ".join(lacks) or "can run here")
 
 
-def _lacks(config: Mapping[str, Any], declared: Mapping[str, Any], root: Path) -> Iterator[str]:
+def _lacks(preset: Preset, declared: Mapping[str, Input], root: Path) -> Iterator[str]:
     """Name what a preset needs and this machine lacks."""
-    if config["gpu"] and "none" in (found := _gpu().found):
+    config = preset.config
+    if config.gpu and "none" in (found := _gpu().found):
         yield f"needs a GPU: {found}"
-    if config["memory_mb"] / 1000 > _memory_gb():
-        yield f"a training job asks for {config['memory_mb'] / 1000:.0f} GB of memory"
-    used = {name for one in config["experiments"] for name in one["datasets"]}
-    mirrors = mirror_folders([folder if Path(folder).is_absolute() else root / folder for folder in config["mirrors"]])
-    needed = {name for one in used for part in config["datasets"][one]["files"].values() for name in part}
-    chosen = [
-        one for one in config["models"] if not config["select"] or {one["id"], one.get("group")} & set(config["select"])
-    ]
-    needed |= {one["input"] for one in chosen if "input" in one}
-    missing = sorted(name for name in needed if not any((folder / declared[name].file).exists() for folder in mirrors))
+    if config.memory_mb / 1000 > _memory_gb():
+        yield f"a training job asks for {config.memory_mb / 1000:.0f} GB of memory"
+    mirrors = mirror_folders([folder if Path(folder).is_absolute() else root / folder for folder in config.mirrors])
+    missing = sorted(
+        name
+        for name in preset.needed_inputs()
+        if not any((folder / declared[name].file).exists() for folder in mirrors)
+    )
     fetched = [name for name in missing if declared[name].url or declared[name].kind == "hub"]
     if fetched:
         yield f"will be downloaded: {', '.join(fetched)}"
     if lost := [name for name in missing if name not in fetched]:
         yield f"in no mirror folder, and without an address: {', '.join(lost)}"
-    for one in sorted(used):
-        folder = config["datasets"][one]["options"].get("root")
+    for one in sorted(preset.needed_datasets()):
+        folder = config.datasets[one].options.model_dump().get("root")
         if folder and not (root / folder).exists():
             yield f"data set {one}: no folder {folder}"
 

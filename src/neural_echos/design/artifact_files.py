@@ -1,0 +1,139 @@
+"""Artifact files: the tables that each artifact of a preset reads, its options, and the files that it leaves."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import PurePosixPath
+from typing import TYPE_CHECKING, Any
+
+from neural_echos.design.preset import Preset
+
+if TYPE_CHECKING:
+    from neural_echos.design.artifacts import Artifact
+
+# Tables that artifacts read, by schema: one for each model that the artifact shows, or one for the preset.
+_OF_EACH_MODEL = {
+    "bank": "<results>/banks/{}.parquet",
+    "clusters": "<results>/clusters/{}.parquet",
+    "centroids": "<results>/clusters/{}.centroids.parquet",
+    "choices": "<results>/clusters/{}.choices.parquet",
+    "fits": "<results>/fits/{}.parquet",
+    "matches": "<results>/matches/{}.parquet",
+    "patterns": "<results>/patterns/{}.parquet",
+    "pattern_centroids": "<results>/patterns/{}.centroids.parquet",
+}
+_OF_ALL = {
+    "runs": "<results>/evaluation/runs.parquet",
+    "history": "<results>/evaluation/histories.parquet",
+    "comparisons": "<results>/evaluation/comparisons.parquet",
+    "structure": "<results>/evaluation/structure.parquet",
+    "explained": "<results>/evaluation/explained.parquet",
+    "pattern_shares": "<results>/evaluation/pattern_shares.parquet",
+    "spread": "<results>/scale_space/spread.parquet",
+    "scales": "<results>/scale_space/scales.parquet",
+    "verdicts": "<results>/verdicts.parquet",
+}
+_SUFFIXES = {"figure": ("pdf", "png", "svg", "json"), "table": ("csv", "md", "tex", "html", "json")}
+IN_PAPER = {"figure": "pdf", "table": "tex"}
+
+
+class ArtifactFiles:
+    """The artifacts of a preset.
+
+    Attributes
+    ----------
+    preset : Preset
+    artifacts : dict
+        By id: what config/artifacts.yaml declares of each, and what the preset asks of it.
+    """
+
+    def __init__(self, preset: Preset) -> None:
+        self.preset = preset
+        self.artifacts: dict[str, tuple[Mapping[str, Any], Artifact]] = {
+            one.id: (preset.declared[one.id], one) for one in preset.config.artifacts
+        }
+
+    def declared(self, artifact: str) -> Mapping[str, Any]:
+        """What config/artifacts.yaml declares of an artifact."""
+        return self.artifacts[artifact][0]
+
+    def of_kind(self, kind: str) -> list[str]:
+        """Ids of the artifacts of a kind, "figure" or "table"."""
+        return [name for name, (declared, _) in self.artifacts.items() if declared["kind"] == kind]
+
+    def main_files(self) -> list[str]:
+        """The file of each artifact that stands for all of its files: a figure's PDF, a table's CSV."""
+        return [
+            f"<results>/{declared['kind']}s/{name}.{_SUFFIXES[declared['kind']][0]}"
+            for name, (declared, _) in self.artifacts.items()
+        ]
+
+    def other_files(self) -> list[str]:
+        """The other files of each artifact."""
+        return [
+            f"<results>/{declared['kind']}s/{name}.{suffix}"
+            for name, (declared, _) in self.artifacts.items()
+            for suffix in _SUFFIXES[declared["kind"]][1:]
+        ]
+
+    def paper_files(self) -> list[str]:
+        """The manuscript, and every artifact as it includes it."""
+        names = [paper_name(name, declared["kind"]) for name, (declared, _) in self.artifacts.items()]
+        return [f"<results>/paper/{name}" for name in ("paper.tex", *names)]
+
+    def shown_models(self, artifact: str) -> list[str]:
+        """Models whose banks an artifact shows: those that its options name and `select` keeps, or all."""
+        options = self.artifacts[artifact][1].options
+        pairs = [name for pair in options.pairs or [] for name in (pair.before, pair.after)]
+        named = pairs if options.models is None else options.models
+        return [name for name in named if name in self.preset.models] or list(self.preset.models)
+
+    def inputs(self, artifact: str) -> dict[str, list[str]]:
+        """The tables that an artifact reads, by schema."""
+        return {schema: self._tables(schema, artifact) for schema in self.artifacts[artifact][0]["reads"]}
+
+    def _tables(self, schema: str, artifact: str) -> list[str]:
+        if schema in _OF_EACH_MODEL:
+            return [_OF_EACH_MODEL[schema].format(name) for name in self.shown_models(artifact)]
+        if schema == "ablated":
+            return [f"<results>/ablated/{'/'.join(one)}.parquet" for one in self.preset.zeroed]
+        if schema == "signals":
+            return [f"<results>/signals/{name}.parquet" for name in self.preset.config.signals.architectures]
+        if schema == "eliminations":
+            return self.preset.transfer_files(self.preset.eliminated, "eliminations")
+        if schema in ("replacements", "replacement_errors"):
+            return self.preset.transfer_files(self.preset.replaced, schema.removeprefix("replacement_"))
+        return [_OF_ALL[schema]]
+
+    def options(self, artifact: str) -> dict[str, Any]:
+        """An artifact's options; what the config says elsewhere is filled in from there."""
+        declared, asked = self.artifacts[artifact]
+        options = asked.options.model_dump()
+        if "models" in options:
+            options["models"] = self.shown_models(artifact)
+        if "variants" in options:
+            options["variants"] = {name: self._variant(name) for name in options["variants"]}
+        if "scale" in declared["asks"]:
+            options["scale"] = self.preset.config.scale
+        return options
+
+    def _variant(self, initialisation: str) -> dict[str, Any]:
+        """What the config declares of an initialisation, and of its source model."""
+        declared = self.preset.config.initialisations[initialisation].model_dump()
+        for _, name in self.preset.source_models(initialisation):
+            model = self.preset.model(name)
+            declared |= {"trained_on": model.trained_on, "of": model.run.architecture if model.run else name}
+        return declared
+
+    def entries(self, files: Sequence[str]) -> list[dict[str, str]]:
+        """What the report and the manuscript show of each artifact, given the files of `main_files`."""
+        return [
+            {"id": name}
+            | {key: declared[key] for key in ("kind", "group", "title", "caption")}
+            | {"stem": str(PurePosixPath(file).with_suffix(""))}
+            for (name, (declared, _)), file in zip(self.artifacts.items(), files, strict=True)
+        ]
+
+
+def paper_name(artifact: str, kind: str) -> str:
+    """Name an artifact's file as a manuscript does: figure_05_clusters becomes figure-05-clusters.pdf."""
+    name = artifact.replace("_", "-")
+    return f"{name if name.startswith(f'{kind}-') else f'{kind}-{name}'}.{IN_PAPER[kind]}"

@@ -1,0 +1,393 @@
+"""Preset: the runs, models, jobs and files that a config asks for.
+
+The rules, `echos plan`, `echos doctor` and the check of a config all ask here. Paths begin with `<results>`, which Snakemake
+replaces by the preset's folder of results.
+
+A *condition* is a data set, an architecture and an initialisation; a *run* is a condition with a seed. A *source model* is one that
+an initialisation takes kernels, weights or statistics from: it must exist before the initialisation can be drawn.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import product
+from pathlib import PurePosixPath
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from neural_echos.errors import EchosError
+
+if TYPE_CHECKING:
+    from neural_echos.design.schema import Config, SourceModel
+
+# Options of initialisations and filter sets that name a model, or a declared input, and the file that each stands for.
+_OF_MODEL = {
+    "bank": "<results>/banks/{}.parquet",
+    "fits": "<results>/fits/{}.parquet",
+    "centroids": "<results>/clusters/{}.centroids.parquet",
+    "weights": "",  # a checkpoint, or a run's
+}
+_BORROWED = (*_OF_MODEL, "filters")
+
+
+class Condition(NamedTuple):
+    """A data set, an architecture and an initialisation."""
+
+    dataset: str
+    architecture: str
+    initialisation: str
+
+
+class Filtered(NamedTuple):
+    """A condition whose trained kernels are replaced by a set of filters, or from whose set filters are eliminated."""
+
+    dataset: str
+    architecture: str
+    initialisation: str
+    candidates: str
+
+    @property
+    def condition(self) -> Condition:
+        """The condition without the set of filters."""
+        return Condition(*self[:3])
+
+
+@dataclass(frozen=True)
+class InitialiseJob:
+    """One job that draws initial weights.
+
+    Attributes
+    ----------
+    name : str
+        Of its rule.
+    dataset, architecture : str
+    initialisations : tuple of str
+        All that this architecture is run with on this data set and that have the same source models.
+    """
+
+    name: str
+    dataset: str
+    architecture: str
+    initialisations: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class TrainJob:
+    """One job that trains some seeds of some initialisations, one run after another.
+
+    Attributes
+    ----------
+    name : str
+        Of its rule; `dataset`, `architecture` and the one initialisation are wildcards where a job trains one initialisation.
+    dataset, architecture : str
+    initialisations : tuple of str
+    number : int
+        Which group of seeds it is.
+    seeds : tuple of int
+    """
+
+    name: str
+    dataset: str
+    architecture: str
+    initialisations: tuple[str, ...]
+    number: int
+    seeds: tuple[int, ...]
+
+    @property
+    def runs(self) -> list[tuple[str, int]]:
+        """(initialisation, seed) of each run, in the order in which they are trained."""
+        return list(product(self.initialisations, self.seeds))
+
+    @property
+    def folders(self) -> list[str]:
+        """Folder of each run."""
+        return [f"<results>/runs/{self.dataset}/{self.architecture}/{one}/seed{seed}" for one, seed in self.runs]
+
+
+class Preset:
+    """What a config asks for.
+
+    Parameters
+    ----------
+    config : Config
+    inputs, artifacts : mapping of str to mapping
+        What config/inputs.yaml and config/artifacts.yaml declare, by id; only needed for what depends on them.
+    """
+
+    def __init__(
+        self,
+        config: "Config",
+        inputs: Mapping[str, Mapping[str, Any]] | None = None,
+        artifacts: Mapping[str, Mapping[str, Any]] | None = None,
+    ) -> None:
+        self.config = config
+        self.inputs = inputs or {}
+        self.declared = artifacts or {}
+
+    # Runs
+
+    @cached_property
+    def replaced(self) -> list[Filtered]:
+        """Conditions whose kernels are replaced, with the set of filters; sorted."""
+        return self._filtered("replaced")
+
+    @cached_property
+    def eliminated(self) -> list[Filtered]:
+        """Conditions for which filters are eliminated, with the set of filters; sorted."""
+        return self._filtered("eliminated")
+
+    def _filtered(self, part: str) -> list[Filtered]:
+        return sorted(
+            Filtered(entry.dataset, architecture, entry.initialisation, candidates)
+            for entry in getattr(self.config.replacement, part)
+            for architecture in entry.architectures
+            for candidates in entry.candidates
+        )
+
+    @cached_property
+    def conditions(self) -> list[Condition]:
+        """Every condition that is trained: those of experiments, and those that only replacement needs; sorted."""
+        found = {one for entry in self.config.experiments for one in conditions_of(entry)}
+        return sorted(found | {one.condition for one in (*self.replaced, *self.eliminated)})
+
+    @cached_property
+    def zeroed(self) -> list[Condition]:
+        """Conditions that are evaluated again with single layers zeroed, in the order of the config."""
+        return [one for entry in self.config.zeroed for one in conditions_of(entry)]
+
+    def runs_of(self, dataset: str, architecture: str) -> int:
+        """Number of runs of an architecture on a data set."""
+        return len(self.initialisations_of(dataset, architecture)) * len(self.config.seeds)
+
+    @cached_property
+    def seed_groups(self) -> list[tuple[int, ...]]:
+        """The seeds, in the groups that one job trains."""
+        seeds, size = self.config.seeds, self.config.seeds_per_job
+        return [tuple(seeds[start : start + size]) for start in range(0, len(seeds), size)]
+
+    def run_folders(self, conditions: Iterable[Condition]) -> list[str]:
+        """Folders of all runs of some conditions."""
+        return [f"<results>/runs/{'/'.join(one)}/seed{seed}" for one, seed in product(conditions, self.config.seeds)]
+
+    @property
+    def launcher(self) -> str:
+        """What starts a training's Python: itself, or torchrun with a process for each GPU."""
+        gpus = self.config.gpu
+        return f"torchrun --standalone --nproc-per-node {gpus} -m --" if gpus > 1 else "python -m"
+
+    def recipe(self, dataset: str, architecture: str) -> dict[str, Any]:
+        """The recipe of a run: the data set's, with what the architecture changes."""
+        return self._changed(self.config.datasets[dataset].recipe, architecture)
+
+    def tuning_recipe(self, dataset: str, architecture: str) -> dict[str, Any]:
+        """The recipe of fine-tuning after replacement: the declared one, or the data set's, with what the architecture changes."""
+        return self._changed(self.config.replacement.recipe or self.config.datasets[dataset].recipe, architecture)
+
+    def _changed(self, recipe: str, architecture: str) -> dict[str, Any]:
+        return self.config.recipes[recipe].model_dump() | self.config.architectures[architecture].recipe.model_dump()
+
+    # Models, and what initialisations take from them
+
+    @cached_property
+    def models(self) -> dict[str, "SourceModel"]:
+        """Models whose banks are analysed, by id: those that `select` keeps."""
+        kept = set(self.config.select)
+        return {one.id: one for one in self.config.models if not kept or {one.id, one.group} & kept}
+
+    def models_from(self, source: str) -> list[str]:
+        """Ids of the models whose weights come from an "input", or from a "run"."""
+        return [name for name, model in self.models.items() if getattr(model, source) is not None]
+
+    def source_models(self, initialisation: str) -> tuple[tuple[str, str], ...]:
+        """(option, id) of the models that an initialisation is drawn from."""
+        return tuple(pair for pair in self._borrowed(initialisation) if pair[0] in _OF_MODEL)
+
+    def _borrowed(self, initialisation: str) -> list[tuple[str, str]]:
+        """(option, id) of all that an initialisation is drawn from, models and declared inputs."""
+        declared = self.config.initialisations[initialisation]
+        found = [(option, getattr(declared, option, None)) for option in _BORROWED]
+        return [(option, name) for option, name in found if name is not None]
+
+    def borrowed_files(self, initialisations: Iterable[str]) -> list[str]:
+        """Files that initialisations are drawn from, in the order in which `initialisation_options` takes them."""
+        return [self._file(option, name) for one in initialisations for option, name in self._borrowed(one)]
+
+    def initialisation_options(self, initialisations: Iterable[str], files: Iterable[str]) -> dict[str, dict[str, Any]]:
+        """The declared settings of initialisations, with the files that they are drawn from in place of ids."""
+        given = iter(files)
+        return {
+            one: self.config.initialisations[one].model_dump()
+            | {option: str(next(given)) for option, _ in self._borrowed(one)}
+            for one in initialisations
+        }
+
+    def model(self, name: str) -> "SourceModel":
+        """A model of the preset.
+
+        Raises
+        ------
+        EchosError
+            `select` leaves it out.
+        """
+        if name not in self.models:
+            raise EchosError(
+                f"config: the model {name!r} is needed, but 'select' leaves it out; add its id or its group there"
+            )
+        return self.models[name]
+
+    def weights_file(self, model: str) -> str:
+        """The weights that a model's bank is extracted from."""
+        run, declared = self.model(model).run, self.model(model).input
+        if declared is not None or run is None:
+            return self.input_file(str(declared))
+        stem = f"{run.dataset}/{run.architecture}/{run.initialisation}/seed{run.seed}"
+        if run.weights == "initial":
+            return f"<results>/initial/{stem}.safetensors"
+        return f"<results>/runs/{stem}/weights.safetensors"
+
+    def layers_file(self, model: str) -> str:
+        """The JSON beside a run's initial weights, which lists the model's layers."""
+        run = self.model(model).run
+        assert run is not None
+        return f"<results>/initial/{run.dataset}/{run.architecture}/{run.initialisation}/seed{run.seed}.json"
+
+    def describe_models(self, **files: Sequence[str]) -> list[dict[str, Any]]:
+        """What a measure over all banks needs to know of each: name, role, and its file of every kind."""
+        return [
+            {"model": name, "role": model.role, "trained_on": model.trained_on}
+            | {kind: files[kind][place] for kind in files}
+            for place, (name, model) in enumerate(self.models.items())
+        ]
+
+    # Jobs
+
+    def initialisations_of(self, dataset: str, architecture: str) -> list[str]:
+        """Initialisations that this architecture is run with on this data set, sorted."""
+        return [one.initialisation for one in self.conditions if one[:2] == (dataset, architecture)]
+
+    def initialise_jobs(self) -> list[InitialiseJob]:
+        """Jobs that draw initial weights: what is drawn from a model cannot be drawn with what trains that model."""
+        jobs = sorted({(*one[:2], self.source_models(one.initialisation)) for one in self.conditions})
+        return [
+            InitialiseJob(
+                "_".join(["initialise", dataset, architecture, *(part for pair in sources for part in pair)]),
+                dataset,
+                architecture,
+                tuple(
+                    name
+                    for name in self.initialisations_of(dataset, architecture)
+                    if self.source_models(name) == sources
+                ),
+            )
+            for dataset, architecture, sources in jobs
+        ]
+
+    def train_jobs(self) -> Iterator[TrainJob]:
+        """Jobs that train: wildcards where a job trains one initialisation, so that a cluster can make an array of them."""
+        size = self.config.initialisations_per_job
+        parts: list[tuple[str, str, str, tuple[str, ...]]] = []
+        if size == 1:
+            parts.append(("train", "{dataset}", "{architecture}", ("{initialisation}",)))
+        else:
+            parts += [
+                (
+                    f"{job.name.replace('initialise', 'train', 1)}_{start // size}",
+                    job.dataset,
+                    job.architecture,
+                    job.initialisations[start : start + size],
+                )
+                for job in self.initialise_jobs()
+                for start in range(0, len(job.initialisations), size)
+            ]
+        for (name, dataset, architecture, names), (number, seeds) in product(parts, enumerate(self.seed_groups)):
+            yield TrainJob(f"{name}_{number}", dataset, architecture, names, number, seeds)
+
+    # Files
+
+    def input_file(self, name: str) -> str:
+        """Where a declared input lies once it is fetched."""
+        return f"<results>/inputs/{name}/{PurePosixPath(self.inputs[name]['file']).name}"
+
+    def dataset_files(self, dataset: str, split: str) -> list[str]:
+        """Fetched files of one split of a data set that is made from declared inputs."""
+        return [self.input_file(name) for name in getattr(self.config.datasets[dataset].files, split)]
+
+    def filters_file(self) -> str:
+        """The eight master key filters whose scales are fitted.
+
+        Raises
+        ------
+        EchosError
+            The config declares none.
+        """
+        if self.config.filters is None:
+            raise EchosError(
+                "config: 'filters' is null; set it to the id of the input that holds the eight master key filters"
+            )
+        return self.input_file(self.config.filters)
+
+    def _file(self, option: str, name: str) -> str:
+        if option == "filters":
+            return self.input_file(name)
+        return self.weights_file(name) if option == "weights" else _OF_MODEL[option].format(name)
+
+    def candidate_files(self, candidates: str) -> dict[str, str]:
+        """Files that a set of filters is made from, by option."""
+        declared = self.config.replacement.candidates[candidates]
+        named = {option: getattr(declared, option) for option in ("bank", "filters")}
+        return {option: self._file(option, name) for option, name in named.items() if name is not None}
+
+    def candidate_options(self, candidates: str, files: Iterable[str]) -> dict[str, Any]:
+        """A declared set of filters, with the files that it is made from in place of ids."""
+        declared = self.config.replacement.candidates[candidates].model_dump()
+        return declared | dict(zip(self.candidate_files(candidates), map(str, files), strict=True))
+
+    def transfer_files(self, conditions: Iterable[Filtered], table: str) -> list[str]:
+        """Tables of replacement or elimination, one for each group of seeds of each condition."""
+        numbers = range(len(self.seed_groups))
+        return [
+            f"<results>/transfer/{'/'.join(one)}.{number}.{table}.parquet"
+            for one, number in product(conditions, numbers)
+        ]
+
+    def needed_datasets(self) -> set[str]:
+        """Data sets that are trained on, or whose images pass through networks."""
+        return {one.dataset for one in self.conditions} | (
+            {self.config.signals.dataset} if self.config.signals.architectures else set()
+        )
+
+    def needed_inputs(self) -> set[str]:
+        """Ids of the declared inputs that something of this preset reads: data sets, models, initialisations and filter sets."""
+        files = [self.config.datasets[one].files for one in self.needed_datasets()]
+        found = {name for one in files for name in (*one.train, *one.test)}
+        found |= {one.input for one in self.models.values() if one.input is not None}
+        drawn = {one.initialisation for one in self.conditions} | set(self.measured_initialisations())
+        found |= {name for one in drawn for option, name in self._borrowed(one) if option == "filters"}
+        sets = {one.candidates for one in (*self.replaced, *self.eliminated)}
+        found |= {name for one in sets if (name := self.config.replacement.candidates[one].filters) is not None}
+        reads = {table for one in self.config.artifacts for table in self.declared[one.id]["reads"]}
+        if self.config.filters is not None and reads & {"spread", "scales"}:
+            found.add(self.config.filters)
+        return found
+
+    def measured_initialisations(self) -> list[str]:
+        """Initialisations whose signals are measured: those whose source models `select` keeps."""
+        signals = self.config.signals
+        names = signals.initialisations if signals.architectures else []
+        return [name for name in names if all(model in self.models for _, model in self.source_models(name))]
+
+    # Claims
+
+    def needs_patterns(self) -> bool:
+        """Whether a claim is about named patterns, which take a training for each bank."""
+        return bool(self.models) and any(claim.rule.startswith("patterns_") for claim in self.config.claims)
+
+    def needs_structure(self) -> bool:
+        """Whether a claim is about the structure of banks, which takes their fits and clusters."""
+        return bool(self.models) and any(
+            claim.rule in ("structure_beats_controls", "centres_dominate") for claim in self.config.claims
+        )
+
+
+def conditions_of(entry: Any) -> Iterator[Condition]:
+    """All conditions that an experiment, or an entry like one, names."""
+    yield from map(Condition._make, product(entry.datasets, entry.architectures, entry.initialisations))
