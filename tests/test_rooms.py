@@ -26,7 +26,7 @@ ROOMS = (
     ("evaluation", "verdicts"),
     ("artifacts",),
     ("report",),
-    ("commands",),
+    ("commands", "cli"),
     ("__main__",),
 )
 ORDER = [module for room in ROOMS for module in room]  # in one room, too, imports go to the left only
