@@ -11,7 +11,8 @@ import time
 import numpy as np
 from record import record
 
-from neural_echos.initialisations.candidates import assign, checked
+from neural_echos.initialisations.assignment import assign
+from neural_echos.initialisations.filter_sets import checked
 
 
 def least_squares(kernels: np.ndarray, filters: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -12,7 +12,7 @@ import pytest
 
 from neural_echos.commands import main
 from neural_echos.errors import EchosError
-from neural_echos.initialisations.candidates import candidate_set
+from neural_echos.initialisations.filter_sets import make_filter_set
 from neural_echos.initialisations.noise import covariance
 from neural_echos.receptive_fields import fit_bank, fit_batches, match_bank, match_batches
 from neural_echos.structure.autoencoder import Settings
@@ -151,5 +151,5 @@ def test_an_empty_bank_is_clustered_and_fitted(tmp_path: Path):
 def test_candidates_are_not_fewer_than_asked_for():
     bank = make_bank({"layer": np.repeat(random_kernels(2, 5), 20, axis=0)})
     with pytest.raises(EchosError, match=r"kernels of 5×5 form only 2 clusters, not 3, .* lower number"):
-        candidate_set({"set": "centroids", "number": 3, "size": 5, "bank": bank})
-    assert len(candidate_set({"set": "centroids", "number": 2, "size": 5, "bank": bank})) == 2
+        make_filter_set({"set": "centroids", "number": 3, "size": 5, "bank": bank})
+    assert len(make_filter_set({"set": "centroids", "number": 2, "size": 5, "bank": bank})) == 2

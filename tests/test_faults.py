@@ -101,11 +101,11 @@ WALK: list[list[str]] = [
 
 def prepare(folder: Path) -> None:
     """What the walk starts from: a declared input in a mirror folder."""
-    from neural_echos.initialisations.candidates import candidate_set
+    from neural_echos.initialisations.filter_sets import make_filter_set
 
     blocks = [
         f"Filter {number}:\n" + "\n".join(" ".join(f"{tap:.6f}" for tap in row) for row in kernel)
-        for number, kernel in enumerate(candidate_set({"set": "ideal"}), start=1)
+        for number, kernel in enumerate(make_filter_set({"set": "ideal"}), start=1)
     ]
     write_text(folder / "mirror/filters.txt", "\n".join(blocks) + "\n")
     about = {key: "test" for key in ("origin", "licence", "citation")}

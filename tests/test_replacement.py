@@ -17,15 +17,16 @@ from neural_echos.datasets.base import Dataset, measured
 from neural_echos.errors import EchosError
 from neural_echos.files import read_json
 from neural_echos.initialisations import init_depthwise_
-from neural_echos.initialisations.candidates import SETS, assign, candidate_set, checked, fitted
-from neural_echos.initialisations.universal import describe_universal, plain_, reparameterise_
+from neural_echos.initialisations.assignment import assign
+from neural_echos.initialisations.filter_sets import SETS, at_size, checked, make_filter_set
+from neural_echos.initialisations.gain_and_bias import plain_, reparameterise_
+from neural_echos.initialisations.universal_filters import describe_universal
 from neural_echos.kernels import bank_from_model
 from neural_echos.structure.autoencoder import Settings
 from neural_echos.tables import SCHEMAS, read_table
 from neural_echos.training import CHECKPOINT, Recipe, train
+from neural_echos.transfer.elimination import Substitute, eliminate
 from neural_echos.transfer.replacement import (
-    Substitute,
-    eliminate,
     reestimate_batch_norm_,
     replace_,
     replacement_stages,
@@ -57,7 +58,7 @@ def data() -> Dataset:
 
 @pytest.fixture(scope="module")
 def filters() -> np.ndarray:
-    return candidate_set({"set": "random", "number": 5}, seed=3)
+    return make_filter_set({"set": "random", "number": 5}, seed=3)
 
 
 # Candidates
@@ -77,11 +78,11 @@ def test_the_best_filter_of_each_kernel_is_that_of_brute_force(filters):
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        (lambda x: x[:0], "shape (m, k, k), found (0, 7, 7)"),
-        (lambda x: np.concatenate([x, np.zeros((1, 7, 7))]), "number 5 zero"),
-        (lambda x: np.concatenate([x, np.full((1, 7, 7), 0.3)]), "number 5 constant"),
-        (lambda x: np.concatenate([x, x[1:2]]), "numbers 1 and 5 the same"),
-        (lambda x: np.concatenate([x, 0.2 - 3 * x[2:3]]), "numbers 2 and 5 the same"),
+        (lambda x: x[:0], "must have the shape (m, k, k), not (0, 7, 7)"),
+        (lambda x: np.concatenate([x, np.zeros((1, 7, 7))]), "filter 5 is zero"),
+        (lambda x: np.concatenate([x, np.full((1, 7, 7), 0.3)]), "filter 5 is constant"),
+        (lambda x: np.concatenate([x, x[1:2]]), "filters 1 and 5 are the same"),
+        (lambda x: np.concatenate([x, 0.2 - 3 * x[2:3]]), "filters 2 and 5 are the same"),
         (lambda x: np.where(np.arange(7) == 3, np.nan, x), "NaN or infinity"),
     ],
 )
@@ -96,28 +97,28 @@ def test_every_set_is_centred_of_unit_norm_and_the_same_again(monkeypatch):
     more = {"number": 4, "bank": bank, "filters": np.random.default_rng(0).normal(size=(8, 7, 7))}
     for name, (_, needs) in SETS.items():
         declared = {"set": name, **{key: more[key] for key in needs}}
-        made = candidate_set(declared, seed=1)
+        made = make_filter_set(declared, seed=1)
         assert len(made) == (4 if "number" in needs else 8)
         np.testing.assert_allclose(made.mean(axis=(1, 2)), 0, atol=1e-12)
         np.testing.assert_allclose(np.linalg.norm(made, axis=(1, 2)), 1)
-        assert (candidate_set(declared, seed=1) == made).all()
+        assert (make_filter_set(declared, seed=1) == made).all()
         assert checked(name, made).shape == made.shape
-    assert not np.allclose(*(candidate_set({"set": "random", "number": 2}, seed=seed) for seed in (0, 1)))
+    assert not np.allclose(*(make_filter_set({"set": "random", "number": 2}, seed=seed) for seed in (0, 1)))
 
 
 @pytest.mark.parametrize(
     ("declared", "said"),
     [
         ({"set": "radnom", "number": 8}, "did you mean 'random'?"),
-        ({"set": "random"}, "expected the setting 'number', found none"),
-        ({"set": "random", "number": 0}, "expected a number of at least 1, found 0"),
+        ({"set": "random"}, "filter set random needs the setting 'number'"),
+        ({"set": "random", "number": 0}, "number must be at least 1, not 0"),
         ({"set": "random", "nmber": 8}, "did you mean 'number'?"),
         ({"set": "eight", "filters": "absent.txt"}, "absent.txt: expected a text file"),
     ],
 )
 def test_a_set_that_cannot_be_made_is_one_sentence(declared, said):
     with pytest.raises(EchosError, match=re.escape(said)):
-        candidate_set(declared)
+        make_filter_set(declared)
 
 
 # Replacement
@@ -143,12 +144,12 @@ def test_every_kernel_becomes_its_best_and_nothing_else_changes(filters):
 def test_another_kernel_size_is_one_sentence_unless_resampling_is_asked_for(filters):
     model = network(kernel_size=5)
     before = [value.clone() for value in model.state_dict().values()]
-    with pytest.raises(EchosError, match=r"expected kernels of 7×7, the filters' own size, found 5×5; set resample"):
+    with pytest.raises(EchosError, match=r"the filters are 7×7 and the kernels 5×5; set resample"):
         replace_(model, filters)
     assert all(torch.equal(*pair) for pair in zip(before, model.state_dict().values(), strict=True))
     assert replace_(model, filters, resample=True)[0].kernel_width == 5
-    assert fitted(filters, 5, 5, resample=True).shape == (5, 5, 5)
-    with pytest.raises(EchosError, match="expected depthwise convolutions to replace, found none"):
+    assert at_size(filters, 5, 5, resample=True).shape == (5, 5, 5)
+    with pytest.raises(EchosError, match="has no depthwise convolutions; choose"):
         replace_(nn.Conv2d(1, 1, 3), filters)
 
 
@@ -185,7 +186,7 @@ def test_stages_of_a_replacement(data, filters, tmp_path):
 
 def test_freezing_everything_is_one_sentence(data, tmp_path):
     model = network().requires_grad_(False)
-    with pytest.raises(EchosError, match="expected parameters that may change, found all of them frozen"):
+    with pytest.raises(EchosError, match="all parameters are frozen; leave some"):
         train(model, data, Recipe.from_dict(RECIPE), seed=0, folder=tmp_path, key="k", device="cpu")
 
 
@@ -255,7 +256,7 @@ def test_a_survivor_is_exchanged_for_a_neighbour_where_that_helps(filters):
     assert (made.top1.diff().dropna() >= 0).all()
     assert len(made) == 0 or made.top1.iloc[-1] >= elbow.top1.item()
     assert len(survivors(rows)) == 1
-    with pytest.raises(EchosError, match="elbow: expected a share of images"):
+    with pytest.raises(EchosError, match="elbow must be a share of images"):
         eliminate(network(), near, images, labels, elbow=1.0, test=lambda model: (0.0, 0.5))
 
 
@@ -409,7 +410,7 @@ def test_commands_from_initial_weights_to_artifacts(tmp_path, data, capsys):
         assert echos("train", *files, *names, "--initialisation", name) == 0
     from safetensors.numpy import load_file
 
-    known = candidate_set({"set": "ideal"})
+    known = make_filter_set({"set": "ideal"})
     weight = load_file(tmp_path / "eight" / "weights.safetensors")["blocks.0.0.fn.0.weight"]
     assert assign(weight[:, 0], known).error == pytest.approx(0, abs=1e-6)
     assert len(read_json(tmp_path / "eight-0.json")["universal"]["filters"]) == 8

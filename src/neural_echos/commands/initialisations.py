@@ -38,7 +38,7 @@ def initialise(
     """Draw initial weights, a file for each initialisation and seed, with a JSON beside each about what was done."""
     from neural_echos.datasets import load_dataset
     from neural_echos.files import provenance, write_json, write_tensors
-    from neural_echos.initialisations import borrowed_files, check_declared, universal
+    from neural_echos.initialisations import borrowed_files, check_declared, universal_filters
     from neural_echos.kernels import layers_of, layers_to_json
 
     for name, declared in initialisations.items():
@@ -58,7 +58,7 @@ def initialise(
                 model=model,
                 kwargs=kwargs,
                 initialisation=declared,
-                universal=universal.describe_universal(declared, seed),
+                universal=universal_filters.describe_universal(declared, seed),
                 seed=seed,
             ),
         )

@@ -123,7 +123,7 @@ def eliminate(
     from neural_echos.training import pick_device, score_run
     from neural_echos.training.recipe import Recipe
     from neural_echos.training.runs import load_trained, read_initial
-    from neural_echos.transfer import replacement
+    from neural_echos.transfer import elimination
 
     runs = pair_runs(initial, run)
     held, declared = load_dataset(data), Recipe.from_dict(recipe)
@@ -138,7 +138,7 @@ def eliminate(
             raise EchosError(
                 f"eliminate {name}: there is nothing to eliminate from 'kept' kernels; name a set of filters"
             )
-        found = replacement.eliminate(
+        found = elimination.eliminate(
             load_trained(made, folder, held, declared).to(picked),
             filters,
             subset,
@@ -193,11 +193,11 @@ def zero(
 
 def _filters_of(declared: dict[str, Any], seed: int) -> tuple[Any, bool]:
     """Return the filters of a declared set, None where kernels are kept, and whether they may be resampled."""
-    from neural_echos.initialisations.candidates import candidate_set
+    from neural_echos.initialisations.filter_sets import make_filter_set
 
     settings = {key: value for key, value in declared.items() if key != "resample"}
     kept = settings == {"set": "kept"}
-    return None if kept else candidate_set(settings, seed=seed), bool(declared.get("resample", False))
+    return None if kept else make_filter_set(settings, seed=seed), bool(declared.get("resample", False))
 
 
 def _labels(dataset: str, architecture: str, initialisation: str, seed: int, candidates: str) -> dict[str, Any]:

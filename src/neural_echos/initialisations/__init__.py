@@ -1,11 +1,11 @@
 """Initialisations: named ways to draw depthwise kernels, and `init_depthwise_`, which puts them into any timm model.
 
-Each is a small function in `noise`, `receptive`, `borrowed` or `universal`, entered in the registry by `@register()`. Share, scale,
-depths and freezing are switches of `init_depthwise_`, whatever the initialisation. `init_pointwise_` does for pointwise weights
-what transfer does for kernels.
+Each is a small function in `noise`, `receptive`, `borrowed` or `universal_filters`, entered in the registry by `@register()`.
+Share, scale, depths and freezing are switches of `init_depthwise_`, whatever the initialisation. `init_pointwise_` does for
+pointwise weights what transfer does for kernels, and `initialise_` does what a config declares.
 """
 
-from neural_echos.initialisations import borrowed, candidates, noise, receptive, universal
+from neural_echos.initialisations import borrowed, noise, receptive, universal_filters
 from neural_echos.initialisations.apply import SCALES, LayerReport, check_settings, init_depthwise_
 from neural_echos.initialisations.declared import (
     borrowed_files,
@@ -23,7 +23,6 @@ __all__ = [
     "borrowed",
     "borrowed_files",
     "borrowed_options",
-    "candidates",
     "check_declared",
     "check_settings",
     "draw_kernels",
@@ -36,5 +35,5 @@ __all__ = [
     "receptive",
     "register",
     "scheme_options",
-    "universal",
+    "universal_filters",
 ]

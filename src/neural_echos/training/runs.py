@@ -59,12 +59,12 @@ def train_run(
     EchosError
         If the initial weights are not those of the network that their JSON describes.
     """
-    from neural_echos.initialisations import universal
+    from neural_echos.initialisations import gain_and_bias
 
     made = read_initial(initial)
     model = load_network(made, initial, data, recipe, "initial weights", "run echos initialise again")
     if made.get("universal"):
-        universal.reparameterise_(model, made["universal"])
+        gain_and_bias.reparameterise_(model, made["universal"])
     frozen = [entry["layer"] for entry in made["did"] if entry["frozen"]]
     for layer in frozen:
         model.get_submodule(layer).weight.requires_grad_(False)
@@ -90,7 +90,7 @@ def train_run(
     )
     if result.metrics["diverged"]:
         _warn_of_divergence(folder, result, recipe)
-    universal.plain_(model)
+    gain_and_bias.plain_(model)
     size = kernel_size_of(made["layers"])
     write_run(folder, model, result, recipe=recipe, seed=made["seed"], kernel_size=size, inputs=inputs, **labels)
 

@@ -1,12 +1,11 @@
 """Replacement: every depthwise kernel of a trained model becomes the best a·x + b of a few filters, and what that costs.
 
-Accuracy is taken right after replacement, after batch norm has met the new kernels, and after fine-tuning around them. `eliminate`
-then takes filters out of a set one by one, the least missed first. Papers: Lindeberg, Babaiee, Kiasari, JMIV 2026 (arXiv
-2509.12746); Babaiee, Kiasari, Rus, Grosu, "The Quest for Universal Master Key Filters", NeurIPS 2025 (arXiv 2509.11711).
+Accuracy is taken right after replacement, after batch norm has met the new kernels, and after fine-tuning around them. Papers:
+Lindeberg, Babaiee, Kiasari, JMIV 2026 (arXiv 2509.12746); Babaiee, Kiasari, Rus, Grosu, "The Quest for Universal Master Key
+Filters", NeurIPS 2025 (arXiv 2509.11711).
 """
 
-import logging
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -18,16 +17,12 @@ from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from neural_echos.datasets import Dataset, StreamedDataset
-from neural_echos.errors import EchosError
-from neural_echos.initialisations.candidates import assign, fitted, projections
-from neural_echos.kernels import Layer, layers_of
-from neural_echos.training import CHECKPOINT, Recipe, make_batches, pick_device, score_run, score_sums, train
-
-_log = logging.getLogger(__name__)
+from neural_echos.initialisations.assignment import assign
+from neural_echos.initialisations.filter_sets import at_size
+from neural_echos.training import CHECKPOINT, Recipe, make_batches, pick_device, score_run, train
+from neural_echos.transfer.layers import depthwise_layers, kernels_of_layer, set_kernels
 
 STAGES = ("trained", "replaced", "batch_norm", "fine_tuned")
-_IMAGES = 512  # of a subset that pass through the model at a time
-Score = tuple[float, float]  # loss, top1
 
 
 @dataclass(frozen=True)
@@ -63,7 +58,7 @@ def replace_(model: nn.Module, filters: np.ndarray, *, resample: bool = False) -
     ----------
     model : nn.Module
     filters : ndarray of float, shape (m, k, k)
-        As `candidates.candidate_set` makes them.
+        As `filter_sets.make_filter_set` makes them.
     resample : bool
         Stretch filters to kernels of another size; otherwise another size is an error.
 
@@ -73,13 +68,13 @@ def replace_(model: nn.Module, filters: np.ndarray, *, resample: bool = False) -
         There is no depthwise layer, a size differs, or a kernel is not finite. The model is then unchanged.
     """
     found = []
-    for layer in _depthwise(model):
-        kernels = _kernels(model, layer)
-        own = fitted(filters, layer.kernel_height, layer.kernel_width, resample=resample)
+    for layer in depthwise_layers(model):
+        kernels = kernels_of_layer(model, layer)
+        own = at_size(filters, layer.kernel_height, layer.kernel_width, resample=resample)
         found.append((layer, kernels, own, assign(kernels, own)))
     report = []
     for layer, kernels, own, best in found:
-        _put(model, layer, best.a[:, None, None] * own[best.index] + best.b[:, None, None])
+        set_kernels(model, layer, best.a[:, None, None] * own[best.index] + best.b[:, None, None])
         spread = ((kernels - best.b[:, None, None]) ** 2).sum()
         report.append(
             LayerError(
@@ -126,7 +121,7 @@ def reestimate_batch_norm_(model: nn.Module, batches: Iterable[torch.Tensor]) ->
 
 def freeze_depthwise_(model: nn.Module) -> None:
     """Keep every depthwise kernel of a model from training; biases stay trainable."""
-    for layer in _depthwise(model):
+    for layer in depthwise_layers(model):
         model.get_submodule(layer.name).weight.requires_grad_(False)
 
 
@@ -188,218 +183,3 @@ def replacement_stages(
     scores.append(("fine_tuned", (tuned[0], tuned[1], tuned[2])))
     (Path(folder) / CHECKPOINT).unlink(missing_ok=True)
     return [{"stage": stage, "loss": loss, "top1": top1, "top5": top5} for stage, (loss, top1, top5) in scores], errors
-
-
-# Elimination ----------------------------------------------------------------------------------------------------------
-
-
-class Substitute:
-    """A model whose depthwise kernels are drawn from any part of a set of filters, at the cost of a copy.
-
-    What a kernel has of every filter is computed once; a part of the set only chooses among it.
-
-    Parameters
-    ----------
-    model : nn.Module
-        On its device; its kernels are overwritten by `use`.
-    filters : ndarray of float, shape (m, k, k)
-    resample : bool
-        See `replace_`.
-    """
-
-    def __init__(self, model: nn.Module, filters: np.ndarray, *, resample: bool = False) -> None:
-        self.model = model
-        self.parts = []
-        for layer in _depthwise(model):
-            own = fitted(filters, layer.kernel_height, layer.kernel_width, resample=resample)
-            gains, mean, _ = projections(_kernels(model, layer), own)
-            where = model.get_submodule(layer.name).weight.device
-            self.parts.append((layer, *(torch.from_numpy(one).to(where) for one in (gains, mean, own))))
-
-    def use(self, active: Sequence[int]) -> set[int]:
-        """Put the best of the active filters into every kernel, its mean alone where none is active; return those in use."""
-        used: set[int] = set()
-        chosen = list(active)
-        for layer, gains, mean, filters in self.parts:
-            kernels = mean[:, None, None].expand(-1, *filters.shape[1:])
-            if chosen:
-                best = gains[:, chosen].abs().argmax(dim=1, keepdim=True)
-                index = torch.tensor(chosen, device=gains.device)[best[:, 0]]
-                kernels = gains.gather(1, index[:, None])[:, :, None] * filters[index] + kernels
-                used |= set(index.unique().tolist())
-            _put(self.model, layer, kernels)
-        return used
-
-
-def eliminate(
-    model: nn.Module,
-    filters: np.ndarray,
-    images: torch.Tensor,
-    labels: torch.Tensor,
-    *,
-    elbow: float,
-    neighbours: int = 2,
-    checks: Sequence[int] = (),
-    test: Callable[[nn.Module], Score],
-    resample: bool = False,
-) -> list[dict[str, Any]]:
-    """Take filters out of a set one by one, greedily, then exchange survivors for their neighbours ("The Quest", NeurIPS 2025).
-
-    Each step takes out the filter without which accuracy on a subset is highest, loss deciding ties. The elbow is the smallest
-    number down to which accuracy never falls by more than `elbow` below that of the whole set. One local round follows there:
-    each survivor is exchanged for the neighbour that raises accuracy most, where one does. Batch norm, where there is any, takes
-    its statistics over the subset for every part of the set.
-
-    Parameters
-    ----------
-    model : nn.Module
-        Trained, on its device; it ends with the survivors' kernels.
-    filters : ndarray of float, shape (m, k, k)
-    images, labels : Tensor of float32, shape (n, c, h, w), and int64, shape (n,)
-        The subset, normalised; of the train split, so that no test image decides what survives.
-    elbow : float
-        Share of images, in [0, 1).
-    neighbours : int
-        How many filters of the set, by |cosine|, a survivor may be exchanged for.
-    checks : sequence of int
-        Numbers of filters that are also scored by `test`; the whole set, the elbow and the survivors always are.
-    test : callable
-        Loss and top1 of a model on the images that are reported.
-    resample : bool
-        See `replace_`.
-
-    Returns
-    -------
-    list of dict
-        `phase` ("trained", "elimination", "exchange"), `filters` left, `removed` and `added` (places in the set, or None), `loss`
-        and `top1` on the subset, `test_loss` and `test_top1` or None, `elbow`, and `taps` of the filter added or else removed.
-    """
-    if not 0 <= elbow < 1:
-        raise EchosError(f"elbow: expected a share of images from 0 to below 1, found {elbow}; correct it")
-    substitute = Substitute(model, filters, resample=resample)
-    score = _Scorer(substitute, images, labels)
-    rows = [_row("trained", None, score.current(), test(model))]
-    active = list(range(len(filters)))
-    found = score(active)
-    rows.append(_row("elimination", len(active), found, test(model)))
-    while active:
-        found, out = score.best([[one for one in active if one != out] for out in active], active, found)
-        removed = active.pop(out)
-        taps = filters[removed].ravel()
-        checked = test(_with(score, active)) if len(active) in checks else None
-        rows.append(_row("elimination", len(active), found, checked, removed=removed, taps=taps))
-        _log.info("%d filters: top-1 %.3f of the subset", len(active), found[1])
-    least = _elbow(rows[1:], elbow)
-    at = next(row for row in rows[1:] if row["filters"] == least)
-    removed_before = {row["removed"] for row in rows[1:] if row["filters"] >= least}
-    active = [one for one in range(len(filters)) if one not in removed_before]
-    found = score(active)
-    at["elbow"], (at["test_loss"], at["test_top1"]) = True, test(model)
-    return rows + _exchange(score, filters, active, found, neighbours, test)
-
-
-class _Scorer:
-    """Loss and top1 on a subset, of a model with any part of a set of filters."""
-
-    def __init__(self, substitute: Substitute, images: torch.Tensor, labels: torch.Tensor) -> None:
-        self.substitute, self.images, self.labels = substitute, images, labels
-        self.model, self.used = substitute.model, set[int]()
-
-    def __call__(self, active: Sequence[int]) -> Score:
-        self.used = self.substitute.use(active)
-        reestimate_batch_norm_(self.model, self.images.split(_IMAGES))
-        return self.current()
-
-    def current(self) -> Score:
-        batches = zip(self.images.split(_IMAGES), self.labels.split(_IMAGES), strict=True)
-        sums = score_sums(self.model, batches, self.images.device)
-        loss, top1, _ = (sums / len(self.labels)).tolist()
-        return loss, top1
-
-    def best(self, parts: Sequence[Sequence[int]], whole: Sequence[int], known: Score) -> tuple[Score, int]:
-        """Score and place of the best of several parts of `whole`, each without the filter at its place.
-
-        `known` is the score of the whole: to leave out a filter that no kernel uses changes nothing.
-        """
-        used = self.substitute.use(whole)
-        scores = [self(part) if out in used else known for part, out in zip(parts, whole, strict=True)]
-        place = min(range(len(parts)), key=lambda one: _worse(scores[one]))
-        return scores[place], place
-
-
-def _with(score: _Scorer, active: Sequence[int]) -> nn.Module:
-    """The model with these filters, its batch norm re-estimated."""
-    score(active)
-    return score.model
-
-
-def _exchange(
-    score: _Scorer,
-    filters: np.ndarray,
-    survivors: Sequence[int],
-    found: Score,
-    neighbours: int,
-    test: Callable[[nn.Module], Score],
-) -> list[dict[str, Any]]:
-    """The local round: a row for every exchange that was made, the last one scored by `test`."""
-    flat = filters.reshape(len(filters), -1)
-    alike = np.abs(flat @ flat.T)
-    active, rows = list(survivors), []
-    for survivor in survivors:
-        near = [one for one in np.argsort(-alike[survivor], kind="stable").tolist() if one not in active][:neighbours]
-        tried = [[one if other == survivor else other for other in active] for one in near]
-        scores = [score(part) for part in tried]
-        if not tried or min(map(_worse, scores)) >= _worse(found):
-            continue
-        place = min(range(len(tried)), key=lambda one: _worse(scores[one]))
-        active, found = tried[place], scores[place]
-        taps = filters[near[place]].ravel()
-        rows.append(_row("exchange", len(active), found, None, removed=survivor, added=near[place], taps=taps))
-    model = _with(score, active)
-    if rows:
-        rows[-1]["test_loss"], rows[-1]["test_top1"] = test(model)
-    return rows
-
-
-def _worse(score: Score) -> tuple[float, float]:
-    """Sorting key: the best score first."""
-    return -score[1], score[0]
-
-
-def _elbow(rows: Sequence[dict[str, Any]], margin: float) -> int:
-    """Smallest number of filters, at least 1, down to which no row falls by more than `margin` below the first."""
-    least: int = rows[0]["filters"]
-    for row in rows:
-        if row["top1"] < rows[0]["top1"] - margin or row["filters"] < 1:
-            break
-        least = row["filters"]
-    return least
-
-
-def _row(phase: str, left: int | None, subset: Score, tested: Score | None, **more: Any) -> dict[str, Any]:
-    loss, top1 = tested or (None, None)
-    row = {"phase": phase, "filters": left, "removed": None, "added": None, "loss": subset[0], "top1": subset[1]}
-    return row | {"test_loss": loss, "test_top1": top1, "elbow": False, "taps": None} | more
-
-
-# Kernels of a model ---------------------------------------------------------------------------------------------------
-
-
-def _depthwise(model: nn.Module) -> list[Layer]:
-    found = [layer for layer in layers_of(model) if layer.kind == "depthwise"]
-    if not found:
-        raise EchosError(
-            f"{type(model).__name__}: expected depthwise convolutions to replace, found none; choose a model that has some"
-        )
-    return found
-
-
-def _kernels(model: nn.Module, layer: Layer) -> np.ndarray:
-    """Kernels of a layer, float64 (n, h, w)."""
-    return np.asarray(model.get_submodule(layer.name).weight.detach().double().cpu().numpy()[:, 0])
-
-
-@torch.no_grad()
-def _put(model: nn.Module, layer: Layer, kernels: np.ndarray | torch.Tensor) -> None:
-    weight = model.get_submodule(layer.name).weight
-    weight.copy_(torch.as_tensor(kernels)[:, None])

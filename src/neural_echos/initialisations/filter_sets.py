@@ -1,11 +1,10 @@
-"""Candidate filters: named sets of a few filters that stand for thousands of kernels, and the best of a set for each kernel.
+"""Filter sets: named sets of a few filters that stand for thousands of kernels.
 
-Every kernel y becomes a·x + b, x one filter of the set. Papers: Babaiee, Kiasari, Rus, Grosu, "The Quest for Universal Master Key
-Filters", NeurIPS 2025 (arXiv 2509.11711); Lindeberg, Babaiee, Kiasari, JMIV 2026 (arXiv 2509.12746).
+Papers: Babaiee, Kiasari, Rus, Grosu, "The Quest for Universal Master Key Filters", NeurIPS 2025 (arXiv 2509.11711); Lindeberg,
+Babaiee, Kiasari, JMIV 2026 (arXiv 2509.12746).
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,74 +19,8 @@ from neural_echos.initialisations.registry import Table
 SIZE = 7  # of the published filters
 _ALIKE = 1e-6  # two filters whose |cosine| is this close to 1 are one
 _CONSTANT = 1e-6  # a filter whose norm falls by this factor when centred is constant
-_CHUNK = 16_384  # kernels compared with all candidates at a time
 _GRID = 4096  # codes at which the decoded curve is measured
 _SETTINGS = {"set", "number", "seed", "size", "filters", "bank"}
-
-
-@dataclass(frozen=True)
-class Assignment:
-    """The best filter of each of n kernels: kernel ≈ a · filters[index] + b.
-
-    Attributes
-    ----------
-    index : ndarray of int64, shape (n,)
-        The first of several that are equally good.
-    a, b : ndarray of float64, shape (n,)
-        ⟨y, x⟩ and the mean of y, in the kernel's own unit.
-    error : ndarray of float64, shape (n,)
-        ‖y − (a x + b)‖.
-    """
-
-    index: np.ndarray
-    a: np.ndarray
-    b: np.ndarray
-    error: np.ndarray
-
-
-# Assignment -----------------------------------------------------------------------------------------------------------
-
-
-def assign(kernels: np.ndarray, filters: np.ndarray) -> Assignment:
-    """Assign each kernel its best filter, exactly, by projection (JMIV 2026).
-
-    With x at zero mean and unit norm, the least ‖y − (a x + b)‖² is at b = mean y, a = ⟨y, x⟩, and equals ‖y − b‖² − a²: the best
-    filter has the largest |a|.
-
-    Parameters
-    ----------
-    kernels : ndarray of float, shape (n, h, w)
-    filters : ndarray of float, shape (m, h, w)
-        As `checked` returns them.
-
-    Raises
-    ------
-    EchosError
-        The sizes differ, or a kernel is not finite.
-    """
-    index, a, b, square = (np.empty(len(kernels), dtype) for dtype in (np.int64, float, float, float))
-    for start in range(0, len(kernels), _CHUNK):
-        part = slice(start, start + _CHUNK)
-        gains, b[part], total = projections(kernels[part], filters)
-        index[part] = np.abs(gains).argmax(axis=1)
-        a[part] = np.take_along_axis(gains, index[part][:, None], axis=1)[:, 0]
-        square[part] = total
-    return Assignment(index, a, b, np.sqrt(np.maximum(square - a**2, 0.0)))
-
-
-def projections(kernels: np.ndarray, filters: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Project kernels on all filters: ⟨y, x⟩, float64 (n, m); the mean of y, (n,); and ‖y − mean y‖², (n,)."""
-    if kernels.shape[1:] != filters.shape[1:]:
-        raise EchosError(
-            f"candidates: expected filters of {kernels.shape[1]}×{kernels.shape[2]}, the kernels' size, found "
-            f"{filters.shape[1]}×{filters.shape[2]}; set resample to true, or choose a model of that size"
-        )
-    taps = kernels.reshape(len(kernels), -1).astype(np.float64)
-    if not np.isfinite(taps).all():
-        raise EchosError("candidates: expected finite kernels, found NaN or infinity; train the model again")
-    mean = taps.mean(axis=1)
-    taps = taps - mean[:, None]
-    return taps @ filters.reshape(len(filters), -1).T, mean, np.einsum("nt,nt->n", taps, taps)
 
 
 def checked(name: str, filters: np.ndarray) -> np.ndarray:
@@ -104,28 +37,25 @@ def checked(name: str, filters: np.ndarray) -> np.ndarray:
     """
     filters = np.asarray(filters, dtype=np.float64)
     if filters.ndim != 3 or not len(filters):
-        raise EchosError(f"{name}: expected filters of shape (m, k, k), found {filters.shape}; correct the set")
+        raise EchosError(f"{name} must have the shape (m, k, k), not {filters.shape}")
     if not np.isfinite(filters).all():
-        raise EchosError(f"{name}: expected finite filters, found NaN or infinity; correct the set")
+        raise EchosError(f"{name}: some filters hold NaN or infinity; correct or remove them")
     taps = filters.reshape(len(filters), -1)
     centred = taps - taps.mean(axis=1, keepdims=True)
     before, after = (np.linalg.norm(one, axis=1) for one in (taps, centred))
     flat = np.flatnonzero(after <= _CONSTANT * before)
     if len(flat):
         kind = "zero" if before[flat[0]] == 0 else "constant"
-        raise EchosError(f"{name}: expected filters that vary, found number {flat[0]} {kind}; take it out")
+        raise EchosError(f"{name}: filter {flat[0]} is {kind} and matches nothing; take it out")
     unit = centred / after[:, None]
     alike = np.argwhere(np.triu(np.abs(unit @ unit.T) > 1 - _ALIKE, k=1))
     if len(alike):
         first, other = alike[0]
-        raise EchosError(
-            f"{name}: expected filters that differ, found numbers {first} and {other} the same up to sign, gain "
-            "and bias; take one out"
-        )
+        raise EchosError(f"{name}: filters {first} and {other} are the same up to sign, gain and bias; take one out")
     return unit.reshape(filters.shape)
 
 
-def fitted(filters: np.ndarray, height: int, width: int, *, resample: bool) -> np.ndarray:
+def at_size(filters: np.ndarray, height: int, width: int, *, resample: bool) -> np.ndarray:
     """Filters of a model's kernel size: as they are, or stretched where `resample` asks for it.
 
     Raises
@@ -137,16 +67,13 @@ def fitted(filters: np.ndarray, height: int, width: int, *, resample: bool) -> n
         return filters
     if not resample:
         raise EchosError(
-            f"candidates: expected kernels of {filters.shape[1]}×{filters.shape[2]}, the filters' own size, found {height}×{width}"
-            "; set resample to true, or choose a model of that size"
+            f"the filters are {filters.shape[1]}×{filters.shape[2]} and the kernels {height}×{width}; set resample to true, "
+            "or choose a model of the filters' size"
         )
-    return checked(f"candidates resampled to {height}×{width}", resampled(filters, height, width))
+    return checked(f"filters resampled to {height}×{width}", resampled(filters, height, width))
 
 
-# Sets -----------------------------------------------------------------------------------------------------------------
-
-
-def candidate_set(declared: Mapping[str, Any], *, seed: int = 0) -> np.ndarray:
+def make_filter_set(declared: Mapping[str, Any], *, seed: int = 0) -> np.ndarray:
     """Make a declared set of filters.
 
     Parameters
@@ -169,30 +96,26 @@ def candidate_set(declared: Mapping[str, Any], *, seed: int = 0) -> np.ndarray:
     """
     name = declared.get("set")
     if name not in SETS:
-        raise EchosError(
-            f"candidates: expected a set among {', '.join(SETS)}, found {name!r}{nearest(str(name), SETS)}; correct it"
-        )
+        raise EchosError(f"unknown filter set {name!r}{nearest(str(name), SETS)}; known are {', '.join(SETS)}")
     for key in declared:
         if key not in _SETTINGS:
             raise EchosError(
-                f"candidates {name}: expected settings among {', '.join(sorted(_SETTINGS))}, found {key!r}{nearest(key, _SETTINGS)}"
-                "; correct it"
+                f"filter set {name} has no setting {key!r}{nearest(key, _SETTINGS)}; "
+                f"settings are {', '.join(sorted(_SETTINGS))}"
             )
     make, needs = SETS[name]
     given = {key: declared[key] for key in needs if declared.get(key) is not None}
     if missing := [key for key in needs if key not in given]:
-        raise EchosError(f"candidates {name}: expected the setting {missing[0]!r}, found none; add it")
+        raise EchosError(f"filter set {name} needs the setting {missing[0]!r}; add it")
     if given.get("number", 1) < 1:
-        raise EchosError(f"candidates {name}: expected a number of at least 1, found {given['number']}; correct it")
-    return checked(f"candidates {name}", make(declared.get("size", SIZE), declared.get("seed", seed), **given))
+        raise EchosError(f"filter set {name}: number must be at least 1, not {given['number']}")
+    return checked(f"filter set {name}", make(declared.get("size", SIZE), declared.get("seed", seed), **given))
 
 
 def _eight(size: int, seed: int, filters: str | Path | np.ndarray) -> np.ndarray:
     published = receptive_fields.read_filters(filters) if isinstance(filters, str | Path) else np.asarray(filters)
     if published.ndim == 3 and published.shape[1:] != (size, size):
-        raise EchosError(
-            f"candidates eight: expected size {published.shape[1]}, that of the file, found {size}; correct it"
-        )
+        raise EchosError(f"filter set eight: the filters have size {published.shape[1]}, not {size}; correct size")
     return published
 
 
@@ -206,7 +129,7 @@ def _ideal(size: int, seed: int) -> np.ndarray:
 
 
 def _dog(size: int, seed: int, number: int) -> np.ndarray:
-    """DoGs of as many ratios γ, evenly from .2 to .9 or the size's limit; both signs are one candidate."""
+    """DoGs of as many ratios γ, evenly from .2 to .9 or the size's limit; both signs count as one."""
     return receptive_fields.dog(size, np.linspace(0.2, min(0.9, 0.98 * receptive_fields.gamma_limit(size)), number))
 
 
@@ -222,7 +145,7 @@ def _centroids(size: int, seed: int, number: int, bank: Table) -> np.ndarray:
     centroids = cluster_kernels(kernels, number, restarts=3, seed=seed).centroids
     if len(centroids) < number:
         raise EchosError(
-            f"candidates centroids: the bank's kernels of {size}×{size} form only {len(centroids)} clusters, not {number}, because "
+            f"filter set centroids: the bank's kernels of {size}×{size} form only {len(centroids)} clusters, not {number}, because "
             "many of them are the same; lower number"
         )
     return centroids
@@ -249,10 +172,10 @@ def _decoded(size: int, seed: int, number: int, bank: Table) -> np.ndarray:
 
 
 def _normalised(name: str, bank: Table, size: int, number: int) -> np.ndarray:
-    kernels, _ = receptive_fields.center_norm(chosen_kernels(f"candidates {name}", bank, size, size, None)[0])
+    kernels, _ = receptive_fields.center_norm(chosen_kernels(f"filter set {name}", bank, size, size, None)[0])
     if len(kernels) < number:
         raise EchosError(
-            f"candidates {name}: expected a bank of at least {number} usable kernels of {size}×{size}, found {len(kernels)}; "
+            f"filter set {name}: the bank has only {len(kernels)} usable kernels of {size}×{size}, fewer than {number}; "
             "lower number"
         )
     return kernels
