@@ -78,23 +78,25 @@ def main() -> None:
     parser.add_argument("--kernels", type=int, default=4096, help="kernels of each kind for fit, for each process")
     parser.add_argument("--processes", type=int, default=1, help="of fit; the optimiser has one")
     parser.add_argument("--banks", type=Path, nargs="*", default=[], help="banks whose kernels are a third kind")
-    parser.add_argument("--rivals", type=int, help="of fit: further starts, at most; by default the model's own number")
+    parser.add_argument(
+        "--restarts", type=int, help="of fit: further starts, at most; by default the model's own number"
+    )
     parser.add_argument("--optimised", type=int, default=50, help="kernels of each kind for the optimiser")
     parser.add_argument("--rounds", type=int, default=3)
     arguments = parser.parse_args()
     model, rng = MODELS[arguments.model], np.random.default_rng(0)
-    count, rivals, processes = arguments.kernels * arguments.processes, arguments.rivals, arguments.processes
+    count, restarts, processes = arguments.kernels * arguments.processes, arguments.restarts, arguments.processes
     kinds = draw_kernels(model, count, arguments.size, rng)
     if arguments.banks:
         kinds["trained"] = bank_kernels(arguments.banks, count, arguments.size, rng)
     for kind, kernels in kinds.items():
         few = kernels[: arguments.optimised]
         starts = best_starts(model, few, rng)
-        found = fit(kernels, model, rivals=rivals, processes=processes)  # warms up
+        found = fit(kernels, model, restarts=restarts, processes=processes)  # warms up
         ours, optimiser = [], []
         for _ in range(arguments.rounds):
             began = time.perf_counter()
-            fit(kernels, model, rivals=rivals, processes=processes)
+            fit(kernels, model, restarts=restarts, processes=processes)
             ours.append(len(kernels) / (time.perf_counter() - began))
             began = time.perf_counter()
             pairs = zip(few, starts, strict=True)
@@ -102,7 +104,7 @@ def main() -> None:
             optimiser.append(len(few) / (time.perf_counter() - began))
         difference = residual - found.residual[: len(few)]
         ratios = [own / theirs for own, theirs in zip(ours, optimiser, strict=True)]
-        searched = "default restarts" if rivals is None else f"{rivals} restarts"
+        searched = "default restarts" if restarts is None else f"{restarts} restarts"
         what = f"{model.name} fit, {kind} kernels of {arguments.size}×{arguments.size}, {searched}, {processes} process(es)"
         record(what, "scipy.optimize.least_squares from one start", ratios, "kernels/s", max(ours), max(optimiser))
         print(

@@ -61,10 +61,10 @@ def main() -> None:
         "--rooms",
         nargs="+",
         default=["extract", "cluster", "fit", "patterns"],
-        help="also match, which takes half an hour with --rivals 0, and longer without",
+        help="also match, which takes half an hour with --restarts 0, and longer without",
     )
     parser.add_argument("--null-every", type=int, default=10, help="rows of which match fits the shuffled taps")
-    parser.add_argument("--rivals", type=int, default=6, help="of the fits of match")
+    parser.add_argument("--restarts", type=int, default=6, help="of the fits of match")
     parser.add_argument("--trainings", type=int, default=5, help="of the autoencoder of patterns")
     options = parser.parse_args()
     folder = options.folder or Path(tempfile.mkdtemp(prefix="echos-scale-"))
@@ -98,8 +98,8 @@ def main() -> None:
             str(bank),
             "--null-every",
             str(options.null_every),
-            "--rivals",
-            str(options.rivals),
+            "--restarts",
+            str(options.restarts),
             "--threads",
             "2",
             "--output",

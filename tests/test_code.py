@@ -53,14 +53,14 @@ def test_a_rule_has_the_fingerprint_of_its_command_among_its_params(file: str, c
         ("fit", {"receptive_fields/banks.py"}, {"receptive_fields/templates.py", "structure/kmeans.py"}),
         (
             "initialise",
-            {"receptive_fields/master_key.py", "receptive_fields/templates.py", "structure/kmeans.py"}
-            | {"structure/patterns.py", "initialisations/noise.py", "architectures/hornet.py"},
+            {"receptive_fields/master_key.py", "structure/kmeans.py", "structure/autoencoder.py"}
+            | {"initialisations/noise.py", "architectures/hornet.py"},
             {"training/loop.py", "datasets/shards.py"},
         ),
         ("train", {"training/loop.py", "architectures/small.py"}, {"initialisations/noise.py", "report/page.py"}),
         ("report", {"verdicts/readings.py", "report/page.py"}, {"training/loop.py"}),
         ("paper", {"report/paper.py"}, {"report/page.py"}),
-        ("verdicts", {"structure/pattern_shares.py"}, {"report/page.py"}),
+        ("verdicts", {"structure/intervals.py"}, {"report/page.py"}),
     ],
 )
 def test_what_a_command_depends_on(code: Code, command: str, contains: set[str], lacks: set[str]) -> None:

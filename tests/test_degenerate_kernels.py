@@ -41,7 +41,7 @@ def dropped(name: str, n: int = 30) -> dict[str, int]:
 @dead
 def test_a_dead_size_is_counted_and_has_no_rows(name):
     bank = make_bank({"dead": DEAD[name], "alive": random_kernels(20, 3)})
-    for made, report in (fit_bank(bank, seed=0, threshold=0.7), match_bank(bank, seed=0, rivals=0)):
+    for made, report in (fit_bank(bank, seed=0, threshold=0.7), match_bank(bank, seed=0, restarts=0)):
         assert made["row"].to_pylist() == list(range(30, 50))
         assert report == {"5x5": dropped(name), "3x3": dropped(name, 0) | {"fitted": 20}}
 
@@ -82,9 +82,9 @@ def test_dead_kernels_of_one_part_change_nothing_for_the_others():
     def same(tables: Iterable[pa.Table], whole: pa.Table) -> None:
         pd.testing.assert_frame_equal(pa.concat_tables(tables).to_pandas(), whole.to_pandas(), rtol=1e-9)
 
-    fits, matches = fit_bank(bank, seed=0, threshold=0.7)[0], match_bank(bank, seed=0, rivals=0)[0]
+    fits, matches = fit_bank(bank, seed=0, threshold=0.7)[0], match_bank(bank, seed=0, restarts=0)[0]
     same(fit_batches(parts, {}, seed=0, threshold=0.7), fits)
-    same(match_batches(parts, {}, seed=0, rivals=0), matches)
+    same(match_batches(parts, {}, seed=0, restarts=0), matches)
     assert fits["row"].to_pylist() == matches["row"].to_pylist() == [*range(10), *range(12, 52)]
     same(pattern_batches(lambda: parts, [], {}, **DESCRIBED), find_patterns(bank, **DESCRIBED)[0])
 

@@ -81,7 +81,7 @@ def test_dogs_of_an_earlier_fit_are_taken_over(matched):
     table, _, bank = matched
     fits, _ = fit_bank(bank, seed=0, threshold=0.7)
     assert match_bank(bank, seed=0, dogs=fits)[0].equals(table)
-    few = {"seed": 0, "null_every": 3, "rivals": 0}
+    few = {"seed": 0, "null_every": 3, "restarts": 0}
     expected, given = match_bank(bank, **few)[0], match_bank(bank, **few, dogs=fits)[0]
     pd.testing.assert_frame_equal(given.to_pandas(), expected.to_pandas(), rtol=1e-12)
     other = fits.set_column(fits.column_names.index("cosine"), "cosine", pa.array(np.full(len(fits), 2.0)))
@@ -123,12 +123,12 @@ def test_shuffled_taps_of_every_0th_row_are_refused(matched):
         match_bank(matched[2], seed=0, null_every=0)
 
 
-def test_fewer_rivals_match_no_better(matched, tmp_path):
+def test_fewer_restarts_match_no_better(matched, tmp_path):
     table, _, bank = matched
     write_table(tmp_path / "bank.parquet", bank, "bank")
-    for rivals, same in ((6, True), (0, False)):
+    for restarts, same in ((6, True), (0, False)):
         paths = [str(tmp_path / "bank.parquet"), "--output", str(tmp_path / "m.parquet")]
-        assert main(["match", *paths, "--rivals", str(rivals)]) == 0
+        assert main(["match", *paths, "--restarts", str(restarts)]) == 0
         found = read_table(tmp_path / "m.parquet", "matches")
         assert found.equals(table) == same
     assert np.mean(found["null_cosine"]) < np.mean(table["null_cosine"])

@@ -279,15 +279,15 @@ def test_a_fit_ends_at_an_optimum_on_its_bounds_too():
 
 
 @pytest.mark.parametrize("name", [*GAUSSIANS, "scale_space_6"])
-def test_more_rivals_fit_better(name):
-    """Nearly always: now and then a rival that was ahead ends lower than a climb that was given up for it."""
+def test_more_restarts_fit_better(name):
+    """Nearly always: now and then a restart that was ahead ends lower than a climb that was given up for it."""
     kernels = random_kernels(200, 5, 5, seed=5)
-    none, some, all_of_them = (fit(kernels, name, rivals=rivals) for rivals in (0, 1, None))
+    none, some, all_of_them = (fit(kernels, name, restarts=restarts) for restarts in (0, 1, None))
     for more in (some, all_of_them):
         assert (more.cosine >= none.cosine - 1e-6).mean() >= 0.98
     assert none.cosine.mean() < some.cosine.mean() <= all_of_them.cosine.mean()
     template = MODELS[name](5, **plausible(name, 20, (5, 5), np.random.default_rng(0)))
-    assert fit(template, name, rivals=0).cosine == pytest.approx(1.0, abs=1e-6)
+    assert fit(template, name, restarts=0).cosine == pytest.approx(1.0, abs=1e-6)
 
 
 def test_a_single_start_is_rarely_worse_than_an_optimisers():
@@ -295,20 +295,20 @@ def test_a_single_start_is_rarely_worse_than_an_optimisers():
     rng = np.random.default_rng(3)
     starts = [{key: values[0] for key, values in plausible("gaussian", 1, (5, 5), rng).items()} for _ in kernels]
     theirs = [optimised(kernel, "gaussian", [start]) for kernel, start in zip(kernels, starts, strict=True)]
-    residual = fit(kernels, "gaussian", rivals=0).residual
+    residual = fit(kernels, "gaussian", restarts=0).residual
     assert (residual <= np.array(theirs) + 1e-6).mean() >= 0.7 and residual.mean() < np.mean(theirs)
 
 
-def test_more_rivals_than_there_are_templates_are_as_many_as_these():
+def test_more_restarts_than_there_are_templates_are_as_many_as_these():
     kernels = random_kernels(3, 3, 3)
-    found, usual = (fit(kernels, "gaussian", rivals=rivals).cosine for rivals in (2**32 - 1, None))
+    found, usual = (fit(kernels, "gaussian", restarts=restarts).cosine for restarts in (2**32 - 1, None))
     assert (found >= usual - 1e-6).all()
 
 
-@pytest.mark.parametrize("rivals", [-1, 2.5, "2"])
-def test_what_is_no_number_of_rivals_is_refused(rivals):
-    with pytest.raises(EchosError, match=f"rivals: expected a whole number from 0, found {rivals}; correct it"):
-        fit(random_kernels(2, 3, 3), "dog", rivals=rivals)
+@pytest.mark.parametrize("restarts", [-1, 2.5, "2"])
+def test_what_is_no_number_of_restarts_is_refused(restarts):
+    with pytest.raises(EchosError, match=f"restarts must be a whole number of at least 0, not {restarts}"):
+        fit(random_kernels(2, 3, 3), "dog", restarts=restarts)
 
 
 @pytest.mark.parametrize("name", MODELS)

@@ -48,11 +48,11 @@ rule match:
     params:
         code=fingerprint("match"),
         null_every=config["matches"]["null_every"],
-        rivals=config["matches"]["rivals"],
+        restarts=config["matches"]["restarts"],
         seed=config["seed"],
     shell:
         "python -m neural_echos --log {log:q} match {input.bank:q} --seed {params.seed} --null-every {params.null_every}"
-        " --rivals {params.rivals} --threads {threads} --output {output:q}"
+        " --restarts {params.restarts} --threads {threads} --output {output:q}"
 
 
 rule scales:

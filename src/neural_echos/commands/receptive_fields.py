@@ -36,7 +36,7 @@ def match(
     output: Output,
     seed: Seed = 0,
     null_every: Annotated[int, Option(min=1, help="Fit shuffled taps of every n-th row only.")] = 1,
-    rivals: Annotated[int, Option(min=0, help="Further starts of a fit, at most; 0 is the fastest.")] = 6,
+    restarts: Annotated[int, Option(min=0, help="Further starts of a fit, at most; 0 is the fastest.")] = 6,
     threads: Threads = 1,
 ) -> None:
     """Fit the DoG, the Gaussian and its derivatives to every kernel of a bank, and to shuffled taps."""
@@ -45,7 +45,7 @@ def match(
 
     report: dict[str, dict[str, int]] = {}
     batches = read_batches(bank, "bank", rows=_ROWS, progress=True)
-    matches = match_batches(batches, report, seed=seed, null_every=null_every, rivals=rivals, processes=threads)
+    matches = match_batches(batches, report, seed=seed, null_every=null_every, restarts=restarts, processes=threads)
     write_batches(output, matches, "matches")
     _LOG.info("%s: %s", output, report)
 

@@ -216,7 +216,7 @@ class Matches(Model):
         description="Shuffled taps are fitted for every n-th row of a bank. They take more than half of the time; a tenth of "
         "millions of kernels tells as much.",
     )
-    rivals: Annotated[int, Field(ge=0)] = Field(
+    restarts: Annotated[int, Field(ge=0)] = Field(
         default=6,
         description="Further starts of the fit of a Gaussian or a derivative, at most, where the first leaves doubt. With 0 the "
         "fits of trained kernels and of noise are two to four times faster and end more often in a lesser optimum.",

@@ -63,7 +63,7 @@ def match_bank(
     *,
     seed: int,
     null_every: int = 1,
-    rivals: int | None = None,
+    restarts: int | None = None,
     processes: int = 1,
     dogs: pa.Table | None = None,
 ) -> tuple[pa.Table, dict[str, dict[str, int]]]:
@@ -80,7 +80,7 @@ def match_bank(
     null_every : int
         Shuffled taps are fitted for every n-th row of the bank; elsewhere the columns `null_…` hold nothing. They take longer
         than the kernels, for noise has many local optima, and a tenth of millions tells as much.
-    rivals : int, optional
+    restarts : int, optional
         Further starts of each fit, at most, of the kernels and of the shuffled taps alike; see `receptive_fields.fit`.
     processes : int
         Of the fits, which do not depend on them.
@@ -97,11 +97,11 @@ def match_bank(
     Raises
     ------
     EchosError
-        `null_every` is below 1, `rivals` no whole number from 0, or `dogs` lacks a kernel of the bank.
+        `null_every` is below 1, `restarts` no whole number from 0, or `dogs` lacks a kernel of the bank.
     """
     report: dict[str, dict[str, int]] = {}
     parts = match_batches(
-        [bank], report, seed=seed, null_every=null_every, rivals=rivals, processes=processes, dogs=dogs
+        [bank], report, seed=seed, null_every=null_every, restarts=restarts, processes=processes, dogs=dogs
     )
     return pa.concat_tables(parts).combine_chunks(), report
 
@@ -112,7 +112,7 @@ def match_batches(
     *,
     seed: int,
     null_every: int = 1,
-    rivals: int | None = None,
+    restarts: int | None = None,
     processes: int = 1,
     dogs: pa.Table | None = None,
 ) -> Iterator[pa.Table]:
@@ -125,7 +125,10 @@ def match_batches(
         "matches",
         lambda height, width: min(height, width) >= 2,
         partial(
-            _matches_table, null_every=null_every, fitted=partial(fit, rivals=rivals, processes=processes), dogs=dogs
+            _matches_table,
+            null_every=null_every,
+            fitted=partial(fit, restarts=restarts, processes=processes),
+            dogs=dogs,
         ),
         seed,
     )

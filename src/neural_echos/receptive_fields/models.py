@@ -71,7 +71,7 @@ class Model:
         From height and width to whether the model has kernels of that size.
     sizes : str
         The same in words.
-    rivals : int
+    restarts : int
         Further starts, at most, of a kernel where the first leaves doubt; fewer for a model with few local optima.
     canonical : callable, optional
         From parameters and amplitude to that choice of equivalent ones that `fit` reports.
@@ -84,7 +84,7 @@ class Model:
     ranges: Callable[[int, int], dict[str, Range]]
     exists: Callable[[int, int], bool]
     sizes: str
-    rivals: int = 6
+    restarts: int = 6
     canonical: Callable[[Values, np.ndarray], tuple[Values, np.ndarray]] | None = None
     slopes: Slopes | None = None
 
@@ -165,7 +165,7 @@ def _discrete_model(name: str, formula: Callable[..., np.ndarray], *parameters: 
         ranges=partial(_discrete_ranges, parameters=parameters),
         exists=lambda height, width: min(height, width) >= 3 and height % 2 == width % 2 == 1,
         sizes="odd sides of at least 3",
-        rivals=2,
+        restarts=2,
     )
 
 

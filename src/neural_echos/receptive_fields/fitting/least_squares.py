@@ -3,7 +3,7 @@
 Amplitude and bias are solved exactly (variable projection; Golub and Pereyra, SIAM J. Numer. Anal. 1973): for a template t(θ)
 both follow from a projection, and what is left is to find the θ of the largest |cosine| between centred kernel and centred
 template. That has many local optima. So a dictionary of templates is scored against all kernels (a matrix product), and the
-best of each goes through a few damped Newton steps on ln |cos|. Where that leaves doubt, so do rivals: templates, of a finer
+best of each goes through a few damped Newton steps on ln |cos|. Where that leaves doubt, so do restarts: templates, of a finer
 dictionary where the doubt is grave, that are unlike the first result and unlike each other. The best of all go on until they
 fall behind, and the one that is left to the end. All but the end is done in single precision, everything for many kernels at
 once, and no kernel's steps depend on another's.
@@ -57,7 +57,7 @@ class Fit:
     at_bound: dict[str, np.ndarray]
 
 
-def fit(kernels: np.ndarray, model: Model | str, *, rivals: int | None = None, processes: int = 1) -> Fit:
+def fit(kernels: np.ndarray, model: Model | str, *, restarts: int | None = None, processes: int = 1) -> Fit:
     """Fit amplitude · model(k, θ) + bias to each kernel by least squares, the parameters θ within their bounds.
 
     Parameters
@@ -65,8 +65,8 @@ def fit(kernels: np.ndarray, model: Model | str, *, rivals: int | None = None, p
     kernels : ndarray of float, shape (n, h, w)
     model : Model or str
         One of `MODELS`, or its name.
-    rivals : int, optional
-        Further starts, at most, of a kernel where the first leaves doubt; by default as many as the model has (`Model.rivals`).
+    restarts : int, optional
+        Further starts, at most, of a kernel where the first leaves doubt; by default as many as the model has (`Model.restarts`).
         With 0 there is one start, as in a common optimiser: where there is doubt two to four times faster, and more often a
         lesser optimum.
     processes : int
@@ -83,7 +83,7 @@ def fit(kernels: np.ndarray, model: Model | str, *, rivals: int | None = None, p
     Raises
     ------
     EchosError
-        The model is unknown or has no kernels of that shape, `rivals` is no whole number from 0, a tap is not finite, or one
+        The model is unknown or has no kernels of that shape, `restarts` is no whole number from 0, a tap is not finite, or one
         of the processes was killed.
 
     Notes
@@ -101,8 +101,8 @@ def fit(kernels: np.ndarray, model: Model | str, *, rivals: int | None = None, p
 
     Which optimum is found does not depend on other kernels, and its cosine is right to about 1e-8. It is the best one for
     all but about one in a thousand kernels that the model fits exactly. Else a better one is missed now and then, as a search
-    from 30 rivals tells: at 7×7 in 8 to 11 % of white noise, by .01 of cosine on average, and in 3 to 15 % of the kernels
-    of two small ImageNet-trained networks, by less than .01. Without rivals these are 34 to 52 % and 8 to 41 %, by .01 to .03.
+    from 30 restarts tells: at 7×7 in 8 to 11 % of white noise, by .01 of cosine on average, and in 3 to 15 % of the kernels
+    of two small ImageNet-trained networks, by less than .01. Without restarts these are 34 to 52 % and 8 to 41 %, by .01 to .03.
     """
     model = model_named(model) if isinstance(model, str) else model
     kernels = np.asarray(kernels)
@@ -111,18 +111,18 @@ def fit(kernels: np.ndarray, model: Model | str, *, rivals: int | None = None, p
             f"fit: expected kernels of shape (n, h, w) with {model.sizes} for {model.name}, found {kernels.shape}; "
             "leave others out"
         )
-    rivals = model.rivals if rivals is None else rivals
-    if not isinstance(rivals, int | np.integer) or rivals < 0:
-        raise EchosError(f"rivals: expected a whole number from 0, found {rivals}; correct it")
+    restarts = model.restarts if restarts is None else restarts
+    if not isinstance(restarts, int | np.integer) or restarts < 0:
+        raise EchosError(f"restarts must be a whole number of at least 0, not {restarts}")
     if model.name == "dog":
         return fit_of_dogs(kernels, fit_dog(kernels))
     size = min(max(len(kernels) // _CHUNKS, _LEAST), _MOST)
     chunks = [kernels[start : start + size] for start in range(0, max(len(kernels), 1), size)]
     if min(processes, len(chunks)) > 1 and MODELS.get(model.name) is model:
-        parts = in_processes(processes, partial(_fit_named, name=model.name, rivals=rivals), chunks)
+        parts = in_processes(processes, partial(_fit_named, name=model.name, restarts=restarts), chunks)
     else:
         with threadpool_limits(1):  # many small products, for which one thread is best
-            parts = [_fit_chunk(chunk, model, rivals) for chunk in chunks]
+            parts = [_fit_chunk(chunk, model, restarts) for chunk in chunks]
     return _joined(parts)
 
 
@@ -138,8 +138,8 @@ def _joined(parts: list[Fit]) -> Fit:
     return Fit(found.pop("model")[0], **{name: all_of(values) for name, values in found.items()})
 
 
-def _fit_named(kernels: np.ndarray, name: str, rivals: int) -> Fit:
-    return _fit_chunk(kernels, MODELS[name], rivals)
+def _fit_named(kernels: np.ndarray, name: str, restarts: int) -> Fit:
+    return _fit_chunk(kernels, MODELS[name], restarts)
 
 
 def fit_of_dogs(kernels: np.ndarray, found: DogFit) -> Fit:
@@ -156,13 +156,13 @@ def fit_of_dogs(kernels: np.ndarray, found: DogFit) -> Fit:
     )
 
 
-def _fit_chunk(kernels: np.ndarray, model: Model, rivals: int) -> Fit:
+def _fit_chunk(kernels: np.ndarray, model: Model, restarts: int) -> Fit:
     """`fit` for a few thousand kernels."""
     height, width = kernels.shape[1:]
     unit = unit_taps(kernels, "fit")
     taps = unit.taps
     ranges = model.ranges(height, width)
-    parameters = parameters_at(model, height, width, search(model, height, width, taps, rivals))
+    parameters = parameters_at(model, height, width, search(model, height, width, taps, restarts))
     template = model((height, width), **parameters).reshape(taps.shape)
     level = template.mean(axis=1)
     template -= level[:, None]

@@ -20,7 +20,7 @@ _ROUGH, _CLOSE, _GAIN = 2e-6, 1e-7, 1e-8  # of ln |cos|: a smaller one ends a cl
 _FAR, _NEAR, _THERE = 0.3, 0.03, 1e-4  # damping of the first step of climbs, in units of the templates' own metric
 
 
-def search(model: Model, height: int, width: int, taps: np.ndarray, rivals: int) -> np.ndarray:
+def search(model: Model, height: int, width: int, taps: np.ndarray, restarts: int) -> np.ndarray:
     """Steps of the largest |cosine| that is found, (p, n), for centred kernels of unit norm, (n, h·w)."""
     bounds = step_bounds(model, height, width)
     slopes = partial(model.slopes or partial(differences, model), height, width)
@@ -29,8 +29,8 @@ def search(model: Model, height: int, width: int, taps: np.ndarray, rivals: int)
     start = coarse.steps[:, nearest(light, coarse)]
     steps, value, done = first = climb(slopes, start, light, bounds, _FIRST, _ROUGH, _FAR)
     owner = np.arange(len(taps))
-    if rivals:
-        owner_of_other, start = _rivals(model, height, width, light, steps, value, rivals)
+    if restarts:
+        owner_of_other, start = _restarts(model, height, width, light, steps, value, restarts)
         others = climb(slopes, start, light[owner_of_other], bounds, _MORE, _ROUGH, _FAR)
         best = _best_of(owner_of_other, others[1], _KEPT)
         owner = np.concatenate([owner, owner_of_other[best]])
@@ -47,7 +47,7 @@ def search(model: Model, height: int, width: int, taps: np.ndarray, rivals: int)
     return climb(slopes, steps, taps, bounds, _LAST, _GAIN, _THERE)[0]
 
 
-def _rivals(
+def _restarts(
     model: Model, height: int, width: int, taps: np.ndarray, steps: np.ndarray, value: np.ndarray, count: int
 ) -> tuple[np.ndarray, np.ndarray]:
     """Further starts, `count` of a kernel at most, where what was reached leaves doubt: each one's kernel, and its steps."""
