@@ -11,7 +11,7 @@ LONGEST = (
     "test_replacement",
     "test_transfers",
     "test_mistakes",
-    "test_initialisations",
+    "test_apply",
 )
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import nn
 
 from neural_echos import artifacts, commands
@@ -24,14 +24,13 @@ from neural_echos.design.yaml import read_yaml
 from neural_echos.errors import EchosError
 from neural_echos.evaluation import compare
 from neural_echos.files import read_json
-from neural_echos.initialisations import init_depthwise_, init_pointwise_, pointwise_layers
-from neural_echos.kernels import bank_from_model, layers_of
+from neural_echos.kernels import layers_of
 from neural_echos.tables import SCHEMAS, read_table
 from neural_echos.training import Recipe
 from neural_echos.transfer.zeroing import zero_layers
 from neural_echos.verdicts import INCONCLUSIVE, NOT_SUPPORTED, SUPPORTED, decide
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 SMALL = {"dim": 12, "depth": 4, "kernel_size": 5, "patch_size": 2}
 
 
@@ -59,169 +58,6 @@ def depthwise(model: nn.Module) -> list[np.ndarray]:
 
 def trainable(model: nn.Module) -> set[str]:
     return {name for name, one in model.named_parameters() if one.requires_grad}
-
-
-# Depthwise kernels
-
-
-def test_by_layer_copies_every_channel_and_depths_freeze_the_first_layers_only():
-    source, target = network(0), network(1)
-    theirs, before, names = depthwise(source), depthwise(target), trainable(target)
-    given = {"bank": bank_from_model(source, "s"), "by_layer": True, "frozen": True}
-    report = init_depthwise_(target, "transfer", seed=0, depths=[0, 0.34], **given)
-    for place, kernels in enumerate(depthwise(target)):
-        np.testing.assert_array_equal(kernels, theirs[place] if place < 2 else before[place])
-    frozen = {f"{entry.layer}.weight" for entry in report}
-    assert names - trainable(target) == frozen
-    assert len(frozen) == 2
-    assert {f"{entry.layer}.bias" for entry in report} <= trainable(target)
-
-
-def test_shuffled_taps_keep_the_values_of_every_kernel_and_lose_its_form():
-    source, target = network(0), network(1)
-    init_depthwise_(target, "transfer", seed=3, bank=bank_from_model(source, "s"), by_layer=True, taps="shuffled")
-    for theirs, ours in zip(depthwise(source), depthwise(target), strict=True):
-        np.testing.assert_array_equal(*(np.sort(one.reshape(len(one), -1)) for one in (theirs, ours)))
-        assert (theirs != ours).mean() > 0.8
-
-
-def test_by_layer_takes_the_same_channels_where_only_a_share_is_replaced():
-    source, target = network(0), network(1)
-    before = depthwise(target)
-    init_depthwise_(target, "transfer", seed=0, bank=bank_from_model(source, "s"), by_layer=True, share=0.5)
-    for theirs, mine, ours in zip(depthwise(source), before, depthwise(target), strict=True):
-        copied = (ours == theirs).all(axis=(1, 2, 3))
-        assert copied.sum() == 6
-        np.testing.assert_array_equal(ours[~copied], mine[~copied])
-
-
-def test_another_kernel_size_is_resampled_only_when_asked():
-    bank = bank_from_model(network(0, kernel_size=7), "s")
-    with pytest.raises(EchosError, match=r"the bank's layer .* has kernels of 7×7, not 5×5; .*set resample"):
-        init_depthwise_(network(1), "transfer", seed=0, bank=bank, by_layer=True)
-    target = network(1)
-    init_depthwise_(target, "transfer", seed=0, bank=bank, by_layer=True, resample=True)
-    for theirs, ours in zip(depthwise(network(0, kernel_size=7)), depthwise(target), strict=True):
-        np.testing.assert_allclose(*(np.linalg.norm(one, axis=(2, 3)) for one in (theirs, ours)), rtol=1e-5)
-
-
-@pytest.mark.parametrize(
-    ("options", "expected"),
-    [
-        ({"by_layer": True, "taps": "mixed"}, "taps must be one of kept, shuffled, not 'mixed'"),
-        ({"depths": [0.5, 0.2]}, "depths must be [low, high] with 0 ≤ low ≤ high ≤ 1, not [0.5, 0.2]"),
-        ({"depths": [0.4, 0.6]}, "has no layer of a depth from 0.4 to 0.6, only 0, 0.333, 0.667, 1"),
-    ],
-)
-def test_what_cannot_be_transferred_is_one_sentence(options, expected):
-    bank = bank_from_model(network(0), "s")
-    with pytest.raises(EchosError) as told:
-        init_depthwise_(network(1), "transfer", seed=0, bank=bank, **options)
-    assert expected in str(told.value)
-
-
-def test_a_bank_of_another_architecture_needs_a_draw_by_depth():
-    bank = bank_from_model(network(0, "convnext_small_images", kernel_size=5), "s")
-    with pytest.raises(
-        EchosError, match=r"by_layer needs 12 kernels of layer 'blocks.0.0.fn.0', which is none of the bank's \(stages"
-    ):
-        init_depthwise_(network(1), "transfer", seed=0, bank=bank, by_layer=True)
-    target = network(1)
-    init_depthwise_(target, "transfer", seed=0, bank=bank)
-    known = {
-        row.tobytes()
-        for row in np.array(bank.filter(bank["kind"].to_numpy() == "depthwise")["taps"].to_pylist(), np.float32)
-    }
-    assert all(kernel.tobytes() in known for layer in depthwise(target) for kernel in layer)
-
-
-def test_freezing_everything_is_refused_and_changes_nothing():
-    alone = nn.Sequential(nn.Conv2d(4, 4, 3, groups=4, bias=False))
-    before = depthwise(alone)
-    with pytest.raises(EchosError, match="all parameters would be frozen, and nothing left to train; freeze fewer"):
-        init_depthwise_(alone, "kaiming", seed=0, frozen=True)
-    np.testing.assert_array_equal(before[0], depthwise(alone)[0])
-    assert trainable(alone) == {"0.weight"}
-
-
-# Pointwise weights
-
-
-@pytest.mark.parametrize("model", ["convmixer_small", "convnext_small_images", "mobilenetv2_small_images"])
-def test_pointwise_layers_are_all_but_the_spatial_ones_and_the_classifier(model):
-    found = network(0, model)
-    names = {layer.name for layer in pointwise_layers(found)}
-    spatial = {layer.name for layer in layers_of(found)}
-    mixing = {name for name, m in found.named_modules() if isinstance(m, nn.Conv2d | nn.Linear)}
-    head = next(name for name, module in found.named_modules() if module is found.get_classifier())
-    assert names == mixing - spatial - {head}
-
-
-@pytest.mark.parametrize("rows", ["kept", "shuffled", "own"])
-def test_pointwise_weights_are_taken_shuffled_by_rows_or_kept_and_frozen(rows, tmp_path):
-    source, target = network(0), network(1)
-    save_file(source.state_dict(), tmp_path / "weights.safetensors")
-    before, kernels = {k: v.clone() for k, v in target.state_dict().items()}, depthwise(target)
-    report = init_pointwise_(target, seed=0, weights=tmp_path / "weights.safetensors", rows=rows)
-    frozen = {f"{entry.layer}.weight" for entry in report}
-    assert frozen == {f"blocks.{number}.1.weight" for number in range(4)}
-    assert {name for name, _ in target.named_parameters()} - trainable(target) == frozen
-    for name in frozen:
-        ours, theirs = target.state_dict()[name][:, :, 0, 0], source.state_dict()[name][:, :, 0, 0]
-        if rows == "own":
-            assert torch.equal(ours, before[name][:, :, 0, 0])
-        else:
-            assert torch.equal(ours, theirs) == (rows == "kept")
-            assert {row.numpy().tobytes() for row in ours} == {row.numpy().tobytes() for row in theirs}
-    for mine, ours in zip(kernels, depthwise(target), strict=True):
-        np.testing.assert_array_equal(mine, ours)
-
-
-@pytest.mark.parametrize(
-    ("options", "expected"),
-    [
-        ({}, "'pointwise' needs weights=…, those of another model"),
-        (
-            {"weights": "absent.safetensors"},
-            "absent.safetensors cannot be read as the weights of a model (",
-        ),
-        ({"weights": {}}, "there is no tensor blocks.0.1.weight"),
-        (
-            {"weights": {"blocks.0.1.weight": np.zeros((2, 2))}},
-            "blocks.0.1.weight has shape (2, 2), not (12, 12, 1, 1); take the weights of a model of the same",
-        ),
-        ({"rows": "mixed"}, "rows must be one of kept, shuffled, own, not 'mixed'"),
-        ({"rows": "own", "depths": 0.5}, "depths must be [low, high] with 0 ≤ low ≤ high ≤ 1, not 0.5"),
-        ({"rows": "own", "frozen": "no"}, "frozen must be true or false, not 'no'"),
-        ({"weights": [1]}, "weights must be a path or a mapping of arrays, not [1]"),
-        ({"rows": "own", "share": 0.5}, "has no option 'share'; its options are weights, rows, depths, frozen"),
-    ],
-)
-def test_pointwise_weights_that_do_not_fit_are_one_sentence(options, expected):
-    target = network(1)
-    before = target.state_dict()["blocks.0.1.weight"].clone()
-    with pytest.raises(EchosError) as told:
-        init_pointwise_(target, seed=0, **options)
-    assert expected in str(told.value)
-    assert torch.equal(before, target.state_dict()["blocks.0.1.weight"])
-
-
-def test_pointwise_weights_of_compiled_and_wrapped_models_are_taken_and_given():
-    source, plain, compiled = network(0), network(1), torch.compile(network(1))
-    lent = {f"module._orig_mod.{name}": tensor.numpy() for name, tensor in source.state_dict().items()}
-    for target in (plain, compiled):
-        assert len(init_pointwise_(target, seed=0, weights=lent)) == 4
-    for name, tensor in plain.state_dict().items():
-        assert torch.equal(tensor, compiled.state_dict()[f"_orig_mod.{name}"])
-        assert torch.equal(tensor, source.state_dict()[name]) or not name.endswith(".1.weight")
-
-
-def test_a_pointwise_weight_computed_from_others_is_refused():
-    target = network(1)
-    torch.nn.utils.parametrizations.weight_norm(target.get_submodule(pointwise_layers(target)[-1].name))
-    with pytest.raises(EchosError, match="its weight is computed from others and cannot be changed in place"):
-        init_pointwise_(target, seed=0, rows="own")
-    assert trainable(target) == {name for name, _ in target.named_parameters()}
 
 
 # Classes of a data set
