@@ -98,14 +98,18 @@ def test_yaml_makes_no_objects(tmp_path, text) -> None:
         read_yaml(tmp_path / "a.yaml")
 
 
-def test_the_notebooks_kernel_listens_on_this_machine_only(tmp_path) -> None:
+def test_the_notebooks_kernel_listens_to_this_user_only(tmp_path) -> None:
     told = tmp_path / "told.json"
-    code = f"import ipykernel, os, shutil; f = ipykernel.get_connection_file(); shutil.copy2(f, {str(told)!r})"
+    code = (
+        f"import ipykernel, os, pathlib, shutil; f = ipykernel.get_connection_file(); shutil.copy2(f, {str(told)!r})\n"
+        f"pathlib.Path({str(tmp_path / 'mode')!r}).write_text(oct(os.stat(os.path.dirname(f)).st_mode & 0o777))"
+    )
     notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(code)])
     nbformat.write(notebook, tmp_path / "a.ipynb")
     places = ["--output", "x", "--rendered", str(tmp_path / "r.ipynb"), "--draft", str(tmp_path / "d.ipynb")]
     assert commands.main(["render", str(tmp_path / "a.ipynb"), *places]) == 0
-    assert (read_json(told)["ip"], read_json(told)["transport"]) == ("127.0.0.1", "tcp")
+    assert read_json(told)["transport"] == "ipc"  # sockets, in a folder that only this user can enter
+    assert (tmp_path / "mode").read_text() == "0o700"
     assert len(read_json(told)["key"]) > 30  # messages are signed
     assert told.stat().st_mode & 0o077 == 0  # and only this user reads the key
 

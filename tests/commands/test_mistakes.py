@@ -132,8 +132,8 @@ TRAIN = "train --data digits.safetensors --dataset d --architecture a --initiali
         (f"{TRAIN} --initial good.safetensors --run r --recipe", ['{"epoch": 1}'], "did you mean 'epochs'?"),
         ("evaluate run --histories h --comparisons c --output x", [], "history.parquet: expected a history table"),
         ("verdicts --scale s --output x", [CLAIM], "did you mean 'gain'?"),
-        ("render absent.ipynb --output x --rendered r --draft d", [], "absent.ipynb: expected a notebook, found"),
-        ("render list.json --output x --rendered r --draft d", [], "list.json: expected a notebook, found"),
+        ("render absent.ipynb --output x --rendered r --draft d", [], "absent.ipynb: not a readable notebook ("),
+        ("render list.json --output x --rendered r --draft d", [], "list.json: not a readable notebook ("),
         ("paper --title t --output x", [ARTIFACT], "figures/a.pdf: the artifact a has not been made"),
         (
             "report --verdicts v --config {} --benchmarks b --output x",

@@ -140,5 +140,5 @@ def read_notebook(path: Path) -> Any:
         nbformat.ValidationError,
     ) as error:
         found = (str(error) or type(error).__name__).splitlines()[0][:200]
-        raise EchosError(f"{path}: expected a notebook, found {found}; restore it") from None
+        raise EchosError(f"{path}: not a readable notebook ({found}); restore it") from None
     return notebook

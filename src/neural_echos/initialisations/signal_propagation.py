@@ -88,16 +88,14 @@ def measure_signals(model: nn.Module, images: torch.Tensor, labels: torch.Tensor
     """
     layers = [layer for layer in layers_of(model) if layer.kind == "depthwise"]
     if not layers:
-        raise EchosError(
-            f"{type(model).__name__}: expected depthwise layers to measure, found none; choose another model"
-        )
+        raise EchosError(f"{type(model).__name__} has no depthwise layers to measure; choose another model")
     seen: dict[str, tuple[torch.Tensor, torch.Tensor]] = {}
     weights = {layer.name: model.get_submodule(layer.name).weight for layer in layers}
     with _training(model), _trainable(weights.values()), _watched(model, layers, seen):
         loss = functional.cross_entropy(model(images), labels)
         if not torch.isfinite(loss):
             raise EchosError(
-                f"{type(model).__name__}: expected a finite loss on the first batch, found {loss.item()}; choose another scale"
+                f"{type(model).__name__}: the loss of the first batch is {loss.item()}; choose another scale"
             )
         reached = [layer for layer in layers if layer.name in seen]
         outputs = [seen[layer.name][1] for layer in reached]
@@ -143,7 +141,7 @@ def batch_of(data: Dataset | StreamedDataset, images: int, size: int = 224) -> t
     """
     if not 2 <= images <= len(data.train_labels):
         raise EchosError(
-            f"{data.name}: expected from 2 to {len(data.train_labels)} images, what the train split has, found {images}; correct it"
+            f"{data.name}: images must be from 2 to {len(data.train_labels)}, the size of the train split, not {images}"
         )
     rows = np.linspace(0, len(data.train_labels) - 1, images).round().astype(np.int64)
     shape = (1, -1, 1, 1)

@@ -53,7 +53,7 @@ def zero_layers(
     """
     layers = [layer for layer in layers_of(model) if layer.kind == "depthwise"]
     if not layers:
-        raise EchosError(f"{type(model).__name__}: expected depthwise layers to zero, found none; take another run")
+        raise EchosError(f"{type(model).__name__} has no depthwise layers to zero; take another run")
     _, intact, _ = score_run(model, data, recipe, device=device, threads=threads)
     rows = []
     for layer in layers:
