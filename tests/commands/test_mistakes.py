@@ -20,17 +20,17 @@ TRAIN = "train --data digits.safetensors --dataset d --architecture a --initiali
     [
         ("fetch nothing --output x", [], "config/inputs.yaml"),
         ("dataset digitz --output x", [], "digits"),
-        ("extract absent.pth --model m --output x", [], "absent.pth: expected a checkpoint, found no file"),
-        ("extract cut.safetensors --model m --output x", [], "cut.safetensors: expected a whole safetensors file"),
+        ("extract absent.pth --model m --output x", [], "absent.pth: there is no such checkpoint file"),
+        ("extract cut.safetensors --model m --output x", [], "cut.safetensors: the file is incomplete; fetch it again"),
         ("extract good.safetensors --model m --timm convnext_ato --output x", [], "did you mean 'convnext_atto'?"),
         ("extract good.safetensors --model m --timm convnext_atto --output x", [], "belongs to another architecture"),
         ("extract good.safetensors --model m --layers absent.json --output x", [], "absent.json: expected a JSON file"),
         (
             "extract good.safetensors --model m --layers list.json --output x",
             [],
-            "list.json: expected a list of layers",
+            "list.json: this is not a list of layers",
         ),
-        ("extract good.safetensors --model m --regular-per-layer -1 --output x", [], "at least 0, found -1"),
+        ("extract good.safetensors --model m --regular-per-layer -1 --output x", [], "has to be at least 0, not -1"),
         (
             "extract good.safetensors --model m --output folder",
             [],
@@ -83,7 +83,7 @@ TRAIN = "train --data digits.safetensors --dataset d --architecture a --initiali
         (INITIALISE, ["--initialisations", '{"a": {"scheme": "default", "share": "1"}}'], "share, the share of "),
         (INITIALISE, ["--initialisations", '{"a": {"scheme": "dog", "depths": 0.5}}'], "not 0.5"),
         (INITIALISE, ["--initialisations", '{"a": {"scheme": "transfer", "bank": [1]}}'], "not [1]"),
-        (f"{SIGNALS} --images 9999", ["--initialisations", '{"a": {"scheme": "dog"}}'], "found 9999"),
+        (f"{SIGNALS} --images 9999", ["--initialisations", '{"a": {"scheme": "dog"}}'], "not 9999"),
         (SIGNALS, ["--initialisations", '{"a": {}}'], "must be an object with a scheme"),
         (
             INITIALISE.replace("-{seed}", ""),
