@@ -31,5 +31,5 @@ rule all:
     default_target: True
     input:
         ARTIFACTS.main_files(),
-        paper="<results>/paper",
+        paper="<results>/paper/paper.tex",
         report="<results>/report.html",

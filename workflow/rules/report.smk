@@ -8,6 +8,7 @@ rule report:
     """Write the page with the verdicts, every artifact, what made it, and what it cost."""
     input:
         artifacts=ARTIFACTS.main_files(),
+        beside=ARTIFACTS.other_files(),
         verdicts="<results>/verdicts.parquet",
     output:
         page="<results>/report.html",
@@ -35,8 +36,9 @@ rule paper:
     """Copy every artifact as a manuscript includes it, and write a manuscript that includes them all."""
     input:
         artifacts=ARTIFACTS.main_files(),
+        beside=ARTIFACTS.other_files(),
     output:
-        directory("<results>/paper"),
+        ARTIFACTS.paper_files(),
     log:
         "<logs>/paper.log",
     benchmark:
@@ -49,6 +51,7 @@ rule paper:
     params:
         code=fingerprint("paper"),
         entries=lambda w, input: json.dumps(ARTIFACTS.entries(input.artifacts)),
+        folder=lambda w, output: str(Path(output[0]).parent),
         title=f"Neural Echos, reproduced: {config['scale']}",
     shell:
-        "python -m neural_echos --log {log:q} paper {params.entries:q} --title {params.title:q} --output {output:q}"
+        "python -m neural_echos --log {log:q} paper {params.entries:q} --title {params.title:q} --output {params.folder:q}"

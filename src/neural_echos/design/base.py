@@ -5,10 +5,11 @@ A model refuses unknown keys, takes 5 but not 5.0 for a whole number, and no num
 options that were left out stay out.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Annotated, Any, Literal, TypeVar, Union
+from types import NoneType, UnionType
+from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
 
 from pydantic import (
     AfterValidator,
@@ -157,3 +158,43 @@ FilterSetName = Annotated[str, Ref("set of filters")]
 ArtifactName = Annotated[str, Ref("artifact")]
 Architectures = Annotated[list[ArchitectureName], Field(min_length=1)]
 Initialisations = Annotated[list[InitialisationName], Field(min_length=1)]
+
+Reference = tuple[list[str], str, Any]  # keys, kind, name
+
+
+def references(model: BaseModel, place: Sequence[str] = ()) -> Iterator[Reference]:
+    """Yield (keys, kind, name) for every name in a model whose type is marked with a `Ref`."""
+    for name, field in type(model).model_fields.items():
+        value = getattr(model, name)
+        if value is not None:
+            marked = Annotated[field.annotation, *field.metadata] if field.metadata else field.annotation
+            yield from _inside(marked, value, [*place, name])
+
+
+def _inside(kind: Any, value: Any, keys: list[str]) -> Iterator[Reference]:
+    if isinstance(value, BaseModel):
+        yield from references(value, keys)
+        return
+    origin, arguments = get_origin(kind), get_args(kind)
+    if origin is Annotated:
+        yield from ((keys, mark.kind, value) for mark in arguments[1:] if isinstance(mark, Ref))
+        yield from _inside(arguments[0], value, keys)
+    elif origin in (Union, UnionType):
+        for one in arguments:
+            if one is not NoneType and _may_be(one, value):
+                yield from _inside(one, value, keys)
+    elif origin is list and isinstance(value, list):
+        for place, item in enumerate(value):
+            yield from _inside(arguments[0], item, [*keys, str(place)])
+    elif origin is dict and isinstance(value, Mapping):
+        for name, item in value.items():
+            yield from _inside(arguments[0], name, [*keys, name])
+            yield from _inside(arguments[1], item, [*keys, name])
+
+
+def _may_be(kind: Any, value: Any) -> bool:
+    """Whether a value may be of one branch of a union."""
+    while get_origin(kind) is Annotated:
+        kind = get_args(kind)[0]
+    origin = get_origin(kind) or kind
+    return isinstance(value, BaseModel) or (isinstance(origin, type) and isinstance(value, origin))

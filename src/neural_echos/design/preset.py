@@ -14,19 +14,18 @@ from itertools import product
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from neural_echos.design.base import references
 from neural_echos.errors import EchosError
 
 if TYPE_CHECKING:
     from neural_echos.design.schema import Config, SourceModel
 
-# Options of initialisations and filter sets that name a model, or a declared input, and the file that each stands for.
-_OF_MODEL = {
+# The table of a model that an option stands for; `weights` stands for its checkpoint, or those of a run.
+_TABLES = {
     "bank": "<results>/banks/{}.parquet",
     "fits": "<results>/fits/{}.parquet",
     "centroids": "<results>/clusters/{}.centroids.parquet",
-    "weights": "",  # a checkpoint, or a run's
 }
-_BORROWED = (*_OF_MODEL, "filters")
 
 
 class Condition(NamedTuple):
@@ -199,24 +198,22 @@ class Preset:
 
     def source_models(self, initialisation: str) -> tuple[tuple[str, str], ...]:
         """(option, id) of the models that an initialisation is drawn from."""
-        return tuple(pair for pair in self._borrowed(initialisation) if pair[0] in _OF_MODEL)
+        return tuple((option, name) for option, kind, name in self._borrowed(initialisation) if kind == "model")
 
-    def _borrowed(self, initialisation: str) -> list[tuple[str, str]]:
-        """(option, id) of all that an initialisation is drawn from, models and declared inputs."""
-        declared = self.config.initialisations[initialisation]
-        found = [(option, getattr(declared, option, None)) for option in _BORROWED]
-        return [(option, name) for option, name in found if name is not None]
+    def _borrowed(self, initialisation: str) -> list[tuple[str, str, str]]:
+        """(option, "model" or "input", id) of all that an initialisation is drawn from."""
+        return _named(self.config.initialisations[initialisation])
 
     def borrowed_files(self, initialisations: Iterable[str]) -> list[str]:
         """Files that initialisations are drawn from, in the order in which `initialisation_options` takes them."""
-        return [self._file(option, name) for one in initialisations for option, name in self._borrowed(one)]
+        return [self._file(*named) for one in initialisations for named in self._borrowed(one)]
 
     def initialisation_options(self, initialisations: Iterable[str], files: Iterable[str]) -> dict[str, dict[str, Any]]:
         """The declared settings of initialisations, with the files that they are drawn from in place of ids."""
         given = iter(files)
         return {
             one: self.config.initialisations[one].model_dump()
-            | {option: str(next(given)) for option, _ in self._borrowed(one)}
+            | {option: str(next(given)) for option, *_ in self._borrowed(one)}
             for one in initialisations
         }
 
@@ -325,16 +322,14 @@ class Preset:
             )
         return self.input_file(self.config.filters)
 
-    def _file(self, option: str, name: str) -> str:
-        if option == "filters":
+    def _file(self, option: str, kind: str, name: str) -> str:
+        if kind == "input":
             return self.input_file(name)
-        return self.weights_file(name) if option == "weights" else _OF_MODEL[option].format(name)
+        return _TABLES[option].format(name) if option in _TABLES else self.weights_file(name)
 
     def candidate_files(self, candidates: str) -> dict[str, str]:
         """Files that a set of filters is made from, by option."""
-        declared = self.config.replacement.candidates[candidates]
-        named = {option: getattr(declared, option) for option in ("bank", "filters")}
-        return {option: self._file(option, name) for option, name in named.items() if name is not None}
+        return {named[0]: self._file(*named) for named in _named(self.config.replacement.candidates[candidates])}
 
     def candidate_options(self, candidates: str, files: Iterable[str]) -> dict[str, Any]:
         """A declared set of filters, with the files that it is made from in place of ids."""
@@ -361,9 +356,10 @@ class Preset:
         found = {name for one in files for name in (*one.train, *one.test)}
         found |= {one.input for one in self.models.values() if one.input is not None}
         drawn = {one.initialisation for one in self.conditions} | set(self.measured_initialisations())
-        found |= {name for one in drawn for option, name in self._borrowed(one) if option == "filters"}
         sets = {one.candidates for one in (*self.replaced, *self.eliminated)}
-        found |= {name for one in sets if (name := self.config.replacement.candidates[one].filters) is not None}
+        used: list[Any] = [self.config.initialisations[one] for one in drawn]
+        used += [self.config.replacement.candidates[one] for one in sets]
+        found |= {name for one in used for _, kind, name in _named(one) if kind == "input"}
         reads = {table for one in self.config.artifacts for table in self.declared[one.id]["reads"]}
         if self.config.filters is not None and reads & {"spread", "scales"}:
             found.add(self.config.filters)
@@ -386,6 +382,12 @@ class Preset:
         return bool(self.models) and any(
             claim.rule in ("structure_beats_controls", "centres_dominate") for claim in self.config.claims
         )
+
+
+def _named(declared: Any) -> list[tuple[str, str, str]]:
+    """(option, "model" or "input", id) of what an initialisation or a set of filters is made from, models first."""
+    found = [(keys[-1], kind, name) for keys, kind, name in references(declared) if kind in ("model", "input")]
+    return sorted(found, key=lambda named: named[1] == "input")
 
 
 def conditions_of(entry: Any) -> Iterator[Condition]:

@@ -1,18 +1,13 @@
 """Names in the config: every one that it uses must be declared, in the config itself, its inputs or its artifacts."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from types import NoneType, UnionType
-from typing import Annotated, Any, Union, get_args, get_origin
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
 
-from pydantic import BaseModel
-
-from neural_echos.design.base import Ref
+from neural_echos.design.base import Reference, references
 from neural_echos.design.preset import Preset, conditions_of
 from neural_echos.design.schema import Config
 from neural_echos.design.yaml import Layer, dotted, locate
 from neural_echos.errors import EchosError, nearest
-
-Reference = tuple[list[str], str, Any]
 
 
 def check_references(
@@ -87,44 +82,6 @@ def _used(config: Config) -> Iterator[Reference]:
         if keys == ["comparisons", "baselines"]:
             continue
         yield keys, kind, name
-
-
-def references(model: BaseModel, place: Sequence[str] = ()) -> Iterator[Reference]:
-    """Yield (keys, kind, name) for every name in a model whose type is marked with a `Ref`."""
-    for name, field in type(model).model_fields.items():
-        value = getattr(model, name)
-        if value is not None:
-            marked = Annotated[field.annotation, *field.metadata] if field.metadata else field.annotation
-            yield from _inside(marked, value, [*place, name])
-
-
-def _inside(kind: Any, value: Any, keys: list[str]) -> Iterator[Reference]:
-    if isinstance(value, BaseModel):
-        yield from references(value, keys)
-        return
-    origin, arguments = get_origin(kind), get_args(kind)
-    if origin is Annotated:
-        yield from ((keys, mark.kind, value) for mark in arguments[1:] if isinstance(mark, Ref))
-        yield from _inside(arguments[0], value, keys)
-    elif origin in (Union, UnionType):
-        for one in arguments:
-            if one is not NoneType and _may_be(one, value):
-                yield from _inside(one, value, keys)
-    elif origin is list and isinstance(value, list):
-        for place, item in enumerate(value):
-            yield from _inside(arguments[0], item, [*keys, str(place)])
-    elif origin is dict and isinstance(value, Mapping):
-        for name, item in value.items():
-            yield from _inside(arguments[0], name, [*keys, name])
-            yield from _inside(arguments[1], item, [*keys, name])
-
-
-def _may_be(kind: Any, value: Any) -> bool:
-    """Whether a value may be of one branch of a union."""
-    while get_origin(kind) is Annotated:
-        kind = get_args(kind)[0]
-    origin = get_origin(kind) or kind
-    return isinstance(value, BaseModel) or (isinstance(origin, type) and isinstance(value, origin))
 
 
 def _require_runs(config: Config, layers: Sequence[Layer]) -> None:
