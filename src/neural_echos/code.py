@@ -27,6 +27,7 @@ from typing import Any
 from neural_echos.errors import EchosError, nearest
 
 Facts = dict[str, Any]  # what `read_facts` finds in a file, as JSON
+_MOST_KEPT = 500  # files in the cache before those that this process did not read are dropped
 _DEFINITION = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
 
 
@@ -97,7 +98,9 @@ class Code:
         part = self.cache.with_name(f"{self.cache.name}.{os.getpid()}")
         try:
             self.cache.parent.mkdir(parents=True, exist_ok=True)
-            part.write_text(json.dumps(self._used), encoding="utf-8")
+            part.write_text(
+                json.dumps(self._kept | self._used if len(self._kept) < _MOST_KEPT else self._used), encoding="utf-8"
+            )
             part.replace(self.cache)
             self._fresh = False
         except OSError:
@@ -160,8 +163,11 @@ class Code:
     @cached_property
     def _files(self) -> frozenset[str]:
         """All files of the library, relative to it, with slashes."""
-        found = (Path(folder, file) for folder, _, files in os.walk(self.library) for file in files)
-        return frozenset(path.relative_to(self.library).as_posix() for path in found if path.suffix != ".pyc")
+        found, root = set(), str(self.library)
+        for folder, _, files in os.walk(root):
+            inner = folder[len(root) + 1 :].replace(os.sep, "/")
+            found |= {f"{inner}/{file}" if inner else file for file in files if not file.endswith(".pyc")}
+        return frozenset(found)
 
     @cached_property
     def _commands(self) -> list[str]:
