@@ -152,7 +152,11 @@ def test_the_same_seed_gives_the_same_weights() -> None:
 @pytest.mark.parametrize(
     ("name", "kwargs", "words"),
     [
-        ("convmixer_smal", {}, "'convmixer_smal' (did you mean 'convmixer_small'?)"),
+        (
+            "convmixer_smal",
+            {},
+            "'convmixer_smal' is not a model of timm or of neural_echos.architectures (did you mean 'convmixer_small'?)",
+        ),
         ("convmixer_small", {"dims": 8}, "'dims' (did you mean 'dim'?)"),
         ("convmixer_regular", {"patchsize": 8}, "did you mean 'patch_size'?"),
         ("convnext_small_images", {"kernel_sise": 5}, "did you mean 'kernel_size'?"),

@@ -94,7 +94,7 @@ def test_a_pickle_is_opened_by_no_command(tmp_path, monkeypatch, command, suffix
 )
 def test_yaml_makes_no_objects(tmp_path, text) -> None:
     (tmp_path / "a.yaml").write_text(f"a: {text}\n")
-    with pytest.raises(EchosError, match=r"a\.yaml:1: expected valid YAML, found could not determine a constructor"):
+    with pytest.raises(EchosError, match=r"a\.yaml:1: not valid YAML: could not determine a constructor"):
         read_yaml(tmp_path / "a.yaml")
 
 
@@ -145,12 +145,22 @@ def inflated(how: str, path: Path) -> None:
         path.write_bytes(len(header).to_bytes(8, "little") + header + bytes(64))
 
 
-@pytest.mark.parametrize("how", ["strides", "no storage", "byte array", "byte array, old", "compressed", "header"])
-def test_a_small_checkpoint_does_not_fill_the_memory(tmp_path, little_memory, how) -> None:
+@pytest.mark.parametrize(
+    ("how", "told"),
+    [
+        ("strides", r"the tensors claim 17,179,869,184 bytes, the file has [\d,]+; save them with \.clone\(\)"),
+        ("no storage", "there are no convolutions with kernels larger than 1×1"),
+        ("byte array", "this file holds byte arrays, which are not read; save the weights"),
+        ("byte array, old", "this file holds byte arrays, which are not read; save the weights"),
+        ("compressed", "the archive is compressed, which torch.save never does; save the weights"),
+        ("header", "the file is incomplete; fetch it again"),
+    ],
+)
+def test_a_small_checkpoint_does_not_fill_the_memory(tmp_path, little_memory, how, told) -> None:
     path = tmp_path / ("a.safetensors" if how == "header" else "a.pth")
     inflated(how, path)
     assert path.stat().st_size < 1 << 20
-    with pytest.raises(EchosError, match=r"^[^\n]*a\.(pth|safetensors): expected [^\n]*, found [^\n]*; [^\n]*$"):
+    with pytest.raises(EchosError, match=rf"^[^\n]*a\.(pth|safetensors): {told}[^\n]*$"):
         bank_from_checkpoint(path, "m")
 
 

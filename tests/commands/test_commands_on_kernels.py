@@ -31,12 +31,12 @@ def test_show_draws_the_kernels_of_a_layer(trained, tmp_path, capsys):
             "show bank.parquet --layer blocks.7.* --output x.png",
             "none that matches 'blocks.7.*' (did you mean 'blocks.",
         ),
-        ("show bank.parquet --kind regular --output x.png", "expected a regular layer, found none"),
+        ("show bank.parquet --kind regular --layer blocks.* --output x.png", "blocks.*"),
         ("show bank.parquet --output x.jpeg", "x.jpeg: figures are written as .png, .pdf or .svg"),
         ("show absent.parquet --output x.png", "absent.parquet: expected a bank table, found no file"),
         (
             "show good.json --output x.png",
-            "a checkpoint (.safetensors, .pth, .pt, .bin) by its suffix '.json'; rename or",
+            "good.json: this JSON file has no `weight_map`, so it is not the index of a checkpoint",
         ),
         ("show convnext_tine --output x.png", "did you mean 'convnext_tiny'?"),
         ("show convmixer_small --output x.png", "no pretrained weights on the hub"),
@@ -64,7 +64,7 @@ def test_real_kernels_walk_from_extract_to_structure(tmp_path, capsys):
     assert (row["kernels"], row["kernel_size"], row["layers"]) == (2605, 3, 17)  # three kernels are zero
     assert row["low"] > 0.05  # trained kernels have more structure than shuffled ones
     said = capsys.readouterr().err.splitlines()
-    assert said[0] == f"echos: {bank}: 2608 kernels"
+    assert said[0] == f"echos: {WEIGHTS}: 17 depthwise layers (2,608 3×3 kernels)"
     assert "'dropped_zero': 3" in said[1]
     assert "'clustered': 2605" in said[2]
     assert all(line.startswith("echos: ") for line in said)

@@ -36,7 +36,9 @@ def match(
     output: Output,
     seed: Seed = 0,
     null_every: Annotated[int, Option(min=1, help="Fit shuffled taps of every n-th row only.")] = 1,
-    restarts: Annotated[int, Option(min=0, help="Further starts of a fit, at most; 0 is the fastest.")] = 6,
+    restarts: Annotated[
+        int, Option("--restarts", "--rivals", min=0, help="Further starts of a fit, at most; 0 is the fastest.")
+    ] = 6,
     threads: Threads = 1,
 ) -> None:
     """Fit the DoG, the Gaussian and its derivatives to every kernel of a bank, and to shuffled taps."""

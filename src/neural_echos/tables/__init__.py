@@ -2,6 +2,9 @@
 
 from neural_echos.tables.columns import SCHEMAS
 from neural_echos.tables.io import (
+    _ROWS as _ROWS,
+)
+from neural_echos.tables.io import (
     kernel_sizes,
     kernels_of,
     read_batches,
