@@ -496,7 +496,10 @@ if __name__ == "__main__":
         "torch",
     ):
         import_module(needed)
-    for room in ("artifacts", "datasets", "patterns", "replacement", "signals", "training", "verdicts", "zeroing"):
+    for room in ("artifacts", "datasets", "structure.patterns", "training", "verdicts"):
         import_module(f"neural_echos.{room}")
+    for module in ("replacement", "elimination", "zeroing"):
+        import_module(f"neural_echos.transfer.{module}")
+    import_module("neural_echos.initialisations.signal_propagation")
     sys.modules["torch"].set_num_threads(1)
     walk(Path(sys.argv[1]))
