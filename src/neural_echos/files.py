@@ -226,3 +226,25 @@ def _processor() -> str:
             if line.startswith("model name"):
                 return line.partition(":")[2].strip()
     return platform.processor() or platform.machine()
+
+
+def refuse_stand_in(path: str | Path) -> None:
+    """Refuse a file that only stands for another one: a Git LFS pointer, or a web page saved in place of a download.
+
+    Raises
+    ------
+    EchosError
+        It is one of these: the message says how to get the file itself.
+    """
+    with Path(path).open("rb") as file:
+        head = file.read(512)
+    if head.startswith((b"version https://git-lfs", b"oid sha256:")):
+        raise EchosError(
+            f"{path}: this is a Git LFS pointer, not the file itself; run `git lfs pull` in its repository"
+        )
+    text = head.removeprefix(b"\xef\xbb\xbf").lstrip().lower()
+    if text.startswith((b"<!doctype html", b"<html", b"<head", b"<?xml", b"<!--")):
+        raise EchosError(
+            f"{path}: this is a web page (often a sign-in or error page), not the file; "
+            "download the file itself, signed in if its site asks for that"
+        )

@@ -15,6 +15,7 @@ from torch import nn
 from torch.nn.utils import parametrizations, parametrize, prune, spectral_norm, weight_norm
 
 from neural_echos.errors import EchosError
+from neural_echos.initialisations import init_depthwise_
 from neural_echos.kernels import bank_from_checkpoint, bank_from_model, fused_layers_of, layers_of
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*weight_norm.*:FutureWarning")
@@ -349,3 +350,19 @@ def test_layers_without_values_are_one_sentence():
         layers_of(nn.Sequential(nn.LazyConv2d(8, 3)))
     with pytest.raises(EchosError, match="meta device"):
         bank_from_model(nn.Sequential(nn.Conv2d(8, 8, 3, groups=8, device="meta")), "m")
+
+
+def test_long_rectangles_stay_as_they_lie(tmp_path):
+    weight = torch.randn(8, 1, 51, 5)
+    torch.save({"dwconv.weight": weight}, tmp_path / "c.pth")
+    bank = bank_from_checkpoint(tmp_path / "c.pth", "m").to_pydict()
+    assert (bank["kind"][0], bank["kernel_height"][0], bank["kernel_width"][0]) == ("depthwise", 51, 5)
+    np.testing.assert_array_equal(np.array(bank["taps"], np.float32), weight.numpy().reshape(8, -1))
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
+def test_a_torchscript_module_in_memory_is_refused():
+    module = torch.jit.script(torch.nn.Sequential(torch.nn.Conv2d(4, 4, 3, groups=4)))
+    for use in (lambda: bank_from_model(module, "m"), lambda: init_depthwise_(module, "dog", seed=0)):
+        with pytest.raises(EchosError, match="TorchScript module, whose layers cannot be told apart"):
+            use()

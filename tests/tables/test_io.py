@@ -207,3 +207,16 @@ def test_kernels_of_a_part_of_a_table_and_of_several_joined():
     np.testing.assert_array_equal(joined_rows, [2, 5, 7, 10, 13])
     np.testing.assert_array_equal(joined[:2], kernels)
     np.testing.assert_array_equal(joined[2:], kernels_of(table, 3, 3)[1])
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        ("version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n", "this is a Git LFS pointer"),
+        ("<!DOCTYPE html><html></html>", "this is a web page"),
+    ],
+)
+def test_what_stands_for_a_table_is_told(tmp_path, content, told):
+    (tmp_path / "x.parquet").write_text(content)
+    with pytest.raises(EchosError, match=f"x.parquet: {told}"):
+        read_table(tmp_path / "x.parquet", "bank")

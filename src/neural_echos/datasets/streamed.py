@@ -17,6 +17,7 @@ from neural_echos.datasets.base import Dataset, check_labels, check_statistics, 
 from neural_echos.datasets.images import decode, stacked
 from neural_echos.datasets.selection import Selection
 from neural_echos.errors import EchosError
+from neural_echos.files import refuse_stand_in
 from neural_echos.progress import tracked
 
 _GROUPS: OrderedDict[tuple[Any, ...], Any] = OrderedDict()  # row groups read last, of this process
@@ -220,6 +221,8 @@ def open_parquet(path: str | Path) -> Any:
     except FileNotFoundError:
         raise EchosError(f"{path}: no such file; fetch it first") from None
     except (pa.ArrowException, OSError) as error:
+        if Path(path).is_file():
+            refuse_stand_in(path)
         found = str(error).splitlines()[0]
         raise EchosError(f"{path}: not a whole Parquet file ({found}); fetch it again, or name another") from None
 

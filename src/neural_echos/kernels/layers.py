@@ -48,9 +48,15 @@ def layers_of(model: "nn.Module") -> list[Layer]:
     Raises
     ------
     EchosError
-        A lazy layer has no weights yet.
+        A lazy layer has no weights yet, or the model is compiled by TorchScript.
     """
+    import torch
     from torch import nn
+
+    if isinstance(model, torch.jit.ScriptModule):
+        raise EchosError(
+            "this model is a TorchScript module, whose layers cannot be told apart; pass the module it was made from"
+        )
 
     if unlisted := unlisted_layers(model):
         _LOG.warning("not listed: %s", "; ".join(f"{len(names)} {what}" for what, names in unlisted.items()))

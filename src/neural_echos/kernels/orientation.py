@@ -69,13 +69,14 @@ def axes_of(path: Path, shapes: Mapping[str, Shape], metadata: Mapping[str, str]
 
 
 def _evidence(out: int, into: int, height: int, width: int) -> int:
-    """Tell how much a shape looks like kernels: a square of 2 to 31, less so 1×n with an odd n, least of all anything else."""
+    """Tell how much a shape looks like kernels: a square of 2 to 31, less so odd rectangles 1×n or of a depthwise layer."""
     if out == into == 1 or height == width == 1:
         return 0
     if height == width:
         return 2 if height <= 31 else 0
     short, long = sorted((height, width))
-    return 1 if short == 1 and long % 2 == 1 and long <= 63 else -1
+    odd = short % 2 == 1 and long % 2 == 1 and long <= 63
+    return 1 if odd and (short == 1 or (into == 1 and out > 1)) else -1
 
 
 def depthwise_in_keras(path: Path, shapes: Mapping[str, Shape]) -> set[str]:

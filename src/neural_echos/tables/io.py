@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from neural_echos.errors import EchosError
-from neural_echos.files import atomic_path
+from neural_echos.files import atomic_path, refuse_stand_in
 from neural_echos.progress import tracked
 from neural_echos.tables.columns import SCHEMAS
 
@@ -55,6 +55,8 @@ def _read(path: str | Path, name: str, read: Callable[[], _T]) -> _T:
     except FileNotFoundError:
         raise EchosError(f"{path}: expected a {name} table, found no file; run the rule that makes it first") from None
     except (pa.ArrowException, OSError, ValueError) as error:
+        if Path(path).is_file():
+            refuse_stand_in(path)
         found = (str(error) or type(error).__name__).splitlines()[0]
         raise EchosError(
             f"{path}: expected a {name} table in Parquet, found {found}; name another file, or make this one again"

@@ -5,6 +5,7 @@ import zipfile
 from pathlib import Path
 
 from neural_echos.errors import EchosError
+from neural_echos.files import refuse_stand_in
 from neural_echos.kernels.formats.opened import SAVE
 
 _TORCH_MAGIC = 0x1950A86A20F9469CFC6C  # the first number of a file from torch.save before 1.6
@@ -13,8 +14,6 @@ _MODEL_FIELDS = {1, 2, 3, 4, 5, 6, 7, 8, 14, 20, 25, 26}  # of ModelProto in onn
 _GRAPH = 7
 _LOAD = "load it in the library that wrote it and save the weights with safetensors"
 _FOREIGN = (  # offset, bytes, what it is, what to do
-    (0, b"version https://git-lfs", "a Git LFS pointer, not the file itself", "run `git lfs pull` in its repository"),
-    (0, b"oid sha256:", "a Git LFS pointer, not the file itself", "run `git lfs pull` in its repository"),
     (0, b"GGUF", "a GGUF file", "convert the original weights instead, as safetensors"),
     (0, b"\x89HDF\r\n\x1a\n", "an HDF5 file (Keras)", "load it in Keras and save its weights with safetensors.numpy"),
     (4, b"TFL3", "a TensorFlow Lite model", "convert the model it was made from, as safetensors or ONNX"),
@@ -84,15 +83,10 @@ def format_of(path: Path) -> str:
 
 
 def _refuse_foreign(path: Path, head: bytes) -> None:
+    refuse_stand_in(path)
     for offset, mark, what, how in _FOREIGN:
         if head[offset:].startswith(mark):
             raise EchosError(f"{path}: this is {what}; {how}")
-    text = head.removeprefix(b"\xef\xbb\xbf").lstrip().lower()
-    if text.startswith((b"<!doctype html", b"<html", b"<head", b"<?xml", b"<!--")):
-        raise EchosError(
-            f"{path}: this is a web page (often a sign-in or error page), not a checkpoint; "
-            "download the file itself, signed in if its site asks for that"
-        )
 
 
 def _text(head: bytes) -> str:
