@@ -1,11 +1,16 @@
 """Neural Echos, reproduced: every figure and table from declared inputs. Data walks through the rooms in this order."""
 
+import os
+from pathlib import Path
+
 from snakemake.utils import min_version
 
 min_version("9.27")
 
+BASE = "config/config.yaml"  # the working directory's own, where it has one
 
-configfile: "config/config.yaml"
+
+configfile: BASE if Path(BASE).exists() else os.path.relpath(Path(workflow.current_basedir) / BASE)
 
 
 include: "workflow/rules/common.smk"

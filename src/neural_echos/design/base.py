@@ -51,6 +51,10 @@ class Model(BaseModel):
         filled = [name for name, field in fields if not field.is_required() and field.exclude_if is None]
         return {name: values[name] for name in dict.fromkeys([*filled, *self._written]) if name in values}
 
+    def model_dump(self, **options: Any) -> dict[str, Any]:
+        """Return the completed config; a whole number written where any number may stand stays whole, without a warning."""
+        return super().model_dump(**{"warnings": False, **options})
+
 
 M = TypeVar("M", bound=Model)
 

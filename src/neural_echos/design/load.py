@@ -1,5 +1,6 @@
 """Reading the config: presets on top of the demo's config, checked, completed, and with every name declared."""
 
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
@@ -65,12 +66,36 @@ def load_workflow(
     Raises
     ------
     EchosError
-        See `load_preset`; or a preset is given without the one that it declares to lie on top of.
+        See `load_preset`; or a preset is given without the one that it declares to lie on top of, or Snakemake cannot work in
+        the folder.
     """
+    require_working_folder(Path.cwd(), root)
     require_below(files)
     given = {key: value for key, value in command_line.items() if config.get(key) == value}
     typed = CommandLine.read(given)
     return _load(merge([config, typed.values]), root, [*files, typed])
+
+
+def require_working_folder(folder: Path, root: Path) -> None:
+    """Refuse folders in which Snakemake fails with a traceback.
+
+    Parameters
+    ----------
+    folder, root : Path
+        In which Snakemake runs, and which holds the Snakefile.
+
+    Raises
+    ------
+    EchosError
+        A path has braces, or `folder` is read-only.
+    """
+    for path in (folder, root.resolve()):
+        if set("{}") & set(str(path)):
+            raise EchosError(f"{path}: Snakemake takes braces in a path for wildcards; move or rename the folder")
+    if not os.access(folder, os.W_OK):
+        raise EchosError(
+            f"{folder}: this folder is read-only, and Snakemake keeps its records where it runs; name another with --directory"
+        )
 
 
 def _load(document: Mapping[str, Any], root: Path, layers: Sequence[Layer]) -> Config:
