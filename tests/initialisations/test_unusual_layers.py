@@ -21,6 +21,7 @@ import torch.distributed as dist
 from torch import nn
 from torch.distributed.fsdp import fully_shard
 from neural_echos.initialisations import init_depthwise_, init_pointwise_
+from neural_echos.kernels import bank_from_model
 
 def network():
     torch.manual_seed(0)
@@ -35,6 +36,7 @@ for one in (model, plain):
     reports.append(init_depthwise_(one, "dog", seed=1, share=0.5, scale="match_default", gamma=0.4))
     reports[-1] += init_pointwise_(one, seed=1, **rows)
 assert reports[0] == reports[1], reports
+assert bank_from_model(model, "m").equals(bank_from_model(plain, "m"))
 for (name, ours), theirs in zip(model.named_parameters(), plain.parameters()):
     assert type(ours.data).__name__ == "DTensor"
     assert torch.equal(ours.full_tensor(), theirs), name
