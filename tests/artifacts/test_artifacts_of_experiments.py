@@ -16,7 +16,7 @@ from neural_echos.errors import EchosError
 from neural_echos.evaluation import compare
 from neural_echos.tables import SCHEMAS, write_table
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 PARTS = {"tenth": 1000, "third": 3000, "whole": 10_000}
 FIGURE = {"datasets": list(PARTS), "architectures": ["a"], "initialisations": ["default", "dog"], "baseline": "default"}
 TABLE = {"dataset": "whole", "architectures": ["a", "b"], "baseline": "default", "scale": "tests"}

@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
 
+from made import make_bank, random_kernels
 from neural_echos.commands import main
 from neural_echos.errors import EchosError
 from neural_echos.initialisations.filter_sets import make_filter_set
@@ -19,7 +20,6 @@ from neural_echos.structure.autoencoder import Settings
 from neural_echos.structure.kmeans import cluster_bank, count_distinct
 from neural_echos.structure.patterns import find_patterns, pattern_batches
 from neural_echos.tables import SCHEMAS, read_table, write_table
-from test_receptive_fields import make_bank, random_kernels
 
 CLUSTERED = {"k": 3, "restarts": 2, "seed": 0, "threshold": 0.7}
 DESCRIBED = {"clusters": 2, "threshold": 0.7, "seed": 0, "settings": Settings(steps=3)}

@@ -9,6 +9,7 @@ import pyarrow as pa
 import pytest
 import torch
 
+from made import make_bank, random_kernels
 from neural_echos import artifacts
 from neural_echos.errors import EchosError
 from neural_echos.receptive_fields import PATTERNS, best_pattern, center_norm, gaussian, gaussian_derivative, templates
@@ -18,7 +19,6 @@ from neural_echos.structure.measures import pattern_shares
 from neural_echos.structure.patterns import describe, find_patterns, pattern_batches
 from neural_echos.tables import SCHEMAS, read_table, write_table
 from neural_echos.verdicts import INCONCLUSIVE, NOT_RUN, NOT_SUPPORTED, SUPPORTED, decide
-from test_receptive_fields import make_bank, random_kernels
 
 FAST = Settings(hidden=(32,), steps=150, batch=128, learning_rate=0.02)
 OPTIONS: dict[str, Any] = {"clusters": 8, "threshold": 0.8, "seed": 0}

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from safetensors.numpy import load_file
 from scipy.optimize import least_squares
 
+from made import make_bank, random_kernels
 from neural_echos.errors import EchosError
 from neural_echos.receptive_fields import (
     center_norm,
@@ -26,7 +27,7 @@ from neural_echos.receptive_fields import (
 from neural_echos.structure.measures import structured_share
 from neural_echos.tables import SCHEMAS
 
-WEIGHTS = Path(__file__).parents[2] / "shared" / "data" / "weights"
+WEIGHTS = Path(__file__).parents[3] / "shared" / "data" / "weights"
 SIZES = (3, 5, 7, 9, 11)
 
 
@@ -36,36 +37,9 @@ def sizes_and_ratios(draw: st.DrawFn) -> tuple[int, float]:
     return k, draw(st.floats(0.01, min(0.99, gamma_limit(k))))
 
 
-def random_kernels(n: int, k: int, seed: int = 0) -> np.ndarray:
-    return np.random.default_rng(seed).normal(size=(n, k, k))
-
-
 def squared_distances(k: int) -> np.ndarray:
     line = np.arange(k) - k // 2
     return line[:, None] ** 2 + line**2
-
-
-def make_bank(layers: dict[str, np.ndarray], kind: str = "depthwise", model: str = "test") -> pa.Table:
-    """Lay layers of kernels, each (n, h, w), down as a bank."""
-    rows = [
-        {
-            "model": model,
-            "kind": kind,
-            "layer": name,
-            "layer_index": number,
-            "depth": number / max(len(layers) - 1, 1),
-            "kernel_height": kernels.shape[1],
-            "kernel_width": kernels.shape[2],
-            "channel": channel,
-            "input_channel": 0,
-            "stride": 1,
-            "dilation": 1,
-            "taps": taps.ravel().tolist(),
-        }
-        for number, (name, kernels) in enumerate(layers.items())
-        for channel, taps in enumerate(kernels)
-    ]
-    return pa.Table.from_pylist(rows, schema=SCHEMAS["bank"])
 
 
 # The equations ------------------------------------------------------------------------------------------------------

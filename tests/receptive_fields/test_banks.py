@@ -5,6 +5,7 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
+from made import make_bank
 from neural_echos import artifacts
 from neural_echos.commands import main
 from neural_echos.errors import EchosError
@@ -19,7 +20,6 @@ from neural_echos.receptive_fields import (
 )
 from neural_echos.structure.measures import explained
 from neural_echos.tables import read_table, write_table
-from test_receptive_fields import make_bank
 
 
 def planted(k: int, n: int, seed: int) -> dict[str, np.ndarray]:

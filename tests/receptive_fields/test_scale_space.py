@@ -34,7 +34,7 @@ from neural_echos.receptive_fields import (
 from neural_echos.receptive_fields.master_key import GROUPS, METHODS
 from neural_echos.tables import SCHEMAS, read_table
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 FILTERS = ROOT.parent / "shared" / "data" / "weights" / "master_key_filters_8.txt"
 OPTIONS = {
     entry["id"]: entry.get("options", {})

@@ -8,13 +8,13 @@ from sklearn.cluster import KMeans
 from sklearn.metrics import adjusted_rand_score, silhouette_score
 from threadpoolctl import threadpool_limits
 
+from made import make_bank, random_kernels
 from neural_echos.errors import EchosError
 from neural_echos.receptive_fields import center_norm, dog
 from neural_echos.structure import kmeans as clusters
 from neural_echos.structure.kmeans import cluster_bank, cluster_kernels, name_centroids
 from neural_echos.structure.quality import mean_silhouettes, stability
 from neural_echos.tables import SCHEMAS, read_table, write_table
-from test_receptive_fields import make_bank, random_kernels
 
 OPTIONS = {"k": 3, "restarts": 4, "seed": 0, "threshold": 0.7}
 
