@@ -33,17 +33,17 @@ def rows() -> pd.DataFrame:
 def render(table: pd.DataFrame) -> str:
     """Return the page: a line for each measurement, then the machines."""
     lines = [
-        f"| `{row.script}.py` | {row.what} | {row.against} | {row.ratio:,.3g} | {_number(row.ours)} | {_number(row.theirs)} "
+        f"| `{row.script}.py` | {row.what} | {row.against} | {_number(row.ratio)} | {_number(row.ours)} | {_number(row.theirs)} "
         f"| {row.unit} | {row.load} | {row.date} |"
         for row in table.itertuples()
     ]
     machines = sorted({f"{one['processor']}, {one['cores']} cores, {one['system']}" for one in table.machine})
     commits = ", ".join(f"`{commit[:7]}`" for commit in dict.fromkeys(table.commit))
-    return (
-        HEAD
-        + "\n".join(lines)
-        + f"\n\nMachine: {'; '.join(machines)}. Commits: {commits}. `gpu_training.py` was not run: no GPU.\n"
-    )
+    not_run = [
+        path.name for path in FOLDER.parent.glob("*.py") if path.stem not in {*table.script, "record", "make_table"}
+    ]
+    notes = f"Machine: {'; '.join(machines)}. Commits: {commits}. Not run: {', '.join(sorted(not_run)) or 'none'}."
+    return f"{HEAD}{chr(10).join(lines)}\n\n{notes}\n"
 
 
 def _number(value: float | None) -> str:
@@ -65,10 +65,11 @@ def draw(table: pd.DataFrame, path: Path) -> None:
         for place, rounds in enumerate(table.rounds):
             axes.hlines(place, min(rounds), max(rounds), color=".6", zorder=2)
         axes.axvline(1, color="black", linewidth=0.8)
-        axes.set(
-            xscale="log", xlabel="times better than the alternative (log scale; line: range of the rounds)", ylabel=""
-        )
+        axes.set(xscale="log", xlabel="ratio to the alternative, log scale (line: range of the rounds)", ylabel="")
         axes.tick_params(labelsize=7)
+        axes.xaxis.label.set_size(8)
+        axes.margins(y=0.02)
+        axes.xaxis.set_major_formatter("{x:g}")
         figure.savefig(path, dpi=130, metadata={"Software": None})
         plt.close(figure)
 
