@@ -31,7 +31,10 @@ def test_show_draws_the_kernels_of_a_layer(trained, tmp_path, capsys):
             "show bank.parquet --layer blocks.7.* --output x.png",
             "none that matches 'blocks.7.*' (did you mean 'blocks.",
         ),
-        ("show bank.parquet --kind regular --layer blocks.* --output x.png", "blocks.*"),
+        (
+            "show bank.parquet --kind regular --layer blocks.* --output x.png",
+            "expected a regular layer, found none that matches 'blocks.*'",
+        ),
         ("show bank.parquet --output x.jpeg", "x.jpeg: figures are written as .png, .pdf or .svg"),
         ("show absent.parquet --output x.png", "absent.parquet: expected a bank table, found no file"),
         (

@@ -26,12 +26,13 @@ def extract(
     regular_per_layer: Annotated[int, Option(help="Keep at most this many kernels of a regular layer.")] = 1000,
 ) -> None:
     """Extract the bank of a checkpoint, reading only its kernels."""
-    from neural_echos.kernels import bank_from_checkpoint
+    from neural_echos.kernels import extract_bank
     from neural_echos.tables import write_table
 
     known = {"layers": _layers_in(layers)} if layers else _layers_of_timm_model(timm) if timm else {}
-    bank = bank_from_checkpoint(checkpoint, model, **known, weights=weights, regular_per_layer=regular_per_layer)
+    bank, summary = extract_bank(checkpoint, model, **known, weights=weights, regular_per_layer=regular_per_layer)
     write_table(output, bank, "bank")
+    _LOG.info("%s: %s", checkpoint, summary)
 
 
 def survey(

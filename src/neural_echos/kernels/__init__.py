@@ -1,6 +1,6 @@
 """Kernels: the spatial convolutions of a model or a checkpoint, laid down as a bank."""
 
-from neural_echos.kernels.bank import bank_from_checkpoint, bank_from_model, bank_from_tensors
+from neural_echos.kernels.bank import bank_from_checkpoint, bank_from_model, bank_from_tensors, extract_bank
 from neural_echos.kernels.layers import Layer, fused_layers_of, layers_from_json, layers_of, layers_to_json
 
 __all__ = [
@@ -8,6 +8,7 @@ __all__ = [
     "bank_from_checkpoint",
     "bank_from_model",
     "bank_from_tensors",
+    "extract_bank",
     "fused_layers_of",
     "layers_from_json",
     "layers_of",

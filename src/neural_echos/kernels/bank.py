@@ -75,6 +75,29 @@ def bank_from_checkpoint(
     weights: str | None = None,
     regular_per_layer: int = 1000,
 ) -> pa.Table:
+    """Extract the bank of a checkpoint; takes and raises what `extract_bank` does, and logs the summary.
+
+    Returns
+    -------
+    pyarrow.Table
+        See `bank_from_tensors`.
+    """
+    bank, summary = extract_bank(
+        path, name, layers=layers, fused=fused, weights=weights, regular_per_layer=regular_per_layer
+    )
+    _LOG.info("%s: %s", path, summary)
+    return bank
+
+
+def extract_bank(
+    path: str | Path,
+    name: str,
+    *,
+    layers: Sequence[Layer] | None = None,
+    fused: Callable[[], Sequence[Layer]] | None = None,
+    weights: str | None = None,
+    regular_per_layer: int = 1000,
+) -> tuple[pa.Table, Summary]:
     """Extract the bank of a checkpoint, reading only the tensors that it needs where the format allows that.
 
     Parameters
@@ -96,8 +119,10 @@ def bank_from_checkpoint(
 
     Returns
     -------
-    pyarrow.Table
-        See `bank_from_tensors`. The log ends with a summary of what was taken, and what was skipped and why.
+    bank : pyarrow.Table
+        See `bank_from_tensors`.
+    summary : Summary
+        What was taken, and what was skipped and why, as one line.
 
     Raises
     ------
@@ -107,7 +132,8 @@ def bank_from_checkpoint(
     """
     checkpoint = open_checkpoint(path)
     if checkpoint.layers is not None and layers is None and weights is None:
-        return _from_exact_layers(checkpoint, checkpoint.layers, name, regular_per_layer)
+        taken = _from_exact_layers(checkpoint, checkpoint.layers, regular_per_layer)
+        return _table(taken, name, str(path)), _summary(taken, {})
     chosen = choose_weights(checkpoint, weights)
     contents = weights_in(checkpoint, chosen.names)
     layers = checkpoint.layers if layers is None else layers
@@ -126,8 +152,7 @@ def bank_from_checkpoint(
             contents.skipped["weights that are not in the model"] = spare
         taken = _take(matched.layers, lambda layer: matched.weights[layer.name].read(), str(path), regular_per_layer)
     skipped = chosen.skipped | contents.skipped
-    _LOG.info("%s: %s", path, _summary(taken, skipped, chosen.taken, chosen.left, contents.notes))
-    return _table(taken, name, str(path))
+    return _table(taken, name, str(path)), _summary(taken, skipped, chosen.taken, chosen.left, contents.notes)
 
 
 def bank_from_tensors(
@@ -160,13 +185,10 @@ def _held(checkpoint: Checkpoint) -> tuple[str, ...]:
     return tuple(checkpoint.metadata["kinds"].split()) if "kinds" in checkpoint.metadata else KINDS
 
 
-def _from_exact_layers(checkpoint: Checkpoint, layers: Sequence[Layer], name: str, regular_per_layer: int) -> pa.Table:
-    """Extract the bank of a file that describes its own layers, so that neither names nor shapes have to be judged."""
-    taken = _take(
-        layers, lambda layer: checkpoint.read(f"{layer.name}.weight"), str(checkpoint.path), regular_per_layer
-    )
-    _LOG.info("%s: %s", checkpoint.path, _summary(taken, {}))
-    return _table(taken, name, str(checkpoint.path))
+def _from_exact_layers(checkpoint: Checkpoint, layers: Sequence[Layer], regular_per_layer: int) -> list[_Taken]:
+    """Take the layers of a file that describes them itself, so that neither names nor shapes have to be judged."""
+    source = str(checkpoint.path)
+    return _take(layers, lambda layer: checkpoint.read(f"{layer.name}.weight"), source, regular_per_layer)
 
 
 def _from_contents(checkpoint: Checkpoint, contents: Contents, regular_per_layer: int) -> list[_Taken]:
