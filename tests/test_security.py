@@ -23,8 +23,8 @@ from hypothesis import strategies as st
 
 from neural_echos import commands
 from neural_echos.artifacts.rendering import read_notebook
+from neural_echos.design.checked import check
 from neural_echos.design.inputs import DeclaredInputs
-from neural_echos.design.load import check
 from neural_echos.design.references import check_references
 from neural_echos.design.schema import Config
 from neural_echos.design.yaml import merge, read_yaml

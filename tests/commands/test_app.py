@@ -56,14 +56,19 @@ def test_version_is_the_distribution_s(capsys):
     assert capsys.readouterr().out == f"echos {version('neural-echos')}\n"
 
 
-def test_only_the_module_of_a_command_is_imported():
-    code = (
-        "import sys; from neural_echos.commands import main; main(['fetch', 'x', '--declared', 'y', '--output', 'z'])"
-    )
+@pytest.mark.parametrize(
+    ("arguments", "heavy"),
+    [
+        (["fetch", "x", "--declared", "y"], {"pydantic"}),  # a usage error: --output is missing
+        (["fetch", "x", "--declared", "y", "--output", "z"], {"neural_echos.design.schema"}),
+    ],
+)
+def test_only_the_module_of_a_command_is_imported(arguments, heavy):
+    code = f"import sys; from neural_echos.commands import main; main({arguments})"
     done = subprocess.run([sys.executable, "-c", f"{code}; print(*sys.modules)"], capture_output=True, text=True)
     loaded = {name.split(".")[-1] for name in done.stdout.split() if name.startswith("neural_echos.commands.")}
     assert loaded == {"app", "arguments", "parsing", "inputs"}
-    assert not {"torch", "numpy", "pyarrow", "pandas", "rich"} & set(done.stdout.split())
+    assert not {"torch", "numpy", "pyarrow", "pandas", "rich", *heavy} & set(done.stdout.split())
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])

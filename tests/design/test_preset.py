@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 
 from neural_echos.design.artifact_files import ArtifactFiles, paper_name
-from neural_echos.design.load import check, load_artifacts, load_inputs, load_preset
+from neural_echos.design.checked import check, load_artifacts, load_inputs
+from neural_echos.design.load import load_preset
 from neural_echos.design.preset import Condition, Filtered, Preset
 from neural_echos.design.schema import Config
 from neural_echos.errors import EchosError

@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 
-from neural_echos.design.load import check, load_preset
+from neural_echos.design.checked import check
+from neural_echos.design.load import load_preset
 from neural_echos.design.references import check_references
 from neural_echos.design.schema import Config
 from neural_echos.design.yaml import read_yaml

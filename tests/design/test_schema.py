@@ -10,8 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from neural_echos.design.checked import check, load_artifacts, load_inputs
 from neural_echos.design.inputs import DeclaredInputs
-from neural_echos.design.load import check, load_artifacts, load_inputs, load_preset
+from neural_echos.design.load import load_preset
 from neural_echos.design.schema import Config
 from neural_echos.design.yaml import merge, read_yaml
 from neural_echos.errors import EchosError

@@ -12,7 +12,8 @@ from scipy import ndimage
 from scipy.optimize import minimize
 
 from neural_echos import artifacts, commands
-from neural_echos.design.load import check, load_preset
+from neural_echos.design.checked import check
+from neural_echos.design.load import load_preset
 from neural_echos.design.references import check_references
 from neural_echos.design.schema import Config
 from neural_echos.design.yaml import read_yaml

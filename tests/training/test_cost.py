@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from neural_echos import commands
-from neural_echos.design.load import check, load_preset
+from neural_echos.design.checked import check
+from neural_echos.design.load import load_preset
 from neural_echos.design.preset import Preset
 from neural_echos.design.schema import Config
 from neural_echos.errors import EchosError

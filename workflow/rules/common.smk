@@ -11,7 +11,8 @@ sys.path.insert(0, str(ROOT / "src"))
 
 from neural_echos.code import Code
 from neural_echos.design.artifact_files import ArtifactFiles
-from neural_echos.design.load import load_artifacts, load_inputs, load_workflow
+from neural_echos.design.checked import load_artifacts, load_inputs
+from neural_echos.design.load import load_workflow
 from neural_echos.design.preset import Preset
 
 # Jobs run the Python that runs Snakemake (a conda environment, where one is active, comes before it), and this library.

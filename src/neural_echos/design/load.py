@@ -3,19 +3,13 @@
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
-from pydantic import BaseModel, ValidationError
-
-from neural_echos.design.artifacts import DeclaredArtifacts
-from neural_echos.design.inputs import DeclaredInputs
-from neural_echos.design.messages import sentence
+from neural_echos.design.checked import check, load_artifacts
 from neural_echos.design.references import check_references
 from neural_echos.design.schema import Config
 from neural_echos.design.yaml import CommandLine, Layer, merge, read_yaml
 from neural_echos.errors import EchosError
-
-M = TypeVar("M", bound=BaseModel)
 
 
 def preset_files(root: Path, *presets: str) -> list[Path]:
@@ -103,39 +97,6 @@ def _load(document: Mapping[str, Any], root: Path, layers: Sequence[Layer]) -> C
     inputs = read_yaml(root / "config/inputs.yaml")
     check_references(config, inputs=inputs, artifacts=load_artifacts(root), layers=layers)
     return config
-
-
-def load_artifacts(root: Path) -> dict[str, dict[str, Any]]:
-    """Read and check config/artifacts.yaml: what is declared of every artifact, by id."""
-    path = root / "config/artifacts.yaml"
-    return check(read_yaml(path), DeclaredArtifacts, [path]).model_dump()
-
-
-def load_inputs(path: Path) -> dict[str, dict[str, Any]]:
-    """Read and check config/inputs.yaml, or a file like it: what is declared of every input, by id."""
-    return check(read_yaml(path), DeclaredInputs, [path]).model_dump()
-
-
-def check(document: Mapping[str, Any], model: type[M], layers: Sequence[Layer] = ()) -> M:
-    """Check a document against a model.
-
-    Parameters
-    ----------
-    document : mapping
-        What the layers say together. It is not changed.
-    model : type
-    layers : sequence of path or CommandLine
-        What `document` was read from, to name the line of a mistake; the last one that holds a key wins.
-
-    Raises
-    ------
-    EchosError
-        The first thing that is wrong; an unknown key comes before a wrong value.
-    """
-    try:
-        return model.model_validate(document)
-    except ValidationError as error:
-        raise EchosError(sentence(error, document, model, layers)) from None
 
 
 def require_below(files: Sequence[str | Path]) -> None:

@@ -61,9 +61,9 @@ def load_inputs(path: str | Path) -> dict[str, Input]:
         A declaration that is not as `neural_echos.design.inputs` describes it, two that name one file, or a file of another
         format than the hub's.
     """
-    from neural_echos.design import load
+    from neural_echos.design.checked import load_inputs as read_declared
 
-    declared = load.load_inputs(Path(path))
+    declared = read_declared(Path(path))
     seen: dict[str, str] = {}
     for name, item in declared.items():
         if item["file"] in seen:

@@ -10,7 +10,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from neural_echos.design.load import load_artifacts, load_preset
+from neural_echos.design.checked import load_artifacts
+from neural_echos.design.load import load_preset
 from neural_echos.design.preset import Preset
 from neural_echos.errors import EchosError
 from neural_echos.inputs import Input, load_inputs, mirror_folders

@@ -1,24 +1,11 @@
 """Open a checkpoint: a file of any format that is read, the index of a sharded one, or a folder that holds one of them."""
 
-from collections.abc import Callable
 from pathlib import Path
 
 from neural_echos.errors import EchosError
 from neural_echos.kernels.formats.content import format_of
 from neural_echos.kernels.formats.folders import checkpoint_in, refuse_single_shard
-from neural_echos.kernels.formats.onnx_file import open_onnx
 from neural_echos.kernels.formats.opened import Checkpoint, refuse_placeholders
-from neural_echos.kernels.formats.safetensors_file import open_safetensors
-from neural_echos.kernels.formats.shards import open_index
-from neural_echos.kernels.formats.torch_file import open_torch
-
-_READERS: dict[str, Callable[[Path], Checkpoint]] = {
-    "safetensors": open_safetensors,
-    "torch": open_torch,
-    "old torch": open_torch,
-    "onnx": open_onnx,
-    "index": lambda path: open_index(path, _open_file),
-}
 
 
 def open_checkpoint(path: str | Path) -> Checkpoint:
@@ -63,4 +50,20 @@ def _refuse_absent(path: Path) -> None:
 
 
 def _open_file(path: Path) -> Checkpoint:
-    return _READERS[format_of(path)](path)
+    """Open a file with the reader of its format, the only one that is imported."""
+    form = format_of(path)
+    if form == "safetensors":
+        from neural_echos.kernels.formats.safetensors_file import open_safetensors
+
+        return open_safetensors(path)
+    if form == "onnx":
+        from neural_echos.kernels.formats.onnx_file import open_onnx
+
+        return open_onnx(path)
+    if form == "index":
+        from neural_echos.kernels.formats.shards import open_index
+
+        return open_index(path, _open_file)
+    from neural_echos.kernels.formats.torch_file import open_torch
+
+    return open_torch(path)
