@@ -113,9 +113,11 @@ def test_shuffled_taps_of_every_third_row_are_those_of_all_however_the_bank_come
     pd.testing.assert_frame_equal(few.loc[chosen, nulls], every.loc[chosen, nulls])
     assert few.loc[~chosen, nulls].isna().all(axis=None)
     whole = match_bank(bank, seed=0, null_every=3)[0].to_pandas()
-    pd.testing.assert_frame_equal(
-        whole, few, rtol=1e-12
-    )  # a product of another shape may round its last bit differently
+    for name in whole:  # products of other shapes may round the last bit differently, by processor
+        if whole[name].dtype.kind == "f":
+            np.testing.assert_array_max_ulp(whole[name].to_numpy(), few[name].to_numpy(), maxulp=1)
+        else:
+            assert whole[name].equals(few[name])
 
 
 def test_shuffled_taps_of_every_0th_row_are_refused(matched):

@@ -42,7 +42,7 @@ def made(name: str, rows: int = 3) -> pa.Table:
 def complaint(path: Path, name: str = "bank") -> str:
     with pytest.raises(EchosError) as caught:
         read_table(path, name)
-    assert str(caught.value).startswith((f"{path}: expected a ", f"{path}: this is a "))  # a web page, say
+    assert str(caught.value).startswith(f"{path}: expected a ")
     assert "\n" not in str(caught.value)
     return str(caught.value).removeprefix(f"{path}: ")
 
@@ -173,7 +173,7 @@ def test_a_damaged_table_is_read_or_refused_and_never_crashes(tmp_path):
 @given(raw=st.binary(max_size=200))
 def test_random_bytes_are_one_sentence(tmp_path_factory, raw):
     path = tmp_path_factory.getbasetemp() / "random.parquet"
-    path.write_bytes(raw)
+    path.write_bytes(b"\0" + raw)  # no web page or pointer by chance: these have a test of their own
     assert complaint(path)
 
 
