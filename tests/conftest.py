@@ -1,5 +1,8 @@
 """Order of the tests: files that take long come first, so that two processes end at about the same time."""
 
+import logging
+from collections.abc import Iterator
+
 import pytest
 
 LONGEST = (
@@ -18,3 +21,15 @@ LONGEST = (
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     order = {f"{name}.py": place for place, name in enumerate(LONGEST)}
     items.sort(key=lambda item: order.get(item.path.name, len(order)))
+
+
+@pytest.fixture(autouse=True)
+def logs() -> Iterator[None]:
+    """Give the process its own log handlers back: every `echos` command sets them."""
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    yield
+    for handler in set(root.handlers) - set(handlers):
+        handler.close()
+    root.handlers[:], root.level = handlers, level
+    logging.captureWarnings(False)

@@ -1,26 +1,12 @@
 """A tiny trained network, made by typed commands, and a folder with good files and bad ones."""
 
 import json
-import logging
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from by_hand import NAMES, SMALL, echos
 
 from neural_echos.files import read_json, write_json
-
-
-@pytest.fixture(autouse=True)
-def logs() -> Iterator[None]:
-    """Give the process its own log handlers back: every `echos` command sets them."""
-    root = logging.getLogger()
-    handlers, level = root.handlers[:], root.level
-    yield
-    for handler in set(root.handlers) - set(handlers):
-        handler.close()
-    root.handlers[:], root.level = handlers, level
-    logging.captureWarnings(False)
 
 
 @pytest.fixture(scope="session")

@@ -2,29 +2,12 @@
 
 import numpy as np
 import pytest
-import torch
 from torch import nn
 
-from neural_echos.architectures import create
+from mixers import depthwise, network, trainable
 from neural_echos.errors import EchosError
 from neural_echos.initialisations import init_depthwise_
-from neural_echos.kernels import bank_from_model, layers_of
-
-SMALL = {"dim": 12, "depth": 4, "kernel_size": 5, "patch_size": 2}
-
-
-def network(seed: int, model: str = "convmixer_small", **kwargs: int) -> nn.Module:
-    torch.manual_seed(seed)
-    return create(model, num_classes=4, in_chans=1, kwargs={**SMALL, **kwargs} if "mixer" in model else kwargs)
-
-
-def depthwise(model: nn.Module) -> list[np.ndarray]:
-    names = [layer.name for layer in layers_of(model) if layer.kind == "depthwise"]
-    return [model.get_submodule(name).weight.detach().numpy().copy() for name in names]
-
-
-def trainable(model: nn.Module) -> set[str]:
-    return {name for name, one in model.named_parameters() if one.requires_grad}
+from neural_echos.kernels import bank_from_model
 
 
 def test_by_layer_copies_every_channel_and_depths_freeze_the_first_layers_only():

@@ -1,9 +1,7 @@
 """Frozen filters that travel: what is copied and frozen, what is refused, classes kept, zeroed layers, and what is said of them."""
 
 import json
-import logging
 import re
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -11,55 +9,26 @@ import pandas as pd
 import pytest
 import torch
 from safetensors.torch import load_file
-from torch import nn
 
+from mixers import SMALL
 from neural_echos import artifacts, commands
 from neural_echos.architectures import create
 from neural_echos.datasets import make_dataset
 from neural_echos.datasets.selection import kept_classes
-from neural_echos.design.load import check, load_preset, preset_files
+from neural_echos.design.checked import check
+from neural_echos.design.load import load_preset, preset_files
 from neural_echos.design.references import check_references
 from neural_echos.design.schema import Config
 from neural_echos.design.yaml import read_yaml
 from neural_echos.errors import EchosError
 from neural_echos.evaluation import compare
 from neural_echos.files import read_json
-from neural_echos.kernels import layers_of
 from neural_echos.tables import SCHEMAS, read_table
 from neural_echos.training import Recipe
 from neural_echos.transfer.zeroing import zero_layers
 from neural_echos.verdicts import INCONCLUSIVE, NOT_SUPPORTED, SUPPORTED, decide
 
 ROOT = Path(__file__).resolve().parents[2]
-SMALL = {"dim": 12, "depth": 4, "kernel_size": 5, "patch_size": 2}
-
-
-@pytest.fixture(autouse=True)
-def logs() -> Iterator[None]:
-    """Give the process its own log handlers back: every `echos` command sets them."""
-    root = logging.getLogger()
-    handlers, level = root.handlers[:], root.level
-    yield
-    for handler in set(root.handlers) - set(handlers):
-        handler.close()
-    root.handlers[:], root.level = handlers, level
-    logging.captureWarnings(False)
-
-
-def network(seed: int, model: str = "convmixer_small", **kwargs: int) -> nn.Module:
-    torch.manual_seed(seed)
-    return create(model, num_classes=4, in_chans=1, kwargs={**SMALL, **kwargs} if "mixer" in model else kwargs)
-
-
-def depthwise(model: nn.Module) -> list[np.ndarray]:
-    names = [layer.name for layer in layers_of(model) if layer.kind == "depthwise"]
-    return [model.get_submodule(name).weight.detach().numpy().copy() for name in names]
-
-
-def trainable(model: nn.Module) -> set[str]:
-    return {name for name, one in model.named_parameters() if one.requires_grad}
-
-
 # Classes of a data set
 
 
