@@ -15,15 +15,17 @@ import yaml
 from pydantic import BaseModel
 from pydantic.json_schema import GenerateJsonSchema
 
-from neural_echos.design.artifacts import DeclaredArtifacts
+from neural_echos.design.artifacts import DeclaredArtifact, with_options
+from neural_echos.design.checked import load_artifacts
 from neural_echos.design.inputs import DeclaredInputs
 from neural_echos.design.schema import Config
 
 ROOT = Path(__file__).resolve().parent.parent
+ARTIFACTS = load_artifacts(ROOT)
 # Model, the files that it describes, and what stands for a name that the user chooses.
 FILES: dict[str, tuple[type[BaseModel], str, str]] = {
-    "config": (Config, "config/config.yaml, config/presets/*.yaml", "name"),
-    "artifacts": (DeclaredArtifacts, "config/artifacts.yaml", "artifact"),
+    "config": (with_options(Config, ARTIFACTS, ARTIFACTS), "config/config.yaml, config/presets/*.yaml", "name"),
+    "artifacts": (DeclaredArtifact, "metadata `neural_echos` of workflow/notebooks/*.ipynb", "option"),
     "inputs": (DeclaredInputs, "config/inputs.yaml", "input"),
 }
 TITLES = {"config": "Config", "artifacts": "Artifacts", "inputs": "Declared inputs"}

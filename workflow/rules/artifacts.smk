@@ -19,7 +19,7 @@ rule figure:
             category="Figures",
             labels=lambda w: {"artifact": ARTIFACTS.declared(w.artifact)["title"]},
         ),
-        svg="<results>/figures/{artifact}.svg",
+        others=[f"<results>/figures/{{artifact}}.{suffix}" for suffix in config["figures"]["formats"]],
         made="<results>/figures/{artifact}.json",
         rendered="<results>/notebooks/{artifact}.ipynb",
     log:
@@ -40,11 +40,12 @@ rule figure:
             {name: list(input.get(name)) for name in ARTIFACTS.declared(w.artifact)["reads"]}
         ),
         options=lambda w: json.dumps(ARTIFACTS.options(w.artifact)),
+        style=json.dumps(config["figures"]),
         stem=lambda w, output: str(Path(output.made).with_suffix("")),
         caption=lambda w: ARTIFACTS.declared(w.artifact)["caption"],
     shell:
         "python -m neural_echos --log {log[0]:q} render {input.notebook:q} --inputs {params.inputs:q} --options {params.options:q}"
-        " --output {params.stem:q} --rendered {output.rendered:q} --draft {log.notebook:q}"
+        " --style {params.style:q} --output {params.stem:q} --rendered {output.rendered:q} --draft {log.notebook:q}"
 
 
 rule table:

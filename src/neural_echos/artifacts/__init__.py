@@ -1,10 +1,6 @@
-"""Artifacts: the figures and tables, each a function from tables to an `Artifact` that saves itself.
-
-The notebooks in `workflow/notebooks` read, call one of these functions, and show and tell the result.
-"""
+"""Artifacts: what the notebooks in workflow/notebooks draw with: tidy tables, one style, one name table, kernel mosaics, saving."""
 
 from neural_echos.artifacts.accuracy import accuracy_by_initialisation, gain_by_kernel_size, training_curves
-from neural_echos.artifacts.base import FORMATS, Artifact, read
 from neural_echos.artifacts.clusters import cluster_numbers
 from neural_echos.artifacts.comparisons import data_efficiency, initialisations_compared
 from neural_echos.artifacts.figures import (
@@ -32,6 +28,7 @@ from neural_echos.artifacts.replacements import (
     replacement_accuracy,
     replacement_error_by_layer,
 )
+from neural_echos.artifacts.saving import FORMATS, Artifact, read
 from neural_echos.artifacts.scale_space import filters_beside_ideals, scales_table, spread_table
 from neural_echos.artifacts.sheets import contact_sheet
 from neural_echos.artifacts.summaries import ablation_table, accuracy_table, structure_table, verdict_table

@@ -5,16 +5,9 @@ from typing import Any
 
 import numpy as np
 
-from neural_echos.artifacts.base import (
-    COLOURS,
-    MARKERS,
-    Artifact,
-    canvas,
-    looks,
-    own_style,
-    percent,
-    points,
-)
+from neural_echos.artifacts.base import COLOURS, MARKERS, Drawn, looks, own_style
+from neural_echos.artifacts.style import canvas
+from neural_echos.artifacts.words import percent, points
 from neural_echos.errors import EchosError
 from neural_echos.evaluation import mean_interval, paired
 
@@ -24,7 +17,7 @@ Tables = dict[str, Any]
 @own_style()
 def training_curves(
     tables: Tables, *, dataset: str, architectures: Sequence[str], initialisations: Sequence[str]
-) -> Artifact:
+) -> Drawn:
     """Test accuracy by epoch for each initialisation: mean over seeds, and the range of the seeds."""
     history = tables["history"]
     figure, axes = canvas(1, len(architectures), (7.2, 2.3 + 0.2 * -(-len(initialisations) // 4)), sharey=True)
@@ -53,7 +46,7 @@ def training_curves(
     first = history[(history.dataset == dataset) & (history.epoch == 1) & history.architecture.isin(architectures)]
     early = first.groupby("initialisation").top1.mean()
     told = ", ".join(f"{name} {percent(early[name])}" for name in initialisations)
-    return Artifact(
+    return Drawn(
         figure, f"{dataset}, {seeds} seeds, bands from least to most. After one epoch, mean over architectures: {told}."
     )
 
@@ -61,7 +54,7 @@ def training_curves(
 @own_style()
 def gain_by_kernel_size(
     tables: Tables, *, dataset: str, architectures: Sequence[str], initialisation: str, baselines: Sequence[str]
-) -> Artifact:
+) -> Drawn:
     """The paired gain of an initialisation over each baseline, against the kernel size of one architecture."""
     figure, axes = canvas(1, len(baselines), (3.4 * len(baselines), 2.5), sharey=True)
     told = []
@@ -93,7 +86,7 @@ def gain_by_kernel_size(
         told.append(f"over {baseline} {slope:+.2f} [{low_slope:+.2f}, {high_slope:+.2f}]".replace("-", "−"))
     axes[0, 0].set_ylabel("difference in top-1 (points)")
     axes[0, -1].legend(frameon=False)
-    return Artifact(
+    return Drawn(
         figure,
         f"Slope of the gain of {initialisation} with kernel size on {dataset}, points per tap of side: {'; '.join(told)}.",
     )
@@ -102,7 +95,7 @@ def gain_by_kernel_size(
 @own_style()
 def accuracy_by_initialisation(
     tables: Tables, *, dataset: str, architectures: Sequence[str], initialisations: Sequence[str]
-) -> Artifact:
+) -> Drawn:
     """Final test accuracy on one data set: every seed, and the mean, per architecture and initialisation."""
     runs = tables["runs"]
     runs = runs[(runs.dataset == dataset) & runs.architecture.isin(architectures)]
@@ -121,7 +114,7 @@ def accuracy_by_initialisation(
     axis.legend(frameon=False, loc="center left", bbox_to_anchor=(1.0, 0.5))
     pairs = paired(runs, initialisations[-1], initialisations[0])
     gains = mean_interval(pairs.groupby("seed").difference.mean().to_numpy())
-    return Artifact(
+    return Drawn(
         figure,
         f"{initialisations[-1]} − {initialisations[0]} on {dataset}, mean over {len(architectures)} architectures: "
         f"{points(*gains)} points (95 % interval over {pairs.seed.nunique()} seeds).",

@@ -5,12 +5,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from neural_echos.artifacts.base import Artifact
+from neural_echos.artifacts.base import Drawn
 
 Tables = dict[str, Any]
 
 
-def cluster_numbers(tables: Tables, *, note: str = "") -> Artifact:
+def cluster_numbers(tables: Tables, *, note: str = "") -> Drawn:
     """The papers' number of clusters and the chosen one, by bank and kernel size, with silhouette and stability of both.
 
     `note`, what the numbers rest on, stands after the sentence.
@@ -34,7 +34,7 @@ def cluster_numbers(tables: Tables, *, note: str = "") -> Artifact:
         for row in both.itertuples()
     ]
     same, most = (both.clusters == both.clusters_free).sum(), choices.clusters.max()
-    return Artifact(
+    return Drawn(
         pd.DataFrame(rows),
         f"The best silhouette is at the papers' k in {same} of {len(both)} kernel sizes, and at {most}, the largest number "
         f"tried, in {(both.clusters_free == most).sum()}. Median silhouette "

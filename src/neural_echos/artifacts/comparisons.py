@@ -7,17 +7,9 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
-from neural_echos.artifacts.base import (
-    Artifact,
-    canvas,
-    compared,
-    finished,
-    looks,
-    mean_and_spread,
-    own_style,
-    points,
-    seen,
-)
+from neural_echos.artifacts.base import Drawn, finished, looks, own_style
+from neural_echos.artifacts.style import canvas
+from neural_echos.artifacts.words import compared, mean_and_spread, points, seen
 from neural_echos.errors import EchosError
 from neural_echos.evaluation import mean_interval, paired
 
@@ -27,7 +19,7 @@ _MEASURES = {"top1": "final top-1", "area": "area", "epochs_to_target": "epochs 
 
 def initialisations_compared(
     tables: Tables, *, dataset: str, architectures: Sequence[str], baseline: str, scale: str
-) -> Artifact:
+) -> Drawn:
     """Every initialisation of a data set against one baseline: final top-1, area under the learning curve, epochs to a target."""
     runs, comparisons = tables["runs"], tables["comparisons"]
     runs = runs[(runs.dataset == dataset) & runs.architecture.isin(architectures)]
@@ -46,7 +38,7 @@ def initialisations_compared(
     for measure, title in _MEASURES.items():
         found = comparisons[comparisons.measure == measure]
         told.append(f"{int((found.p_holm < 0.05).sum())} of {int(found.p_holm.notna().sum())} in {title}")
-    return Artifact(
+    return Drawn(
         pd.DataFrame(rows),
         f"{dataset}: differences from {baseline} with p < .05 after Holm's correction: {', '.join(told)}. "
         f"{seen(comparisons)}".strip(),
@@ -83,7 +75,7 @@ def data_efficiency(
     initialisations: Sequence[str],
     baseline: str,
     note: str = "",
-) -> Artifact:
+) -> Drawn:
     """Top-1 against the number of train images (top), and paired differences from the baseline with t intervals (bottom).
 
     `datasets` hold nested parts of the same images. The sentence gives each difference at the fewest and at the most images, and

@@ -1,6 +1,6 @@
 """The figures of Neural Echos, in the paper's order; captions stand in config/artifacts.yaml.
 
-Every function takes the tables that `read` returns and declared options, and returns an `Artifact`. Kernels are drawn raw,
+Every function takes the tables that `read` returns and declared options, and returns an `Drawn`. Kernels are drawn raw,
 each scaled by its own largest tap, so that a channel's scale cannot hide its shape.
 """
 
@@ -14,16 +14,10 @@ import pyarrow.compute as pc
 from matplotlib.axes import Axes
 
 from neural_echos import receptive_fields
-from neural_echos.artifacts.base import (
-    COLOURS,
-    Artifact,
-    canvas,
-    colour_bar,
-    draw_kernels,
-    finished,
-    own_style,
-    percent,
-)
+from neural_echos.artifacts.base import COLOURS, Drawn, finished, own_style
+from neural_echos.artifacts.mosaics import colour_bar, draw_kernels
+from neural_echos.artifacts.style import canvas
+from neural_echos.artifacts.words import percent
 from neural_echos.errors import EchosError
 from neural_echos.tables import kernel_sizes, kernels_of
 
@@ -41,7 +35,7 @@ def kernels_beside_dogs(
     size: int | None = None,
     kernels: int = 24,
     note: str = "",
-) -> Artifact:
+) -> Drawn:
     """Figure 1: trained kernels that look most like a Difference of Gaussians, beside that family; by default the largest."""
     fits = tables["fits"]
     fits = fits[fits.model.isin(models) & (fits.kind == "depthwise")]
@@ -72,7 +66,7 @@ def kernels_beside_dogs(
 
 
 @own_style()
-def dog_profile(tables: Tables, *, size: int, gamma: float) -> Artifact:
+def dog_profile(tables: Tables, *, size: int, gamma: float) -> Drawn:
     """Figure 2: the Difference of Gaussians as a narrow Gaussian minus a wide one, along a line through the centre."""
     figure, axes = canvas(1, 2, (7.2, 2.4), sharey=True)
     profile = receptive_fields.gaussian_pair_profile(size, gamma)
@@ -86,7 +80,7 @@ def dog_profile(tables: Tables, *, size: int, gamma: float) -> Artifact:
     axes[0][0].set_ylabel("weight")
     axes[0][1].legend(frameon=False)
     parameters = receptive_fields.dog_parameters(size, gamma)
-    return Artifact(
+    return Drawn(
         figure,
         f"Size {size}, γ = {gamma:g}: r = {float(parameters.r):.3f} taps, σ = {float(parameters.sigma):.3f} taps, "
         f"A_c = {float(parameters.a_centre):.4f}, A_s = {float(parameters.a_surround):.4f}.",
@@ -94,7 +88,7 @@ def dog_profile(tables: Tables, *, size: int, gamma: float) -> Artifact:
 
 
 @own_style()
-def dog_kernels_by_ratio(tables: Tables, *, size: int, gammas: Sequence[float]) -> Artifact:
+def dog_kernels_by_ratio(tables: Tables, *, size: int, gammas: Sequence[float]) -> Drawn:
     """Figure 3: Difference-of-Gaussians kernels of one size over ratios, inhibitory above excitatory."""
     figure, axes = canvas(2, len(gammas), (7.2, 2.2))
     for row, sign in zip(axes, (-1, 1), strict=True):
@@ -105,7 +99,7 @@ def dog_kernels_by_ratio(tables: Tables, *, size: int, gammas: Sequence[float]) 
     for axis, name in zip(axes[:, 0], ("inhibitory", "excitatory"), strict=True):
         axis.text(-0.15, 0.5, name, rotation=90, ha="center", va="center", transform=axis.transAxes)
     colour_bar(figure, image, axes)
-    return Artifact(figure, f"Size {size}: the centre widens with γ, from a single tap at γ = {gammas[0]:g}.")
+    return Drawn(figure, f"Size {size}: the centre widens with γ, from a single tap at γ = {gammas[0]:g}.")
 
 
 @own_style()
@@ -116,7 +110,7 @@ def kernel_samples(
     seed: int,
     kernels: int = 40,
     note: str = "",
-) -> Artifact:
+) -> Drawn:
     """Figure 4: random depthwise kernels of several models and sizes."""
     panels = _panels(tables["bank"], models, "figure 4")
     columns = min(4, len(panels))
@@ -145,7 +139,7 @@ def clusters_with_averages(
     seed: int,
     kernels: int = 25,
     note: str = "",
-) -> Artifact:
+) -> Drawn:
     """Figure 5: random kernels of each k-means cluster (top) and the cluster's average (bottom), for each model's largest size.
 
     Each kernel is shown as clustered, with its mean subtracted. Columns are sorted as in the paper: the rest on the left,
@@ -209,7 +203,7 @@ def clusters_with_averages(
 @own_style()
 def regular_kernels_as_control(
     tables: Tables, *, seed: int, quantile: float = 0.95, kernels: int = 24, note: str = ""
-) -> Artifact:
+) -> Drawn:
     """Trained depthwise kernels against untrained ones and regular ones: samples, and the share that is structured."""
     structure = _labelled(tables["structure"][tables["structure"].role.isin(["trained", "untrained"])])
     groups = [name for name in _GROUPS if (structure.group == name).any()]
@@ -249,7 +243,7 @@ def _draw_shares(axis: Axes, structure: pd.DataFrame, chance: float, height: flo
 
 
 @own_style()
-def cluster_shares_by_depth(tables: Tables, *, models: Sequence[str], note: str = "") -> Artifact:
+def cluster_shares_by_depth(tables: Tables, *, models: Sequence[str], note: str = "") -> Drawn:
     """Share of excitatory, inhibitory and other clusters in each layer, by depth and model."""
     clusters = tables["clusters"]
     clusters = clusters[(clusters.clustering != "free") & (clusters.kind == "depthwise")]
@@ -298,7 +292,7 @@ def cluster_shares_by_depth(tables: Tables, *, models: Sequence[str], note: str 
 @own_style()
 def kernels_before_and_after(
     tables: Tables, *, pairs: Sequence[dict[str, str]], kernels: int = 32, seed: int = 0
-) -> Artifact:
+) -> Drawn:
     """The same kernels before and after training; `pairs` name the banks: {label, before, after}."""
     figure, axes = canvas(2, len(pairs), (1.8 * len(pairs) + 0.6, 3.0))
     moved = []
@@ -315,7 +309,7 @@ def kernels_before_and_after(
     for axis, name in zip(axes[:, 0], ("before", "after"), strict=True):
         axis.text(-0.1, 0.5, name, rotation=90, ha="center", va="center", transform=axis.transAxes)
     colour_bar(figure, image, axes)
-    return Artifact(figure, f"Mean cosine of a kernel with itself, before against after training: {'; '.join(moved)}.")
+    return Drawn(figure, f"Mean cosine of a kernel with itself, before against after training: {'; '.join(moved)}.")
 
 
 @own_style()

@@ -8,7 +8,9 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
-from neural_echos.artifacts.base import COLOURS, Artifact, canvas, finished, own_style, percent
+from neural_echos.artifacts.base import COLOURS, Drawn, finished, own_style
+from neural_echos.artifacts.style import canvas
+from neural_echos.artifacts.words import percent
 from neural_echos.errors import EchosError
 from neural_echos.structure.intervals import wilson_interval
 
@@ -18,7 +20,7 @@ _BINS = 5  # of depth
 _THIRDS = {"first third of the depth": "#56B4E9", "second": "#009E73", "last": "#D55E00"}
 
 
-def explained_variance_table(tables: Tables, *, note: str = "") -> Artifact:
+def explained_variance_table(tables: Tables, *, note: str = "") -> Drawn:
     """How much of its kernels' variance each receptive-field model explains, per bank, beside shuffled taps."""
     explained = tables["explained"].sort_values(["role", "kind", "model", "kernel_height", "kernel_width"])
     rows = [
@@ -51,7 +53,7 @@ def explained_variance_table(tables: Tables, *, note: str = "") -> Artifact:
     large = explained[(explained.kind == "depthwise") & (explained.kernel_height >= 5)]
     gain = (large.explained - large.null_explained).dropna()  # a size may have no row that was shuffled
     trained, control = gain[large.role == "trained"], gain[large.role == "untrained"]
-    return Artifact(
+    return Drawn(
         pd.DataFrame(rows),
         "Explained variance above that of the same kernels with shuffled taps, depthwise kernels of 5×5 and more: trained banks "
         f"{_span(trained)}, untrained control {_span(control)} (percentage points). A Gaussian that may sit anywhere and take any "
@@ -62,7 +64,7 @@ def explained_variance_table(tables: Tables, *, note: str = "") -> Artifact:
 @own_style()
 def fit_distributions(
     tables: Tables, *, models: Sequence[str], control: str, threshold: float = 0.7, note: str = ""
-) -> Artifact:
+) -> Drawn:
     """How γ, the sign of centres, offsets and explained variance are distributed, over kernel size and depth.
 
     `models` are the banks shown; `control`, one of them, is the untrained one.
@@ -89,7 +91,7 @@ def fit_distributions(
 @own_style()
 def fit_distributions_by_family(
     tables: Tables, *, families: Mapping[str, str], threshold: float = 0.7, least: int = 20, note: str = ""
-) -> Artifact:
+) -> Drawn:
     """How γ, the sign of centres and offsets are distributed, by family, kernel size and third of the depth.
 
     `families` gives each family's models by a pattern of their names, such as "mobilenet*"; `least` is the number of kernels

@@ -4,7 +4,9 @@ from typing import Any
 
 import numpy as np
 
-from neural_echos.artifacts.base import Artifact, canvas, colour_bar, draw_kernels, own_style
+from neural_echos.artifacts.base import Drawn, own_style
+from neural_echos.artifacts.mosaics import colour_bar, draw_kernels
+from neural_echos.artifacts.style import canvas
 from neural_echos.receptive_fields import MODELS
 
 Tables = dict[str, Any]
@@ -47,7 +49,7 @@ _DOGS: list[dict[str, float]] = [
 
 
 @own_style()
-def receptive_field_gallery(tables: Tables, *, size: int) -> Artifact:
+def receptive_field_gallery(tables: Tables, *, size: int) -> Drawn:
     """Every receptive-field model over a few of its parameters, one of the eight ideal filters a column, at two scales."""
     rows = {
         "dog": [("dog", choice) for choice in _DOGS],
@@ -65,7 +67,7 @@ def receptive_field_gallery(tables: Tables, *, size: int) -> Artifact:
             image = draw_kernels(axis, MODELS[model](size, **choice)[None], 1)
             axis.text(0.5, -0.04, _label(model, choice), fontsize=6, ha="center", va="top", transform=axis.transAxes)
     colour_bar(figure, image, axes)
-    return Artifact(
+    return Drawn(
         figure,
         f"All {len(MODELS)} receptive-field models at {size}×{size}, each kernel scaled by its largest tap; x points right, y up.",
     )

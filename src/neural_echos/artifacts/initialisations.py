@@ -7,7 +7,8 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.colors import Normalize
 
-from neural_echos.artifacts.base import Artifact, canvas, finished, own_style
+from neural_echos.artifacts.base import Drawn, finished, own_style
+from neural_echos.artifacts.style import canvas
 
 Tables = dict[str, Any]
 
@@ -21,7 +22,7 @@ _PANELS = (
 
 
 @own_style()
-def initialisation_signals(tables: Tables, *, note: str = "") -> Artifact:
+def initialisation_signals(tables: Tables, *, note: str = "") -> Drawn:
     """Signals per layer of every initialisation: gain, mean, frequency and gradient norm, one heat map each, per architecture."""
     signals = tables["signals"]
     architectures = list(dict.fromkeys(signals.architecture))

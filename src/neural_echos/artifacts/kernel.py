@@ -17,7 +17,7 @@ ARGUMENTS = [
     "--IPKernelApp.log_level=50",
 ]
 _MINE = ("IPYTHONDIR", "JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR", "JUPYTER_RUNTIME_DIR")
-_USERS = ("JUPYTER_PATH", "JUPYTER_CONFIG_PATH", "MPLBACKEND")
+_USERS = ("JUPYTER_PATH", "JUPYTER_CONFIG_PATH")
 _LONGEST = 80  # bytes of a folder's name, so that the sockets in it stay below the 107 that an address may have
 
 
@@ -94,4 +94,4 @@ def environment(folder: Path, users: Mapping[str, str]) -> dict[str, str]:
     """Return the environment of a kernel: the user's, without what changes figures or how Jupyter and IPython start."""
     mine = {name: str(folder / name.lower()) for name in _MINE}
     kept = {name: value for name, value in users.items() if name not in _USERS}
-    return kept | mine | {"MATPLOTLIBRC": os.devnull, "PYDEVD_DISABLE_FILE_VALIDATION": "1"}
+    return kept | mine | {"MATPLOTLIBRC": os.devnull, "MPLBACKEND": "agg", "PYDEVD_DISABLE_FILE_VALIDATION": "1"}

@@ -14,8 +14,11 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
 from neural_echos import receptive_fields
-from neural_echos.artifacts.base import Artifact, canvas, colour_bar, draw_kernels, finished, own_style, percent
+from neural_echos.artifacts.base import Drawn, finished, own_style
+from neural_echos.artifacts.mosaics import colour_bar, draw_kernels
+from neural_echos.artifacts.style import canvas
 from neural_echos.artifacts.summaries import UNREADABLE
+from neural_echos.artifacts.words import percent
 from neural_echos.errors import EchosError
 from neural_echos.receptive_fields import OTHER, PATTERNS
 from neural_echos.tables import kernels_of
@@ -35,7 +38,7 @@ _BY = {"cluster": "by cluster", "kernel": "by kernel"}
 _SHOWN = 9  # kernels of a cluster
 
 
-def pattern_shares(tables: Tables, *, published: Sequence[Mapping[str, str]] = (), note: str = "") -> Artifact:
+def pattern_shares(tables: Tables, *, published: Sequence[Mapping[str, str]] = (), note: str = "") -> Drawn:
     """Share of every bank's kernels with a named pattern, beside shuffled taps and the untrained control of the same size.
 
     `published` are the paper's shares: {models: pattern of their names, share: text}.
@@ -65,11 +68,11 @@ def pattern_shares(tables: Tables, *, published: Sequence[Mapping[str, str]] = (
         theirs = [entry["share"] for entry in published if fnmatchcase(one.model, entry["models"])]
         row["published, by cluster"] = "–" if one.role == "untrained" else (theirs or [UNREADABLE])[0]
         rows.append(row)
-    return Artifact(pd.DataFrame(rows), f"{_told(shares)} {note}".strip())
+    return Drawn(pd.DataFrame(rows), f"{_told(shares)} {note}".strip())
 
 
 @own_style()
-def pattern_threshold_curves(tables: Tables, *, note: str = "") -> Artifact:
+def pattern_threshold_curves(tables: Tables, *, note: str = "") -> Drawn:
     """Share with a named pattern against the threshold, per kernel size: every trained bank, shuffled taps, the control."""
     shares = tables["pattern_shares"]
     shares = shares[(shares.kind == "depthwise") & shares.layer.isna() & shares.role.isin(["trained", "untrained"])]
@@ -98,7 +101,7 @@ def pattern_threshold_curves(tables: Tables, *, note: str = "") -> Artifact:
 @own_style()
 def pattern_gallery(
     tables: Tables, *, models: Sequence[str], size: int | None = None, seed: int = 0, note: str = ""
-) -> Artifact:
+) -> Drawn:
     """Templates; per model the first training's decoded centroids with name and share, and random kernels; by default the largest.
 
     Clusters stand in the order of their codes.
@@ -131,7 +134,7 @@ def pattern_gallery(
 
 
 @own_style()
-def pattern_shares_by_depth(tables: Tables, *, models: Sequence[str], note: str = "") -> Artifact:
+def pattern_shares_by_depth(tables: Tables, *, models: Sequence[str], note: str = "") -> Drawn:
     """Per layer, the first training's shares of patterns by cluster, stacked; by kernel (dots), with shuffled taps (crosses)."""
     patterns = tables["patterns"][tables["patterns"].kind == "depthwise"]
     present = [model for model in models if (patterns.model == model).any()]

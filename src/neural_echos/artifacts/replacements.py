@@ -7,18 +7,11 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
-from neural_echos.artifacts.base import (
-    Artifact,
-    canvas,
-    colour_bar,
-    draw_kernels,
-    finished,
-    mean_and_spread,
-    own_style,
-    percent,
-    points,
-)
+from neural_echos.artifacts.base import Drawn, finished, own_style
+from neural_echos.artifacts.mosaics import colour_bar, draw_kernels
+from neural_echos.artifacts.style import canvas
 from neural_echos.artifacts.summaries import UNREADABLE
+from neural_echos.artifacts.words import mean_and_spread, percent, points
 from neural_echos.errors import EchosError
 from neural_echos.evaluation import mean_interval, paired
 
@@ -40,7 +33,7 @@ def replacement_accuracy(
     control: str,
     published: Mapping[str, str],
     scale: str,
-) -> Artifact:
+) -> Drawn:
     """Top-1 at every stage of a replacement, and its paired difference from the control, whose kernels were kept."""
     table = _of(tables["replacements"], dataset, architectures, "replacement_accuracy")
     rows, told = [], []
@@ -61,7 +54,7 @@ def replacement_accuracy(
         told += [
             f"{architecture}: best after fine-tuning is {best}, {points(*tuned[best])} points from {control}"
         ] * bool(best)
-    return Artifact(
+    return Drawn(
         pd.DataFrame(rows),
         f"{dataset}. {'; '.join(told)} (95 % t interval, paired by seed). The control keeps its kernels and meets the same "
         "batch norm and the same fine-tuning, for a trained model gains by that too.",
@@ -69,9 +62,7 @@ def replacement_accuracy(
 
 
 @own_style()
-def replacement_error_by_layer(
-    tables: Tables, *, dataset: str, architectures: Sequence[str], note: str = ""
-) -> Artifact:
+def replacement_error_by_layer(tables: Tables, *, dataset: str, architectures: Sequence[str], note: str = "") -> Drawn:
     """Share of each layer's centred kernels that the best a·x + b leaves over, by depth and set; mean over seeds."""
     table = _of(tables["replacement_errors"], dataset, architectures, "replacement_error_by_layer")
     figure, axes = canvas(1, len(architectures), (max(4.2, 2.9 * len(architectures)), 2.7), sharey=True)
@@ -93,7 +84,7 @@ def replacement_error_by_layer(
 
 
 @own_style()
-def elimination_curve(tables: Tables, *, dataset: str, architectures: Sequence[str], note: str = "") -> Artifact:
+def elimination_curve(tables: Tables, *, dataset: str, architectures: Sequence[str], note: str = "") -> Drawn:
     """Top-1 against the number of filters left (top; open: all test images), and what survives at the elbow (bottom)."""
     table = _of(tables["eliminations"], dataset, architectures, "elimination_curve")
     figure, axes = canvas(
@@ -129,7 +120,7 @@ def accuracy_by_number_of_filters(
     series: Mapping[str, Sequence[Sequence[Any]]],
     published: Mapping[str, str],
     note: str = "",
-) -> Artifact:
+) -> Drawn:
     """Top-1 of training around n frozen filters, of which a gain and a bias per kernel are learned, against n.
 
     `series` has for each line its [number, initialisation] pairs; `published` what papers print, by phrase.

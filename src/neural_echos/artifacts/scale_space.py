@@ -10,7 +10,9 @@ import numpy as np
 import pandas as pd
 
 from neural_echos import receptive_fields
-from neural_echos.artifacts.base import KERNEL_COLOURS, Artifact, canvas, colour_bar, own_style
+from neural_echos.artifacts.base import Drawn, own_style
+from neural_echos.artifacts.mosaics import colour_bar
+from neural_echos.artifacts.style import canvas, current
 from neural_echos.artifacts.summaries import UNREADABLE
 from neural_echos.errors import EchosError
 
@@ -34,7 +36,7 @@ _MODELS = {
 }
 
 
-def spread_table(tables: Tables, *, published: Published) -> Artifact:
+def spread_table(tables: Tables, *, published: Published) -> Drawn:
     """Mean and spread of every filter, plain and weighted; `published` has `filter` and any of the plain measures."""
     printed = _by_filter(tables["spread"], published)
     rows, apart = [], {}
@@ -57,10 +59,10 @@ def spread_table(tables: Tables, *, published: Published) -> Artifact:
             )
             if theirs is not None:
                 apart[one.filter, name] = abs(ours - theirs)
-    return Artifact(pd.DataFrame(rows), _largest(apart))
+    return Drawn(pd.DataFrame(rows), _largest(apart))
 
 
-def scales_table(tables: Tables, *, published: Published) -> Artifact:
+def scales_table(tables: Tables, *, published: Published) -> Drawn:
     """Scales of every filter's ideal model by every method, with residuals and cosine similarity.
 
     `published` has `filter`, `method`, any of sigma_x, sigma_y and amount, and the `residual` where it is printed. The residual
@@ -90,11 +92,11 @@ def scales_table(tables: Tables, *, published: Published) -> Artifact:
         rows.append(row)
         if whole and "residual" in theirs:
             slips.append(_slip(one, theirs, norm, there))
-    return Artifact(pd.DataFrame(rows), " ".join([_largest(apart), *slips]))
+    return Drawn(pd.DataFrame(rows), " ".join([_largest(apart), *slips]))
 
 
 @own_style()
-def filters_beside_ideals(tables: Tables, *, methods: Sequence[str]) -> Artifact:
+def filters_beside_ideals(tables: Tables, *, methods: Sequence[str]) -> Drawn:
     """The normalised filters beside their ideal models by each of `methods`; y points up, and a row shares its colour limits."""
     filters, scales = _filters(tables["spread"]), tables["scales"].set_index(["filter", "method"])
     figure, axes = canvas(len(filters), 1 + len(methods), (7.2, 0.2 + 0.86 * len(filters)))
@@ -108,7 +110,9 @@ def filters_beside_ideals(tables: Tables, *, methods: Sequence[str]) -> Artifact
             if panel is None:
                 axis.text(0.5, 0.5, "–", ha="center", va="center", transform=axis.transAxes)
                 continue
-            image = axis.imshow(panel / largest, cmap=KERNEL_COLOURS, vmin=-1.0, vmax=1.0, interpolation="nearest")
+            image = axis.imshow(
+                panel / largest, cmap=current().colour_map, vmin=-1.0, vmax=1.0, interpolation="nearest"
+            )
         for axis, fit in zip(row[1:], fits, strict=True):
             axis.text(0.5, -0.04, _told(fit), ha="center", va="top", fontsize=6, transform=axis.transAxes)
         row[0].text(
@@ -119,7 +123,7 @@ def filters_beside_ideals(tables: Tables, *, methods: Sequence[str]) -> Artifact
     colour_bar(figure, image, axes)
     cosines = scales.cosine.loc[:, list(methods)]
     (least, by), (most, best) = cosines.idxmin(), cosines.idxmax()
-    return Artifact(
+    return Drawn(
         figure,
         f"Cosine of a filter with its ideal model: from {cosines.min():.3f} (filter {least}, {by}) to {cosines.max():.3f} "
         f"(filter {most}, {best}). Below each model: σ_x, σ_y, or σ and γ₇ of filter 7.",

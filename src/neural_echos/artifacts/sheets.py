@@ -6,7 +6,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from neural_echos.artifacts.base import Artifact, canvas, colour_bar, draw_kernels, own_style
+from neural_echos.artifacts.base import Drawn, own_style
+from neural_echos.artifacts.mosaics import colour_bar, draw_kernels
+from neural_echos.artifacts.style import canvas
 from neural_echos.errors import EchosError, nearest
 from neural_echos.tables import kernels_of
 
@@ -15,7 +17,7 @@ _PANELS = 3  # layers in a row of a sheet of several
 
 
 @own_style()
-def contact_sheet(bank: pa.Table, *, layer: str = "*", kernels: int = 400, kind: str = "depthwise") -> Artifact:
+def contact_sheet(bank: pa.Table, *, layer: str = "*", kernels: int = 400, kind: str = "depthwise") -> Drawn:
     """Show the kernels of the layers whose names match a pattern, in the order of their channels.
 
     Parameters
@@ -51,7 +53,7 @@ def contact_sheet(bank: pa.Table, *, layer: str = "*", kernels: int = 400, kind:
     colour_bar(figure, image, axes)
     total = sum(len(taps) for _, taps in layers)
     models = ", ".join(sorted(bank["model"].unique().to_pylist()))
-    return Artifact(
+    return Drawn(
         figure,
         f"{models}: {sum(map(len, shown))} of {total:,} {kind} kernels in {len(layers)} layers, each scaled by its largest tap.",
     )

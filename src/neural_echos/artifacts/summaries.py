@@ -5,7 +5,8 @@ from typing import Any
 
 import pandas as pd
 
-from neural_echos.artifacts.base import Artifact, compared, mean_and_spread, percent, points, seen
+from neural_echos.artifacts.base import Drawn
+from neural_echos.artifacts.words import compared, mean_and_spread, percent, points, seen
 from neural_echos.evaluation import mean_interval, paired
 
 Tables = dict[str, Any]
@@ -14,7 +15,7 @@ UNREADABLE = "not readable"
 
 def accuracy_table(
     tables: Tables, *, dataset: str, architectures: Sequence[str], initialisations: Sequence[str], scale: str
-) -> Artifact:
+) -> Drawn:
     """Table 1: top-1 per architecture and initialisation, paired differences of the last one, published beside ours."""
     runs, comparisons = tables["runs"], tables["comparisons"]
     runs = runs[runs.dataset == dataset]
@@ -41,7 +42,7 @@ def accuracy_table(
         f"over {name} {points(*mean_interval(pairs.groupby('seed').difference.mean().to_numpy()))} points"
         for name, pairs in gains.items()
     )
-    return Artifact(
+    return Drawn(
         pd.DataFrame(rows),
         f"Gain of {last} on {dataset}, mean over {len(architectures)} architectures: {told} (95 % t interval over seeds). "
         f"{seen(comparisons)} The paper's own numbers are for ImageNet and could not be read.",
@@ -56,7 +57,7 @@ def ablation_table(
     variants: Mapping[str, Mapping[str, Any]],
     reference: str,
     scale: str,
-) -> Artifact:
+) -> Drawn:
     """Table 2: the ablation over γ, centre type, share and scale, each variant against `reference`, paired by seed.
 
     `variants` maps the initialisation's name to its declared options, which become the columns.
@@ -88,14 +89,14 @@ def ablation_table(
             }
         )
     means = runs[runs.initialisation.isin(variants)].groupby("initialisation").top1.mean()
-    return Artifact(
+    return Drawn(
         pd.DataFrame(rows),
         f"{architecture} on {dataset}: from {percent(means.min())} ({means.idxmin()}) to {percent(means.max())} ({means.idxmax()}) "
         f"over the variants. {seen(comparisons)}".strip(),
     )
 
 
-def structure_table(tables: Tables, *, quantile: float = 0.95, note: str = "") -> Artifact:
+def structure_table(tables: Tables, *, quantile: float = 0.95, note: str = "") -> Drawn:
     """The structure measure of every bank: the share of kernels that beat shuffled taps, beside what noise has.
 
     `note`, what the numbers rest on, stands after the sentence.
@@ -121,14 +122,14 @@ def structure_table(tables: Tables, *, quantile: float = 0.95, note: str = "") -
     ]
     trained = structure[(structure.role == "trained") & (structure.kind == "depthwise")]
     untrained = structure[structure.role == "untrained"]
-    return Artifact(
+    return Drawn(
         pd.DataFrame(rows),
         f"Structured share: trained depthwise banks {_range(trained.share)}, untrained control {_range(untrained.share)}; "
         f"kernels with shuffled taps have {percent(1 - quantile, 0)} by construction. {note}".strip(),
     )
 
 
-def verdict_table(tables: Tables, *, published: Mapping[str, str] | None = None) -> Artifact:
+def verdict_table(tables: Tables, *, published: Mapping[str, str] | None = None) -> Drawn:
     """The verdict on every claim, by the decision rule declared in the config; `published` are a claim's numbers, as printed."""
     verdicts = tables["verdicts"]
     rows = [
@@ -146,7 +147,7 @@ def verdict_table(tables: Tables, *, published: Mapping[str, str] | None = None)
         for row in verdicts.itertuples()
     ]
     counts = verdicts.verdict.value_counts()
-    return Artifact(
+    return Drawn(
         pd.DataFrame(rows),
         f"{len(verdicts)} claim{'s' * (len(verdicts) != 1)}: {', '.join(f'{count} {name}' for name, count in counts.items())}.",
     )

@@ -12,18 +12,10 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from neural_echos.artifacts.base import (
-    Artifact,
-    canvas,
-    compared,
-    finished,
-    looks,
-    mean_and_spread,
-    own_style,
-    points,
-    seen,
-)
+from neural_echos.artifacts.base import Drawn, finished, looks, own_style
+from neural_echos.artifacts.style import canvas
 from neural_echos.artifacts.summaries import UNREADABLE
+from neural_echos.artifacts.words import compared, mean_and_spread, points, seen
 from neural_echos.errors import EchosError
 from neural_echos.evaluation import mean_interval, paired
 
@@ -40,7 +32,7 @@ def transfer_matrix(
     baseline: str,
     variants: Variants,
     scale: str,
-) -> Artifact:
+) -> Drawn:
     """Frozen kernels of data set and architecture A on data set and architecture B, against training from scratch.
 
     `variants` maps an initialisation's name to what the config declares of it and of its source (`trained_on`, `of`).
@@ -78,7 +70,7 @@ def transfer_matrix(
         _told_of(runs, [row for row in rows if row["depthwise kernels"] == kind], baseline, kind)
         for kind in _kinds(rows)
     ]
-    return Artifact(
+    return Drawn(
         pd.DataFrame(rows),
         f"Frozen kernels against training from scratch, points, mean over seeds: {'; '.join(told)}. {seen(against)}".strip(),
     )
@@ -120,7 +112,7 @@ def condition(declared: Mapping[str, Any]) -> str:
 
 def frozen_by_depth(
     tables: Tables, *, dataset: str, architecture: str, baseline: str, variants: Variants, note: str = ""
-) -> Artifact:
+) -> Drawn:
     """Top-1 against the relative depth up to which kernels are frozen, transferred or controls, and differences from scratch."""
     runs = _runs_of(tables, dataset, architecture)
     curves: dict[str, dict[float, str]] = {}
@@ -146,7 +138,7 @@ def source_size(
     control: str,
     variants: Variants,
     note: str = "",
-) -> Artifact:
+) -> Drawn:
     """Top-1 with frozen kernels of sources of several sizes, against their train images; `control` is drawn as a line."""
     runs = _runs_of(tables, dataset, architecture)
     sizes = tables["runs"].groupby("dataset").train_images.first()
@@ -174,7 +166,7 @@ def source_size(
 @own_style()
 def pointwise_against_depthwise(
     tables: Tables, *, dataset: str, architecture: str, baseline: str, variants: Variants, note: str = ""
-) -> Artifact:
+) -> Drawn:
     """Differences from scratch with frozen depthwise kernels and with frozen pointwise weights, side by side."""
     runs = _runs_of(tables, dataset, architecture)
     parts = {"depthwise kernels frozen": False, "pointwise weights frozen": True}
@@ -200,7 +192,7 @@ def pointwise_against_depthwise(
 @own_style()
 def zeroed_layers(
     tables: Tables, *, dataset: str, architecture: str, initialisations: Sequence[str], note: str = ""
-) -> Artifact:
+) -> Drawn:
     """Top-1 lost when the kernels of one depthwise layer are set to 0, against the layer's depth."""
     table = tables["ablated"]
     table = table[(table.dataset == dataset) & (table.architecture == architecture)]

@@ -20,8 +20,13 @@ def render(
         Option(parser=json_object, help="Object of table name to paths; JSON or @file."),
     ] = {},
     options: Options = {},
+    style: Annotated[
+        dict[str, Any],
+        Option(parser=json_object, help="Look of a figure, as `figures` in the config; JSON or @file."),
+    ] = {},
 ) -> None:
     """Execute the notebook of an artifact, which writes the artifact's files, and keep it as rendered."""
     from neural_echos.artifacts.rendering import render_notebook
 
-    render_notebook(notebook, rendered, draft, {"inputs": inputs, "options": options, "output": str(output)})
+    given = {"inputs": inputs, "options": options, "style": style, "output": str(output)}
+    render_notebook(notebook, rendered, draft, given)

@@ -65,12 +65,13 @@ def show(
 ) -> None:
     """Draw the kernels of a bank, a checkpoint, or a timm model with pretrained weights on the hub."""
     from neural_echos.artifacts import contact_sheet
+    from neural_echos.artifacts.style import save_figure
     from neural_echos.errors import EchosError
 
     if output.suffix.lstrip(".") not in ("png", "pdf", "svg"):
         raise EchosError(f"{output}: figures are written as .png, .pdf or .svg; give the output one of these suffixes")
     sheet = contact_sheet(_bank_of(model, timm, weights), layer=layer, kernels=kernels, kind=kind)
-    sheet.save_figure(output)
+    save_figure(sheet.content, output)  # type: ignore[arg-type]
     _LOG.info("%s: %s", output, sheet.says)
 
 

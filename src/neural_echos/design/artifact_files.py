@@ -31,7 +31,8 @@ _OF_ALL = {
     "scales": "<results>/scale_space/scales.parquet",
     "verdicts": "<results>/verdicts.parquet",
 }
-_SUFFIXES = {"figure": ("pdf", "png", "svg", "json"), "table": ("csv", "md", "tex", "html", "json")}
+_SUFFIXES = {"figure": ("pdf", "png"), "table": ("csv", "md", "tex", "html")}
+FILLED = "scale"  # the type of an option that the workflow fills in from the rest of the config
 IN_PAPER = {"figure": "pdf", "table": "tex"}
 
 
@@ -42,7 +43,7 @@ class ArtifactFiles:
     ----------
     preset : Preset
     artifacts : dict
-        By id: what config/artifacts.yaml declares of each, and what the preset asks of it.
+        By id: what its notebook declares (`DeclaredArtifact`), and what the preset asks of it.
     """
 
     def __init__(self, preset: Preset) -> None:
@@ -52,7 +53,7 @@ class ArtifactFiles:
         }
 
     def declared(self, artifact: str) -> Mapping[str, Any]:
-        """What config/artifacts.yaml declares of an artifact."""
+        """What the notebook of an artifact declares."""
         return self.artifacts[artifact][0]
 
     def of_kind(self, kind: str) -> list[str]:
@@ -71,8 +72,12 @@ class ArtifactFiles:
         return [
             f"<results>/{declared['kind']}s/{name}.{suffix}"
             for name, (declared, _) in self.artifacts.items()
-            for suffix in _SUFFIXES[declared["kind"]][1:]
+            for suffix in (*_SUFFIXES[declared["kind"]][1:], *self.more_formats(declared["kind"]), "json")
         ]
+
+    def more_formats(self, kind: str) -> list[str]:
+        """Suffixes of the formats that the config asks for beside those that every artifact of a kind has."""
+        return list(self.preset.config.figures.formats) if kind == "figure" else []
 
     def paper_files(self) -> list[str]:
         """The manuscript, and every artifact as it includes it."""
@@ -82,8 +87,9 @@ class ArtifactFiles:
     def shown_models(self, artifact: str) -> list[str]:
         """Models whose banks an artifact shows: those that its options name and `select` keeps, or all."""
         options = self.artifacts[artifact][1].options
-        pairs = [name for pair in options.pairs or [] for name in (pair.before, pair.after)]
-        named = pairs if options.models is None else options.models
+        pairs = [name for pair in getattr(options, "pairs", None) or [] for name in (pair.before, pair.after)]
+        named = getattr(options, "models", None)
+        named = pairs if named is None else named
         return [name for name in named if name in self.preset.models] or list(self.preset.models)
 
     def inputs(self, artifact: str) -> dict[str, list[str]]:
@@ -104,15 +110,19 @@ class ArtifactFiles:
         return [_OF_ALL[schema]]
 
     def options(self, artifact: str) -> dict[str, Any]:
-        """An artifact's options; what the config says elsewhere is filled in from there."""
+        """An artifact's options, with their defaults; what the config says elsewhere is filled in from there."""
         declared, asked = self.artifacts[artifact]
-        options = asked.options.model_dump()
-        if "models" in options:
-            options["models"] = self.shown_models(artifact)
-        if "variants" in options:
-            options["variants"] = {name: self._variant(name) for name in options["variants"]}
-        if "scale" in declared["asks"]:
-            options["scale"] = self.preset.config.scale
+        given = asked.options.model_dump()
+        options: dict[str, Any] = {}
+        for name, one in declared["options"].items():
+            value = given.get(name, one["default"])
+            if one["type"] == "models" and name in given:
+                value = self.shown_models(artifact)
+            elif one["type"] == "variants":
+                value = {variant: self._variant(variant) for variant in value or []}
+            elif one["type"] == FILLED:
+                value = self.preset.config.scale
+            options[name] = value
         return options
 
     def _variant(self, initialisation: str) -> dict[str, Any]:

@@ -1,49 +1,35 @@
-"""Artifacts in the config: those that a preset makes, with their options, and how config/artifacts.yaml declares each."""
+"""Artifacts: what a notebook declares of its figure or table, which of them a preset makes, and how figures look.
 
-from typing import Annotated, Any, Literal
+A notebook in workflow/notebooks is its artifact. Its first cell holds title and caption, and its metadata, under `neural_echos`,
+the rest (`DeclaredArtifact`). From the options that it declares follows the model that checks them in a preset.
+"""
 
-from pydantic import ConfigDict, Field, RootModel
+from collections.abc import Iterable, Mapping
+from typing import Annotated, Any, Literal, Union
 
+from pydantic import Field, create_model
+
+from neural_echos.design.artifact_files import FILLED
 from neural_echos.design.base import (
     ArchitectureName,
     ArtifactName,
     Count,
     DatasetName,
     InitialisationName,
+    M,
     Model,
     ModelName,
+    Positive,
     Ratio,
     Ref,
     Seed,
     Share,
     option,
+    options_of,
+    union,
+    variant,
 )
-
-_TABLES = (
-    *(
-        "ablated",
-        "bank",
-        "centroids",
-        "choices",
-        "clusters",
-        "comparisons",
-        "eliminations",
-        "explained",
-        "fits",
-        "history",
-    ),
-    *(
-        "matches",
-        "pattern_centroids",
-        "pattern_shares",
-        "patterns",
-        "replacement_errors",
-        "replacements",
-        "runs",
-        "scales",
-    ),
-    *("signals", "spread", "structure", "verdicts"),
-)
+from neural_echos.design.signatures import constant
 
 
 class TrainingPair(Model):
@@ -54,71 +40,117 @@ class TrainingPair(Model):
     after: ModelName = Field(description="Id of the model after.")
 
 
-class ArtifactOptions(Model):
-    """Options of artifacts; each takes some of these."""
+# What an option of an artifact may be, by the word for it in the notebook's metadata.
+OPTION_TYPES: dict[str, Any] = {
+    "dataset": DatasetName,
+    "datasets": list[DatasetName],
+    "architecture": ArchitectureName,
+    "architectures": list[ArchitectureName],
+    "initialisation": InitialisationName,
+    "initialisations": list[InitialisationName],
+    "variants": list[InitialisationName],  # filled in with what the config declares of each
+    "series": dict[str, list[Annotated[list[int | InitialisationName], Field(min_length=2, max_length=2)]]],
+    "model": ModelName,
+    "models": list[ModelName],  # narrowed to what `select` keeps
+    "pairs": list[TrainingPair],
+    "control": Annotated[str, Ref("initialisation, set of filters or model")],
+    "count": Count,
+    "seed": Seed,
+    "ratio": Ratio,
+    "ratios": list[Ratio],
+    "share": Share,
+    "text": str,
+    "texts": list[str],
+    "mapping": dict[str, str],
+    "published": dict[str, Any] | list[Any],
+    FILLED: str,
+}
 
-    dataset: DatasetName | None = option("Data set of the runs.")
-    datasets: list[DatasetName] | None = option("Data sets of the runs.")
-    architecture: ArchitectureName | None = option("Architecture of the runs.")
-    architectures: list[ArchitectureName] | None = option("Architectures of the runs.")
-    initialisation: InitialisationName | None = option("Initialisation that is shown.")
-    initialisations: list[InitialisationName] | None = option("Initialisations that are shown.")
-    variants: list[InitialisationName] | None = option(
-        "Initialisations that are shown, with what the config declares of them."
+
+class DeclaredOption(Model):
+    """One option of an artifact."""
+
+    type: Literal[tuple(OPTION_TYPES)] = Field(  # type: ignore[valid-type]
+        description="What it is; a name must be declared in the config."
     )
-    baseline: InitialisationName | None = option("Initialisation that others are compared with.")
-    baselines: list[InitialisationName] | None = option("Initialisations that it is compared with.")
-    reference: InitialisationName | None = option("Initialisation of which the others are variants.")
-    control: Annotated[str, Ref("initialisation, set of filters or model")] | None = option(
-        "Initialisation, set of filters or model that is the control."
+    required: bool = Field(default=False, description="Whether a preset must give it.")
+    default: Any = Field(default=None, description="Its value where a preset gives none.")
+    description: str = Field(description="What it means.")
+
+
+class DeclaredArtifact(Model):
+    """What a notebook in workflow/notebooks declares of its artifact: metadata, and the title and caption of its first cell."""
+
+    kind: Literal["figure", "table"] = Field(description="What it is.")
+    group: str = Field(description="Heading under which the report lists it.")
+    title: str = Field(description="Number and name; where the paper's caption could not be read, the title says so.")
+    caption: str = Field(description="What is drawn, and where the caption comes from.")
+    reads: list[Literal[tuple(constant("tables/columns/__init__", "TABLES"))]] = Field(  # type: ignore[valid-type]
+        default=[], description="Tables that it reads, by name (docs/tables.md)."
     )
-    series: dict[str, list[Annotated[list[int | InitialisationName], Field(min_length=2, max_length=2)]]] | None = (
-        option("Points of each line, a number of filters and its initialisation.")
-    )
-    models: list[ModelName] | None = option("Ids of the models whose banks are shown.")
-    pairs: list[TrainingPair] | None = option("Models before and after training.")
-    families: dict[str, str] | None = option("Pattern of the models' names of each family.")
-    methods: list[str] | None = option("Ways to fit scales.")
-    size: Count | None = option("Side of the kernels, taps.")
-    kernels: Count | None = option("How many kernels are shown.")
-    gamma: Ratio | None = option("Centre-to-surround ratio.")
-    gammas: list[Ratio] | None = option("Centre-to-surround ratios.")
-    threshold: Share | None = option("Least cosine of a fit that counts.")
-    quantile: Share | None = option("Quantile of the shuffled taps that counts as structure.")
-    least: Count | None = option("Least number of kernels of a group that is shown.")
-    seed: Seed | None = option("Seed of the sample of kernels.")
-    published: dict[str, Any] | list[Any] | None = option("Published numbers, which stand beside ours.")
-    note: str | None = option("Sentence that is put at the end of what it says.")
+    options: dict[str, DeclaredOption] = Field(default={}, description="Its options, by name.")
 
 
 class Artifact(Model):
     """One artifact that a preset makes."""
 
-    id: ArtifactName = Field(description="Its id in config/artifacts.yaml.")
-    options: ArtifactOptions = Field(
-        default_factory=ArtifactOptions,
-        description="Options of the function that makes it (src/neural_echos/artifacts), each of which takes some of these.",
+    id: ArtifactName = Field(description="Name of its notebook in workflow/notebooks.")
+    options: Any = Field(default_factory=dict, description="Options of the artifact.")
+
+
+class Figures(Model):
+    """How figures look."""
+
+    font_scale: Positive = Field(default=1.0, description="Factor of all text sizes.")
+    palette: str | list[str] | None = Field(
+        default=None,
+        description="Colours in place of the project's own, in the order of the names they are for: a palette of seaborn by name, "
+        "or a list of colours.",
+    )
+    colour_map: str = Field(
+        default="RdBu_r", description="Diverging colour map of Matplotlib for kernels; 0 has the colour in its middle."
+    )
+    width: Positive = Field(default=7.2, description="Width of a figure over two columns of a journal, inches.")
+    column: Positive = Field(default=3.5, description="Width of a figure over one column of a journal, inches.")
+    dpi: Count = Field(default=200, description="Resolution of PNG files, dots per inch.")
+    formats: list[Literal["eps", "svg", "tiff"]] = Field(
+        default=["svg"], description="Formats that are written beside PDF and PNG."
     )
 
 
-class DeclaredArtifact(Model):
-    """One artifact; its notebook is workflow/notebooks/<id>.ipynb."""
+def with_options(config: type[M], declared: Mapping[str, Mapping[str, Any]], used: Iterable[str]) -> type[M]:
+    """Make a config's model that checks the options of artifacts.
 
-    kind: Literal["figure", "table"] = Field(description="What it is.")
-    group: str = Field(default="", description="Heading under which the report lists it.")
-    title: str = Field(description="Number and name; where the paper's caption could not be read, the title says so.")
-    caption: str = Field(description="What is drawn, and where the caption comes from.")
-    code: str = Field(
-        default="",
-        description="Module of src/neural_echos/artifacts that makes it; figures or summaries without it.",
-    )
-    reads: list[Literal[_TABLES]] = Field(description="Tables that it reads, by schema name (docs/tables.md).")  # type: ignore[valid-type]
-    asks: list[Literal["scale"]] = Field(
-        default=[], description="Options that the workflow fills in from the rest of the config."
-    )
+    Parameters
+    ----------
+    config : type
+        Its field `artifacts` is a list of `Artifact`.
+    declared : mapping of str to mapping
+        What the notebooks declare, by id (`DeclaredArtifact`).
+    used : iterable of str
+        Ids that the config may use; one that is not declared takes any options.
+    """
+    models = {name: _model_of(name, declared.get(name)) for name in dict.fromkeys(used)}
+    if not models:
+        return config
+    entry = union(models, "id") if len(models) > 1 else next(iter(models.values()))
+    field = config.model_fields["artifacts"]
+    made: Any = (list[entry], Field(default=[], description=field.description))  # type: ignore[valid-type]
+    extended: Any = create_model(config.__name__, __base__=config, __doc__=config.__doc__, artifacts=made)
+    return extended
 
 
-class DeclaredArtifacts(RootModel[dict[str, DeclaredArtifact]]):
-    """Every figure and table that the workflow can make, by id; a preset's config chooses among them and sets their options."""
-
-    model_config = ConfigDict(defer_build=True)
+def _model_of(name: str, declared: Mapping[str, Any] | None) -> type[Model]:
+    """Make the model of an artifact's entry in the config."""
+    if declared is None:
+        return variant(Artifact, "id", name)
+    fields: dict[str, Any] = {}
+    for key, one in declared["options"].items():
+        kind = OPTION_TYPES[one["type"]]
+        if one["type"] == FILLED:
+            continue
+        if one["required"]:
+            fields[key] = (kind, Field(description=one["description"]))
+        else:
+            fields[key] = (Union[kind, None], option(one["description"], one["default"]))  # noqa: UP007
+    return variant(Artifact, "id", name, options=options_of(Artifact, name, fields))

@@ -1,5 +1,6 @@
-"""Documents checked against their models, and the two that declare inputs and artifacts; without the config's own models."""
+"""Documents checked against their models, and those that declare inputs and artifacts; without the config's own models."""
 
+import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
@@ -15,11 +16,33 @@ M = TypeVar("M", bound=BaseModel)
 
 
 def load_artifacts(root: Path) -> dict[str, dict[str, Any]]:
-    """Read and check config/artifacts.yaml: what is declared of every artifact, by id."""
-    from neural_echos.design.artifacts import DeclaredArtifacts
+    """Read and check what the notebooks in workflow/notebooks declare of their artifacts, by id: `DeclaredArtifact`, completed."""
+    from neural_echos.design.artifacts import DeclaredArtifact
 
-    path = root / "config/artifacts.yaml"
-    return check(read_yaml(path), DeclaredArtifacts, [path]).model_dump()
+    found = {}
+    for path in sorted((root / "workflow/notebooks").glob("*.ipynb")):
+        found[path.stem] = check(declaration(path), DeclaredArtifact, [path]).model_dump()
+    return found
+
+
+def declaration(path: Path) -> dict[str, Any]:
+    """Read what a notebook declares: its metadata `neural_echos`, and title and caption from its first cell.
+
+    Raises
+    ------
+    EchosError
+        It is not a notebook, or its first cell is not a heading with a paragraph below it.
+    """
+    try:
+        notebook = json.loads(path.read_text(encoding="utf-8"))
+        first, said = notebook["cells"][0], dict(notebook["metadata"]["neural_echos"])
+        text = "".join(first["source"]) if first["cell_type"] == "markdown" else ""
+    except (OSError, ValueError, LookupError, TypeError):
+        raise EchosError(f"{path}: this is not the notebook of an artifact; make one with echos new-artifact") from None
+    title, _, caption = text.partition("\n")
+    if not title.startswith("# ") or not caption.strip():
+        raise EchosError(f"{path}: its first cell must hold a heading (# …) and, below it, the caption")
+    return said | {"title": title[2:].strip(), "caption": " ".join(caption.split())}
 
 
 def load_inputs(path: Path) -> dict[str, dict[str, Any]]:

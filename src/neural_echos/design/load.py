@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from neural_echos.design.artifacts import with_options
 from neural_echos.design.checked import check, load_artifacts
 from neural_echos.design.references import check_references
 from neural_echos.design.schema import Config
@@ -93,10 +94,17 @@ def require_working_folder(folder: Path, root: Path) -> None:
 
 
 def _load(document: Mapping[str, Any], root: Path, layers: Sequence[Layer]) -> Config:
-    config = check(document, Config, layers)
+    artifacts = load_artifacts(root)
+    asked = document.get("artifacts")
+    used = [one["id"] for one in asked if _has_id(one)] if isinstance(asked, list) else []
+    config = check(document, with_options(Config, artifacts, used), layers)
     inputs = read_yaml(root / "config/inputs.yaml")
-    check_references(config, inputs=inputs, artifacts=load_artifacts(root), layers=layers)
+    check_references(config, inputs=inputs, artifacts=artifacts, layers=layers)
     return config
+
+
+def _has_id(entry: Any) -> bool:
+    return isinstance(entry, Mapping) and isinstance(entry.get("id"), str)
 
 
 def require_below(files: Sequence[str | Path]) -> None:

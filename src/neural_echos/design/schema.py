@@ -8,7 +8,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from neural_echos.design.artifacts import Artifact
+from neural_echos.design.artifacts import Artifact, Figures
 from neural_echos.design.base import (
     DISTINCT,
     ArchitectureName,
@@ -315,5 +315,6 @@ class Config(Model):
         default=[], description="Claims of the paper, each with the decision rule for its verdict."
     )
     artifacts: list[Artifact] = Field(
-        default=[], description="Artifacts that this preset makes, of those declared in config/artifacts.yaml."
+        default=[], description="Artifacts that this preset makes, each the name of a notebook in workflow/notebooks."
     )
+    figures: Figures = default_of(Figures)

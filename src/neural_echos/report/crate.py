@@ -10,7 +10,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from neural_echos.design.yaml import read_yaml
+from neural_echos.design.checked import load_artifacts
 from neural_echos.errors import EchosError
 from neural_echos.files import atomic_path, read_json, sha256
 from neural_echos.report.explain import Records, source_of
@@ -97,7 +97,7 @@ def write_crate(results: Path, output: Path, root: Path = Path()) -> int:
     workflow["sha256"] = sha256(root / "Snakefile")
     _describe(crate, results, workflow, max(str(one["written"]) for one in made.values()))
     sources = _add_sources(crate, results, base)
-    titles = read_yaml(root / "config/artifacts.yaml")
+    titles = load_artifacts(root)
     for path, facts in made.items():
         place = f"{base}/{path.relative_to(results).as_posix()}"
         behind = records.behind([place]) if records.of(place) else {}

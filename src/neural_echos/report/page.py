@@ -15,8 +15,7 @@ from typing import Any
 import pandas as pd
 from markupsafe import Markup
 
-from neural_echos.artifacts import read, verdict_table
-from neural_echos.artifacts.base import FORMATS
+from neural_echos.artifacts import FORMATS, read, verdict_table
 from neural_echos.errors import EchosError
 from neural_echos.files import provenance, read_json, sha256, write_json, write_text
 from neural_echos.report.costs import costs, training_seconds
@@ -133,7 +132,8 @@ def _shown(artifact: Artifact, made: Made, folder: Path, most: int) -> dict[str,
     else:
         page = stem.with_name(f"{stem.name}.html").read_text(encoding="utf-8")
         table = Markup(page[page.index("<table") : page.index("</table>") + 8])
-    suffixes = (*FORMATS[artifact["kind"]], "json")
+    more = made.facts["style"].get("formats", []) if artifact["kind"] == "figure" else []
+    suffixes = (*FORMATS[artifact["kind"]], *more, "json")
     return {
         **artifact,
         "says": made.facts["says"],
@@ -148,8 +148,10 @@ def _picture(stem: Path, most: int) -> str:
     """Embed a figure as SVG or PNG, whichever is smaller; where both are larger than `most` bytes, as a PNG of fewer pixels."""
     from PIL import Image
 
-    drawn, pixels = (stem.with_name(f"{stem.name}.{kind}").read_bytes() for kind in ("svg", "png"))
-    smallest, kind = min((pixels, "png"), (drawn, "svg+xml"), key=lambda one: len(one[0]))
+    pixels, drawn = stem.with_name(f"{stem.name}.png").read_bytes(), stem.with_name(f"{stem.name}.svg")
+    smallest, kind = pixels, "png"
+    if drawn.exists() and drawn.stat().st_size < len(pixels):
+        smallest, kind = drawn.read_bytes(), "svg+xml"
     for width in (1600, 1000, 600):
         if len(smallest) <= most:
             break

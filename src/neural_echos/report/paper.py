@@ -5,7 +5,7 @@ import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from neural_echos.artifacts.base import latex
+from neural_echos.artifacts.saving import latex
 from neural_echos.design.artifact_files import IN_PAPER, paper_name
 from neural_echos.errors import EchosError
 from neural_echos.files import atomic_path, read_json, write_text

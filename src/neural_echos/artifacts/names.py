@@ -1,0 +1,174 @@
+"""The name table: how whatever the artifacts show is called, ordered, coloured and marked, everywhere.
+
+A colour has one meaning in the whole project. Red and blue are the signs of kernels: excitatory, inhibitory. Shades of one hue
+are ordered: kernel sizes, depths. What the table does not list, such as an initialisation of the user's own, comes after what it
+lists, in the order given, with spare looks.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from neural_echos.artifacts.style import current
+
+
+@dataclass(frozen=True)
+class Name:
+    """How one thing is shown.
+
+    Attributes
+    ----------
+    label : str
+        What it is called in figures and tables.
+    colour : str
+    marker : str
+        Of Matplotlib.
+    """
+
+    label: str
+    colour: str = "#666666"
+    marker: str = "o"
+
+
+_RED, _BLUE, _GREY = "#c0392b", "#2166ac", "#8c8c8c"
+
+TABLES: dict[str, dict[str, Name]] = {
+    "initialisation": {
+        "default": Name("default", "#222222", "o"),
+        "kaiming": Name("Kaiming", "#e69f00", "s"),
+        "dog": Name("DoG", "#009e73", "^"),
+        "covariance": Name("covariance", "#8e44ad", "D"),
+        "gaussian_derivatives": Name("Gaussian derivatives", "#a6761d", "v"),
+        "oocs": Name("OOCS", "#e377c2", "P"),
+        "scale_space": Name("scale space", "#7f7f00", "X"),
+        "impulse": Name("impulse", "#17a2a2", "<"),
+        "box": Name("box", "#b07aa1", ">"),
+        "dirac": Name("Dirac", "#5e8c31", "p"),
+        "trunc_normal": Name("truncated normal", "#666666", "h"),
+        "kaiming_uniform": Name("Kaiming, uniform", "#f0b95a", "s"),
+        "kaiming_fan_out": Name("Kaiming, fan out", "#b37400", "s"),
+        "dog_frozen": Name("DoG, frozen", "#66c5ab", "^"),
+        "covariance_frozen": Name("covariance, frozen", "#c39bd3", "D"),
+        "gaussian_derivatives_frozen": Name("Gaussian derivatives, frozen", "#d3b483", "v"),
+        "random_frozen": Name("default, frozen", "#999999", "o"),
+    },
+    "role": {
+        "trained": Name("trained depthwise", "#5b3a8c", "o"),
+        "regular": Name("trained regular", "#a6761d", "s"),
+        "untrained": Name("untrained", _GREY, "X"),
+        "shuffled": Name("shuffled taps", "#c4c4c4", "."),
+    },
+    "centre": {
+        "excitatory": Name("excitatory", _RED, "o"),
+        "inhibitory": Name("inhibitory", _BLUE, "s"),
+        "other": Name("other", "#bdbdbd", "X"),
+    },
+    "pattern": {
+        "on-centre": Name("on-centre", _RED, "o"),
+        "off-centre": Name("off-centre", _BLUE, "s"),
+        "on-square": Name("on-square", "#e8a598", "^"),
+        "off-square": Name("off-square", "#92b8dd", "v"),
+        "off-centre cross": Name("off-centre cross", "#4a9a8a", "P"),
+        "first derivative": Name("first derivative", "#9b6fb0", "D"),
+        "second derivative": Name("second derivative", "#d0a136", "h"),
+        "other": Name("other", "#bdbdbd", "X"),
+    },
+    "model": {
+        "dog": Name("Difference of Gaussians", "#009e73", "^"),
+        "gaussian": Name("Gaussian", "#b07aa1", "o"),
+        "gaussian_derivative_1": Name("first derivative of a Gaussian", "#9b6fb0", "D"),
+        "gaussian_derivative_2": Name("second derivative of a Gaussian", "#d0a136", "h"),
+    },
+    "frozen": {
+        "trained": Name("trained from scratch", "#222222", "o"),
+        "transferred": Name("transferred, frozen", "#009e73", "^"),
+        "transferred, shuffled": Name("transferred, shuffled taps", "#e69f00", "s"),
+        "random": Name("random, frozen", _GREY, "X"),
+        "DoG": Name("DoG, frozen", "#66c5ab", "D"),
+    },
+    "dataset": {
+        "photographs": Name("photographs"),
+        "digits": Name("digits"),
+        "cifar10": Name("CIFAR-10"),
+        "cifar100": Name("CIFAR-100"),
+        "imagenet": Name("ImageNet-1k"),
+        "imagenette64": Name("Imagenette, 64 px"),
+        "tiny_imagenet": Name("Tiny ImageNet"),
+    },
+    "architecture": {
+        "mobilenetv2": Name("MobileNetV2"),
+        "convnext": Name("ConvNeXt"),
+        "hornet": Name("HorNet"),
+        "convmixer": Name("ConvMixer"),
+        "convmixer_k3": Name("ConvMixer, 3×3"),
+        "convmixer_k5": Name("ConvMixer, 5×5"),
+        "convmixer_k7": Name("ConvMixer, 7×7"),
+        "convmixer_k9": Name("ConvMixer, 9×9"),
+        "convmixer_k11": Name("ConvMixer, 11×11"),
+        "convmixer_regular": Name("ConvMixer, regular convolutions"),
+    },
+}
+_SPARE = [
+    Name("", colour, marker)
+    for colour, marker in zip(
+        ("#0b7a75", "#bc5090", "#ffa600", "#58508d", "#7a5195", "#ef5675", "#003f5c", "#7f8c1d"),
+        "DvPX<>ph",
+        strict=True,
+    )
+]
+_SHADES = {3: "#d9e2a5", 5: "#a8b94d", 7: "#7b8f1f", 9: "#556310", 11: "#2f3807"}  # of sizes that the table lists
+_DEPTHS = ("#fdbe85", "#e6550d", "#7f2704")  # thirds of the depth, from the input
+
+
+def label(kind: str, name: str) -> str:
+    """What something is called; its own name where the table does not list it."""
+    return TABLES[kind][name].label if name in TABLES[kind] else name.replace("_", " ")
+
+
+def order(kind: str, names: Iterable[str]) -> list[str]:
+    """Distinct names in the table's order, those that it lacks behind in the order given."""
+    given = list(dict.fromkeys(names))
+    return [name for name in TABLES[kind] if name in given] + [name for name in given if name not in TABLES[kind]]
+
+
+def looks(kind: str, names: Sequence[str]) -> dict[str, Name]:
+    """Label, colour and marker of each name, in the order given.
+
+    Parameters
+    ----------
+    kind : str
+        Key of `TABLES`.
+    names : sequence of str
+    """
+    others = [name for name in names if name not in TABLES[kind]]
+    users = current().colours(len(names))
+    made = {}
+    for place, name in enumerate(names):
+        known = TABLES[kind].get(name) or _SPARE[others.index(name) % len(_SPARE)]
+        colour = users[place] if users and kind not in ("centre", "pattern") else known.colour
+        made[name] = Name(label(kind, name), colour, known.marker)  # type: ignore[arg-type]
+    return made
+
+
+def palette(kind: str, names: Sequence[str]) -> dict[str, str]:
+    """Colour of each label, for seaborn's `palette`."""
+    return {one.label: one.colour for one in looks(kind, names).values()}
+
+
+def markers(kind: str, names: Sequence[str]) -> dict[str, str]:
+    """Marker of each label, for seaborn's `markers`."""
+    return {one.label: one.marker for one in looks(kind, names).values()}
+
+
+def labelled(kind: str, values: Iterable[str]) -> list[str]:
+    """Labels of a column's values, for a tidy table whose legend reads as the figures do."""
+    return [label(kind, value) for value in values]
+
+
+def size_colours(sizes: Iterable[int]) -> dict[int, str]:
+    """Colour of each kernel size, lighter for small ones."""
+    return {size: _SHADES.get(size, "#1c2204") for size in sorted(set(sizes))}
+
+
+def depth_colours() -> tuple[str, str, str]:
+    """Colours of the first, second and last third of a network's depth."""
+    return _DEPTHS

@@ -1,0 +1,204 @@
+"""What an artifact's notebook works with: its tables and options, and the files that it becomes."""
+
+import html
+import io
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from matplotlib.figure import Figure
+
+from neural_echos.artifacts.by_hand import find_parameters
+from neural_echos.artifacts.style import Style, drawing, save_figure, steady
+from neural_echos.errors import EchosError
+from neural_echos.files import provenance, write_json, write_text
+from neural_echos.tables import SCHEMAS, read_table
+
+FORMATS: dict[str, tuple[str, ...]] = {"figure": ("pdf", "png"), "table": ("csv", "md", "tex", "html")}
+
+
+class Artifact:
+    """A figure or table that its notebook makes.
+
+    Parameters
+    ----------
+    name : str
+        Name of the notebook, without suffix.
+    inputs : mapping of str to path or sequence of path
+        Tables by name (docs/tables.md). Empty where the notebook is run by hand: then tables and options are those that the
+        artifact was last made from, found by `find_parameters`.
+    options : mapping
+        The artifact's options, with their defaults.
+    output : str
+        Path of the artifact's files, without suffix; empty to write none.
+    style : mapping
+        Settings of `Style`.
+
+    Attributes
+    ----------
+    tables : dict
+        See `read`.
+    options : dict
+    """
+
+    def __init__(
+        self,
+        name: str,
+        inputs: Mapping[str, Any] | None = None,
+        options: Mapping[str, Any] | None = None,
+        output: str = "",
+        style: Mapping[str, Any] | None = None,
+    ) -> None:
+        if not (inputs or options or output):
+            inputs, options, style = find_parameters(name)
+        self.name, self.inputs, self.options = name, dict(inputs or {}), dict(options or {})
+        self.output, self._style = output, dict(style or {})
+
+    @cached_property
+    def tables(self) -> dict[str, Any]:
+        """The artifact's tables, by name."""
+        return read(self.inputs)
+
+    @contextmanager
+    def drawing(self) -> Iterator[Style]:
+        """Draw a figure in the project's style; the caller's own settings return at the end."""
+        with drawing(Style.read(self._style)) as style:
+            yield style
+
+    def save(self, content: "Figure | pd.DataFrame | Any", says: str) -> None:
+        """Write an artifact in every format, with `<output>.json`, which says what made it; and show it in a notebook.
+
+        Parameters
+        ----------
+        content : Figure, seaborn grid or DataFrame
+            A figure, or a table of finished cells.
+        says : str
+            A sentence or two, computed from the numbers, that say what it shows.
+        """
+        content = getattr(content, "figure", content)
+        if isinstance(content, Figure):
+            steady(content)
+        if self.output:
+            self._write(content, says)
+        self._show(content, says)
+
+    def _write(self, content: "Figure | pd.DataFrame", says: str) -> None:
+        stem, style = Path(self.output), Style.read(self._style)
+        if isinstance(content, Figure):
+            suffixes = FORMATS["figure"]
+            for suffix in (*suffixes, *style.formats):
+                save_figure(content, stem.with_name(f"{stem.name}.{suffix}"), style)
+        else:
+            suffixes = FORMATS["table"]
+            for suffix in suffixes:
+                write_text(stem.with_name(f"{stem.name}.{suffix}"), _table_as(suffix, content, stem.name, says))
+        files = {str(path): path for paths in self.inputs.values() for path in _listed(paths)}
+        facts = {
+            "says": says,
+            "command": ["snakemake", f"{stem}.{suffixes[0]}"],
+            "reads": {name: [str(path) for path in _listed(paths)] for name, paths in self.inputs.items()},
+            "options": self.options,
+        }
+        facts |= {"style": self._style} if isinstance(content, Figure) else {}
+        write_json(stem.with_name(f"{stem.name}.json"), provenance(files, **facts))
+
+    def _show(self, content: "Figure | pd.DataFrame", says: str) -> None:
+        """Show in a notebook what was made, a figure as the very image that its PNG file holds."""
+        if "IPython" not in sys.modules:
+            return
+        from IPython import get_ipython
+        from IPython.display import HTML, Image, Markdown, display
+
+        if get_ipython() is None:
+            return
+        if isinstance(content, Figure):
+            image = io.BytesIO()
+            style = Style.read(self._style)
+            with drawing(style):
+                content.savefig(image, format="png", dpi=style.dpi, metadata={"Software": None})
+            display(Image(image.getvalue(), width=round(96 * content.get_figwidth())))
+        else:
+            display(HTML(content.to_html(index=False, border=0)))
+        display(Markdown(says))
+
+
+def _table_as(suffix: str, table: pd.DataFrame, title: str, says: str) -> str:
+    if suffix == "csv":
+        return table.to_csv(index=False, lineterminator="\n")
+    if suffix == "md":
+        return table.to_markdown(index=False, disable_numparse=True) + "\n"
+    if suffix == "tex":
+        return _table_as_latex(table)
+    return _PAGE.format(title=title, table=table.to_html(index=False, border=0), says=html.escape(says))
+
+
+_LATEX = {
+    **{character: f"\\{character}" for character in "&%$#_{}"},
+    **{"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "–": "--", "…": r"\ldots{}"},
+    **{"−": "$-$", "±": r"$\pm$", "×": r"$\times$", "·": r"$\cdot$", "≥": r"$\geq$", "≤": r"$\leq$", "→": r"$\to$"},
+    **{"γ": r"$\gamma$", "σ": r"$\sigma$", "²": "$^2$", "₇": "$_7$"},
+}
+_WRAPPED = 32  # characters of a cell, from which a column of a LaTeX table becomes a paragraph
+
+
+def latex(text: str) -> str:
+    """Write a text so that LaTeX prints it; letters with accents stay as they are, in UTF-8."""
+    written = "".join(_LATEX.get(character, character) for character in text)
+    return f"{{[}}{written[1:]}" if written.startswith("[") else written  # after a line break, "[" would be an option
+
+
+def _table_as_latex(table: pd.DataFrame) -> str:
+    """Write a table for booktabs, its columns of long texts as paragraphs."""
+    longest = [max(map(len, [str(name), *table[name].astype(str)])) for name in table]
+    columns = "".join(r"p{4.5cm}" if length > _WRAPPED else "l" for length in longest)
+    escaped = table.map(lambda cell: latex(cell) if isinstance(cell, str) else cell).rename(columns=latex)
+    return escaped.to_latex(index=False, escape=False, column_format=columns)
+
+
+_PAGE = """<!doctype html>
+<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>{title}</title>
+<style>
+body {{ font: 14px/1.4 system-ui, sans-serif; margin: 1rem; color: #111; background: #fff; }}
+table {{ border-collapse: collapse; }} th, td {{ padding: .3rem .6rem; text-align: left; vertical-align: top; }}
+thead th {{ border-bottom: 2px solid #111; }} tbody tr {{ border-bottom: 1px solid #ddd; }}
+</style></head><body>
+{table}
+<p>{says}</p>
+</body></html>
+"""
+
+
+def read(inputs: Mapping[str, str | Sequence[str]]) -> dict[str, Any]:
+    """Read an artifact's input tables.
+
+    Parameters
+    ----------
+    inputs : mapping
+        From a schema's name to the path or paths of its tables.
+
+    Returns
+    -------
+    dict
+        "bank" as a mapping from model to pyarrow Table; every other table as one DataFrame, files in the given order.
+    """
+    tables: dict[str, Any] = {}
+    for name, paths in inputs.items():
+        if name not in SCHEMAS:
+            raise EchosError(
+                f"--inputs: there is no table {name!r} (there are {', '.join(sorted(SCHEMAS))}); correct it"
+            )
+        parts = [read_table(path, name) for path in _listed(paths)]
+        if name == "bank":
+            tables[name] = {part["model"][0].as_py(): part for part in parts}
+        else:
+            frames = [part.to_pandas() for part in parts]
+            tables[name] = pd.concat(frames, ignore_index=True) if frames else SCHEMAS[name].empty_table().to_pandas()
+    return tables
+
+
+def _listed(paths: str | Path | Sequence[str | Path]) -> list[str | Path]:
+    return [paths] if isinstance(paths, str | Path) else list(paths)

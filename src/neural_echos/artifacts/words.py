@@ -1,0 +1,65 @@
+"""Numbers as artifacts write them: shares, differences with their interval, p-values, and what seeds could have seen."""
+
+import numpy as np
+import pandas as pd
+
+
+def percent(value: float, digits: int = 1) -> str:
+    """Format a share as a percentage; "–" for a missing one."""
+    return "–" if value is None or not np.isfinite(value) else f"{100 * value:.{digits}f} %".replace("-", "−")
+
+
+def points(value: float, low: float, high: float) -> str:
+    """Format a difference of shares as percentage points with its interval."""
+    if not np.isfinite(value):
+        return "–"
+    interval = f" [{100 * low:+.1f}, {100 * high:+.1f}]" if np.isfinite(low) and np.isfinite(high) else " [one seed]"
+    return f"{100 * value:+.1f}{interval}".replace("-", "−")
+
+
+def mean_and_spread(shares: pd.Series) -> str:
+    """Format shares of runs as mean ± standard deviation in percent; a run that diverged (NaN) is left out and told."""
+    if not len(shares):
+        return "not run at this scale"
+    found, lost = shares.dropna(), int(shares.isna().sum())
+    spread = f" ± {100 * found.std(ddof=1):.1f}" if len(found) > 1 else ""
+    told = [f"{100 * found.mean():.1f}{spread}"] * bool(len(found)) + [f"diverged ({lost} of {len(shares)})"] * bool(
+        lost
+    )
+    return ", ".join(told)
+
+
+def compared(comparison: pd.DataFrame, factor: float = 100) -> str:
+    """Format one comparison: difference and t interval, Holm's p, smallest difference that the seeds could have seen.
+
+    `comparison` has one row of schema "comparisons", or none; `factor` brings shares to points and leaves epochs (1).
+    """
+    if not len(comparison):
+        return "–"
+    row = comparison.iloc[0]
+    if not row.seeds:
+        return f"diverged ({row.diverged} of {row.diverged})"
+    share = factor / 100
+    told = points(row.difference * share, row.low * share, row.high * share)
+    if row.low == row.high:  # no deviation, no interval
+        told = f"{told.partition(' [')[0]} [all alike]"
+    could = f"{factor * row.detectable:.1f}" if np.isfinite(row.detectable) else "–"
+    return f"{told}; {probability(row.p_holm)}; {could}"
+
+
+def probability(p: float) -> str:
+    """Format a p with two digits and without its leading zero; "–" for a missing one."""
+    if not np.isfinite(p):
+        return "–"
+    return "<.001" if p < 0.0005 else f"{p:.2g}".replace("0.", ".", 1)
+
+
+def seen(comparisons: pd.DataFrame) -> str:
+    """Say which differences in final top-1 the seeds of these comparisons could have seen; "" where they do not tell."""
+    found = comparisons[(comparisons.measure == "top1") & comparisons.detectable.notna()]
+    if not len(found):
+        return ""
+    seeds = f"{found.seeds.min()}" if found.seeds.nunique() == 1 else f"{found.seeds.min()} to {found.seeds.max()}"
+    least, most = 100 * found.detectable.min(), 100 * found.detectable.max()
+    smallest = f"{least:.1f} to {most:.1f}" if len(found) > 1 else f"{least:.1f}"
+    return f"With {seeds} seeds a difference in final top-1 must be {smallest} points to be found with 80 % power."
