@@ -10,11 +10,12 @@ import pytest
 import yaml
 
 from neural_echos.design.artifact_files import paper_name
+from neural_echos.design.checked import load_artifacts
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "results"
 CONFIG = yaml.safe_load((ROOT / "config/config.yaml").read_text(encoding="utf-8"))
-DECLARED = yaml.safe_load((ROOT / "config/artifacts.yaml").read_text(encoding="utf-8"))
+DECLARED = load_artifacts(ROOT)
 
 pytestmark = pytest.mark.skipif(
     not (RESULTS / "report.html").exists(), reason="the demo has not been run here: `make reproduce` makes results/"

@@ -241,7 +241,7 @@ def writers() -> dict[str, Callable[[Path], Any]]:
     from matplotlib.figure import Figure
 
     from neural_echos import datasets
-    from neural_echos.artifacts.base import Artifact
+    from neural_echos.artifacts.style import save_figure
     from neural_echos.files import write_tensors
     from neural_echos.tables import SCHEMAS, write_batches, write_table
 
@@ -252,7 +252,7 @@ def writers() -> dict[str, Callable[[Path], Any]]:
     figure = Figure()
     figure.subplots().imshow(noise)
     figure.set_dpi(300)
-    saved = {f"a.{suffix}": Artifact(figure, "").save_figure for suffix in ("png", "pdf", "svg")}
+    saved = {f"a.{suffix}": lambda path: save_figure(figure, path) for suffix in ("png", "pdf", "svg")}
     return saved | {
         "table.parquet": lambda path: write_table(path, table, "spread"),
         "batches.parquet": lambda path: write_batches(path, [table], "spread"),

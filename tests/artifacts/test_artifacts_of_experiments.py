@@ -10,7 +10,7 @@ import pyarrow as pa
 import pytest
 
 from neural_echos import artifacts
-from neural_echos.artifacts.base import mean_and_spread, probability
+from neural_echos.artifacts.words import mean_and_spread, probability
 from neural_echos.commands import main
 from neural_echos.errors import EchosError
 from neural_echos.evaluation import compare

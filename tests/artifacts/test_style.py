@@ -12,7 +12,7 @@ import pyarrow as pa
 import pytest
 
 from neural_echos import artifacts
-from neural_echos.artifacts.base import own_style
+from neural_echos.artifacts.style import drawing, save_figure
 from neural_echos.tables import SCHEMAS, write_table
 
 USERS = """font.family: serif
@@ -38,7 +38,7 @@ def profile(folder: Path) -> list[bytes]:
     """Draw a figure and save it in every format; return the bytes."""
     drawn = artifacts.dog_profile({}, size=7, gamma=0.5)
     for suffix in ("png", "pdf", "svg"):
-        drawn.save_figure(folder / f"a.{suffix}")
+        save_figure(drawn.content, folder / f"a.{suffix}")
     return [(folder / f"a.{suffix}").read_bytes() for suffix in ("png", "pdf", "svg")]
 
 
@@ -54,7 +54,7 @@ def test_settings_of_the_session_change_no_byte_of_a_figure_and_come_back(tmp_pa
 
 def test_settings_come_back_after_an_error():
     before = settings()
-    with pytest.raises(ZeroDivisionError), own_style():
+    with pytest.raises(ZeroDivisionError), drawing():
         assert mpl.rcParams["font.size"] == 8
         raise ZeroDivisionError
     assert settings() == before

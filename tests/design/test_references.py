@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from neural_echos.design.checked import check
+from neural_echos.design.checked import check, load_artifacts
 from neural_echos.design.load import load_preset
 from neural_echos.design.references import check_references
 from neural_echos.design.schema import Config
@@ -13,7 +13,7 @@ from neural_echos.design.yaml import read_yaml
 from neural_echos.errors import EchosError
 
 ROOT = Path(__file__).resolve().parents[2]
-DECLARED = {kind: list(read_yaml(ROOT / f"config/{kind}.yaml")) for kind in ("inputs", "artifacts")}
+DECLARED = {"inputs": list(read_yaml(ROOT / "config/inputs.yaml")), "artifacts": list(load_artifacts(ROOT))}
 
 
 def refusal(config: dict[str, Any], **told: Any) -> str:

@@ -5,8 +5,7 @@ from dataclasses import fields
 
 import pytest
 
-from neural_echos import artifacts, datasets, verdicts
-from neural_echos.design.artifacts import ArtifactOptions
+from neural_echos import datasets, verdicts
 from neural_echos.design.claims import RULES
 from neural_echos.design.datasets import KINDS
 from neural_echos.design.initialisations import SCHEMES, Initialisation
@@ -72,15 +71,6 @@ def test_a_recipe_has_the_keys_and_defaults_of_the_training():
         )
     assert Recipe.model_json_schema()["properties"]["schedule"]["enum"] == list(recipe.SCHEDULES)
     assert Recipe.model_json_schema()["properties"]["precision"]["enum"] == list(recipe.PRECISIONS)
-
-
-def test_the_options_of_all_artifacts_are_declared():
-    made = [getattr(artifacts, name) for name in artifacts.__all__ if name not in ("FORMATS", "Artifact", "read")]
-    parameters = [
-        list(inspect.signature(function).parameters) for function in made if function.__name__ != "contact_sheet"
-    ]
-    taken = {name for _, *options in parameters for name in options}
-    assert {"scale", *ArtifactOptions.model_fields} == taken  # the workflow gives the scale
 
 
 @pytest.mark.parametrize("models", [SCHEMES, RULES, KINDS])

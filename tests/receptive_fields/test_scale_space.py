@@ -12,7 +12,7 @@ from scipy import ndimage
 from scipy.optimize import minimize
 
 from neural_echos import artifacts, commands
-from neural_echos.design.checked import check
+from neural_echos.design.checked import check, load_artifacts
 from neural_echos.design.load import load_preset
 from neural_echos.design.references import check_references
 from neural_echos.design.schema import Config
@@ -423,7 +423,7 @@ def test_the_command_writes_both_tables(filters, tables, tmp_path, monkeypatch, 
 
 def test_filters_must_be_a_declared_input():
     config = load_preset(ROOT).model_dump()
-    declared = read_yaml(ROOT / "config/artifacts.yaml")
+    declared = load_artifacts(ROOT)
     inputs = read_yaml(ROOT / "config/inputs.yaml")
     check_references(check(config | {"filters": "master_key_filters_8"}, Config), inputs=inputs, artifacts=declared)
     with pytest.raises(EchosError, match="'filters' names no declared input: 'master_key_filters'"):

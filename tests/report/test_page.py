@@ -14,14 +14,15 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-import yaml
 from PIL import Image
 from test_explain import record
 
 from neural_echos import commands
-from neural_echos.artifacts.base import _LATEX, Artifact, canvas, latex
+from neural_echos.artifacts.saving import _LATEX, Artifact, latex
+from neural_echos.artifacts.style import canvas
 from neural_echos.datasets import make_digits, save_dataset
 from neural_echos.design.artifact_files import paper_name
+from neural_echos.design.checked import load_artifacts
 from neural_echos.errors import EchosError
 from neural_echos.files import read_json, write_json
 from neural_echos.report import write_crate
@@ -82,9 +83,10 @@ def make(tmp_path: Path) -> None:
     record(tmp_path, BANK, "extract_from_run", [f"{RUN}/metrics.json"], 2000.0)
     figure, axes = canvas(1, 1, (2, 1))
     axes[0, 0].imshow(np.arange(6).reshape(2, 3))
-    Artifact(figure, SAYS).save("results/figures/figure_05_clusters", {"bank": [BANK]}, {"k": 3})
+    figure_5 = Artifact("figure_05_clusters", {"bank": [BANK]}, {"k": 3}, "results/figures/figure_05_clusters")
+    figure_5.save(figure, SAYS)
     cells = pd.DataFrame({"a_b": ["5 %", "<b>"], "what it is": ["γ ± 1", "a long text that fills more than one line"]})
-    Artifact(cells, SAYS).save("results/tables/numbers", {})
+    Artifact("numbers", output="results/tables/numbers").save(cells, SAYS)
     for suffix in ("pdf", "json"):
         name = f"results/figures/figure_05_clusters.{suffix}"
         record(tmp_path, name, "figure", [BANK], 3000.0, shellcmd="echos render f")
@@ -315,7 +317,9 @@ def test_a_manuscript_compiles_and_everything_fits_its_pages(made: Path) -> None
         cells = {
             f"column_{i} %": [f"{every}, a text of more than one line", f"figure_{'06_' * 12}x"] for i in range(columns)
         }
-        Artifact(pd.DataFrame(cells).loc[[i % 2 for i in range(rows)]], every).save(f"results/tables/{name}", {})
+        Artifact(name, output=f"results/tables/{name}").save(
+            pd.DataFrame(cells).loc[[i % 2 for i in range(rows)]], every
+        )
     one = {"group": "g", "title": f"Table 1. {every}", "caption": every}
     listed = json.loads(entries()) + [
         one | {"id": name, "kind": "table", "stem": f"results/tables/{name}"} for name in ("wide", "long", "small")
@@ -330,7 +334,7 @@ def test_a_manuscript_compiles_and_everything_fits_its_pages(made: Path) -> None
 
 
 def test_what_the_config_says_can_be_printed_by_latex() -> None:
-    declared = yaml.safe_load((ROOT / "config/artifacts.yaml").read_text(encoding="utf-8"))
+    declared = load_artifacts(ROOT)
     for name, one in declared.items():
         assert latex(one["title"] + one["caption"]).isascii(), name
         assert re.fullmatch(r"(figure|table)-[a-z0-9-]+\.(pdf|tex)", paper_name(name, one["kind"]))
@@ -346,7 +350,7 @@ def kept(made: Path) -> Path:
     for name in (
         "Snakefile",
         "README.md",
-        "config/artifacts.yaml",
+        "workflow/notebooks/figure_05_clusters.ipynb",
         "config/presets/zoo.yaml",
         "workflow/rules/kernels.smk",
     ):
