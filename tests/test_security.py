@@ -23,7 +23,7 @@ from hypothesis import strategies as st
 
 from neural_echos import commands
 from neural_echos.artifacts.rendering import read_notebook
-from neural_echos.design.checked import check
+from neural_echos.design.checked import check, load_artifacts
 from neural_echos.design.inputs import DeclaredInputs
 from neural_echos.design.references import check_references
 from neural_echos.design.schema import Config
@@ -210,7 +210,7 @@ def test_members_of_an_archive_stay_in_it_and_are_no_larger_than_a_data_set(tmp_
 
 # Shells ---------------------------------------------------------------------------------------------------------------
 
-INPUTS, ARTIFACTS = (read_yaml(ROOT / "config" / f"{name}.yaml") for name in ("inputs", "artifacts"))
+INPUTS, ARTIFACTS = read_yaml(ROOT / "config/inputs.yaml"), load_artifacts(ROOT)
 HOSTILE = "x'; touch touched; echo \"$(touch touched)` touch touched`"
 
 

@@ -109,7 +109,7 @@ class Preset:
     ----------
     config : Config
     inputs, artifacts : mapping of str to mapping
-        What config/inputs.yaml and config/artifacts.yaml declare, by id; only needed for what depends on them.
+        What config/inputs.yaml and the notebooks declare, by id; only needed for what depends on them.
     """
 
     def __init__(

@@ -22,7 +22,7 @@ def check_references(
     ----------
     config : Config
     inputs, artifacts : iterable of str
-        Ids declared in config/inputs.yaml and config/artifacts.yaml.
+        Ids declared in config/inputs.yaml, and names of notebooks.
     layers : sequence of path or CommandLine
         What the config was read from, to name the line of a mistake.
 
