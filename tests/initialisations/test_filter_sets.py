@@ -11,8 +11,12 @@ from torch import nn
 
 from neural_echos import architectures
 from neural_echos.errors import EchosError
+from neural_echos.initialisations import initialise_, universal_filters
 from neural_echos.initialisations.assignment import assign
-from neural_echos.initialisations.filter_sets import SETS, checked, make_filter_set
+from neural_echos.initialisations.filter_sets import SETS, make_filter_set
+from neural_echos.initialisations.filters import checked
+from neural_echos.initialisations.gain_and_bias import reparameterise_
+from neural_echos.initialisations.universal_filters import describe_universal
 from neural_echos.kernels import bank_from_model
 from neural_echos.structure.autoencoder import Settings
 
@@ -84,3 +88,19 @@ def test_every_set_is_centred_of_unit_norm_and_the_same_again(monkeypatch):
 def test_a_set_that_cannot_be_made_is_one_sentence(declared, said):
     with pytest.raises(EchosError, match=re.escape(said)):
         make_filter_set(declared)
+
+
+def test_all_layers_and_the_description_share_one_set(monkeypatch):
+    made = []
+    monkeypatch.setattr(
+        universal_filters,
+        "make_filter_set",
+        lambda *given, **more: made.append(make_filter_set(*given, **more)) or made[0],
+    )
+    declared = {"scheme": "universal", "set": "centroids", "number": 3, "bank": bank_from_model(network(), "m")}
+    model, shared = network(), {}
+    initialise_(model, declared, seed=1, shared=shared)
+    described = describe_universal(declared, 1, shared)
+    assert len(made) == 1
+    assert described == describe_universal(declared, 1) and len(made) == 2
+    reparameterise_(model, described)

@@ -91,6 +91,9 @@ def test_dogs_of_an_earlier_fit_are_taken_over(matched):
             EchosError, match="dogs: some kernels of the bank are missing from these fits; fit this bank again"
         ):
             match_bank(bank, **few, dogs=missing)
+    renamed = fits.set_column(fits.column_names.index("model"), "model", pa.array(["other"] * len(fits)))
+    with pytest.raises(EchosError, match="dogs: these are fits of other, not of test; fit this bank first"):
+        match_bank(bank, **few, dogs=renamed)
 
 
 def test_even_kernels_have_no_dog_and_lines_no_match():
@@ -135,6 +138,14 @@ def test_fewer_restarts_match_no_better(matched, tmp_path):
         assert found.equals(table) == same
     assert np.mean(found["null_cosine"]) < np.mean(table["null_cosine"])
     assert found["cosine_dog"].equals(table["cosine_dog"])
+
+
+def test_the_command_takes_dogs_from_the_fits(matched, tmp_path):
+    write_table(tmp_path / "bank.parquet", matched[2], "bank")
+    bank, fits, made = (str(tmp_path / f"{name}.parquet") for name in ("bank", "fits", "matches"))
+    assert main(["fit", bank, "--output", fits]) == 0
+    assert main(["match", bank, "--fits", fits, "--output", made]) == 0
+    assert read_table(made, "matches").equals(matched[0])
 
 
 def test_explained_variance_is_the_mean_of_squared_cosines(matched, tmp_path):

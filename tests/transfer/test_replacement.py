@@ -17,7 +17,8 @@ from neural_echos.errors import EchosError
 from neural_echos.files import read_json
 from neural_echos.initialisations import init_depthwise_
 from neural_echos.initialisations.assignment import assign
-from neural_echos.initialisations.filter_sets import at_size, checked, make_filter_set
+from neural_echos.initialisations.filter_sets import make_filter_set
+from neural_echos.initialisations.filters import at_size, checked
 from neural_echos.initialisations.gain_and_bias import plain_, reparameterise_
 from neural_echos.initialisations.universal_filters import describe_universal
 from neural_echos.tables import SCHEMAS, read_table

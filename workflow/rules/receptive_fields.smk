@@ -33,6 +33,7 @@ rule match:
     """Fit the Difference of Gaussians, the Gaussian and its derivatives to a bank, and to the same kernels with shuffled taps."""
     input:
         bank="<results>/banks/{model}.parquet",
+        fits="<results>/fits/{model}.parquet",
     output:
         "<results>/matches/{model}.parquet",
     log:
@@ -51,8 +52,8 @@ rule match:
         restarts=config["matches"]["restarts"],
         seed=config["seed"],
     shell:
-        "python -m neural_echos --log {log:q} match {input.bank:q} --seed {params.seed} --null-every {params.null_every}"
-        " --restarts {params.restarts} --threads {threads} --output {output:q}"
+        "python -m neural_echos --log {log:q} match {input.bank:q} --fits {input.fits:q} --seed {params.seed}"
+        " --null-every {params.null_every} --restarts {params.restarts} --threads {threads} --output {output:q}"
 
 
 rule scales:

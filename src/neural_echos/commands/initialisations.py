@@ -45,7 +45,7 @@ def initialise(
         check_declared(name, declared)
     outputs = _output_paths(output, list(initialisations), seeds)
     images = load_dataset(data)
-    for name, seed, network, report in _initialised(model, images, initialisations, seeds, kwargs, threads):
+    for name, seed, network, report, shared in _initialised(model, images, initialisations, seeds, kwargs, threads):
         path = outputs[name, seed]
         write_tensors(path, network.state_dict())
         declared = initialisations[name]
@@ -58,7 +58,7 @@ def initialise(
                 model=model,
                 kwargs=kwargs,
                 initialisation=declared,
-                universal=universal_filters.describe_universal(declared, seed),
+                universal=universal_filters.describe_universal(declared, seed, shared),
                 seed=seed,
             ),
         )
@@ -91,7 +91,7 @@ def signals(
     held = load_dataset(data)
     batch, labels = batch_of(held, images)
     parts = []
-    for name, seed, network, report in _initialised(model, held, initialisations, seeds, kwargs, threads):
+    for name, seed, network, report, _ in _initialised(model, held, initialisations, seeds, kwargs, threads):
         measured = measure_signals(network, batch, labels)
         run = {"dataset": dataset, "architecture": architecture, "initialisation": name, "seed": seed}
         parts.append(signals_table(measured, {entry.layer: entry.replaced for entry in report}, run))
@@ -101,8 +101,8 @@ def signals(
 
 def _initialised(
     model: str, data: Any, declared: dict[str, Any], seeds: list[int], kwargs: dict[str, Any], threads: int
-) -> Iterator[tuple[str, int, Any, list[Any]]]:
-    """Yield (name, seed, network, report of every depthwise layer) for each initialisation and seed."""
+) -> Iterator[tuple[str, int, Any, list[Any], dict[str, Any]]]:
+    """Yield (name, seed, network, report of every depthwise layer, what the layers share) for each initialisation and seed."""
     import torch
 
     from neural_echos import architectures, initialisations
@@ -112,8 +112,9 @@ def _initialised(
         for seed in seeds:
             torch.manual_seed(seed)
             network = architectures.create(model, num_classes=len(data.classes), in_chans=data.channels, kwargs=kwargs)
-            report = initialisations.initialise_(network, one, seed=seed)
-            yield name, seed, network, report
+            shared: dict[str, Any] = {}
+            report = initialisations.initialise_(network, one, seed=seed, shared=shared)
+            yield name, seed, network, report, shared
 
 
 def _output_paths(pattern: str, names: list[str], seeds: list[int]) -> dict[tuple[str, int], Path]:

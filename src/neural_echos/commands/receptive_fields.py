@@ -39,15 +39,21 @@ def match(
     restarts: Annotated[
         int, Option("--restarts", "--rivals", min=0, help="Further starts of a fit, at most; 0 is the fastest.")
     ] = 6,
+    fits: Annotated[
+        Path | None, Option(help="What `echos fit` found in this bank with this seed; its DoGs are not fitted again.")
+    ] = None,
     threads: Threads = 1,
 ) -> None:
     """Fit the DoG, the Gaussian and its derivatives to every kernel of a bank, and to shuffled taps."""
-    from neural_echos.receptive_fields import match_batches
-    from neural_echos.tables import read_batches, write_batches
+    from neural_echos.receptive_fields import KNOWN_DOG, match_batches
+    from neural_echos.tables import read_batches, read_table, write_batches
 
     report: dict[str, dict[str, int]] = {}
+    dogs = read_table(fits, "fits", KNOWN_DOG) if fits else None
     batches = read_batches(bank, "bank", rows=_ROWS, progress=True)
-    matches = match_batches(batches, report, seed=seed, null_every=null_every, restarts=restarts, processes=threads)
+    matches = match_batches(
+        batches, report, seed=seed, null_every=null_every, restarts=restarts, processes=threads, dogs=dogs
+    )
     write_batches(output, matches, "matches")
     _LOG.info("%s: %s", output, report)
 

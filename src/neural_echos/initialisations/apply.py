@@ -89,6 +89,7 @@ def init_depthwise_(
     layers: Layers = None,
     depths: Sequence[float] | None = None,
     frozen: bool | None = None,
+    shared: dict[str, Any] | None = None,
     **options: Any,
 ) -> list[LayerReport]:
     """Draw the depthwise kernels of a model anew, in place, and say layer by layer what was done.
@@ -121,6 +122,8 @@ def init_depthwise_(
     frozen : bool, optional
         Keep the kernels of these layers from training (`requires_grad`), or let them be trained; biases stay trainable.
         By default as the initialisation's paper has it: frozen for `oocs` and `random_frozen`, untouched for the others.
+    shared : dict, optional
+        Filled with what is computed once for all layers, such as the filters of `universal`.
     **options
         The initialisation's own options, for instance ``gamma={"uniform": [0.3, 0.7]}``.
 
@@ -140,10 +143,11 @@ def init_depthwise_(
     refuse_other_weights(model, [layer.name for layer in chosen], dimensions=4)
     modules = [model.get_submodule(layer.name) for layer in chosen]
     given = opened(options)
+    shared = {} if shared is None else shared
     drawn: dict[int, _Drawn] = {}  # by the weight's place in memory: tied layers have one weight, which is drawn once
     for layer, module in zip(chosen, modules, strict=True):
         if _place(module.weight) not in drawn:
-            drawn[_place(module.weight)] = _draw(entry, layer, module, seed, share, scale, given)
+            drawn[_place(module.weight)] = _draw(entry, layer, module, seed, share, scale, given, shared)
     freeze = True if frozen is None and entry and entry.frozen else frozen
     if freeze:
         refuse_to_freeze_all(model, [module.weight for module in modules])
@@ -245,6 +249,7 @@ def _draw(
     share: float,
     scale: str | float,
     options: Mapping[str, Any],
+    shared: dict[str, Any],
 ) -> _Drawn:
     """Draw one layer's kernels; the model is not changed."""
     n, height, width = module.weight.shape[0], layer.kernel_height, layer.kernel_width
@@ -257,7 +262,7 @@ def _draw(
     replaced[rng.permutation(n)[: max(1, round(share * n))]] = True
     notes: dict[str, float] = {}
     facts: dict[str, Any] = {"depth": layer.depth, "outputs": n, "multiplier": n // module.in_channels, "seed": seed}
-    facts |= {"layer": bare_name(layer.name), "channels": np.flatnonzero(replaced), "report": notes}
+    facts |= {"layer": bare_name(layer.name), "channels": np.flatnonzero(replaced), "report": notes, "shared": shared}
     wanted = {fact: facts[fact] for fact in entry.facts}
     try:
         kernels = entry.draw(int(replaced.sum()), height, width, rng, **options, **wanted)

@@ -43,7 +43,7 @@ def assign(kernels: np.ndarray, filters: np.ndarray) -> Assignment:
     ----------
     kernels : ndarray of float, shape (n, h, w)
     filters : ndarray of float, shape (m, h, w)
-        As `filter_sets.checked` returns them.
+        As `filters.checked` returns them.
 
     Raises
     ------

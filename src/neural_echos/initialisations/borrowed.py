@@ -11,9 +11,9 @@ from typing import Literal
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from scipy import ndimage
 
 from neural_echos.errors import EchosError
+from neural_echos.initialisations.filters import resampled
 from neural_echos.initialisations.registry import Distribution, Filters, Table, drawn, opened, register
 from neural_echos.receptive_fields.master_key import read_filters
 from neural_echos.receptive_fields.normalisation import usable
@@ -181,16 +181,6 @@ def depthwise_of(table: Table) -> pa.Table:
     """The depthwise rows of a bank or centroid table."""
     table = opened({"bank": table})["bank"]
     return table.filter(pc.equal(table["kind"], "depthwise"))
-
-
-def resampled(kernels: np.ndarray, height: int, width: int) -> np.ndarray:
-    """Stretch kernels (n, h, w) to another size, corner to corner, by cubic splines; each keeps its L2 norm."""
-    if kernels.shape[1:] == (height, width):
-        return kernels
-    zoom = (1, height / kernels.shape[1], width / kernels.shape[2])
-    stretched = ndimage.zoom(kernels, zoom, order=min(3, min(kernels.shape[1:]) - 1), mode="nearest")
-    before, after = (np.linalg.norm(one, axis=(1, 2)) for one in (kernels, stretched))
-    return stretched * (before / np.where(after > 0, after, 1.0))[:, None, None]
 
 
 def _nearest_size(bank: Table, height: int, width: int) -> tuple[int, int]:

@@ -18,7 +18,9 @@ if TYPE_CHECKING:
     from torch import nn
 
 
-def initialise_(model: "nn.Module", declared: Mapping[str, Any], *, seed: int) -> list[LayerReport]:
+def initialise_(
+    model: "nn.Module", declared: Mapping[str, Any], *, seed: int, shared: dict[str, Any] | None = None
+) -> list[LayerReport]:
     """Initialise a model in place, as a config declares it.
 
     Parameters
@@ -28,6 +30,8 @@ def initialise_(model: "nn.Module", declared: Mapping[str, Any], *, seed: int) -
         `scheme`, the scheme's own options, and what `init_depthwise_` takes: `share`, `scale`, `layers`, `depths`, `frozen`.
     seed : int
         Of the draw, ≥ 0.
+    shared : dict, optional
+        Filled with what is computed once for all layers, see `init_depthwise_`.
 
     Returns
     -------
@@ -46,14 +50,14 @@ def initialise_(model: "nn.Module", declared: Mapping[str, Any], *, seed: int) -
     if scheme == "default" and not settings.get("frozen"):
         check_settings("default", seed=seed, **settings)
         return []
-    return init_depthwise_(model, scheme, seed=seed, **settings)
+    return init_depthwise_(model, scheme, seed=seed, shared=shared, **settings)
 
 
 def check_declared(name: str, declared: object) -> None:
     """Raise an `EchosError` unless what a config calls `name` names a scheme and leaves to the command what that sets."""
     if not isinstance(declared, Mapping) or not isinstance(declared.get("scheme"), str):
         raise EchosError(f"initialisation {name!r} must be an object with a scheme, not {declared}")
-    if taken := {"model", "name", "seed"} & declared.keys():
+    if taken := {"model", "name", "seed", "shared"} & declared.keys():
         raise EchosError(f"initialisation {name!r}: {min(taken)!r} is set by the command; take it out of the options")
 
 

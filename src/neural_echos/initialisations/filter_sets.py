@@ -12,65 +12,14 @@ import numpy as np
 
 from neural_echos import receptive_fields
 from neural_echos.errors import EchosError, nearest
-from neural_echos.initialisations.borrowed import chosen_kernels, resampled
+from neural_echos.initialisations.borrowed import chosen_kernels
+from neural_echos.initialisations.filters import checked
 from neural_echos.initialisations.receptive import IDEAL_AMOUNT, IDEAL_SIGMAS
 from neural_echos.initialisations.registry import Table
 
 SIZE = 7  # of the published filters
-_ALIKE = 1e-6  # two filters whose |cosine| is this close to 1 are one
-_CONSTANT = 1e-6  # a filter whose norm falls by this factor when centred is constant
 _GRID = 4096  # codes at which the decoded curve is measured
 _SETTINGS = {"set", "number", "seed", "size", "filters", "bank"}
-
-
-def checked(name: str, filters: np.ndarray) -> np.ndarray:
-    """Centre filters and bring them to unit norm; refuse a set that is not one.
-
-    Returns
-    -------
-    ndarray of float64, shape (m, h, w)
-
-    Raises
-    ------
-    EchosError
-        There is none; one is not finite, zero or constant; or two are the same up to sign, gain and bias.
-    """
-    filters = np.asarray(filters, dtype=np.float64)
-    if filters.ndim != 3 or not len(filters):
-        raise EchosError(f"{name} must have the shape (m, k, k), not {filters.shape}")
-    if not np.isfinite(filters).all():
-        raise EchosError(f"{name}: some filters hold NaN or infinity; correct or remove them")
-    taps = filters.reshape(len(filters), -1)
-    centred = taps - taps.mean(axis=1, keepdims=True)
-    before, after = (np.linalg.norm(one, axis=1) for one in (taps, centred))
-    flat = np.flatnonzero(after <= _CONSTANT * before)
-    if len(flat):
-        kind = "zero" if before[flat[0]] == 0 else "constant"
-        raise EchosError(f"{name}: filter {flat[0]} is {kind} and matches nothing; take it out")
-    unit = centred / after[:, None]
-    alike = np.argwhere(np.triu(np.abs(unit @ unit.T) > 1 - _ALIKE, k=1))
-    if len(alike):
-        first, other = alike[0]
-        raise EchosError(f"{name}: filters {first} and {other} are the same up to sign, gain and bias; take one out")
-    return unit.reshape(filters.shape)
-
-
-def at_size(filters: np.ndarray, height: int, width: int, *, resample: bool) -> np.ndarray:
-    """Filters of a model's kernel size: as they are, or stretched where `resample` asks for it.
-
-    Raises
-    ------
-    EchosError
-        The size is another one and `resample` is off, or stretched filters are no longer different.
-    """
-    if filters.shape[1:] == (height, width):
-        return filters
-    if not resample:
-        raise EchosError(
-            f"the filters are {filters.shape[1]}×{filters.shape[2]} and the kernels {height}×{width}; set resample to true, "
-            "or choose a model of the filters' size"
-        )
-    return checked(f"filters resampled to {height}×{width}", resampled(filters, height, width))
 
 
 def make_filter_set(declared: Mapping[str, Any], *, seed: int = 0) -> np.ndarray:

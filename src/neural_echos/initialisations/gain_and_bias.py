@@ -13,7 +13,7 @@ from torch.nn.utils import parametrize
 
 from neural_echos.errors import EchosError
 from neural_echos.initialisations.assignment import assign
-from neural_echos.initialisations.filter_sets import at_size
+from neural_echos.initialisations.filters import at_size
 from neural_echos.kernels import layers_of
 
 _SPAN = 1e-4  # a kernel further from its filter than this share of its own norm is none of a·x + b

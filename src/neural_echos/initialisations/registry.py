@@ -2,10 +2,10 @@
 
 An initialisation is a function `(n, height, width, rng, *, options…) -> (n, height, width)` that draws n kernels from a seeded
 generator. Its signature is the only place where its options are declared: their names, types, limits and defaults, and what it
-borrows (a `Table` or `Weights` of another model, or `Filters`, a declared input). Seven keywords are no options but *facts* of the
+borrows (a `Table` or `Weights` of another model, or `Filters`, a declared input). Eight keywords are no options but *facts* of the
 layer, which `init_depthwise_` fills in: `depth` in [0, 1], `outputs` (kernels of the layer), `multiplier` (kernels per channel),
-`layer` (its module path), `channels` (which of its kernels are drawn, int64 (n,)), `seed` (of the whole model's draw), and
-`report`, a dictionary for what it has to say.
+`layer` (its module path), `channels` (which of its kernels are drawn, int64 (n,)), `seed` (of the whole model's draw), `report`, a
+dictionary for what it has to say, and `shared`, one for what all layers have in common, so that it is computed once.
 """
 
 import inspect
@@ -57,7 +57,7 @@ Table = Annotated[pa.Table | str | Path, Borrowed("model")]
 Filters = Annotated[str | Path | np.ndarray, Borrowed("input")]
 Weights = Annotated[str | Path | Mapping[str, np.ndarray], Borrowed("model")]
 
-FACTS = ("depth", "outputs", "multiplier", "layer", "channels", "seed", "report")
+FACTS = ("depth", "outputs", "multiplier", "layer", "channels", "seed", "report", "shared")
 TABLES = ("bank", "fits", "centroids")  # options that are tables of that schema, or the paths of their files
 
 

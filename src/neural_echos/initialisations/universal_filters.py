@@ -10,7 +10,8 @@ from typing import Any, Literal
 import numpy as np
 
 from neural_echos.initialisations.assignment import assign
-from neural_echos.initialisations.filter_sets import at_size, make_filter_set
+from neural_echos.initialisations.filter_sets import make_filter_set
+from neural_echos.initialisations.filters import at_size
 from neural_echos.initialisations.registry import Count, Filters, Table, register
 
 
@@ -29,6 +30,7 @@ def universal(
     choice: Literal["round_robin", "nearest"] = "round_robin",
     learn: Literal["gain_and_bias", "bias"] = "gain_and_bias",
     seed: int = 0,
+    shared: dict[str, Any] | None = None,
 ) -> np.ndarray:
     """Draw a·x + b of a set of filters; `echos train` then keeps x and learns a and b (`gain_and_bias.reparameterise_`).
 
@@ -47,7 +49,7 @@ def universal(
     learn : {"gain_and_bias", "bias"}
         What training may change.
     """
-    made = make_filter_set(_declared(set, number, filters, bank), seed=seed)
+    made = _made_once({} if shared is None else shared, seed, set=set, number=number, filters=filters, bank=bank)
     known = at_size(made, height, width, resample=resample)
     if choice == "round_robin":
         return rng.choice([-1.0, 1.0], n)[:, None, None] * known[np.arange(n) % len(known)]
@@ -55,7 +57,9 @@ def universal(
     return found.a[:, None, None] * known[found.index] + found.b[:, None, None]
 
 
-def describe_universal(declared: Mapping[str, Any], seed: int) -> dict[str, Any] | None:
+def describe_universal(
+    declared: Mapping[str, Any], seed: int, shared: dict[str, Any] | None = None
+) -> dict[str, Any] | None:
     """What the JSON beside initial weights says, so that training can build the parameterisation: None for other schemes.
 
     Parameters
@@ -64,11 +68,13 @@ def describe_universal(declared: Mapping[str, Any], seed: int) -> dict[str, Any]
         The initialisation as declared.
     seed : int
         Of the draw.
+    shared : dict, optional
+        As the draw filled it; without it the filters are made again.
     """
     if declared["scheme"] != "universal":
         return None
-    sources = (declared.get(key) for key in ("number", "filters", "bank"))
-    made = make_filter_set(_declared(declared.get("set", "eight"), *sources), seed=seed)
+    sources = {key: declared.get(key) for key in ("number", "filters", "bank")}
+    made = _made_once({} if shared is None else shared, seed, set=declared.get("set", "eight"), **sources)
     return {
         "filters": made.tolist(),
         "learn": declared.get("learn", "gain_and_bias"),
@@ -76,6 +82,10 @@ def describe_universal(declared: Mapping[str, Any], seed: int) -> dict[str, Any]
     }
 
 
-def _declared(name: str, number: int | None, filters: Any, bank: Table | None) -> dict[str, Any]:
-    given = {"set": name, "number": number, "filters": filters, "bank": bank}
-    return {key: value for key, value in given.items() if value is not None}
+def _made_once(shared: dict[str, Any], seed: int, **declared: Any) -> np.ndarray:
+    """The set of filters of a draw, which all its layers share."""
+    if "filters" not in shared:
+        given = {key: value for key, value in declared.items() if value is not None}
+        shared["filters"] = make_filter_set(given, seed=seed)
+    filters: np.ndarray = shared["filters"]
+    return filters

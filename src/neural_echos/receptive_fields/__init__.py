@@ -1,6 +1,7 @@
 """Receptive fields: formulas with parameters, their fits to kernels, and how much of a bank they explain."""
 
 from neural_echos.receptive_fields.banks import (
+    KNOWN_DOG,
     MATCHED,
     check_threshold,
     fit_bank,
@@ -42,6 +43,7 @@ from neural_echos.receptive_fields.templates import OTHER, PATTERNS, Pattern, be
 
 __all__ = [
     "IDEALS",
+    "KNOWN_DOG",
     "MATCHED",
     "MODELS",
     "OTHER",

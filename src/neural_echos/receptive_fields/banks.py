@@ -17,6 +17,7 @@ from neural_echos.receptive_fields.normalisation import shuffled_taps, usable
 from neural_echos.tables import SCHEMAS, kernel_sizes, kernels_of
 
 MATCHED = ("dog", "gaussian", "gaussian_derivative_1", "gaussian_derivative_2")
+KNOWN_DOG = ("model", "row", "sign", "gamma", "r", "sigma_x", "amplitude", "residual", "cosine", "null_cosine")
 _COUNTS = ("fitted", "dropped_not_finite", "dropped_zero", "no_fit")
 
 
@@ -85,7 +86,8 @@ def match_bank(
     processes : int
         Of the fits, which do not depend on them.
     dogs : pyarrow.Table, optional
-        What `fit_bank` found in this bank with this seed, of schema "fits": these DoGs are taken over instead of fitted again.
+        What `fit_bank` found in this bank with this seed, of schema "fits" or only its columns `KNOWN_DOG`: these DoGs are taken
+        over instead of fitted again.
 
     Returns
     -------
@@ -97,7 +99,8 @@ def match_bank(
     Raises
     ------
     EchosError
-        `null_every` is below 1, `restarts` no whole number from 0, or `dogs` lacks a kernel of the bank.
+        `null_every` is below 1, `restarts` no whole number from 0, or `dogs` lacks a kernel of the bank or is of another
+        model.
     """
     report: dict[str, dict[str, int]] = {}
     parts = match_batches(
@@ -236,7 +239,7 @@ def _matches_table(
     fits, nulls = {}, {name: np.full(len(rows), np.nan) for name in models}
     for name in models:
         if name == "dog" and dogs is not None:
-            fits[name], found = _known_dogs(dogs, first + rows, kernels)
+            fits[name], found = _known_dogs(dogs, bank["model"][0], first + rows, kernels)
             nulls[name][has_null] = found[has_null]
         else:
             fits[name], nulls[name][has_null] = fitted(kernels, name), fitted(shuffled[has_null], name).cosine
@@ -268,13 +271,14 @@ def _matches_table(
     return pa.table({name: table[name] for name in SCHEMAS["matches"].names}).cast(SCHEMAS["matches"])
 
 
-def _known_dogs(dogs: pa.Table, rows: np.ndarray, kernels: np.ndarray) -> tuple[Fit, np.ndarray]:
+def _known_dogs(dogs: pa.Table, model: pa.Scalar, rows: np.ndarray, kernels: np.ndarray) -> tuple[Fit, np.ndarray]:
     """The fits of these rows of a bank, as `fit` gives them, and the cosines of their shuffled taps, out of a "fits" table."""
     known = dogs["row"].to_numpy()
     at = np.minimum(np.searchsorted(known, rows), len(known) - 1)
     if not len(known) or (known[at] != rows).any():
         raise EchosError("dogs: some kernels of the bank are missing from these fits; fit this bank again")
+    if dogs["model"][int(at[0])] != model:
+        raise EchosError(f"dogs: these are fits of {dogs['model'][int(at[0])]}, not of {model}; fit this bank first")
     found = {name: dogs[name].to_numpy()[at] for name in ("sign", "gamma", "r", "amplitude", "residual", "cosine")}
-    return fit_of_dogs(kernels, DogFit(sigma=dogs["sigma_x"].to_numpy()[at], **found)), dogs["null_cosine"].to_numpy()[
-        at
-    ]
+    fitted = fit_of_dogs(kernels, DogFit(sigma=dogs["sigma_x"].to_numpy()[at], **found))
+    return fitted, dogs["null_cosine"].to_numpy()[at]

@@ -13,7 +13,7 @@ from torch import nn
 
 from neural_echos.errors import EchosError
 from neural_echos.initialisations.assignment import projections
-from neural_echos.initialisations.filter_sets import at_size
+from neural_echos.initialisations.filters import at_size
 from neural_echos.training import score_sums
 from neural_echos.transfer.layers import depthwise_layers, kernels_of_layer, set_kernels
 from neural_echos.transfer.replacement import reestimate_batch_norm_

@@ -18,7 +18,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from neural_echos.datasets import Dataset, StreamedDataset
 from neural_echos.initialisations.assignment import assign
-from neural_echos.initialisations.filter_sets import at_size
+from neural_echos.initialisations.filters import at_size
 from neural_echos.training import CHECKPOINT, Recipe, make_batches, pick_device, score_run, train
 from neural_echos.transfer.layers import depthwise_layers, kernels_of_layer, set_kernels
 
