@@ -331,14 +331,8 @@ def test_randaugment_draws_for_each_image() -> None:
     assert 12 <= len({image.numpy().tobytes() for image in made}) <= 22
 
 
-def test_crops_and_jitter_stay_within_their_bounds() -> None:
+def test_jitter_stays_within_its_bounds() -> None:
     generator = torch.Generator().manual_seed(0)
-    ramp = torch.arange(32, dtype=torch.uint8).mul(8).view(1, 1, 1, 32).repeat(300, 3, 32, 1)
-    crops = augmentation.crop_images(ramp, (0.25, 0.5), generator).float()
-    width = (crops[:, 0, 0, -1] - crops[:, 0, 0, 0]) / 8 + 1  # of the 32 columns
-    assert width.min() >= 32 * (0.25 * 3 / 4) ** 0.5 - 2
-    assert width.max() <= 32 * (0.5 * 4 / 3) ** 0.5 + 2
-    assert crops[:, 0, 0, 0].unique().numel() > 50
     grey = torch.full((300, 3, 4, 4), 100, dtype=torch.uint8)
     jittered = augmentation.jitter_images(grey, 0.4, generator)
     assert jittered.min() in range(60, 64)

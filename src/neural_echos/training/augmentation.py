@@ -1,16 +1,15 @@
-"""Augmentation of whole batches on their device: crops, flips, RandAugment and colour jitter, an image's own draw each.
+"""Augmentation of whole batches on their device: shifts, flips, RandAugment and colour jitter, an image's own draw each.
 
 A batch costs a few calls instead of one per image. All draws come from a generator on the CPU, so they are the same whatever
 the device, and no call waits for a GPU.
 
-Papers: Cubuk et al., "RandAugment", 2020; Szegedy et al., "Going deeper with convolutions", CVPR 2015 (random resized crops).
+Paper: Cubuk et al., "RandAugment", 2020.
 """
 
 import math
 from collections.abc import Callable
 
 import torch
-import torch.nn.functional as F
 from torchvision.transforms.v2 import functional as tv
 
 LEVELS = 31  # of torchvision's RandAugment: magnitudes are from 0 to 30
@@ -50,28 +49,6 @@ def flip_images(images: torch.Tensor, generator: torch.Generator) -> torch.Tenso
     """Mirror a random half of the images (n, c, h, w), left to right."""
     rows = torch.nonzero(torch.rand(len(images), generator=generator) < 0.5).flatten().to(images.device)
     return images.index_copy(0, rows, images.index_select(0, rows).flip(3))
-
-
-def crop_images(images: torch.Tensor, shares: tuple[float, ...], generator: torch.Generator) -> torch.Tensor:
-    """Keep a random rectangle of each image and resize it, bilinearly, to the image's size.
-
-    Parameters
-    ----------
-    images : Tensor of uint8, shape (n, c, h, w)
-    shares : tuple of float
-        Least and greatest share of the area; the ratio of the sides is log-uniform from 3:4 to 4:3, cut to the image.
-    generator : torch.Generator
-        On the CPU.
-    """
-    area, ratio, down, right = torch.rand(4, len(images), generator=generator)
-    area = shares[0] + (shares[1] - shares[0]) * area
-    ratio = torch.exp(math.log(4 / 3) * (2 * ratio - 1))
-    height, width = (area / ratio).sqrt().clamp(max=1), (area * ratio).sqrt().clamp(max=1)
-    theta = torch.zeros(len(images), 2, 3)
-    theta[:, 0, 0], theta[:, 0, 2] = width, (2 * right - 1) * (1 - width)
-    theta[:, 1, 1], theta[:, 1, 2] = height, (2 * down - 1) * (1 - height)
-    grid = F.affine_grid(theta, list(images.shape), align_corners=False).to(images.device)
-    return F.grid_sample(images.float(), grid, padding_mode="border", align_corners=False).round().to(torch.uint8)
 
 
 def jitter_images(images: torch.Tensor, amount: float, generator: torch.Generator) -> torch.Tensor:

@@ -3,7 +3,7 @@
 Everything random in a batch follows from (seed, epoch, step) alone, so a run starts again at any step without a generator's
 state; and a batch is the same however many devices share it.
 
-Papers: Zhang et al., "mixup", ICLR 2018; Yun et al., "CutMix", ICCV 2019; Zhong et al., "Random Erasing", AAAI 2020.
+Paper: Zhong et al., "Random Erasing", AAAI 2020.
 """
 
 import random
@@ -13,19 +13,19 @@ from typing import Any, Protocol
 import numpy as np
 import torch
 from PIL import Image, ImageOps
-from timm.data import Mixup
 from timm.data.auto_augment import rand_augment_transform
 from timm.data.random_erasing import RandomErasing
 
 from neural_echos.datasets import Dataset
 from neural_echos.training.augmentation import (
-    crop_images,
     flip_images,
     jitter_images,
     pad_images,
     randaugment_images,
     shift_images,
 )
+from neural_echos.training.crops import crop_images
+from neural_echos.training.mixing import Mixing
 from neural_echos.training.recipe import Recipe
 
 EVALUATION_BATCH = 512
@@ -110,11 +110,13 @@ class MemoryBatches:
             self.one_by_one = _RandAugmented(data.train_images, recipe.randaugment, data.mean)
         else:
             self.images = pad_images(torch.tensor(data.train_images, device=device), recipe.shift)
-        self.mixup = None
-        if recipe.mixup or recipe.cutmix:
-            self.mixup = Mixup(
-                recipe.mixup, recipe.cutmix, label_smoothing=recipe.label_smoothing, num_classes=len(data.classes)
-            )
+        self.mixing = Mixing(
+            recipe.mixup,
+            recipe.cutmix,
+            group=recipe.mixing_group,
+            label_smoothing=recipe.label_smoothing,
+            classes=len(data.classes),
+        )
         self.erasing = None
         if recipe.random_erasing:
             self.erasing = RandomErasing(recipe.random_erasing, mode="pixel", device=str(device))
@@ -130,8 +132,7 @@ class MemoryBatches:
             labels = self.labels[chosen.to(self.device)]
             if self.erasing is not None:
                 images = self.erasing(images)
-            if self.mixup is not None:
-                images, labels = self.mixup(images, labels)
+            images, labels = self.mixing(images, labels)
             yield (images, labels) if self.world == 1 else (images[share].contiguous(), labels[share])
 
     def test(self) -> Iterator[Batch]:
@@ -156,7 +157,7 @@ class MemoryBatches:
     def _augment(self, images: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
         recipe = self.recipe
         if recipe.resized_crop:
-            images = crop_images(images, recipe.resized_crop, generator)
+            images = crop_images(images, recipe.resized_crop, recipe.interpolation, generator)
         if recipe.shift:
             padded = images if self.one_by_one is None else pad_images(images, recipe.shift)
             images = shift_images(padded, recipe.shift, generator)

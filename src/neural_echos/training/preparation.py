@@ -28,12 +28,14 @@ def make_batches(data: Dataset | StreamedDataset, recipe: Recipe, **where: Any) 
     same = (
         "batch_size",
         "crop_pct",
+        "interpolation",
         "flip",
         "colour_jitter",
         "randaugment",
         "random_erasing",
         "mixup",
         "cutmix",
+        "mixing_group",
         "label_smoothing",
     )
     options = {name: getattr(recipe, name) for name in same}

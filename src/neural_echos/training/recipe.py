@@ -17,6 +17,7 @@ from timm.optim import list_optimizers
 from neural_echos.errors import EchosError, nearest
 
 SCHEDULES = ("cosine", "one-cycle-linear", "constant")
+INTERPOLATIONS = ("bicubic", "bilinear", "random")
 PRECISIONS = ("", "bf16", "fp16")
 _TIMM = re.compile(r"rand(-(m|n|p|mstd|mmax|inc)[\d.]+|-t\w+)*")
 _TORCHVISION = re.compile(r"torchvision-n([1-9])-m(30|[12]?\d)")
@@ -51,7 +52,9 @@ class Recipe:
     label_smoothing : float in [0, 1)
         Label smoothing.
     mixup, cutmix : float of at least 0
-        α of its Beta distribution; where both are on, one of the two is chosen for each batch.
+        α of its Beta distribution; where both are on, one of the two is drawn for each group.
+    mixing_group : int of at least 0
+        Images, an even number, that share a draw of Mixup and CutMix, in published recipes a micro-batch; 0 for the whole batch.
     random_erasing : float in [0, 1]
         Probability that a rectangle of an image is replaced by noise.
     image_size : int of at least 1
@@ -60,6 +63,8 @@ class Recipe:
         Of an evaluated image read from disk, the share of its shorter side that the centre keeps.
     resized_crop : tuple of float in (0, 1]
         Least and greatest share of the image's area that a random crop keeps before it is resized, sides 3:4 to 4:3; () for none.
+    interpolation : {"bicubic", "bilinear", "random"}
+        How a random crop is resized, and what timm's RandAugment uses on disk; "random" draws one of the two for each image.
     flip : bool
         Mirror half of the images, left to right.
     shift : int of at least 0
@@ -96,10 +101,12 @@ class Recipe:
     label_smoothing: float = 0.0
     mixup: float = 0.0
     cutmix: float = 0.0
+    mixing_group: int = 0
     random_erasing: float = 0.0
     image_size: int = 224
     crop_pct: float = 0.875
     resized_crop: tuple[float, ...] = ()
+    interpolation: str = "bicubic"
     flip: bool = False
     shift: int = 0
     randaugment: str = ""
@@ -175,6 +182,7 @@ _LIMITS: dict[str, tuple[Callable[[Recipe], bool], str]] = {
     "label_smoothing": (lambda r: 0 <= r.label_smoothing < 1, "a number from 0 to below 1"),
     "mixup": (lambda r: r.mixup >= 0, "a number of at least 0"),
     "cutmix": (lambda r: r.cutmix >= 0, "a number of at least 0"),
+    "mixing_group": (lambda r: r.mixing_group >= 0 and not r.mixing_group % 2, "an even number of at least 0"),
     "random_erasing": (lambda r: 0 <= r.random_erasing <= 1, "a number from 0 to 1"),
     "image_size": (lambda r: r.image_size >= 1, "at least 1"),
     "crop_pct": (lambda r: 0 < r.crop_pct <= 1, "a number above 0 and up to 1"),
@@ -182,6 +190,7 @@ _LIMITS: dict[str, tuple[Callable[[Recipe], bool], str]] = {
         lambda r: not r.resized_crop or (len(r.resized_crop) == 2 and 0 < r.resized_crop[0] <= r.resized_crop[1] <= 1),
         "two shares above 0 and up to 1 in ascending order, or an empty list for none",
     ),
+    "interpolation": (lambda r: r.interpolation in INTERPOLATIONS, f"one of {', '.join(INTERPOLATIONS)}"),
     "shift": (
         lambda r: r.shift >= 0 and not (r.shift and r.resized_crop),
         "at least 0, and 0 where resized_crop is on",
@@ -216,7 +225,8 @@ def _typed(name: str, value: Any, kind: Any) -> Any:
 
 
 def _choices(name: str) -> list[str]:
-    return {"optimizer": list_optimizers(), "schedule": list(SCHEDULES), "precision": list(PRECISIONS)}.get(name, [])
+    choices = {"schedule": SCHEDULES, "precision": PRECISIONS, "interpolation": INTERPOLATIONS}
+    return list_optimizers() if name == "optimizer" else list(choices.get(name, ()))
 
 
 def learning_rate(recipe: Recipe, epoch: float) -> float:

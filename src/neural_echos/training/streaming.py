@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from timm.data import Mixup, create_transform
+from timm.data import create_transform
 from timm.data.loader import PrefetchLoader, fast_collate
 from timm.data.random_erasing import RandomErasing
 from torch.utils.data import DataLoader
@@ -23,6 +23,7 @@ from torch.utils.data import Dataset as TorchDataset
 from neural_echos.datasets import StreamedDataset
 from neural_echos.errors import EchosError
 from neural_echos.training.batches import EVALUATION_BATCH, repair_posterize, seed_generators
+from neural_echos.training.mixing import Mixing
 
 _ORDER, _SAMPLE, _BATCH = 1, 2, 3  # what a seed is for
 
@@ -30,11 +31,11 @@ _ORDER, _SAMPLE, _BATCH = 1, 2, 3  # what a seed is for
 class StreamedBatches:
     """Batches of a streamed data set.
 
-    timm's transforms, `fast_collate`, `PrefetchLoader` (transfer and normalisation), `RandomErasing` and `Mixup` do the work. Its
+    timm's transforms, `fast_collate`, `PrefetchLoader` (transfer and normalisation) and `RandomErasing` do the work. Its
     `create_loader` is not used: it chooses the sampler itself, so an epoch cannot start in its middle, and its transforms
     draw from generators whose state depends on which worker comes first.
 
-    RandAugment takes the place of colour jitter where both are asked for, as in timm; interpolation is bicubic.
+    RandAugment takes the place of colour jitter where both are asked for, as in timm.
 
     Parameters
     ----------
@@ -53,6 +54,8 @@ class StreamedBatches:
         A test image is resized so that its shorter side is `size` / `crop_pct`, then its centre is cropped.
     scale : (float, float)
         Least and greatest share of a train image's area that a random resized crop keeps.
+    interpolation : {"bicubic", "bilinear", "random"}
+        Of train images, RandAugment's too; "random" draws one of the two for each. Test images are resized bicubically.
     flip : bool
         Mirror half of the images, left to right.
     colour_jitter : float
@@ -62,7 +65,9 @@ class StreamedBatches:
     random_erasing : float
         Probability that a rectangle of an image is replaced by noise.
     mixup, cutmix : float
-        α of their Beta distributions; one of the two is chosen for each batch.
+        α of their Beta distributions; see `Mixing`.
+    mixing_group : int
+        Images of one rank that share a draw of them; 0 for all of its share of a batch.
     label_smoothing : float
         Of the label weights after mixup; without mixup and cutmix the labels are numbers, and smoothing is the loss's.
     evaluation_batch : int
@@ -92,12 +97,14 @@ class StreamedBatches:
         size: int = 224,
         crop_pct: float = 0.875,
         scale: tuple[float, float] = (0.08, 1.0),
+        interpolation: str = "bicubic",
         flip: bool = True,
         colour_jitter: float = 0.0,
         randaugment: str = "",
         random_erasing: float = 0.0,
         mixup: float = 0.0,
         cutmix: float = 0.0,
+        mixing_group: int = 0,
         label_smoothing: float = 0.0,
         evaluation_batch: int = EVALUATION_BATCH,
     ):
@@ -111,7 +118,7 @@ class StreamedBatches:
         self.data, self.batch_size, self.seed, self.device, self.workers = data, batch_size, seed, device, workers
         self.rank, self.world, self.evaluation_batch = rank, world, evaluation_batch
         self.steps = count // batch_size
-        common = {"interpolation": "bicubic", "mean": tuple(data.mean.tolist()), "use_prefetcher": True}
+        common = {"mean": tuple(data.mean.tolist()), "use_prefetcher": True}
         self.train_transform = create_transform(
             size,
             is_training=True,
@@ -119,14 +126,15 @@ class StreamedBatches:
             hflip=0.5 if flip else 0.0,
             color_jitter=colour_jitter or None,
             auto_augment=randaugment or None,
+            interpolation=interpolation,
             **common,
         )
-        self.test_transform = create_transform(size, crop_pct=crop_pct, **common)
+        self.test_transform = create_transform(size, crop_pct=crop_pct, interpolation="bicubic", **common)
         repair_posterize(self.train_transform)
         self.erasing = RandomErasing(random_erasing, mode="pixel", device=str(device)) if random_erasing else None
-        self.mixup = None
-        if mixup or cutmix:
-            self.mixup = Mixup(mixup, cutmix, label_smoothing=label_smoothing, num_classes=len(data.classes))
+        self.mixing = Mixing(
+            mixup, cutmix, group=mixing_group, label_smoothing=label_smoothing, classes=len(data.classes)
+        )
 
     def epoch(self, epoch: int, start: int = 0) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
         """Yield this rank's share of every global batch of an epoch, from number `start` on.
@@ -144,9 +152,7 @@ class StreamedBatches:
             seed_generators(_BATCH, self.seed, epoch, step, self.rank)
             if self.erasing is not None:
                 images = self.erasing(images)
-            if self.mixup is not None:
-                images, labels = self.mixup(images, labels)
-            yield images, labels
+            yield self.mixing(images, labels)
 
     def test(self) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
         """Yield this rank's test images, every `world`-th, float32 (b, 3, size, size), and their labels, int64 (b,)."""
