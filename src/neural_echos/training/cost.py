@@ -19,6 +19,7 @@ from torch import nn
 from neural_echos import architectures
 from neural_echos.errors import EchosError
 from neural_echos.training import Recipe, pick_device
+from neural_echos.training.depthwise import fast_weight_gradients
 from neural_echos.training.devices import make_accelerator
 from neural_echos.training.preparation import make_optimizer
 
@@ -227,7 +228,8 @@ def calibrate(
         with accelerator.autocast():
             trainee(images)
 
-    return batch / _seconds_per_call(train, 0.8 * seconds), batch / _seconds_per_call(evaluate, 0.2 * seconds)
+    with fast_weight_gradients(model, recipe, accelerator.device):
+        return batch / _seconds_per_call(train, 0.8 * seconds), batch / _seconds_per_call(evaluate, 0.2 * seconds)
 
 
 def _seconds_per_call(call: Callable[[], None], seconds: float) -> float:

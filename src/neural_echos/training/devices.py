@@ -1,7 +1,9 @@
 """The machine of a training: its device, threads and precision, its signals, and what it says when memory is full."""
 
+import ctypes
 import os
 import signal
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,6 +14,8 @@ from accelerate.state import AcceleratorState
 
 from neural_echos.errors import EchosError
 from neural_echos.training.recipe import Recipe
+
+_TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # M_TRIM_THRESHOLD and M_MMAP_THRESHOLD of malloc.h
 
 # what torch says of full memory: a GPU's (its cuBLAS has words of its own), or the machine's
 _FULL = ("out of memory", "alloc_failed", "not enough memory", "can't allocate memory")
@@ -59,6 +63,8 @@ def torch_settings(threads: int, device: torch.device) -> Iterator[None]:
         torch.use_deterministic_algorithms(True, warn_only=True)
     torch.utils.deterministic.fill_uninitialized_memory = False
     torch.set_flush_denormal(device.type == "cpu" or flushed)
+    if device.type == "cpu":
+        _keep_freed_memory()
     try:
         yield
     finally:
@@ -66,6 +72,18 @@ def torch_settings(threads: int, device: torch.device) -> Iterator[None]:
         torch.use_deterministic_algorithms(strict, warn_only=warn)
         torch.utils.deterministic.fill_uninitialized_memory = fill
         torch.set_flush_denormal(flushed)
+
+
+def _keep_freed_memory() -> None:
+    """Let glibc keep what is freed, for every step asks for the same memory again.
+
+    It would return large pieces to the system at once and get them back page by page, which costs networks with large maps about a
+    tenth of their time (benchmarks/depthwise_gradient.py). No result depends on it, and other systems have no such settings.
+    """
+    set_option = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
+    if set_option is not None:
+        set_option(_TRIM_THRESHOLD, 2**31 - 1)
+        set_option(_MMAP_THRESHOLD, 2**30)
 
 
 @contextmanager

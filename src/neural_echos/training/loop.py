@@ -29,6 +29,7 @@ from neural_echos.training.batches import (
     seed_generators,
 )
 from neural_echos.training.checkpoints import CHECKPOINT, Checkpoint, State
+from neural_echos.training.depthwise import fast_weight_gradients
 from neural_echos.training.devices import (
     batch_norm_sentence,
     make_accelerator,
@@ -161,8 +162,9 @@ def train(
         for watcher in watchers:
             watcher.begin("/".join(map(str, names.values())), recipe.epochs, batches.steps, loop.done)
         try:
-            while len(state.history) < recipe.epochs and not loop.diverged:
-                loop.epoch(names, len(data.test_labels))
+            with fast_weight_gradients(model, recipe, device):
+                while len(state.history) < recipe.epochs and not loop.diverged:
+                    loop.epoch(names, len(data.test_labels))
         finally:
             for watcher in watchers:
                 watcher.end()

@@ -86,6 +86,9 @@ class Recipe:
         `torch.compile` the model.
     channels_last : bool
         Memory format of the weights.
+    fast_depthwise : bool
+        On a CPU, take the weight gradients of depthwise kernels of 5×5 and larger by a forward convolution: several times as fast
+        as PyTorch's, and equal to it up to rounding.
     """
 
     epochs: int = 5
@@ -117,6 +120,7 @@ class Recipe:
     precision: str = ""
     compile: bool = False
     channels_last: bool = True
+    fast_depthwise: bool = True
 
     def __post_init__(self) -> None:
         for one in fields(self):

@@ -1,0 +1,95 @@
+"""Whole training steps on one thread: fast weight gradients of depthwise kernels, and memory that is kept.
+
+Run from the checkout: `PYTHONPATH=src python benchmarks/depthwise_gradient.py [--batch 64] [--rounds 7]`.
+Two processes take turns, one with training's settings of the C library's memory and one without; in each, steps with and without
+`fast_depthwise` alternate. Counted is the time that the processor worked, so that a busy machine disturbs less.
+"""
+
+import argparse
+import multiprocessing
+import time
+from multiprocessing.connection import Connection
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from record import record
+from torch import nn
+
+from neural_echos.architectures import create
+from neural_echos.training.depthwise import fast_weight_gradients
+from neural_echos.training.devices import torch_settings
+from neural_echos.training.recipe import Recipe
+
+CPU = torch.device("cpu")
+NETWORKS: dict[str, tuple[str, dict[str, Any]]] = {
+    "ConvMixer-64/4, k = 5": ("convmixer_small", {"dim": 64, "depth": 4, "kernel_size": 5}),
+    "ConvMixer-64/4, k = 7": ("convmixer_small", {"dim": 64, "depth": 4, "kernel_size": 7}),
+    "ConvMixer-64/4, k = 9": ("convmixer_small", {"dim": 64, "depth": 4, "kernel_size": 9}),
+    "ConvNeXt 40-80, k = 7": ("convnext_small_images", {"depths": (2, 2), "dims": (40, 80)}),
+    "HorNet-24, k = 7": ("hornet_small_images", {}),
+}
+
+
+def images_per_second(model: nn.Module, recipe: Recipe, images: torch.Tensor, steps: int) -> float:
+    """Train for some steps; return images by seconds of the processor."""
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3, fused=True)
+    labels = torch.arange(len(images)) % 10
+    with fast_weight_gradients(model, recipe, CPU):
+        began = time.process_time()
+        for _ in range(steps):
+            optimizer.zero_grad()
+            F.cross_entropy(model(images), labels).backward()
+            optimizer.step()
+    return steps * len(images) / (time.process_time() - began)
+
+
+def work(place: Connection, settled: bool, batch: int, steps: int) -> None:
+    """Answer every network's name with its speeds, plain and fast, of one round."""
+    torch.set_num_threads(1)
+    torch.set_flush_denormal(True)
+    if settled:
+        with torch_settings(1, CPU):  # what it sets of memory stays
+            pass
+    torch.manual_seed(0)
+    images = torch.randn(batch, 3, 32, 32).contiguous(memory_format=torch.channels_last)
+    models: dict[str, nn.Module] = {}
+    while name := place.recv():
+        if name not in models:
+            model, kwargs = NETWORKS[name]
+            models[name] = create(model, num_classes=10, in_chans=3, kwargs={"patch_size": 4, **kwargs})
+            models[name].to(memory_format=torch.channels_last)
+        place.send([images_per_second(models[name], Recipe(fast_depthwise=on), images, steps) for on in (False, True)])
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--batch", type=int, default=64)
+    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--steps", type=int, default=4, help="steps of each round")
+    arguments = parser.parse_args()
+    spawn = multiprocessing.get_context("spawn")
+    places = []
+    for settled in (False, True):
+        here, there = spawn.Pipe()
+        spawn.Process(target=work, args=(there, settled, arguments.batch, arguments.steps), daemon=True).start()
+        places.append(here)
+    for name in NETWORKS:
+        rounds = []
+        for _ in range(arguments.rounds + 1):
+            speeds = []
+            for place in places:
+                place.send(name)
+                speeds.append(place.recv())
+            rounds.append(speeds)
+        del rounds[0]  # it warms up
+        for process, what in ((1, "PyTorch's weight gradient"), (0, "PyTorch's weight gradient and memory")):
+            ours, theirs = (max(one[p][fast] for one in rounds) for p, fast in ((1, 1), (process, 0)))
+            ratios = [one[1][1] / one[process][0] for one in rounds]
+            record(f"training steps of {name}, one thread", what, ratios, "images/s", ours, theirs)
+    for place in places:
+        place.send("")
+
+
+if __name__ == "__main__":
+    main()
