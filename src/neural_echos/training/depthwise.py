@@ -41,7 +41,7 @@ def fast_weight_gradients(model: nn.Module, recipe: Recipe, device: torch.device
     on = recipe.fast_depthwise and not recipe.compile and device.type == "cpu"
     layers = [module for module in model.modules() if on and _is_served(module)]
     for layer in layers:
-        layer._conv_forward = partial(_forward, layer)  # type: ignore[method-assign, assignment]  a parametrised weight is passed in
+        layer._conv_forward = partial(_forward, layer)
     try:
         yield
     finally:
@@ -140,4 +140,4 @@ def _forward(layer: nn.Conv2d, images: torch.Tensor, weight: torch.Tensor, bias:
     )
     if not served:
         return nn.Conv2d._conv_forward(layer, images, weight, bias)
-    return _Depthwise.apply(images, weight, bias, [side // 2 for side in layer.kernel_size])  # type: ignore[no-any-return]
+    return _Depthwise.apply(images, weight, bias, [side // 2 for side in layer.kernel_size])
