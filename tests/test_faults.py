@@ -85,7 +85,7 @@ WALK: list[list[str]] = [
     line("scales filters.txt --spread spread.parquet --output scales.parquet"),
     line("patterns bank.parquet --clusters 3 --trainings 1 --steps 5 --hidden 4 --output patterns.parquet")
     + line("--centroids pattern_centroids.parquet"),
-    line("structure --output structure.parquet", of_bank(fits="fits.parquet", centroids="centroids.parquet")),
+    line("structure --output structure.parquet", of_bank(bank="bank.parquet", clusters="clusters.parquet")),
     line("explained --output explained.parquet", of_bank(matches="matches.parquet")),
     line("shares --output shares.parquet", of_bank(patterns="patterns.parquet")),
     line("evaluate --histories histories.parquet --comparisons comparisons.parquet --output runs.parquet", *RUNS)

@@ -18,7 +18,7 @@ _PUBLIC = {
     "fit_dog": "receptive_fields",
     "gaussian": "receptive_fields",
     "gaussian_derivative": "receptive_fields",
-    "structured_share": "structure.measures",
+    "structured_share": "structure.shares",
     "cluster_bank": "structure.kmeans",
     "draw_kernels": "initialisations",
     "init_depthwise_": "initialisations",

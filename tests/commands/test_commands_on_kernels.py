@@ -61,7 +61,7 @@ def test_real_kernels_walk_from_extract_to_structure(tmp_path, capsys):
     assert echos("fit", bank, "--output", fits) == 0
     assert echos("cluster", bank, "--restarts", 2, "--centroids", centroids, "--output", clusters) == 0
     entry = {"model": "mobilenet", "role": "trained", "trained_on": "imagenet"}
-    write_json(tmp_path / "models.json", [{**entry, "fits": str(fits), "centroids": str(centroids)}])
+    write_json(tmp_path / "models.json", [{**entry, "bank": str(bank), "clusters": str(clusters)}])
     assert echos("structure", f"@{tmp_path / 'models.json'}", "--output", found) == 0
     (row,) = read_table(found, "structure").to_pylist()
     assert (row["kernels"], row["kernel_size"], row["layers"]) == (2605, 3, 17)  # three kernels are zero

@@ -5,7 +5,7 @@ import re
 import pytest
 from by_hand import echos, under
 
-ENTRY = '[{"model": "m", "role": "trained", "trained_on": "d", "fits": "bank.parquet", "centroids": "bank.parquet"}]'
+ENTRY = '[{"model": "m", "role": "trained", "trained_on": "d", "bank": "bank.parquet", "clusters": "bank.parquet"}]'
 CLAIM = '[{"id": "NE1", "paper": "p", "statement": "s", "rule": "gian", "needs": "d", "artifact": "a", "options": {}}]'
 ARTIFACT = '[{"id": "a", "kind": "figure", "group": "g", "title": "t", "caption": "c", "stem": "figures/a"}]'
 INITIALISE = (
@@ -45,7 +45,7 @@ TRAIN = "train --data digits.safetensors --dataset d --architecture a --initiali
         ("cluster bank.parquet --k 1 --centroids c --output x", [], "found 1"),
         ("fit cut.parquet --output x", [], "cut.parquet: expected a bank table in Parquet"),
         ("fit bank.parquet --threshold 2 --output x", [], "threshold: expected a cosine in [0, 1], found 2.0"),
-        ("structure --output x", [ENTRY], "bank.parquet: expected a table of schema fits/1, found bank/1"),
+        ("structure --output x", [ENTRY], "bank.parquet: expected a table of schema clusters/1, found bank/1"),
         ("structure @absent.json --output x", [], "absent.json: expected a JSON file, found nothing"),
         (INITIALISE, ["--initialisations", '{"a": {"scheme": "dgo"}}'], "did you mean 'dog'?"),
         (INITIALISE, ["--initialisations", '{"a": {"scheme": "dog", "gama": 0.5}}'], "did you mean 'gamma'?"),

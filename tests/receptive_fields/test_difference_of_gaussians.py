@@ -3,12 +3,10 @@
 from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from safetensors.numpy import load_file
 from scipy.optimize import least_squares
 
 from made import make_bank, random_kernels
@@ -24,7 +22,6 @@ from neural_echos.receptive_fields import (
     gamma_limit,
     gaussian_pair_profile,
 )
-from neural_echos.structure.measures import structured_share
 from neural_echos.tables import SCHEMAS
 
 WEIGHTS = Path(__file__).parents[3] / "shared" / "data" / "weights"
@@ -168,7 +165,6 @@ def test_limits_and_vanishing_centre():
         (lambda: fit_dog(np.zeros((2, 4, 4))), "found 4"),
         (lambda: fit_dog(np.full((2, 3, 3), np.inf)), "in 2 kernels"),
         (lambda: fit_bank(SCHEMAS["bank"].empty_table(), seed=0, threshold=1.5), "found 1.5"),
-        (lambda: structured_share(SCHEMAS["fits"].empty_table()), "found no kernel"),
     ],
 )
 def test_bad_inputs_are_one_sentence(call, found):
@@ -334,52 +330,3 @@ def test_fit_bank_is_deterministic_and_its_null_follows_the_seed():
     assert not first["null_cosine"].equals(other["null_cosine"])
     alone = fit_bank(make_bank({"a": random_kernels(50, 5)}), seed=1, threshold=0.7)[0]
     assert alone["null_cosine"].to_pylist() == pytest.approx(first["null_cosine"].to_pylist()[:50], abs=1e-12)
-
-
-def test_structured_share_of_noise_and_of_planted_dogs():
-    noise = {f"layer{number}": random_kernels(400, 7, seed=number) for number in range(10)}
-    flat = structured_share(fit_bank(make_bank(noise), seed=0, threshold=0.7)[0])
-    assert flat["share"] == pytest.approx(0.05, abs=0.015)
-    assert flat["low"] < flat["share"] < flat["high"] < 0.1
-    assert flat["mean_cosine"] == pytest.approx(flat["null_mean_cosine"], abs=0.01)
-    assert (flat["kernels"], flat["layers"]) == (4000, 10)
-    rng = np.random.default_rng(0)
-    planted = {
-        name: dog(7, rng.uniform(0.3, 0.7, 400), rng.choice([-1, 1], 400)) + 0.01 * kernels
-        for name, kernels in noise.items()
-    }
-    fits = fit_bank(make_bank(planted), seed=0, threshold=0.7)[0]
-    full = structured_share(fits)
-    assert full["share"] > 0.99 and full["low"] > 0.98 and full["high"] <= 1
-    assert full == structured_share(fits)
-
-
-def test_structured_share_resamples_layers():
-    """Half the layers structured: between layers the share varies far more than among as many independent kernels."""
-    rng = np.random.default_rng(0)
-    layers = {
-        f"layer{number}": dog(5, rng.uniform(0.3, 0.6, 100)) if number % 2 else random_kernels(100, 5, number)
-        for number in range(8)
-    }
-    fits = fit_bank(make_bank(layers), seed=0, threshold=0.7)[0]
-    by_layer = structured_share(fits)
-    one_layer = fits.set_column(fits.column_names.index("layer"), "layer", pa.array(["all"] * len(fits)))
-    by_kernel = structured_share(one_layer)
-    assert by_layer["share"] == by_kernel["share"] and by_kernel["layers"] == 1
-    assert by_layer["high"] - by_layer["low"] > 4 * (by_kernel["high"] - by_kernel["low"]) > 0
-    two_sizes = fit_bank(make_bank({"a": random_kernels(9, 3), "b": random_kernels(9, 5)}), seed=0, threshold=0.7)[0]
-    with pytest.raises(EchosError, match="found 3×3, 5×5"):
-        structured_share(two_sizes)
-
-
-@pytest.mark.skipif(not WEIGHTS.exists(), reason="needs ../shared/data/weights beside the repository")
-def test_trained_depthwise_kernels_are_structured_and_untrained_ones_are_not():
-    measured = {}
-    for name in ("mobilenet_v2_imagenet", "random_weights_control"):
-        tensors = load_file(WEIGHTS / f"{name}.depthwise.safetensors")
-        layers = {key: taps[:, 0] for key, taps in tensors.items() if taps.ndim == 4 and taps.shape[1:] == (1, 3, 3)}
-        measured[name] = structured_share(fit_bank(make_bank(layers), seed=0, threshold=0.7)[0])
-    trained, untrained = measured.values()
-    assert trained["low"] > 0.3 and trained["mean_cosine"] > trained["null_mean_cosine"] + 0.2
-    assert untrained["share"] < 0.08 and untrained["low"] <= 0.05
-    assert untrained["mean_cosine"] == pytest.approx(untrained["null_mean_cosine"], abs=0.03)

@@ -63,7 +63,7 @@ def test_a_dead_bank_goes_through_every_command(name, tmp_path):
         ["cluster", at("bank"), *options, "--output", at("clusters")],
         ["patterns", at("bank"), "--centroids", at("pattern_centroids"), "--output", at("patterns")],
         ["shares", entry(patterns=at("patterns")), "--output", at("pattern_shares")],
-        ["structure", entry(fits=at("fits"), centroids=at("centroids")), "--output", at("structure")],
+        ["structure", entry(bank=at("bank"), clusters=at("clusters")), "--output", at("structure")],
         ["explained", entry(matches=at("matches")), "--output", at("explained")],
     )
     for command in commands:

@@ -8,7 +8,7 @@ import pyarrow as pa
 import pytest
 
 from neural_echos.kernels import Layer, bank_from_tensors
-from neural_echos.receptive_fields import dog, fit_bank
+from neural_echos.receptive_fields import dog
 from neural_echos.structure.kmeans import cluster_bank
 from neural_echos.structure.measures import structure
 from neural_echos.tables import SCHEMAS, read_table, write_table
@@ -17,14 +17,16 @@ from neural_echos.tables import SCHEMAS, read_table, write_table
 def bank_of(kernels: Mapping[str, np.ndarray], name: str, kind: str = "depthwise") -> pa.Table:
     """Lay kernels, (n, k, k) by layer, down as a bank."""
     layers = [Layer(layer, kind, i, 0.0, *taps.shape[1:]) for i, (layer, taps) in enumerate(kernels.items())]
-    return bank_from_tensors(layers, lambda layer: kernels[layer][:, None], name, name, 10**9)
+    inputs = 1 if kind == "depthwise" else 2  # of the layer
+    read = {layer: taps.reshape(-1, inputs, *taps.shape[1:]) for layer, taps in kernels.items()}
+    return bank_from_tensors(layers, read.__getitem__, name, name, 10**9)
 
 
 def entry(folder: Path, bank: pa.Table, model: str, role: str = "trained", trained_on: str = "d") -> dict[str, str]:
-    """Fit and cluster a bank, and say where the tables are."""
-    paths = {"fits": str(folder / f"{model}.fits.parquet"), "centroids": str(folder / f"{model}.centroids.parquet")}
-    write_table(paths["fits"], fit_bank(bank, seed=0, threshold=0.7)[0], "fits")
-    write_table(paths["centroids"], cluster_bank(bank, k=3, restarts=3, seed=0, threshold=0.7)[1], "centroids")
+    """Cluster a bank, and say where the tables are."""
+    paths = {name: str(folder / f"{model}.{name}.parquet") for name in ("bank", "clusters")}
+    write_table(paths["bank"], bank, "bank")
+    write_table(paths["clusters"], cluster_bank(bank, k=3, restarts=3, seed=0, threshold=0.7)[0], "clusters")
     return {"model": model, "role": role, "trained_on": trained_on, **paths}
 
 
@@ -93,10 +95,10 @@ def test_structure_tells_kinds_and_sizes_apart(tmp_path):
 def test_cluster_shares_are_those_of_the_declared_number_of_clusters(tmp_path):
     made = entry(tmp_path, bank_of({"a": planted(60, 1, np.random.default_rng(0))}, "m"), "m")
     before = structure([made])
-    rows = read_table(made["centroids"], "centroids").to_pylist()
+    rows = read_table(made["clusters"], "clusters").to_pylist()
     assert {row["clustering"] for row in rows} == {"k=3", "free"}
     changed = [row | {"name": "other"} if row["clustering"] == "free" else row for row in rows]
-    write_table(made["centroids"], pa.Table.from_pylist(changed, schema=SCHEMAS["centroids"]), "centroids")
+    write_table(made["clusters"], pa.Table.from_pylist(changed, schema=SCHEMAS["clusters"]), "clusters")
     assert structure([made]).equals(before)
 
 
@@ -112,3 +114,30 @@ def test_a_bank_without_kernels_of_a_drawable_size_has_no_row(tmp_path):
     table = structure([entry(tmp_path, bank_of({"even": np.ones((60, 4, 4))}, "m"), "m")])
     assert table.num_rows == 0
     assert table.schema.names == SCHEMAS["structure"].names
+
+
+def test_layers_that_read_the_image_are_stems_and_no_regular_kernels(tmp_path):
+    rng = np.random.default_rng(0)
+    kernels = {"colour": (8, 3), "grey": (20, 1), "inner": (8, 4)}
+    layers = [Layer(name, "regular", i, 0.0, 3, 3) for i, name in enumerate(kernels)]
+    bank = bank_from_tensors(layers, lambda name: rng.normal(size=(*kernels[name], 3, 3)), "m", "m", 10**9)
+    rows = {row["kind"]: row for row in structure([entry(tmp_path, bank, "m")]).to_pylist()}
+    assert {kind: (row["kernels"], row["layers"]) for kind, row in rows.items()} == {
+        "regular": (32, 1),
+        "stem": (44, 2),
+    }
+    assert all(row["other_share"] is not None for row in rows.values())
+
+
+def test_dropped_and_almost_dead_kernels_are_counted(tmp_path):
+    kernels = np.random.default_rng(0).normal(size=(50, 5, 5))
+    kernels[0], kernels[1], kernels[2] = np.nan, 0, 1  # dropped
+    kernels[3:7] *= 1e-3
+    bank = bank_of({"a": kernels, "b": kernels[10:]}, "m")
+    (row,) = structure([entry(tmp_path, bank, "m")]).to_pylist()
+    assert (row["kernels"], row["dropped"], row["almost_dead"], row["layers"]) == (87, 3, 4, 2)
+    assert row["sparsity"] == pytest.approx((5 / 49 + 0) / 2)  # the zero one, too, and of the finite ones
+
+
+def test_dead_layers_alone_have_no_row(tmp_path):
+    assert structure([entry(tmp_path, bank_of({"a": np.zeros((40, 3, 3))}, "m"), "m")]).num_rows == 0

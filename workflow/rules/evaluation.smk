@@ -1,6 +1,6 @@
 """Evaluation: final metrics of all runs with paired comparisons, the structure of all banks, and the verdict on every claim.
 
-Reads runs, fits and centroids; leaves the tables that artifacts show. Runs are evaluated with single layers zeroed, too.
+Reads runs, banks and clusters; leaves the tables that artifacts show. Runs are evaluated with single layers zeroed, too.
 """
 
 
@@ -82,8 +82,8 @@ rule zero:
 rule structure:
     """Measure how structured every bank is, against shuffled taps."""
     input:
-        fits=collect("<results>/fits/{model}.parquet", model=PRESET.models),
-        centroids=collect("<results>/clusters/{model}.centroids.parquet", model=PRESET.models),
+        banks=collect("<results>/banks/{model}.parquet", model=PRESET.models),
+        clusters=collect("<results>/clusters/{model}.parquet", model=PRESET.models),
     output:
         "<results>/evaluation/structure.parquet",
     log:
@@ -97,7 +97,7 @@ rule structure:
         runtime=10,
     params:
         code=fingerprint("structure"),
-        models=lambda w, input: json.dumps(PRESET.describe_models(fits=input.fits, centroids=input.centroids)),
+        models=lambda w, input: json.dumps(PRESET.describe_models(bank=input.banks, clusters=input.clusters)),
     shell:
         "python -m neural_echos --log {log:q} structure {params.models:q} --output {output:q}"
 

@@ -105,8 +105,8 @@ def structure(
     models: Annotated[
         Objects,
         Argument(
-            parser=json_list_of("model", "role", "trained_on", "fits", "centroids"),
-            help="List of {model, role, trained_on, fits, centroids}; JSON or @file.",
+            parser=json_list_of("model", "role", "trained_on", "bank", "clusters"),
+            help="List of {model, role, trained_on, bank, clusters}; JSON or @file.",
         ),
     ],
     *,

@@ -220,16 +220,29 @@ def fit_dog(kernels: np.ndarray) -> DogFit:
     EchosError
         The shape is another one, or a tap is not finite.
     """
-    kernels = np.asarray(kernels)
-    if kernels.ndim != 3 or kernels.shape[1] != kernels.shape[2]:
-        raise EchosError(
-            f"fit_dog: expected square kernels of shape (n, k, k), found {kernels.shape}; leave others out"
-        )
-    k = kernels.shape[1]
-    _check_size(k)
-    starts = range(0, max(len(kernels), 1), _CHUNK)
-    parts = [_fit_chunk(kernels[start : start + _CHUNK]) for start in starts]
+    parts = [_fit_chunk(part) for part in _chunks(kernels, "fit_dog")]
     return DogFit(*(np.concatenate([getattr(part, field.name) for part in parts]) for field in fields(DogFit)))
+
+
+def dog_cosine(kernels: np.ndarray) -> np.ndarray:
+    """Largest |cosine| of each kernel with a DoG of `fit_dog`'s grid: at most 1e-4 below that of its fit, in a fifth of the time.
+
+    Parameters
+    ----------
+    kernels : ndarray of float, shape (n, k, k)
+        k odd and at least 3.
+
+    Returns
+    -------
+    ndarray of float64, shape (n,)
+        0 for a constant kernel.
+
+    Raises
+    ------
+    EchosError
+        The shape is another one, or a tap is not finite.
+    """
+    return np.concatenate([_cosine_chunk(part) for part in _chunks(kernels, "dog_cosine")])
 
 
 def gamma_range(k: int) -> tuple[float, float]:
@@ -316,6 +329,23 @@ def _fit_grid(k: int) -> tuple[np.ndarray, np.ndarray]:
     sigma = dog_sigma(dog_radius(k, np.exp(log_gamma)), np.exp(log_gamma))
     grid = np.interp(np.linspace(sigma[0], sigma[-1], _GRID), sigma, log_gamma)
     return grid, _unit_rings(k, grid)
+
+
+def _chunks(kernels: np.ndarray, who: str) -> list[np.ndarray]:
+    """Some thousand kernels at a time, at least one part; `who` asks, for the error."""
+    kernels = np.asarray(kernels)
+    if kernels.ndim != 3 or kernels.shape[1] != kernels.shape[2]:
+        raise EchosError(f"{who}: expected square kernels of shape (n, k, k), found {kernels.shape}; leave others out")
+    _check_size(kernels.shape[1])
+    return [kernels[start : start + _CHUNK] for start in range(0, max(len(kernels), 1), _CHUNK)]
+
+
+def _cosine_chunk(kernels: np.ndarray) -> np.ndarray:
+    """`dog_cosine` for a few thousand kernels."""
+    k = kernels.shape[1]
+    unit = unit_taps(kernels, "dog_cosine")
+    scores = unit.taps @ np.eye(len(_rings(k)[1]))[_rings(k)[2].ravel()] @ _fit_grid(k)[1].T
+    return np.where(unit.constant, 0.0, np.minimum(np.maximum(scores.max(axis=1), -scores.min(axis=1)), 1.0))
 
 
 def _fit_chunk(kernels: np.ndarray) -> DogFit:

@@ -13,10 +13,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from scipy.special import ndtri
 
-from neural_echos.errors import EchosError
-from neural_echos.receptive_fields import MATCHED, check_threshold
+from neural_echos.receptive_fields import MATCHED, check_threshold, has_dog
+from neural_echos.receptive_fields.normalisation import usable
+from neural_echos.structure.filter_quality import filter_quality
 from neural_echos.structure.intervals import TAILS, layer_interval, trainings_drawn, wilson_interval
-from neural_echos.tables import SCHEMAS, kernel_sizes, read_table
+from neural_echos.structure.shares import structured_share
+from neural_echos.tables import SCHEMAS, kernel_sizes, kernels_of, read_table
 
 _THRESHOLDS = np.arange(51) / 50
 _COUNTED = {
@@ -30,86 +32,40 @@ _COUNTED = {
 def structure(models: Sequence[Mapping[str, Any]]) -> pa.Table:
     """Measure how much receptive-field structure each bank has, in a table of schema "structure".
 
-    The measure is the share of kernels whose best Difference of Gaussians (by cosine) beats the 95th percentile of the same
-    kernels with their taps shuffled. A bank without structure has 5 %, whatever its scale and tap distribution.
-
     Parameters
     ----------
     models : sequence of mappings
-        Each with `model`, `role`, `trained_on`, and the paths `fits` and `centroids`.
+        Each with `model`, `role`, `trained_on`, and the paths `bank` and `clusters`.
     """
     rows = []
     for entry in models:
-        fits = read_table(entry["fits"], "fits")
-        centroids = read_table(entry["centroids"], "centroids").to_pandas()
-        kinds = fits["kind"].unique().to_pylist()
-        for kind, (height, width) in itertools.product(sorted(kinds), kernel_sizes(fits)):
-            chosen = fits.filter((pa.compute.field("kind") == kind) & (pa.compute.field("kernel_height") == height))
-            if chosen.num_rows:
-                measured = structured_share(chosen)
-                shares = _cluster_shares(centroids, kind, height, width)
-                names = {key: entry[key] for key in ("model", "role", "trained_on")}
-                rows.append({**names, "kind": kind, "kernel_size": height, **measured, **shares})
+        bank = read_table(entry["bank"], "bank")
+        kinds, layers = _kinds_and_layers(bank)
+        names = _cluster_names(read_table(entry["clusters"], "clusters", ["row", "clustering", "name"]), len(bank))
+        named = {key: entry[key] for key in ("model", "role", "trained_on")}
+        for kind, (height, width) in itertools.product(sorted(set(kinds)), kernel_sizes(bank)):
+            found, kernels = kernels_of(bank, height, width)
+            mine = (kinds[found] == kind) & has_dog(height, width)
+            measured = _measured(kernels[mine], layers[found[mine]])
+            if measured:
+                shares = _cluster_shares(names[found[mine]])
+                rows.append({**named, "kind": kind, "kernel_size": height, **measured, **shares})
     return pa.Table.from_pylist(rows, schema=SCHEMAS["structure"])
 
 
-def structured_share(fits: pa.Table, *, quantile: float = 0.95, samples: int = 2000, seed: int = 0) -> dict[str, Any]:
-    """Share of kernels whose cosine with their best DoG is beyond that of shuffled taps.
-
-    Kernels of one layer are not independent, so the interval is that of a bootstrap over layers, the threshold held
-    fixed: its own sampling error is left out. With a single layer that is impossible; the bootstrap is then over kernels,
-    and its interval too narrow.
-
-    Parameters
-    ----------
-    fits : pyarrow.Table
-        Of schema "fits", with kernels of one size.
-    quantile : float
-        Of the null cosines, that a structured kernel exceeds; a bank without structure has a share of 1 − quantile.
-    samples : int
-        Number of bootstrap samples.
-    seed : int
-        Of the bootstrap.
-
-    Returns
-    -------
-    dict
-        `share` and its 95 % interval `low`, `high`; `threshold` (cosine); `mean_cosine`, `null_mean_cosine`; the counts
-        `kernels` and `layers`.
-
-    Raises
-    ------
-    EchosError
-        There are no kernels, or kernels of several sizes.
-
-    Notes
-    -----
-    At 3×3 the measure is conservative: a shuffle puts a dominating tap back on the centre in one of nine cases, which
-    is more often than 1 − .95, so the threshold is high; there the means tell more. From 5×5 on (one of 25) it is not.
-    """
-    sizes = kernel_sizes(fits)
-    if len(sizes) != 1:
-        found = ", ".join(f"{height}×{width}" for height, width in sizes) or "no kernel"
-        raise EchosError(f"structured_share: expected fits of one kernel size, found {found}; filter the table first")
-    cosine, null = fits["cosine"].to_numpy(), fits["null_cosine"].to_numpy()
-    threshold = float(np.quantile(null, quantile))
-    structured = cosine > threshold
-    layer_of = _layer_codes(fits)
-    of_layer = np.bincount(layer_of)
-    if len(of_layer) > 1:
-        low, high = layer_interval(np.bincount(layer_of, weights=structured), of_layer, samples=samples, seed=seed)
-    else:
-        shares = np.random.default_rng(seed).binomial(len(cosine), structured.mean(), size=samples) / len(cosine)
-        low, high = np.quantile(shares, TAILS)
+def _measured(kernels: np.ndarray, layer_of: np.ndarray) -> dict[str, Any] | None:
+    """All measures of kernels of one kind and size, or None where none of them can be fitted."""
+    finite, varied = usable(kernels)
+    kept = finite & varied
+    if not kept.any():
+        return None
+    quality = filter_quality(kernels[finite], layer_of[finite])
     return {
-        "share": float(structured.mean()),
-        "low": float(low),
-        "high": float(high),
-        "threshold": threshold,
-        "mean_cosine": float(cosine.mean()),
-        "null_mean_cosine": float(null.mean()),
-        "kernels": len(cosine),
-        "layers": len(of_layer),
+        **vars(structured_share(kernels[kept], layer_of[kept])),
+        "dropped": int((~kept).sum()),
+        "almost_dead": int((quality.sparse & varied[finite]).sum()),
+        "sparsity": quality.sparsity,
+        "variance_entropy": quality.variance_entropy,
     }
 
 
@@ -259,22 +215,26 @@ def _counts(threshold: float, declared: float, kernels: int, layers: int) -> dic
     return {"threshold": threshold, "declared": threshold == declared, "kernels": kernels, "layers": layers}
 
 
-def _cluster_shares(centroids: pd.DataFrame, kind: str, height: int, width: int) -> dict[str, float | None]:
-    """Share of a bank's kernels in clusters of each name, for the clustering with the declared k."""
-    mine = centroids[
-        (centroids.kind == kind)
-        & (centroids.kernel_height == height)
-        & (centroids.kernel_width == width)
-        & (centroids.clustering != "free")
-    ]
-    counts = mine.groupby("name")["count"].sum()
-    names = ("excitatory", "inhibitory", "other")
-    if not len(mine):
-        return {f"{name}_share": None for name in names}
-    return {f"{name}_share": float(counts.get(name, 0) / counts.sum()) for name in names}
+def _kinds_and_layers(bank: pa.Table) -> tuple[np.ndarray, np.ndarray]:
+    """Each kernel's kind, "stem" where a regular layer reads the image itself (one or three channels), and its layer's number."""
+    kernels = bank.select(["kind", "layer", "input_channel"]).to_pandas()
+    layers = kernels.groupby(["kind", "layer"], sort=False)
+    stem = (kernels.kind == "regular") & layers.input_channel.transform("max").isin([0, 2])
+    return kernels.kind.mask(stem, "stem").to_numpy(str), layers.ngroup().to_numpy()
 
 
-def _layer_codes(fits: pa.Table) -> np.ndarray:
-    """Number each kernel's layer (model, kind and module path), from 0: int64, shape (n,)."""
-    keys = pc.binary_join_element_wise(fits["model"], fits["kind"], fits["layer"], "\x1f")
-    return keys.combine_chunks().dictionary_encode().indices.to_numpy().astype(np.int64)
+def _cluster_names(clusters: pa.Table, kernels: int) -> np.ndarray:
+    """Name of each kernel's cluster, for the clustering with the declared k; None where it has none."""
+    declared = clusters.filter(pc.field("clustering") != "free")
+    names = np.full(kernels, None, object)
+    names[declared["row"].to_numpy()] = declared["name"].to_pylist()
+    return names
+
+
+def _cluster_shares(names: np.ndarray) -> dict[str, float | None]:
+    """Share of kernels in clusters of each name among those that were clustered."""
+    clustered = names[names != np.array(None)]
+    return {
+        f"{name}_share": float((clustered == name).mean()) if len(clustered) else None
+        for name in ("excitatory", "inhibitory", "other")
+    }

@@ -153,29 +153,51 @@ PATTERN_CENTROIDS = Table(
 
 STRUCTURE = Table(
     "evaluation/structure.parquet",
-    "One row per bank, kind and kernel size.",
+    (
+        "One row per bank, kind and odd kernel size. A kernel counts as structured where its best cosine with a "
+        "Difference of Gaussians exceeds the 95th percentile of the same kernels with their taps shuffled, at least "
+        "100,000 times in all; 5 % do by chance."
+    ),
     (
         MODEL,
-        KIND,
+        Column(
+            "kind",
+            "string",
+            "`depthwise`, `regular`, or `stem`: a regular layer that reads the image itself (one or three channels)",
+        ),
         ROLE,
         TRAINED_ON,
         KERNEL_SIZE,
-        Column("kernels", "int64", "kernels with a fit"),
+        Column("kernels", "int64", "kernels that are finite and neither zero nor constant"),
         Column("layers", "int32", "layers that they are from"),
-        Column(
-            "threshold",
-            "float64",
-            "95th percentile of null_cosine: the cosine beyond which a kernel counts as structured",
-        ),
+        Column("dropped", "int64", "kernels left out: not finite, zero (no weight above 1e-4 in size) or constant"),
+        Column("almost_dead", "int64", "kernels counted although no weight reaches 1 % of the layer's largest"),
+        Column("threshold", "float64", "cosine beyond which a kernel counts as structured"),
         Column("share", "float64", "share of kernels beyond the threshold; .05 by chance"),
         Column(
             "low",
             "float64",
-            "lower end of the bootstrap interval over layers, or over kernels where there is one layer (too narrow)",
+            (
+                "lower end of its 95 % interval: a bootstrap over layers, each sample with its own threshold, with Student's "
+                "t for so many layers; Wilson's interval where that is wider or there is one layer (then too narrow)"
+            ),
         ),
         Column("high", "float64", "upper end"),
-        Column("mean_cosine", "float64", "mean of cosine"),
-        Column("null_mean_cosine", "float64", "mean of null_cosine"),
+        Column("mean_cosine", "float64", "mean cosine of the kernels with their best Difference of Gaussians"),
+        Column("null_mean_cosine", "float64", "the same with shuffled taps"),
+        Column(
+            "sparsity",
+            "float64",
+            "share of kernels in which no weight reaches 1 % of the layer's largest, mean over layers (CNN Filter DB)",
+        ),
+        Column(
+            "variance_entropy",
+            "float64",
+            (
+                "entropy (log10) of the layer's variance over the principal axes of its kernels, mean over layers (CNN Filter "
+                "DB): 0 for one pattern, log10 k² (.95 at 3×3, 1.40 at 5×5, 1.69 at 7×7) for white noise"
+            ),
+        ),
         Column(
             "excitatory_share",
             "float64",
@@ -183,6 +205,7 @@ STRUCTURE = Table(
         ),
         Column("inhibitory_share", "float64", "the same for `inhibitory`"),
         Column("other_share", "float64", "the same for `other`"),
+        Column("resampled", "list of float32", "share in each of the bootstrap samples"),
     ),
 )
 
