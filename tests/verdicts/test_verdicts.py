@@ -110,74 +110,109 @@ def test_a_claim_about_several_data_sets_is_decided_on_all_of_them():
 
 # NE1: structure beats controls
 
-UNTRAINED = {"role": "untrained", "trained_on": "nothing", "low": 0.03, "high": 0.10}
-REGULAR = {"kind": "regular", "low": 0.2, "high": 0.4}
+
+def networks(kind: str, *shares: float, spread: float = 0.02, **usual: Any) -> list[dict[str, Any]]:
+    """Banks of several networks of one kind, whose bootstrap over layers gave shares that spread so far."""
+    return [
+        {
+            "model": f"{kind}{number}",
+            "kind": kind,
+            "share": share,
+            "low": share - 2 * spread,
+            "high": share + 2 * spread,
+            "resampled": share + spread * stats.norm.ppf((np.arange(100) + 0.5) / 100),
+            **usual,
+        }
+        for number, share in enumerate(shares)
+    ]
+
+
+REGULAR = networks("regular", 0.2, 0.3, 0.25)
+BEYOND = [*networks("depthwise", 0.8, 0.7, 0.75), *REGULAR]
+THREE = {"kernel_size": 3}
 
 
 @pytest.mark.parametrize(
-    ("rows", "expected", "numbers"),
+    ("rows", "expected", "value"),
     [
-        ([{"low": 0.9, "high": 1}, {"low": 0.6, "high": 1}, UNTRAINED, REGULAR], SUPPORTED, (0.35, 0.2, 0.5)),
-        ([{"low": 0.1, "high": 0.2}, {"low": 0.3, "high": 1}, UNTRAINED, REGULAR], NOT_SUPPORTED, (-0.2, -0.3, -0.1)),
-        ([{"low": 0.9, "high": 1}, {"low": 0.3, "high": 1}, UNTRAINED, REGULAR], INCONCLUSIVE, (0.2, -0.1, 0.5)),
-        # the regular half of the claim was not tested
-        ([{"low": 0.9, "high": 1}, UNTRAINED], INCONCLUSIVE, (0.8, 0.8, 0.8)),
-        ([{"low": 0.9, "high": 1}, UNTRAINED, REGULAR | {"kernel_size": 3}], INCONCLUSIVE, (0.8, 0.8, 0.8)),
-        ([{"low": 0.9, "high": 1}, UNTRAINED, REGULAR | {"layers": 1}], INCONCLUSIVE, (0.8, 0.8, 0.8)),  # a lone stem
-        ([{"low": 0.9, "high": 1}, UNTRAINED, REGULAR | {"role": "drawn"}], INCONCLUSIVE, (0.8, 0.8, 0.8)),
-        ([{"low": 0.05, "high": 1}, UNTRAINED], NOT_SUPPORTED, (-0.05, -0.05, -0.05)),
-        # a bank without a control of its size has no margin, but its half of the claim is open
+        (BEYOND, SUPPORTED, 0.5),
+        ([*networks("depthwise", 0.15, 0.25), *REGULAR], INCONCLUSIVE, -0.05),
+        ([*networks("depthwise", 0.1, 0.13, 0.1, 0.12), *REGULAR], NOT_SUPPORTED, -0.1375),
+        ([*networks("depthwise", 0.2, 0.9, 0.3), *REGULAR], INCONCLUSIVE, 13 / 60),
+        # the least difference over sizes counts
         (
-            [{"low": 0.9, "high": 1}, {"low": 0.0, "high": 1, "kernel_size": 9}, UNTRAINED, REGULAR],
-            INCONCLUSIVE,
-            (0.5, 0.5, 0.5),
+            [*BEYOND, *networks("depthwise", 0.5, 0.51, 0.5, **THREE), *networks("regular", 0.3, 0.3, **THREE)],
+            SUPPORTED,
+            151 / 300 - 0.3,
         ),
-        # one size of two has a regular control
+        (
+            [*BEYOND, *networks("depthwise", 0.1, 0.11, 0.1, **THREE), *networks("regular", 0.3, 0.3, 0.31, **THREE)],
+            NOT_SUPPORTED,
+            31 / 300 - 91 / 300,
+        ),
+        # a bank that chance explains leaves the claim open, and one below chance refutes it; at a size without a control, too
+        ([*BEYOND, *networks("depthwise", 0.06, **THREE)], INCONCLUSIVE, 0.5),
+        ([*BEYOND, *networks("depthwise", 0.001, **THREE)], NOT_SUPPORTED, 0.5),
+        # neither untrained nor drawn banks nor those of other data sets are compared
         (
             [
-                {"low": 0.9, "high": 1},
-                {"low": 0.9, "high": 1, "kernel_size": 3},
-                UNTRAINED,
-                UNTRAINED | {"kernel_size": 3},
-                REGULAR,
+                *BEYOND,
+                *networks("depthwise", 0.01, role="untrained"),
+                *networks("depthwise", 0.02, role="drawn"),
+                *networks("regular", 0.9, 0.9, trained_on="e"),
+                *networks("stem", 0.9, 0.9),
             ],
-            INCONCLUSIVE,
-            (0.65, 0.5, 0.8),
-        ),
-        # kernels that were drawn as DoGs say nothing about training
-        ([{"low": 0.9, "high": 1}, {"role": "drawn", "low": 0.0}, UNTRAINED, REGULAR], SUPPORTED, (0.5, 0.5, 0.5)),
-        # an untrained bank's regular kernels are untrained, and a control all the same
-        (
-            [{"low": 0.9, "high": 1}, UNTRAINED | {"kind": "regular", "high": 0.95}, REGULAR],
-            NOT_SUPPORTED,
-            (-0.05,) * 3,
+            SUPPORTED,
+            0.5,
         ),
     ],
 )
-def test_ne1(rows, expected, numbers):
+def test_ne1(rows, expected, value):
     row = verdict("structure_beats_controls", structure_of(*rows))
     assert row["verdict"] == expected
-    np.testing.assert_allclose([row["value"], row["low"], row["high"]], numbers)
-    assert "above their controls" in row["reason"]
-    sizes = [one.get("kernel_size", 7) for one in rows if one.get("role", "trained") == "trained" and "kind" not in one]
-    lone = sorted({size for size in sizes if REGULAR not in rows or size != 7})
-    told = f"no trained regular convolutions of {', '.join(f'{size}×{size}' for size in lone)} at hand"
-    assert (told in row["reason"]) == bool(lone)
-    assert ("only the untrained half" in row["reason"]) == bool(lone)
+    assert row["value"] == pytest.approx(value)
+    assert row["low"] < row["value"] < row["high"]
+    assert f"{100 * value:+.1f} [".replace("-", "−") in row["reason"]
+    assert ("regular networks trained on e do not count" in row["reason"]) == any("trained_on" in one for one in rows)
+
+
+def test_ne1_names_the_sizes_without_a_control_and_what_regular_kernels_have():
+    rows = [
+        *networks("depthwise", 0.8, 0.7),
+        *networks("depthwise", 0.5, 0.6, **THREE),
+        *networks("depthwise", 0.5, 0.6, kernel_size=5),
+    ]
+    rows += [*REGULAR[:2], *networks("regular", 0.1, kernel_size=5)]
+    reason = verdict("structure_beats_controls", structure_of(*rows))["reason"]
+    assert reason.startswith(
+        "3×3: no regular network at hand, so the comparison is open; 5×5: +45.0 points, too few networks"
+    )
+    assert (
+        "(2 depthwise, 1 regular networks; regular kernels 10.0%, above the chance of 5% in 1 of 1); 7×7: +50.0 ["
+        in reason
+    )
+    assert reason.endswith("6 of 6 depthwise banks and sizes are above chance with their whole interval")
 
 
 @pytest.mark.parametrize(
-    "rows", [[], [UNTRAINED, REGULAR], [{"low": 0.9}], [{"low": 0.9}, UNTRAINED | {"kernel_size": 3}]]
+    ("rows", "told"),
+    [
+        ([], "no trained depthwise bank"),
+        (REGULAR, "no trained depthwise bank"),
+        (networks("depthwise", 0.9, 0.8), "7×7: no regular network at hand"),
+        ([*networks("depthwise", 0.9, 0.8), *networks("stem", 0.1, 0.1)], "7×7: no regular network at hand"),
+        ([*networks("depthwise", 0.9, 0.8), *networks("regular", 0.2)], "7×7: +65.0 points, too few networks"),
+    ],
 )
-def test_ne1_without_a_pair_was_not_run(rows):
+def test_ne1_without_two_networks_of_each_kind_was_not_run(rows, told):
     row = verdict("structure_beats_controls", structure_of(*rows) if rows else {})
     assert (row["verdict"], row["value"]) == (NOT_RUN, None)
-    assert row["reason"] == "no trained bank with a control of the same kernel size"
+    assert row["reason"].startswith(told)
 
 
-def test_ne1_takes_the_declared_least_number_of_layers():
-    table = structure_of({"low": 0.9}, UNTRAINED, REGULAR | {"layers": 1})
-    assert verdict("structure_beats_controls", table, least_layers=1)["verdict"] == SUPPORTED
+def test_ne1_takes_the_declared_least_number_of_networks():
+    table = structure_of(*networks("depthwise", 0.8, 0.7, 0.75), *REGULAR)
+    assert verdict("structure_beats_controls", table, least_networks=4)["verdict"] == NOT_RUN
 
 
 # NE2: centres dominate
@@ -430,21 +465,25 @@ def test_runs_on_another_data_set_give_a_remark_and_no_verdict(gains):
 
 
 def test_banks_of_another_data_set_give_a_remark_and_no_verdict():
-    row = verdict("structure_beats_controls", structure_of({"low": 0.9}, UNTRAINED, REGULAR), needs="imagenet")
+    row = verdict("structure_beats_controls", structure_of(*BEYOND), needs="imagenet")
     assert row["verdict"] == NOT_RUN
-    assert row["reason"].endswith("reads: supported (1 of 1 banks and sizes are above their controls)")
+    assert "the claim is about imagenet; at this scale the same rule reads: supported (7×7: +50.0 [" in row["reason"]
 
 
-def test_banks_of_several_data_sets_are_not_about_one_of_them():
-    rows = [{"low": 0.9}, {"low": 0.8, "trained_on": "imagenet"}, UNTRAINED, REGULAR]
-    assert verdict("structure_beats_controls", structure_of(*rows), needs="imagenet")["verdict"] == NOT_RUN
-    assert verdict("structure_beats_controls", structure_of(*rows[1:]), needs="imagenet")["verdict"] == NOT_RUN
-    only = [*rows[1:3], REGULAR | {"trained_on": "imagenet"}]
-    assert verdict("structure_beats_controls", structure_of(*only), needs="imagenet")["verdict"] == SUPPORTED
+def test_depthwise_banks_of_several_data_sets_are_not_about_one_of_them():
+    elsewhere = [row | {"trained_on": "imagenet"} for row in BEYOND]
+    lone = [*elsewhere, networks("depthwise", 0.9)[0]]
+    assert verdict("structure_beats_controls", structure_of(*lone), needs="imagenet")["verdict"] == NOT_RUN
+    regular = [*elsewhere, *REGULAR]  # only the depthwise ones are what the claim is about
+    assert verdict("structure_beats_controls", structure_of(*regular), needs="imagenet")["verdict"] == SUPPORTED
 
 
 def test_the_role_that_a_claim_names_decides_which_banks_are_at_hand():
-    rows = [{"low": 0.9, "role": "trained from dog"}, {"low": 0.1, "trained_on": "e"}, UNTRAINED, REGULAR]
+    rows = [
+        *networks("depthwise", 0.8, 0.7, role="trained from dog"),
+        *networks("depthwise", 0.1, trained_on="e"),
+        *REGULAR,
+    ]
     assert verdict("structure_beats_controls", structure_of(*rows), role="trained from dog")["verdict"] == SUPPORTED
 
 

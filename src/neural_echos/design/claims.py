@@ -63,7 +63,7 @@ _WORDS: dict[str, tuple[Any, str]] = {
     "margin": (Number, "A difference too small to matter."),
     "least": (None, "What the claim asks for at least, of each family where it is about several."),
     "least_kernels": (Count, "Kernels from which on a layer counts."),
-    "least_layers": (Count, "Layers from which on regular kernels are a control."),
+    "least_networks": (Count, "Networks of either kind from which on a kernel size is decided."),
 }
 
 

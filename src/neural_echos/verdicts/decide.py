@@ -88,10 +88,10 @@ def decide(claims: Sequence[Mapping[str, Any]], tables: Tables, scale: str) -> p
 
 
 def _at_hand(options: Mapping[str, Any], tables: Tables) -> set[str]:
-    """Which data sets the numbers behind a claim come from."""
+    """Which data sets the numbers behind a claim come from: of its runs, or of the depthwise networks whose banks are read."""
     if "dataset" in options:
         return {options["dataset"]}
     if "pairs" in options:
         return {pair["dataset"] for pair in options["pairs"]}
-    banks = pd.concat([tables[name][["role", "trained_on"]] for name in ("structure", "pattern_shares")])
-    return set(banks[banks.role == options.get("role", "trained")].trained_on)
+    banks = pd.concat([tables[name][["role", "kind", "trained_on"]] for name in ("structure", "pattern_shares")])
+    return set(banks[(banks.role == options.get("role", "trained")) & (banks.kind == "depthwise")].trained_on)

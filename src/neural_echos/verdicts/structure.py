@@ -1,9 +1,10 @@
 """Claims about the structure of banks: NE1 and NE2."""
 
-import numpy as np
 import pandas as pd
 
 from neural_echos.evaluation import mean_interval
+from neural_echos.structure.intervals import difference_interval
+from neural_echos.structure.shares import CHANCE
 from neural_echos.verdicts.readings import (
     INCONCLUSIVE,
     NOT_SUPPORTED,
@@ -15,39 +16,69 @@ from neural_echos.verdicts.readings import (
 
 
 @rule
-def structure_beats_controls(tables: Tables, *, role: str = "trained", least_layers: int = 2) -> Reading:
-    """NE1: trained depthwise kernels are structured, untrained and regular kernels of the same size are not.
+def structure_beats_controls(tables: Tables, *, role: str = "trained", least_networks: int = 2) -> Reading:
+    """NE1: trained depthwise kernels are structured, and more so than trained regular kernels of the same size.
 
-    Value: the margin between the lower bound of a trained bank's structured share and the upper bound of any control of its
-    kernel size, median over banks and sizes, with the least and the greatest margin in place of an interval. Supported when
-    even the least is positive and every size has a regular control; not supported when even the greatest is negative. Regular
-    kernels are a control where they come from at least `least_layers` layers: a lone stem says nothing about regular convolutions.
+    Each kernel size is read by itself, where at least `least_networks` depthwise and as many regular networks have it, trained on
+    the same data sets: the difference of their structured shares, means over networks, with a bootstrap interval over networks,
+    then layers. Layers that read the image itself are no control. Value: the least difference over those sizes. Supported when at
+    each of them the interval lies above 0 and every depthwise bank, of any size, has its interval above chance; not supported
+    when at any of them it lies below 0 or any depthwise bank's interval below chance. The reason names every size's difference, the
+    sizes without a control, which the verdict leaves open, and what regular kernels have themselves.
     """
     measured = (
-        "structured share of trained depthwise kernels (lower bound) − of controls of that size (upper bound): "
-        "median [least, greatest] over banks and sizes"
+        "structured share of trained depthwise − regular kernels: the least difference over kernel sizes with a control"
     )
     table = tables["structure"]
-    trained = table[(table.role == role) & (table.kind == "depthwise")] if len(table) else table
-    untrained = table[table.role == "untrained"] if len(table) else table
-    regular = table[table.role.str.startswith("trained") & (table.kind == "regular")] if len(table) else table
-    regular = regular[regular.layers >= least_layers]
-    controls = pd.concat([untrained, regular])
-    margins = [
-        row.low - controls[controls.kernel_size == row.kernel_size].high.max()
-        for row in trained.itertuples()
-        if (controls.kernel_size == row.kernel_size).any()
-    ]
-    if not margins:
-        return Reading(measured, remark="no trained bank with a control of the same kernel size")
-    low, high = float(np.min(margins)), float(np.max(margins))
-    reading = SUPPORTED if low > 0 else NOT_SUPPORTED if high < 0 else INCONCLUSIVE
-    remark = f"{sum(margin > 0 for margin in margins)} of {len(margins)} banks and sizes are above their controls"
-    if lone := sorted(set(trained.kernel_size) - set(regular.kernel_size)):
-        sizes = ", ".join(f"{size}×{size}" for size in lone)
-        remark += f"; no trained regular convolutions of {sizes} at hand, so only the untrained half of the claim was tested there"
-        reading = INCONCLUSIVE if reading == SUPPORTED else reading
-    return Reading(measured, float(np.median(margins)), low, high, reading, remark)
+    depthwise = table[(table.role == role) & (table.kind == "depthwise")]
+    controls = table[table.role.isin(["trained", role]) & (table.kind == "regular")]
+    regular = controls[controls.trained_on.isin(depthwise.trained_on)]
+    if not len(depthwise):
+        return Reading(measured, remark="no trained depthwise bank")
+    sizes = {
+        size: (depthwise[depthwise.kernel_size == size], regular[regular.kernel_size == size])
+        for size in sorted(set(depthwise.kernel_size))
+    }
+    decided = {
+        size: _difference(*banks) for size, banks in sizes.items() if min(map(len, banks)) >= max(least_networks, 2)
+    }
+    above, below = (depthwise.low > CHANCE).sum(), (depthwise.high < CHANCE).sum()
+    told = [_told_of_size(size, *banks, decided.get(size)) for size, banks in sizes.items()]
+    told.append(f"{above} of {len(depthwise)} depthwise banks and sizes are above chance with their whole interval")
+    if others := sorted(set(controls.trained_on) - set(depthwise.trained_on)):
+        told.append(f"regular networks trained on {' and '.join(others)} do not count")
+    if not decided:
+        return Reading(measured, remark="; ".join(told))
+    value, low, high = min(decided.values())
+    if below or any(most < 0 for _, _, most in decided.values()):
+        reading = NOT_SUPPORTED
+    else:
+        alike = above == len(depthwise) and all(least > 0 for _, least, _ in decided.values())
+        reading = SUPPORTED if alike else INCONCLUSIVE
+    return Reading(measured, value, low, high, reading, "; ".join(told))
+
+
+def _difference(depthwise: pd.DataFrame, regular: pd.DataFrame) -> tuple[float, float, float]:
+    """Difference of the mean structured shares of two groups of networks, with its interval."""
+    difference = float(depthwise.share.mean() - regular.share.mean())
+    return difference, *difference_interval(list(depthwise.resampled), list(regular.resampled), difference)
+
+
+def _told_of_size(
+    size: int, depthwise: pd.DataFrame, regular: pd.DataFrame, decided: tuple[float, float, float] | None
+) -> str:
+    """One kernel size in words: its difference, or that it has no control, and what regular kernels have themselves."""
+    name = f"{size}×{size}"
+    if not len(regular):
+        return f"{name}: no regular network at hand, so the comparison is open"
+    beyond = f"above the chance of {CHANCE:.0%} in {(regular.low > CHANCE).sum()} of {len(regular)}"
+    counted = f"{len(depthwise)} depthwise, {len(regular)} regular networks"
+    own = f"{counted}; regular kernels {regular.share.mean():.1%}, {beyond}"
+    if decided is None:
+        difference = 100 * (depthwise.share.mean() - regular.share.mean())
+        return f"{name}: {difference:+.1f} points, too few networks for an interval ({own})".replace("-", "−")
+    mean, low, high = (100 * one for one in decided)
+    return f"{name}: {mean:+.1f} [{low:+.1f}, {high:+.1f}] points ({own})".replace("-", "−")
 
 
 @rule
