@@ -377,7 +377,8 @@ def _shares_by_name(tables: Tables, panels: Sequence[tuple[str, int]]) -> dict[s
 
 
 def _labelled(structure: pd.DataFrame) -> pd.DataFrame:
-    """Group banks: trained depthwise, untrained (of either kind), trained regular."""
+    """Group banks: trained depthwise, untrained (of either kind), trained regular; layers that read the image are left out."""
+    structure = structure[structure.kind != "stem"]
     group = np.where(
         structure.role == "untrained", "untrained", np.where(structure.kind == "regular", "regular", "trained")
     )
