@@ -3,14 +3,14 @@
 Reads the rooms' tables; leaves figures (PDF, PNG, SVG), tables (CSV, Markdown, LaTeX, HTML), provenance and rendered notebooks.
 """
 
-NOTEBOOK = str(ROOT / "workflow/notebooks/{artifact}.ipynb")
+NOTEBOOK = "workflow/notebooks/{artifact}.ipynb"
 
 
 rule figure:
     """Render the notebook of a figure, which writes the figure's files."""
     input:
         unpack(lambda w: ARTIFACTS.inputs(w.artifact)),
-        notebook=NOTEBOOK,
+        notebook=lambda w: source(NOTEBOOK.format(artifact=w.artifact)),
     output:
         pdf="<results>/figures/{artifact}.pdf",
         png=report(
@@ -35,7 +35,7 @@ rule figure:
         mem_mb=memory(2000),
         runtime=20,
     params:
-        code=lambda w: fingerprint("render", NOTEBOOK.format(artifact=w.artifact)),
+        code=lambda w: fingerprint("render", ROOT / NOTEBOOK.format(artifact=w.artifact)),
         inputs=lambda w, input: json.dumps(
             {name: list(input.get(name)) for name in ARTIFACTS.declared(w.artifact)["reads"]}
         ),
@@ -52,7 +52,7 @@ rule table:
     """Render the notebook of a table, which writes the table's files."""
     input:
         unpack(lambda w: ARTIFACTS.inputs(w.artifact)),
-        notebook=NOTEBOOK,
+        notebook=lambda w: source(NOTEBOOK.format(artifact=w.artifact)),
     output:
         csv="<results>/tables/{artifact}.csv",
         md="<results>/tables/{artifact}.md",
@@ -78,7 +78,7 @@ rule table:
         mem_mb=memory(2000),
         runtime=20,
     params:
-        code=lambda w: fingerprint("render", NOTEBOOK.format(artifact=w.artifact)),
+        code=lambda w: fingerprint("render", ROOT / NOTEBOOK.format(artifact=w.artifact)),
         inputs=lambda w, input: json.dumps(
             {name: list(input.get(name)) for name in ARTIFACTS.declared(w.artifact)["reads"]}
         ),
@@ -95,7 +95,7 @@ rule docs_images:
     input:
         "<results>/figures/receptive_field_gallery.png",
     output:
-        "docs/images/receptive_fields.png",
+        local("docs/images/receptive_fields.png"),
     log:
         "<logs>/docs_images.log",
     benchmark:

@@ -6,6 +6,8 @@ import re
 import sys
 from pathlib import Path
 
+from snakemake.io import sourcecache_entry
+
 ROOT = Path(os.path.relpath(Path(workflow.current_basedir).parents[1]))
 sys.path.insert(0, str(ROOT / "src"))
 
@@ -14,6 +16,7 @@ from neural_echos.design.artifact_files import ArtifactFiles
 from neural_echos.design.checked import load_artifacts, load_inputs
 from neural_echos.design.load import load_workflow
 from neural_echos.design.preset import Preset
+from neural_echos.storage import forget_checkpoints, prepare
 
 # Jobs run the Python that runs Snakemake (a conda environment, where one is active, comes before it), and this library.
 os.environ.update(
@@ -38,6 +41,24 @@ CONDA = (ROOT / "envs/environment.yaml").absolute()
 
 PRESET = Preset(CONFIG, INPUTS, DECLARED)
 ARTIFACTS = ArtifactFiles(PRESET)
+
+
+# Where files lie in a bucket: commands work in the folder in which Snakemake keeps them, and trainings keep checkpoints there, too.
+STORAGE = (workflow.storage_settings.default_storage_prefix or "").rstrip("/")
+if workflow.storage_settings.default_storage_provider is not None:
+    provider = workflow.storage_registry.default_storage_provider
+    folder = Path(provider.object(f"{STORAGE}/file").local_path()).parent
+    os.environ.update(prepare(STORAGE, folder, config["pathvars"].values(), provider.settings))
+
+
+onsuccess:
+    if STORAGE.startswith("s3://"):
+        forget_checkpoints(config["pathvars"]["results"])
+
+
+def source(path):
+    """A file of this repository as an input: jobs get it with the workflow's sources, and it never lies in a bucket."""
+    return sourcecache_entry(str(ROOT / path), str(ROOT / path))
 
 
 def alternatives(names):

@@ -7,7 +7,7 @@ Reads config/inputs.yaml and mirror folders or the network; leaves checked files
 rule fetch:
     """Fetch a declared input from a mirror folder or its URL; what fails its checksum is not kept."""
     input:
-        declared=ROOT / "config/inputs.yaml",
+        declared=source("config/inputs.yaml"),
     output:
         "<results>/inputs/{input}/{file}",
     log:

@@ -57,10 +57,10 @@ rule extract_from_checkpoint:
 rule survey:
     """List every timm model with depthwise kernels; ships with the repository, and only a direct request refreshes it."""
     input:
-        pins=ROOT / "envs/requirements.txt",
+        pins=source("envs/requirements.txt"),
     output:
-        table=ROOT / "config/survey.csv",
-        page=ROOT / "docs/zoo.md",
+        table=local(ROOT / "config/survey.csv"),
+        page=local(ROOT / "docs/zoo.md"),
     log:
         "<logs>/survey.log",
     benchmark:

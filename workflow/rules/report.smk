@@ -3,6 +3,12 @@
 Reads the artifacts, the verdicts, and what Snakemake recorded and measured of all jobs; leaves a page, its config, and a folder.
 """
 
+if STORAGE:  # what Snakemake recorded of the jobs lies on the machine that submits them
+
+    localrules:
+        report,
+        paper,
+
 
 rule report:
     """Write the page with the verdicts, every artifact, what made it, and what it cost."""
@@ -10,6 +16,8 @@ rule report:
         artifacts=ARTIFACTS.main_files(),
         beside=ARTIFACTS.other_files(),
         verdicts="<results>/verdicts.parquet",
+        made=[f"{folder}/run.json" for folder in PRESET.run_folders(PRESET.conditions)],
+        data=collect("<results>/datasets/{dataset}.safetensors", dataset=sorted(PRESET.needed_datasets())),
     output:
         page="<results>/report.html",
         config="<results>/config.json",

@@ -16,6 +16,7 @@ from typer.main import get_command
 
 from neural_echos.commands.parsing import Command, Group
 from neural_echos.errors import EchosError
+from neural_echos.storage import enter, kept_checkpoints, store
 
 _LOG = logging.getLogger("neural_echos")
 
@@ -33,6 +34,14 @@ ROOMS: dict[str, dict[str, str]] = {
     "Questions": dict.fromkeys(("plan", "explain", "doctor"), "machine"),
 }
 MODULES = {name: module for commands in ROOMS.values() for name, module in commands.items()}
+
+# Folders in which a command keeps checkpoints, by its parameters.
+_CHECKPOINTS: dict[str, Callable[[dict[str, Any]], list[Path]]] = {
+    "train": lambda given: given["run"],
+    "replace": lambda given: [given["output"].parent / f".{given['name']}"],
+}
+# Files that a command leaves beside its outputs, and that the report reads.
+_BESIDE: dict[str, Callable[[dict[str, Any]], list[Path]]] = {"fetch": lambda given: [Path(f"{given['output']}.json")]}
 
 EXIT_CODES = {
     0: "done",
@@ -65,7 +74,10 @@ class _Checked(Command):
                     isinstance(one, Path) and one.resolve() == output.resolve() for one in paths
                 ):
                     raise EchosError(f"{output}: --output is the same file as {name}; name another output")
-        super().invoke(ctx)
+        kept, beside = (named.get(str(self.name), lambda given: [])(ctx.params) for named in (_CHECKPOINTS, _BESIDE))
+        with kept_checkpoints(kept):
+            super().invoke(ctx)
+        store(beside)
 
 
 class _Lazy(Group):
@@ -125,7 +137,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     os.environ["MATPLOTLIBRC"] = os.devnull
     os.environ.pop("MPLBACKEND", None)
     log_to(None)
-    return guarded(lambda: _answer(sys.argv[1:] if arguments is None else arguments), "echos")
+    if arguments is None:
+        arguments = sys.argv[1:] = enter(sys.argv[1:])
+    return guarded(lambda: _answer(arguments), "echos")
 
 
 def _answer(arguments: Sequence[str]) -> int:

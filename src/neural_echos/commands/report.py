@@ -39,7 +39,10 @@ def report(
 ) -> None:
     """Write the page that a reader opens first: verdicts, artifacts and what made them, and the cost of the work."""
     from neural_echos.report import write_report
+    from neural_echos.storage import fetch
 
+    fetch(benchmarks)
+    fetch(output.parent / "inputs", suffix=".json")
     write_report(output, artifacts, verdicts=verdicts, config=config, benchmarks=benchmarks, root=root)
     _LOG.info("%s: %d artifacts", output, len(artifacts))
 

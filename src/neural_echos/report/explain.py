@@ -6,6 +6,7 @@ beside the result, seeds from the steps, licences from data sets and from the JS
 
 import base64
 import json
+import os
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -17,6 +18,7 @@ from neural_echos.design.load import preset_files
 from neural_echos.design.yaml import read_yaml
 from neural_echos.errors import EchosError
 from neural_echos.files import read_json, sha256
+from neural_echos.storage import ADDRESS, plain
 
 Record = Mapping[str, Any]
 
@@ -74,10 +76,11 @@ class Explanation:
 
 
 class Records:
-    """What Snakemake recorded of the files that it made in a folder; everything is read once."""
+    """What Snakemake recorded of the files that it made in a folder, or in a bucket; everything is read once."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
+        self.prefix = f"{os.environ[ADDRESS]}/" if os.environ.get(ADDRESS) else ""
         self._records: dict[str, Record | None] = {}
         self._checksums: dict[str, str | None] = {}
         self.presets = {
@@ -89,8 +92,8 @@ class Records:
     def of(self, name: str) -> Record | None:
         """Read the record of a file, None where there is none or it is cut short."""
         if name not in self._records:
-            encoded = base64.b64encode(name.encode()).decode()
-            parts = [encoded[start : start + 255] for start in range(0, len(encoded), 255)]  # long names become folders
+            encoded = base64.urlsafe_b64encode(f"{self.prefix}{name}".encode()).decode()
+            parts = [encoded[start : start + 254] for start in range(0, len(encoded), 254)]  # long names become folders
             place = (self.root / ".snakemake/metadata").joinpath(*(f"@{part}" for part in parts[:-1]), parts[-1])
             try:
                 self._records[name] = json.loads(place.read_text(encoding="utf-8"))
@@ -106,7 +109,7 @@ class Records:
             one = waiting.pop()
             if one not in found and (record := self.of(one)) is not None:
                 found[one] = record
-                waiting += [other for other in record["input"] if not other.endswith(".py")]
+                waiting += [other.removeprefix(self.prefix) for other in record["input"] if not other.endswith(".py")]
         return found
 
     def checksum(self, name: str) -> str | None:
@@ -169,12 +172,12 @@ def _named(path: Path, root: Path) -> str:
 def _steps(found: Mapping[str, Record], records: Records) -> Iterator[Step]:
     jobs: dict[str, list[str]] = {}
     for name, record in found.items():
-        jobs.setdefault(record["shellcmd"] or record["rule"], []).append(name)
+        jobs.setdefault(plain(record["shellcmd"] or record["rule"]), []).append(name)
     for command, names in jobs.items():
         record = found[names[0]]
         # Snakemake keeps checksums of small files only; the others are not compared.
         then = {
-            other: value.removeprefix("sha256:")
+            plain(other): value.removeprefix("sha256:")
             for other, value in (record.get("input_checksums") or {}).items()
             if value
         }

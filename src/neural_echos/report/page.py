@@ -240,7 +240,12 @@ def _environment(made: Mapping[str, Made]) -> dict[str, list[tuple[str, int | No
 
 def _inputs(folder: Path) -> list[dict[str, Any]]:
     """Every fetched input and data set that lies beside the page, with checksum and licence."""
-    paths = [*sorted((folder / "datasets").glob("*.safetensors")), *sorted((folder / "inputs").glob("*/*"))]
+    # By the JSON beside each input: the inputs themselves may lie in a bucket only.
+    fetched = [path.with_suffix("") for path in sorted((folder / "inputs").glob("*/*.json"))]
+    paths = [
+        *sorted((folder / "datasets").glob("*.safetensors")),
+        *(path for path in fetched if not Path(f"{path}.json.json").exists()),
+    ]
     found = [(path, source) for path in paths if (source := source_of(path)) is not None]
     return [
         {
