@@ -15,8 +15,12 @@ import sys
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from string import Template
+from typing import Any
+
+from runs import Workflow
 
 LINK = Path("/etc/slurm/slurm.conf")
 TEMPLATE = Path(__file__).with_name("slurm.conf")
@@ -146,6 +150,53 @@ def _wait(done: Callable[[], bool], what: str, seconds: float = 20) -> None:
         if time.monotonic() > deadline:
             raise TimeoutError(f"Slurm: expected {what} within {seconds} s, found nothing; see the logs in its folder")
         time.sleep(0.1)
+
+
+@dataclass(frozen=True)
+class Job:
+    """One line of squeue: a job that Slurm knows, ended or not."""
+
+    number: str
+    run: str
+    state: str
+    what: str
+    partition: str
+    memory_mb: int
+    start: str
+    end: str
+
+
+def jobs() -> list[Job]:
+    """Every job by Slurm's records, in the order of submission."""
+    told = subprocess.run(
+        ["squeue", "-h", "-r", "-t", "all", "-o", "%i|%j|%T|%k|%P|%m|%S|%e"], capture_output=True, text=True, check=True
+    )
+    found = []
+    for line in told.stdout.splitlines():
+        number, name, state, what, partition, memory, start, end = line.split("|")
+        found.append(Job(number, name, state, what, partition, int(memory.rstrip("M")), start, end))
+    return sorted(found, key=lambda job: [*map(int, job.number.split("_"))])
+
+
+class OnSlurm(Workflow):
+    """A run on this Slurm."""
+
+    def __init__(
+        self, folder: Path, *words: str | Path, asked_after: int, profile: str = "profiles/slurm-noacct", **more: Any
+    ) -> None:
+        """Start it: Slurm is asked after so many seconds for the first time."""
+        words = ("--slurm-init-seconds-before-status-checks", str(asked_after), *words)
+        # where they share a folder of logs, the first that ends tidies it up
+        super().__init__(folder, profile, *words, "--slurm-logdir", folder / "slurm", **more)
+
+    def name(self) -> str:
+        """What Slurm calls the jobs of this run; "not yet" before Snakemake has said so."""
+        found = re.search(r"SLURM run ID: (\S+)", self.log.read_text())
+        return found[1] if found else "not yet"
+
+    def jobs(self) -> list[Job]:
+        """Those of this run."""
+        return [job for job in jobs() if job.run == self.name()]
 
 
 if __name__ == "__main__":

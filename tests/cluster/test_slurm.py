@@ -4,135 +4,22 @@ Slurm's own records say what happened: jobs that ended stay in squeue for a day.
 slice in slice.yaml.
 """
 
-import os
 import re
-import shutil
 import signal
 import subprocess
-import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, ClassVar
 
 import pytest
 import slurm
-import yaml
+from runs import FAULTS, LUMPED, RUN, SLICE, WHOLE, end_all, lend, until
+from slurm import OnSlurm
 
-ROOT = Path(__file__).resolve().parents[2]
-HERE = Path(__file__).parent
-TINY, SLICE, FAULTS = ROOT / "config/presets/tiny.yaml", HERE / "slice.yaml", HERE / "faults.yaml"
-WHOLE = bool(os.environ.get("WHOLE"))
-PATIENCE = 3600 if WHOLE else 900  # seconds for all runs together, on a machine that does other things too
-# The profile asks Slurm every 20 seconds, and more rarely while nothing ends; and each job of the cluster starts Snakemake once for
-# itself and once for each rule. So short jobs are lumped together more than the profile does, and Slurm is asked sooner.
-CORES = "4"  # what a node of this Slurm promises
-LUMPS = {
-    "prepare": ("dataset", "initialise_photographs_convmixer"),
-    "kernels": ("extract_from_run", "cluster", "fit", "structure", "figure", "paper"),  # while others train
-    "summary": ("evaluate", "verdicts", "report"),
-}
-RUN = "photographs/convmixer/default/seed0"
+METRICS = f"runs/{RUN}/metrics.json"
 STALLED_AFTER = 5  # epochs
-
-
-@dataclass(frozen=True)
-class Job:
-    """One line of squeue: a job that Slurm knows, ended or not."""
-
-    number: str
-    run: str
-    state: str
-    what: str
-    partition: str
-    memory_mb: int
-    start: str
-    end: str
-
-
-def jobs() -> list[Job]:
-    """Every job by Slurm's records, in the order of submission."""
-    told = subprocess.run(
-        ["squeue", "-h", "-r", "-t", "all", "-o", "%i|%j|%T|%k|%P|%m|%S|%e"], capture_output=True, text=True, check=True
-    )
-    found = []
-    for line in told.stdout.splitlines():
-        number, name, state, what, partition, memory, start, end = line.split("|")
-        found.append(Job(number, name, state, what, partition, int(memory.rstrip("M")), start, end))
-    return sorted(found, key=lambda job: [*map(int, job.number.split("_"))])
-
-
-class Workflow:
-    """A run of the workflow on the cluster, through profiles/slurm-noacct, that goes on beside the test."""
-
-    started: ClassVar[list["Workflow"]] = []
-
-    def __init__(
-        self,
-        folder: Path,
-        *words: str,
-        asked_after: int,
-        configs: tuple[Path, ...],
-        runs: tuple[str, ...] = (),
-        **more: Any,
-    ):
-        """Start it: Slurm is asked after so many seconds for the first time; the words and the config `more` come last."""
-        folder.mkdir(parents=True, exist_ok=True)
-        own = folder / "own.yaml"
-        places = {name: f"{folder}/{name}" for name in ("results", "logs", "benchmarks")}
-        own.write_text(yaml.safe_dump({"pathvars": places} | more))
-        command = [Path(sys.executable).with_name("snakemake"), "--nolock", "--cores", CORES]
-        command += ["--workflow-profile", "profiles/slurm-noacct"]
-        command += ["--slurm-init-seconds-before-status-checks", asked_after, *words]
-        command += ["--slurm-logdir", folder / "slurm"]  # where they share one, the first that ends tidies it up
-        made = [f"{folder}/results/runs/{run}/metrics.json" for run in runs]
-        self.folder, self.log = folder, folder / "snakemake.log"
-        self.process = subprocess.Popen(
-            [*map(str, [*command, "--configfile", TINY, *configs, own, "--", *made])],
-            cwd=ROOT,
-            stdout=self.log.open("w"),
-            stderr=subprocess.STDOUT,
-        )
-        self.since = time.monotonic()
-        self.started.append(self)
-
-    def name(self) -> str:
-        """What Slurm calls the jobs of this run; "not yet" before Snakemake has said so."""
-        found = re.search(r"SLURM run ID: (\S+)", self.log.read_text())
-        return found[1] if found else "not yet"
-
-    def jobs(self) -> list[Job]:
-        return [job for job in jobs() if job.run == self.name()]
-
-    def training(self) -> str:
-        """What the last attempt of the run's training logged."""
-        log = self.folder / "logs/train" / Path(RUN).parent / "0.log"
-        return log.read_text() if log.exists() else ""
-
-    def wait(self) -> int:
-        return self.process.wait(timeout=seconds_left())
-
-
-def seconds_left() -> float:
-    return max(1, Workflow.started[0].since + PATIENCE - time.monotonic())
-
-
-def until(done: Callable[[], object], what: str) -> None:
-    deadline = time.monotonic() + seconds_left()
-    while not done():
-        for run in Workflow.started:
-            assert not run.process.poll(), run.log.read_text()
-        assert time.monotonic() < deadline, f"expected {what} within {PATIENCE} s"
-        time.sleep(0.1)
-
-
-def lend(main: Workflow, folder: Path) -> Path:
-    """Lend a run the data set and the initial weights that another one made."""
-    for name in ("datasets", "initial"):
-        shutil.copytree(main.folder / "results" / name, folder / "results" / name)
-    return folder
 
 
 @dataclass(frozen=True)
@@ -140,10 +27,10 @@ class Runs:
     """What the tests look at."""
 
     slurm: Path
-    main: Workflow
-    hungry: Workflow
-    stalled: Workflow
-    interrupted: Workflow
+    main: OnSlurm
+    hungry: OnSlurm
+    stalled: OnSlurm
+    interrupted: OnSlurm
 
 
 @pytest.fixture(scope="module")
@@ -154,9 +41,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     folder = tmp_path_factory.mktemp("slurm")
     slurm.start(folder)
     yield folder
-    for one in Workflow.started:
-        one.process.kill()  # does nothing where it has ended
-        one.process.wait()
+    end_all()
     slurm.stop(folder)
 
 
@@ -165,12 +50,11 @@ def runs(cluster: Path, tmp_path_factory: pytest.TempPathFactory) -> Runs:
     """Four runs of the workflow, side by side: time passes while one of them waits for its time limit."""
     signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job ignores it, its children too
     folder = tmp_path_factory.mktemp("runs")
-    groups = [] if WHOLE else ["--groups", *(f"{rule}={name}" for name, rules in LUMPS.items() for rule in rules)]
-    main = Workflow(folder / "main", *groups, asked_after=3, configs=() if WHOLE else (SLICE,))
+    main = OnSlurm(folder / "main", *([] if WHOLE else LUMPED), asked_after=3, configs=() if WHOLE else (SLICE,))
     until(lambda: prepared(main), "a data set and initial weights")
-    faults = {"asked_after": 1, "configs": (SLICE, FAULTS), "runs": (RUN,)}
-    stalled = Workflow(lend(main, folder / "stalled"), **faults)
-    hungry = Workflow(lend(main, folder / "hungry"), **faults, memory_mb=700)
+    faults = {"asked_after": 1, "configs": (SLICE, FAULTS), "targets": (METRICS,)}
+    stalled = OnSlurm(lend(main, folder / "stalled"), **faults)
+    hungry = OnSlurm(lend(main, folder / "hungry"), **faults, memory_mb=700)
     stall(stalled)
     interrupted = interrupt(lend(main, folder / "interrupted"))
     for one in (hungry, stalled, main):
@@ -178,12 +62,12 @@ def runs(cluster: Path, tmp_path_factory: pytest.TempPathFactory) -> Runs:
     return Runs(cluster, main, hungry, stalled, interrupted)
 
 
-def prepared(run: Workflow) -> bool:
+def prepared(run: OnSlurm) -> bool:
     """Say whether the job is over that leaves what all trainings start from."""
     return any(job.what.endswith("initialise_photographs_convmixer") and job.state == "COMPLETED" for job in run.jobs())
 
 
-def stall(run: Workflow) -> None:
+def stall(run: OnSlurm) -> None:
     """Let a training stall once it is under way, as on a node that hangs, and end its time: Slurm wakes it to end it."""
     until(lambda: f"epoch {STALLED_AFTER}/" in run.training(), "a training under way")
     [job] = run.jobs()
@@ -191,11 +75,11 @@ def stall(run: Workflow) -> None:
     subprocess.run(["scontrol", "update", f"JobId={job.number}", "EndTime=now+1"], check=True)
 
 
-def interrupt(folder: Path) -> Workflow:
+def interrupt(folder: Path) -> OnSlurm:
     """Press Ctrl-C once some jobs of a run are running and others wait for memory."""
-    runs = tuple(f"photographs/convmixer/{name}/seed0" for name in ("default", "dog"))
+    targets = tuple(f"runs/photographs/convmixer/{name}/seed0/metrics.json" for name in ("default", "dog"))
     more = {"memory_mb": 17000, "runtime_minutes": 30, "recipes": {"photographs": {"epochs": 9999}}}
-    run = Workflow(folder, asked_after=20, configs=(SLICE, FAULTS), runs=runs, **more)
+    run = OnSlurm(folder, asked_after=20, configs=(SLICE, FAULTS), targets=targets, **more)
     until(lambda: {"RUNNING", "PENDING"} <= {job.state for job in run.jobs()}, "a running and a waiting job")
     until(lambda: "Submitted array job" in run.log.read_text(), "Snakemake to know of them")
     # Snakemake notes what it submitted a moment later, and Ctrl-C misses what it is asking Slurm about: first after 20 seconds.
