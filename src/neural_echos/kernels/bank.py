@@ -10,7 +10,7 @@ import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
@@ -270,7 +270,7 @@ def _table(taken: Sequence[_Taken], name: str, source: str) -> pa.Table:
 def _rows(taken: _Taken, name: str) -> pa.Table:
     layer, kernels = taken.layer, taken.kernels
     n, size = kernels.shape
-    constant = {
+    constant: dict[str, str | float | None] = {
         "model": name,
         "kind": layer.kind,
         "layer": bare_name(layer.name),
@@ -282,17 +282,30 @@ def _rows(taken: _Taken, name: str) -> pa.Table:
         "dilation": layer.dilation,
     }
     schema = SCHEMAS["bank"]
-    columns: dict[str, Any] = {
-        key: pa.nulls(n, schema.field(key).type)
-        if value is None
-        else pa.repeat(pa.scalar(value, schema.field(key).type), n)
-        for key, value in constant.items()
-    }
-    columns["channel"] = (taken.pairs // taken.inputs).astype(np.int32)
-    columns["input_channel"] = (taken.pairs % taken.inputs).astype(np.int32)
-    offsets = np.arange(0, n * size + 1, size, dtype=np.int32)
-    columns["taps"] = pa.ListArray.from_arrays(offsets, np.ascontiguousarray(kernels).ravel())
+    columns = {key: _repeated(value, n, schema.field(key).type) for key, value in constant.items()}
+    columns["channel"] = _array(taken.pairs // taken.inputs, pa.int32())
+    columns["input_channel"] = _array(taken.pairs % taken.inputs, pa.int32())
+    columns["taps"] = pa.ListArray.from_arrays(
+        _array(np.arange(0, n * size + 1, size), pa.int32()), _array(kernels.ravel(), pa.float32())
+    )
     return pa.table({field: columns[field] for field in schema.names}, schema=schema)
+
+
+def _array(values: np.ndarray, dtype: pa.DataType) -> pa.Array:
+    """An Arrow array of numbers; `pa.array` would import pandas, for which every job would wait a third of a second."""
+    held = np.ascontiguousarray(values, dtype=dtype.to_pandas_dtype())
+    return pa.Array.from_buffers(dtype, len(held), [None, pa.py_buffer(held)])
+
+
+def _repeated(value: str | float | None, n: int, dtype: pa.DataType) -> pa.Array:
+    """An Arrow array of one value n times."""
+    if value is None:
+        return pa.nulls(n, dtype)
+    if isinstance(value, str):
+        text = value.encode()
+        offsets = np.arange(n + 1, dtype=np.int32) * len(text)
+        return pa.StringArray.from_buffers(n, pa.py_buffer(offsets), pa.py_buffer(text * n))
+    return _array(np.full(n, value), dtype)
 
 
 def _summary(

@@ -17,11 +17,10 @@ from neural_echos.layouts import kind_of
 Shape = tuple[int, ...]
 TORCH, KERAS, MLX = "PyTorch", "TensorFlow, Keras or Flax", "MLX"
 _FORMATS = {"tf": KERAS, "tensorflow": KERAS, "keras": KERAS, "flax": KERAS, "jax": KERAS, "mlx": MLX}
-_DEPTHWISE = re.compile(r"depthwise|(?<![a-z])(?:dw|conv_?dw|dw_?conv)(?![a-z])", re.IGNORECASE)
-_STEM = re.compile(
-    r"(?:^|[._/])(?:stem|conv_stem|patch_embed\w*|first_conv|conv_first|conv_?in|conv_?0|input_?conv|root|embeddings?"
-    r"|downsample_layers\.0)(?:[._/]|$)",
-    re.IGNORECASE,
+_DEPTHWISE = r"(?i)depthwise|(?<![a-z])(?:dw|conv_?dw|dw_?conv)(?![a-z])"
+_STEM = (
+    r"(?i)(?:^|[._/])(?:stem|conv_stem|patch_embed\w*|first_conv|conv_first|conv_?in|conv_?0|input_?conv|root|embeddings?"
+    r"|downsample_layers\.0)(?:[._/]|$)"
 )
 _IMAGE_CHANNELS = (2, 3, 4)
 
@@ -85,7 +84,7 @@ def depthwise_in_keras(path: Path, shapes: Mapping[str, Shape]) -> set[str]:
     Their names say so; where none does, two or more with m = 1 are depthwise, and a single one is refused.
     """
     spatial = {name: shape for name, shape in shapes.items() if shape[0] * shape[1] > 1 and shape[2] > 1}
-    named = {name for name in spatial if _DEPTHWISE.search(name)}
+    named = {name for name in spatial if re.search(_DEPTHWISE, name)}
     single = {name for name, shape in spatial.items() if shape[3] == 1}
     if named or len(single) != 1:
         return named or single
@@ -137,13 +136,13 @@ def grey_stem(shapes: Mapping[str, Shape]) -> str | None:
         for name, shape in others.items()
     ):
         return None
-    if any(_STEM.search(name) and shape[1] <= 16 and shape[1] not in made for name, shape in others.items()):
+    if any(re.search(_STEM, name) and shape[1] <= 16 and shape[1] not in made for name, shape in others.items()):
         return None
     for name in candidates:
-        if _STEM.search(name) and not _DEPTHWISE.search(name):
+        if re.search(_STEM, name) and not re.search(_DEPTHWISE, name):
             return name
     first = candidates[0]
-    if order[0] != first or _DEPTHWISE.search(first) or len(order) < 2:
+    if order[0] != first or re.search(_DEPTHWISE, first) or len(order) < 2:
         return None
     spatial = [name for name in order if kind_of(shapes[name])]
     alone = len(candidates) == 1 and len(spatial) > 1

@@ -18,30 +18,30 @@ from neural_echos.kernels.formats import Checkpoint
 from neural_echos.layouts import bare_name
 
 PLAIN = "plain"
-_OPTIMISER = re.compile(
+# Patterns are compiled where they are used (`re` keeps them): few files need them all, and every job would wait.
+_OPTIMISER = (
     r"(?:^|[./])(?:optim(?:izer|iser)?s?(?:_states?|_state_dict|_\d+)?|opt_state|exp_avg(?:_sq)?|max_exp_avg(?:_sq)?"
     r"|momentum_buffer|square_avg|grad_avg|acc_delta|fp32_flat_groups|single_partition_of_fp32_groups|grads?|gradients"
     r"|lr_schedulers?|schedulers?|Adam(?:_\d+)?|Momentum|RMSProp(?:_\d+)?|Adagrad|optimizer_\w+)(?=[./]|$)"
 )
 # Words that some trainers put around or before a state dict.
-_CONTAINERS = (
+_CONTAINER = (
     r"(?:state_dict|model|model_state(?:_dict)?|module|net|network|params|weights|ema|checkpoint|ckpt|backbone|encoder|decoder"
     r"|generator|discriminator|teacher|student|\w+_ema|ema_\w+|g|d)/"
 )
-_CONTAINER = re.compile(_CONTAINERS)
-_PREFIX = re.compile(
+_PREFIX = (
     r"(?P<prefix>model_ema|ema_model|ema_net(?:work)?|ema|averaged_model|swa_model|avg_model|teacher(?:_model|_net)?"
     r"|student(?:_model|_net)?|target(?:_model|_net(?:work)?|_encoder)?|online(?:_model|_net(?:work)?|_encoder)?"
     r"|momentum_encoder|base_encoder|encoder_[qk])\.(?P<rest>.+)"
 )
-_FLAT = re.compile(r"(?P<prefix>model_ema|ema_model|ema)[._](?P<rest>[^.]+)")
-_TF_AVERAGE = re.compile(r"(?P<rest>.+)/(?P<prefix>ExponentialMovingAverage)")
+_FLAT = r"(?P<prefix>model_ema|ema_model|ema)[._](?P<rest>[^.]+)"
+_TF_AVERAGE = r"(?P<rest>.+)/(?P<prefix>ExponentialMovingAverage)"
 # One of these is in every name that any of the above, or a wrapper, tells apart.
-_UNUSUAL = re.compile(
+_UNUSUAL = (
     r"/|mod|ema|avg|averag|swa_|teacher|student|target|online|encoder|opt|grad|schedul|Adam|oment|RMSProp|fp32|delta"
 )
-_AVERAGED = re.compile(r"(?<![a-z])(?:ema|swa|avg)(?![a-z])|averag|polyak|shadow", re.IGNORECASE)
-_OTHERS = re.compile(r"student|target|online|momentum|encoder_[qk]|best|last", re.IGNORECASE)
+_AVERAGED = r"(?i)(?<![a-z])(?:ema|swa|avg)(?![a-z])|averag|polyak|shadow"
+_OTHERS = r"(?i)student|target|online|momentum|encoder_[qk]|best|last"
 
 
 @dataclass
@@ -74,9 +74,9 @@ class _Set:
     def rank(self) -> int:
         if self.swapped:
             return 3
-        if _AVERAGED.search(self.label):
+        if re.search(_AVERAGED, self.label):
             return 0
-        return 1 if "teacher" in self.label.lower() else 3 if _OTHERS.search(self.label) else 2
+        return 1 if "teacher" in self.label.lower() else 3 if re.search(_OTHERS, self.label) else 2
 
 
 def choose_weights(checkpoint: Checkpoint, wanted: str | None = None) -> Chosen:
@@ -94,9 +94,9 @@ def choose_weights(checkpoint: Checkpoint, wanted: str | None = None) -> Chosen:
     EchosError
         There is no such set, or several and nothing says which of them would be evaluated.
     """
-    if wanted is None and not _UNUSUAL.search("\n".join(checkpoint.tensors)):
+    if wanted is None and not re.search(_UNUSUAL, "\n".join(checkpoint.tensors)):
         return Chosen({key: key for key in checkpoint.tensors})
-    optimiser = [key for key in checkpoint.tensors if _OPTIMISER.search(key)]
+    optimiser = [key for key in checkpoint.tensors if re.search(_OPTIMISER, key)]
     skipped = {"optimiser state": optimiser} if optimiser else {}
     ours = [key for key in checkpoint.tensors if key not in set(optimiser)] if optimiser else list(checkpoint.tensors)
     sets = _split(ours)
@@ -124,7 +124,7 @@ def _split(keys: list[str]) -> list[_Set]:
     heads = {head for head, _, leaf in (key.rpartition("/") for key in keys) if "." in leaf and ":" not in leaf}
     placed = {key: _container(key, heads) for key in keys}
     for container, name in placed.values():
-        if "." in name and not _FLAT.fullmatch(name):
+        if "." in name and not re.fullmatch(_FLAT, name):
             flat.setdefault(container, {}).update({name.replace(".", "_"): name, name.replace(".", ""): name})
     for key, (container, name) in placed.items():
         prefix, rest, swapped = _prefix(name, flat.get(container, {}))
@@ -148,7 +148,7 @@ def _container(key: str, heads: Collection[str]) -> tuple[str, str]:
     if head in heads:
         return head, leaf
     parts = []
-    while found := _CONTAINER.match(key):
+    while found := re.match(_CONTAINER, key):
         parts.append(found[0][:-1])
         key = key[found.end() :]
     return "/".join(parts), key
@@ -156,10 +156,10 @@ def _container(key: str, heads: Collection[str]) -> tuple[str, str]:
 
 def _prefix(name: str, flat: Mapping[str, str]) -> tuple[str, str, bool]:
     """Split off the word that tells a set: (word, name in the network, whether trainers swap this copy with the plain one)."""
-    if (found := _FLAT.fullmatch(name)) and found["rest"] in flat:
+    if (found := re.fullmatch(_FLAT, name)) and found["rest"] in flat:
         return found["prefix"], flat[found["rest"]], name.startswith("ema_")
     bare = bare_name(name)
-    if found := _PREFIX.fullmatch(bare) or _TF_AVERAGE.fullmatch(bare):
+    if found := re.fullmatch(_PREFIX, bare) or re.fullmatch(_TF_AVERAGE, bare):
         return found["prefix"], found["rest"], False
     return "", name, False
 

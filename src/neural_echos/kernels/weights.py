@@ -17,9 +17,9 @@ from neural_echos.kernels.formats import Checkpoint
 from neural_echos.kernels.layers import natural
 from neural_echos.layouts import kind_of, parts_by_module
 
-_ADAPTER = re.compile(r"(?:^|[._])(?:lora|loha|lokr|hada)_|\.lora\.", re.IGNORECASE)
+_ADAPTER = r"(?i)(?:^|[._])(?:lora|loha|lokr|hada)_|\.lora\."
 _REASONS = tuple(
-    (reason, re.compile(rf"(?:^|[._/])(?:{words})$", re.IGNORECASE))
+    (reason, rf"(?i)(?:^|[._/])(?:{words})$")
     for reason, words in (
         ("buffers", r"filt|resample_filter|running_mean|running_var|window|queue|anchors?|grid"),
         ("masks", r"mask|masks"),
@@ -32,11 +32,9 @@ _REASONS = tuple(
         ("filters in the frequency domain", r"complex_?weights?|freqs?\w*|fourier_?weights?|spectral_?weights?"),
     )
 )
-_FIXED = re.compile(
-    r"blur|gauss|filt|sobel|laplac|low_?pass|smooth|window|resample|upfirdn|dct|haar|wavelet|buffer", re.IGNORECASE
-)
-_WEIGHT = re.compile(r"weights?$|kernels?$|(?:^|[._/])w$", re.IGNORECASE)
-_TRANSPOSED = re.compile(r"deconv|(?:conv_?transposed?|transposed?_?conv)(?![a-z])", re.IGNORECASE)
+_FIXED = r"(?i)blur|gauss|filt|sobel|laplac|low_?pass|smooth|window|resample|upfirdn|dct|haar|wavelet|buffer"
+_WEIGHT = r"(?i)weights?$|kernels?$|(?:^|[._/])w$"
+_TRANSPOSED = r"(?i)deconv|(?:conv_?transposed?|transposed?_?conv)(?![a-z])"
 
 
 @dataclass(frozen=True)
@@ -123,10 +121,10 @@ def weights_in(checkpoint: Checkpoint, names: Mapping[str, str]) -> Contents:
             _skip(contents, "tensors that do not have the shape of a convolution", [labels[name]])
             continue
         reader = _reader(checkpoint, main, keys, order, name in depthwise)
-        if kind_of(turned) == "regular" and _TRANSPOSED.search(name):
+        if kind_of(turned) == "regular" and re.search(_TRANSPOSED, name):
             contents.notes.append(f"{name!r} may be a transposed convolution")
         fixed = kind_of(turned) == "depthwise" and (
-            main != "weight" or labels[name] == name or bool(_FIXED.search(name))
+            main != "weight" or labels[name] == name or bool(re.search(_FIXED, name))
         )
         contents.weights[name] = Weight(name, turned, reader, kind_of(turned), fixed)
     return contents
@@ -154,9 +152,9 @@ def _reason(checkpoint: Checkpoint, name: str, names: Mapping[str, str]) -> str 
     """Why a tensor of four axes is not a convolution's weight, judged by its name and type; None where it may be one."""
     dtype = checkpoint.tensors[names[name]].dtype
     for reason, words in () if name.endswith(".weight") else _REASONS:
-        if words.search(name):
+        if re.search(words, name):
             return reason
-    if _ADAPTER.search(name):
+    if re.search(_ADAPTER, name):
         raise EchosError(
             f"{checkpoint.path}: {name!r} belongs to an adapter (LoRA); merge it into the weights and save them"
         )
@@ -172,7 +170,7 @@ def _reason(checkpoint: Checkpoint, name: str, names: Mapping[str, str]) -> str 
         )
     if dtype == "BOOL":
         return "masks"
-    if _WEIGHT.search(name) is None and dtype.startswith(("I", "U", "C")):
+    if re.search(_WEIGHT, name) is None and dtype.startswith(("I", "U", "C")):
         return "tables of integers" if dtype[0] != "C" else "complex tables"
     if dtype.startswith("C"):
         raise EchosError(f"{checkpoint.path}: the weight {name!r} is complex ({dtype}); kernels have to be real")
@@ -183,7 +181,7 @@ def _plausible(shape: tuple[int, ...], name: str) -> bool:
     """Whether a shape can be that of a convolution; a name that does not say "weight" has to be all the clearer a shape."""
     out, _, height, width = shape
     short, long = sorted((height, width))
-    if _WEIGHT.search(name):
+    if re.search(_WEIGHT, name):
         return long <= 127 and (short == long or short <= 7)
     return out > 1 and (short == long <= 31 or (short == 1 and long % 2 == 1 and long <= 63))
 
