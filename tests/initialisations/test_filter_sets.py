@@ -18,6 +18,7 @@ from neural_echos.initialisations.filters import checked
 from neural_echos.initialisations.gain_and_bias import reparameterise_
 from neural_echos.initialisations.universal_filters import describe_universal
 from neural_echos.kernels import bank_from_model
+from neural_echos.receptive_fields import ideal
 from neural_echos.structure.autoencoder import Settings
 
 SMALL = {"dim": 12, "depth": 2, "kernel_size": 7, "patch_size": 4}
@@ -75,11 +76,25 @@ def test_every_set_is_centred_of_unit_norm_and_the_same_again(monkeypatch):
     assert not np.allclose(*(make_filter_set({"set": "random", "number": 2}, seed=seed) for seed in (0, 1)))
 
 
+def test_ideal_filters_come_at_the_scales_of_both_methods():
+    default, published, released = (
+        make_filter_set({"set": "ideal", **method}) for method in ({}, {"method": "D1"}, {"method": "B"})
+    )
+    np.testing.assert_array_equal(default, published)
+    alike = np.einsum("nij,nij->n", published, released)
+    assert alike[6] == pytest.approx(1)  # filter 7 has no fit B
+    assert (alike > 0.97).all()
+    assert (np.delete(alike, 6) < 0.99999).all()
+    np.testing.assert_allclose(released[4], checked("δ_x T", ideal(5, 7, 1.107, 0.945)[None])[0])
+
+
 @pytest.mark.parametrize(
     ("declared", "said"),
     [
         ({"set": "radnom", "number": 8}, "did you mean 'random'?"),
         ({"set": "random"}, "filter set random needs the setting 'number'"),
+        ({"set": "ideal", "method": "A"}, "method must be D1 or B, not 'A'"),
+        ({"set": "random", "number": 2, "method": "B"}, "filter set random has no method"),
         ({"set": "random", "number": 0}, "number must be at least 1, not 0"),
         ({"set": "random", "nmber": 8}, "did you mean 'number'?"),
         ({"set": "eight", "filters": "absent.txt"}, "absent.txt: expected a text file"),

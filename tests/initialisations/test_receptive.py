@@ -86,6 +86,13 @@ def test_oocs_alternates_its_fixed_kernels(k, gamma):
     np.testing.assert_array_equal(kernels, [on, -on, on, -on])
 
 
+@pytest.mark.parametrize(("k", "factor"), [(3, 1.509), (5, 1), (7, 1)])
+def test_oocs_as_released_differs_by_a_factor(k, factor):
+    ours, released = (draw_kernels("oocs", 2, k, seed=0, as_released=switch) for switch in (False, True))
+    np.testing.assert_allclose(released, released[0, k // 2, k // 2] / ours[0, k // 2, k // 2] * ours, rtol=1e-9)
+    assert released[0, k // 2, k // 2] / ours[0, k // 2, k // 2] == pytest.approx(factor, abs=5e-4)
+
+
 def test_dog_fitted_draws_pairs_that_the_bank_has(lent):
     fits = lent["dog_fitted"]["fits"].to_pandas()
     mine = fits[(fits.kernel_height == 7) & (fits.pattern != "other")]

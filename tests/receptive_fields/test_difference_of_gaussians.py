@@ -1,5 +1,6 @@
 """Receptive fields: the equations against published and derived values, the fit against an optimiser, the null of shuffles."""
 
+import math
 from pathlib import Path
 
 import numpy as np
@@ -77,6 +78,26 @@ def test_oocs_kernel_of_size_5():
     assert kernel[2, 2] == pytest.approx(0.2848, abs=6e-5)
     assert kernel[0, 0] == pytest.approx(-0.0709, abs=6e-5)
     assert kernel[0, 2] == pytest.approx(-0.0481, abs=6e-5)
+
+
+@pytest.mark.parametrize(
+    ("k", "gamma", "ties", "taps"), [(3, 1 / 2, 4, 5), (5, 2 / 3, 4, 9), (7, 1 / 2, 4, 13), (7, 2 / 3, 0, 21)]
+)
+def test_ties_at_r_are_in_p_where_the_released_code_has_them(k, gamma, ties, taps):
+    """Its two sums are taken over the taps where C > S as floats, computed here as it computes them."""
+    r = gamma * (k + 1) / 2
+    sigma = (r / (2 * gamma)) * math.sqrt((1 - gamma**2) / (-math.log(gamma)))
+    squared = squared_distances(k)
+    assert (np.abs(np.sqrt(squared) - r) < 1e-9).sum() == ties
+    centre = np.vectorize(lambda d: (1 / (gamma**2)) * math.exp(-1 * d / (2 * ((gamma * sigma) ** 2))))(squared)
+    surround = np.vectorize(lambda d: math.exp(-1 * d / (2 * (sigma**2))))(squared)
+    inside = centre > surround
+    assert inside.sum() == taps
+    kernel = dog(k, gamma, as_released=True)
+    assert kernel[inside].sum() == pytest.approx(1)
+    assert kernel[~inside].sum() == pytest.approx(-1)
+    ours = dog(k, gamma)
+    assert kernel / kernel[k // 2, k // 2] == pytest.approx(ours / ours[k // 2, k // 2])
 
 
 @pytest.mark.parametrize(("k", "gamma", "norm"), [(5, 0.5, 2.071463), (7, 0.6, 2.147830), (7, 0.8, 3.775717)])

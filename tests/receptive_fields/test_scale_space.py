@@ -18,8 +18,10 @@ from neural_echos.design.references import check_references
 from neural_echos.design.schema import Config
 from neural_echos.design.yaml import read_yaml
 from neural_echos.errors import EchosError
+from neural_echos.initialisations.receptive import IDEAL_AMOUNT, IDEAL_SIGMAS
 from neural_echos.receptive_fields import (
     IDEALS,
+    centred_first_moment,
     compensate_dc,
     difference,
     discrete_gaussian,
@@ -27,7 +29,6 @@ from neural_echos.receptive_fields import (
     ideal,
     laplacian,
     measure_filters,
-    monomial_response,
     normalise_filter,
     read_filters,
     spread,
@@ -151,11 +152,17 @@ def test_ideal_models_point_up():
 
 
 @pytest.mark.parametrize("number", [number for number, derived in IDEALS.items() if derived])
-def test_ideal_derivatives_respond_to_their_monomial_with_1(number):
+def test_ideal_derivatives_have_a_first_moment_of_minus_1(number):
     model = ideal(number, 41, 1.5, 0.8)
-    assert monomial_response(model, IDEALS[number][0]) == pytest.approx(1, abs=1e-9)
-    taps, constant, response = normalise_filter(-3 * model, number)
-    assert taps == pytest.approx(model, abs=1e-9) and constant == 0 and response == pytest.approx(-3)
+    assert centred_first_moment(model, IDEALS[number][0]) == pytest.approx(-1, abs=1e-9)
+    taps, constant, divisor = normalise_filter(-3 * model, number)
+    assert taps == pytest.approx(model, abs=1e-9) and constant == 0 and divisor == pytest.approx(-3)
+
+
+def test_first_moment_by_hand():
+    """Taps 2 and −1 at x = −1 and 1: the mean of |h| is at −1/3, so the moment is 2 · (−2/3) − 1 · 4/3."""
+    assert centred_first_moment([[2, 0, -1]], "x") == pytest.approx(-8 / 3)
+    assert centred_first_moment([[[2], [0], [-1]]], "y") == pytest.approx([8 / 3])  # y points up
 
 
 # Spread and normalisation -------------------------------------------------------------------------------------------
@@ -206,7 +213,7 @@ def test_published_spread(tables, published):
     assert ours.l1 == pytest.approx(published["l1"], abs=1e-3 if published["filter"] != 7 else 2.5e-3)
     if "constant" in published:
         assert ours.constant == pytest.approx(published["constant"], abs=2e-5)
-        assert ours.response == pytest.approx(published["response"], abs=1e-3)
+        assert ours.divisor == pytest.approx(published["divisor"], abs=1e-3)
 
 
 @pytest.mark.parametrize(
@@ -215,7 +222,7 @@ def test_published_spread(tables, published):
 def test_published_compensation_gives_the_published_norm_and_response(filters, published):
     """The paper's constants are a little beside the exact minima; with them its other numbers follow to the digit."""
     rest = filters[published["filter"] - 1] - published["constant"]
-    assert rest.sum() == pytest.approx(published["response"], abs=3e-5)
+    assert rest.sum() == pytest.approx(published["divisor"], abs=3e-5)
     assert np.abs(rest).sum() / rest.sum() == pytest.approx(published["l1"], abs=6e-4)
 
 
@@ -301,6 +308,14 @@ def test_matched_variances_match(tables, scales):
         assert (along_x, along_y) == pytest.approx(tuple(expected), abs=1e-9)
 
 
+@pytest.mark.parametrize("method", ["B", "D1"])
+def test_scales_of_the_ideal_sets_are_the_fits(scales, method):
+    for number, sigmas in enumerate(IDEAL_SIGMAS[method], start=1):
+        ours = scales.loc[(number, "D1" if number == 7 else method)]
+        assert sigmas == pytest.approx((ours.sigma_x, ours.sigma_y), abs=6e-4 if method == "B" else 2e-3)
+    assert scales.loc[(7, "D1")].amount == pytest.approx(IDEAL_AMOUNT, abs=2e-3)
+
+
 def test_fits_have_every_method_and_consistent_measures(scales, normalised):
     expected = [(n, m) for n in IDEALS for m in METHODS if n != 7 or m.removeprefix("joint ") not in ("A", "B")]
     assert scales.index.tolist() == expected
@@ -347,8 +362,8 @@ def test_fits_of_ideal_models_find_their_scales(monkeypatch):
         (lambda: spread(np.full((3, 3), np.nan)), "spread: expected finite taps"),
         (lambda: spread(np.ones((3, 3)), np.zeros((3, 3))), "not all zero"),
         (lambda: compensate_dc(np.ones((3, 3))), "taps that differ, found all equal to 1"),
-        (lambda: monomial_response(np.ones((3, 3)), "z"), "axis: expected 'x' or 'y', found 'z'"),
-        (lambda: normalise_filter(np.ones((3, 3)), 1), "responds like filter 1, found a response of 0"),
+        (lambda: centred_first_moment(np.ones((3, 3)), "z"), "axis: expected 'x' or 'y', found 'z'"),
+        (lambda: normalise_filter(np.ones((3, 3)), 1), "as master key filter 1: its centred first moment along y is 0"),
         (lambda: normalise_filter(np.ones((3, 3)), 0), "from 1 to 8, found 0"),
         (lambda: measure_filters(np.ones((8, 5, 5))), r"shape \(8, 7, 7\), found \(8, 5, 5\)"),
         (lambda: fit_scales(np.ones((7, 7, 7))), r"shape \(8, 7, 7\), found \(7, 7, 7\)"),

@@ -20,7 +20,7 @@ Tables = dict[str, Any]
 Published = Sequence[Mapping[str, Any]]
 
 _MEASURES = {"m_x": "m_x", "m_y": "m_y", "v_xx": "V_xx", "v_xy": "V_xy", "v_yy": "V_yy", "l1": "l1 norm"}
-_COMPENSATION = {"constant": "C, subtracted", "response": "DC response"}
+_COMPENSATION = {"constant": "C, subtracted", "divisor": "DC response"}
 _PARAMETERS = {"sigma_x": ("σ_x", 3), "sigma_y": ("σ_y", 3), "amount": ("γ_7", 4)}
 _OURS = ("joint A", "joint B")  # methods that the paper does not have
 _NORMS = {"C": "l1", "D": "l2"}

@@ -27,7 +27,7 @@ Candidates = Annotated[
     dict[str, Any],
     Option(
         parser=json_object,
-        help="{set: kept, eight, ideal, decoded, centroids, dog or random; number, filters, bank, resample}; JSON or @file.",
+        help="{set: kept, eight, ideal, decoded, centroids, dog or random; method, number, filters, bank, resample}; JSON or @file",
     ),
 ]
 Name = Annotated[str, Option(help="Name of the set in tables.")]

@@ -89,6 +89,7 @@ class FilterSet(Model):
     """One set of filters."""
 
     set: Literal[SETS] = Field(description="What it is; kept is the control, whose kernels stay.")  # type: ignore[valid-type]
+    method: Literal["D1", "B"] | None = option("Fit that the scales of the set ideal come from; D1 without it.")
     number: Count | None = option("How many filters, for sets of any number.")
     size: Annotated[int, Field(ge=3)] | None = option("Side of the filters, taps; 7 without it.")
     seed: Seed | None = option("Seed of what is drawn; that of the run without it.")

@@ -19,7 +19,7 @@ from neural_echos.initialisations.registry import Table
 
 SIZE = 7  # of the published filters
 _GRID = 4096  # codes at which the decoded curve is measured
-_SETTINGS = {"set", "number", "seed", "size", "filters", "bank"}
+_SETTINGS = {"set", "method", "number", "seed", "size", "filters", "bank"}
 
 
 def make_filter_set(declared: Mapping[str, Any], *, seed: int = 0) -> np.ndarray:
@@ -30,6 +30,7 @@ def make_filter_set(declared: Mapping[str, Any], *, seed: int = 0) -> np.ndarray
     declared : mapping
         `set`, one of `SETS`; `size` (7), and, where the set needs them, `number` (how many), `filters` (path of the eight published
         ones, or an array) and `bank` (a table of schema "bank" or its path, whose depthwise kernels of that size are summarised).
+        The set ideal may have a `method`, the fit that its scales come from: "D1" (default) or "B".
     seed : int
         Of what is drawn: random filters, the autoencoder, the starts of k-means.
 
@@ -58,6 +59,10 @@ def make_filter_set(declared: Mapping[str, Any], *, seed: int = 0) -> np.ndarray
         raise EchosError(f"filter set {name} needs the setting {missing[0]!r}; add it")
     if given.get("number", 1) < 1:
         raise EchosError(f"filter set {name}: number must be at least 1, not {given['number']}")
+    if declared.get("method") is not None:
+        if name != "ideal":
+            raise EchosError(f"filter set {name} has no method; only the set ideal has one, take it out")
+        given["method"] = declared["method"]
     return checked(f"filter set {name}", make(declared.get("size", SIZE), declared.get("seed", seed), **given))
 
 
@@ -68,11 +73,18 @@ def _eight(size: int, seed: int, filters: str | Path | np.ndarray) -> np.ndarray
     return published
 
 
-def _ideal(size: int, seed: int) -> np.ndarray:
+def _ideal(size: int, seed: int, method: str = "D1") -> np.ndarray:
+    """The paper's ideal models at the scales of a fit.
+
+    The released code's differ in three ways from the paper, and so from these: its filters 1 and 3 are mirrored, the impulse of
+    filter 7 is smoothed, and differences are one-sided at the border.
+    """
+    if method not in IDEAL_SIGMAS:
+        raise EchosError(f"filter set ideal: method must be {' or '.join(IDEAL_SIGMAS)}, not {method!r}")
     return np.stack(
         [
             receptive_fields.ideal(number, size, *pair, IDEAL_AMOUNT if number == 7 else None)
-            for number, pair in enumerate(IDEAL_SIGMAS, start=1)
+            for number, pair in enumerate(IDEAL_SIGMAS[method], start=1)
         ]
     )
 

@@ -18,17 +18,30 @@ from neural_echos.receptive_fields import MODELS
 from neural_echos.receptive_fields.normalisation import norms
 from neural_echos.tables import kernel_sizes, kernels_of
 
-# (σx, σy) of filters 1 to 8 under fit D1, and γ₇, as published: Lindeberg, Babaiee, Kiasari, JMIV 2026.
-IDEAL_SIGMAS = (
-    (0.491, 0.722),
-    (0.581, 0.519),
-    (0.483, 0.503),
-    (0.501, 0.000),
-    (1.300, 1.004),
-    (0.984, 1.074),
-    (0.675, 0.675),
-    (0.616, 0.608),
-)
+# (σx, σy) of filters 1 to 8, and γ₇: Lindeberg, Babaiee, Kiasari, JMIV 2026. Those of fit D1 are published; those of fit B, which
+# the released code replaces kernels by, are ours (`master_key.fit_scales`). Filter 7 has no fit B, so it keeps that of D1.
+IDEAL_SIGMAS = {
+    "D1": (
+        (0.491, 0.722),
+        (0.581, 0.519),
+        (0.483, 0.503),
+        (0.501, 0.000),
+        (1.300, 1.004),
+        (0.984, 1.074),
+        (0.675, 0.675),
+        (0.616, 0.608),
+    ),
+    "B": (
+        (0.644, 0.583),
+        (0.586, 0.644),
+        (0.690, 0.674),
+        (0.756, 0.460),
+        (1.107, 0.945),
+        (0.900, 0.889),
+        (0.675, 0.675),
+        (0.609, 0.601),
+    ),
+}
 IDEAL_AMOUNT = 0.5256
 _ORDERS = ("gaussian", "gaussian_derivative_1", "gaussian_derivative_2")
 
@@ -111,10 +124,17 @@ def dog_fitted(
 
 
 @register(frozen=True)
-def oocs(n: int, height: int, width: int, rng: np.random.Generator) -> np.ndarray:
-    """Set OOCS's fixed kernels, on-centre and off-centre in turn (ICML 2021): γ = ½ at size 3 and ⅔ above."""
+def oocs(n: int, height: int, width: int, rng: np.random.Generator, *, as_released: bool = False) -> np.ndarray:
+    """Set OOCS's fixed kernels, on-centre and off-centre in turn (ICML 2021): γ = ½ at size 3 and ⅔ above.
+
+    Parameters
+    ----------
+    as_released : bool
+        Let rounding decide about taps between centre and surround, as the released code does: 1.509 times as large at size 3.
+    """
     check_size("oocs", height, width, square=True)
-    return receptive_fields.dog(height, np.full(n, 0.5 if height == 3 else 2 / 3), _alternating(n))
+    ratio = 0.5 if height == 3 else 2 / 3
+    return _alternating(n)[:, None, None] * receptive_fields.dog(height, ratio, as_released=as_released)
 
 
 @register()
@@ -178,7 +198,7 @@ def scale_space(
     width: int,
     rng: np.random.Generator,
     *,
-    sigmas: Sequence[Sequence[float]] = IDEAL_SIGMAS,
+    sigmas: Sequence[Sequence[float]] = IDEAL_SIGMAS["D1"],
     amount: float = IDEAL_AMOUNT,
     a: Distribution = 1.0,
     b: Distribution = 0.0,

@@ -23,6 +23,7 @@ def universal(
     rng: np.random.Generator,
     *,
     set: Literal["eight", "ideal", "decoded", "centroids", "dog", "random"] = "eight",
+    method: Literal["D1", "B"] | None = None,
     number: Count | None = None,
     filters: Filters | None = None,
     bank: Table | None = None,
@@ -38,6 +39,8 @@ def universal(
     ----------
     set : {"eight", "ideal", "decoded", "centroids", "dog", "random"}
         Which filters.
+    method : {"D1", "B"}, optional
+        Fit that the scales of the set ideal come from: D1 without it; the paper's released code uses B.
     number : int of at least 1, optional
         How many, for sets of any number.
     filters, bank : path or array, table or path, optional
@@ -49,7 +52,8 @@ def universal(
     learn : {"gain_and_bias", "bias"}
         What training may change.
     """
-    made = _made_once({} if shared is None else shared, seed, set=set, number=number, filters=filters, bank=bank)
+    declared = {"set": set, "method": method, "number": number, "filters": filters, "bank": bank}
+    made = _made_once({} if shared is None else shared, seed, **declared)
     known = at_size(made, height, width, resample=resample)
     if choice == "round_robin":
         return rng.choice([-1.0, 1.0], n)[:, None, None] * known[np.arange(n) % len(known)]
@@ -73,7 +77,7 @@ def describe_universal(
     """
     if declared["scheme"] != "universal":
         return None
-    sources = {key: declared.get(key) for key in ("number", "filters", "bank")}
+    sources = {key: declared.get(key) for key in ("method", "number", "filters", "bank")}
     made = _made_once({} if shared is None else shared, seed, set=declared.get("set", "eight"), **sources)
     return {
         "filters": made.tolist(),

@@ -12,6 +12,9 @@ Image Classification", ICML 2021). With d the distance from the centre tap and �
 Two facts follow, and the code rests on them. The zero sum alone gives A_c : A_s = ΣS : −ΣC over all taps, so P decides
 only the amplitude: up to a factor the kernel is a *smooth* function of γ, although P jumps. And a kernel has few distinct
 d² (*rings*: ten at 7×7), so everything is computed per ring and laid out over the taps at the end.
+
+Taps at distance exactly r have C = S, so they are not in P. The released code of OOCS compares C and S as floats, and rounding
+counts some of them in (k = 3, γ = ½: five taps in P and not one, amplitudes 1.509 times as large); `as_released` does the same.
 """
 
 import math
@@ -147,7 +150,7 @@ def dog_parameters(k: int, gamma: ArrayLike) -> DogParameters:
     return _solve(k, gamma)[0]
 
 
-def dog(k: int, gamma: ArrayLike, sign: ArrayLike = 1) -> np.ndarray:
+def dog(k: int, gamma: ArrayLike, sign: ArrayLike = 1, *, as_released: bool = False) -> np.ndarray:
     """Difference-of-Gaussians kernels: their taps sum to 0, those in P to +1 (excitatory) or −1 (inhibitory).
 
     Parameters
@@ -158,6 +161,8 @@ def dog(k: int, gamma: ArrayLike, sign: ArrayLike = 1) -> np.ndarray:
         Centre-to-surround ratio, in (0, 1) and at most `gamma_limit(k)`.
     sign : array_like of int
         +1 for an excitatory centre, −1 for an inhibitory one; broadcast against `gamma`.
+    as_released : bool
+        Let float rounding decide whether a tap at distance r is in P, as the released code of OOCS does. Shapes are the same.
 
     Returns
     -------
@@ -175,7 +180,7 @@ def dog(k: int, gamma: ArrayLike, sign: ArrayLike = 1) -> np.ndarray:
         raise EchosError(
             f"sign: expected +1 (excitatory) or −1 (inhibitory), found {signs[wrong].flat[0]:g}; correct it"
         )
-    _, rings = _solve(k, gamma)
+    _, rings = _solve(k, gamma, as_released=as_released)
     return signs[..., None, None] * rings[..., _rings(k)[2]]
 
 
@@ -293,14 +298,26 @@ def _gaussians(k: int, gamma: np.ndarray, sigma: np.ndarray) -> tuple[np.ndarray
     return centre, np.exp(-0.5 * (distance / sigma[..., None]) ** 2)
 
 
-def _solve(k: int, gamma: ArrayLike) -> tuple[DogParameters, np.ndarray]:
+def _released_centre(k: int, gamma: np.ndarray) -> np.ndarray:
+    """Whether the released code of OOCS finds C > S on each ring, operation by operation; bool, shape gamma.shape + (m,)."""
+
+    def is_in(ratio: float, squared: int) -> bool:
+        sigma = (ratio * (k + 1) / 2 / (2 * ratio)) * math.sqrt((1 - ratio**2) / -math.log(ratio))
+        centre = (1 / ratio**2) * math.exp(-squared / (2 * (ratio * sigma) ** 2))
+        return centre > math.exp(-squared / (2 * sigma**2))
+
+    return np.asarray(np.vectorize(is_in, otypes=[bool])(gamma[..., None], _rings(k)[0]))
+
+
+def _solve(k: int, gamma: ArrayLike, *, as_released: bool = False) -> tuple[DogParameters, np.ndarray]:
     """Parameters of excitatory DoGs, and their values on the rings, shape gamma.shape + (m,)."""
     gamma = _checked_gamma(gamma, gamma_limit(k), k)
     squared, counts, _ = _rings(k)
     r = dog_radius(k, gamma)
     sigma = dog_sigma(r, gamma)
     centre, surround = _gaussians(k, gamma, sigma)
-    positive = counts * (np.sqrt(squared) < (r * (1 - _TIE))[..., None])
+    inside = _released_centre(k, gamma) if as_released else np.sqrt(squared) < (r * (1 - _TIE))[..., None]
+    positive = counts * inside
     rest = counts - positive
     centre_in, centre_out = (centre * positive).sum(-1), (centre * rest).sum(-1)
     surround_in, surround_out = (surround * positive).sum(-1), (surround * rest).sum(-1)

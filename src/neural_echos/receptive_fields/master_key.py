@@ -100,12 +100,12 @@ def measure_filters(filters: np.ndarray) -> pa.Table:
     """
     rows = []
     for number, kernel in zip(IDEALS, _checked_filters(filters), strict=True):
-        normalised, constant, response = normalise_filter(kernel, number)
+        normalised, constant, divisor = normalise_filter(kernel, number)
         rows.append(
             {
                 "filter": number,
                 "constant": constant,
-                "response": response,
+                "divisor": divisor,
                 "l1": np.abs(kernel if IDEALS[number] else normalised).sum(),
                 **vars(spread(normalised)),
                 **{f"weighted_{name}": value for name, value in vars(_weighted(normalised, number)).items()},

@@ -184,8 +184,8 @@ def spread(kernels: ArrayLike, weights: ArrayLike | None = None) -> Spread:
     return Spread(m_x, m_y, xx - m_x**2, xy - m_x * m_y, yy - m_y**2)
 
 
-def monomial_response(kernels: ArrayLike, axis: Axis) -> np.ndarray:
-    """Response of the convolution with kernels h to the monomial (p − m) along an axis, m the mean of |h|: −Σ (p − m) h.
+def centred_first_moment(kernels: ArrayLike, axis: Axis) -> np.ndarray:
+    """Centred first moment of kernels h along an axis, Σ (p − m) h with m the mean of |h|.
 
     Parameters
     ----------
@@ -195,7 +195,7 @@ def monomial_response(kernels: ArrayLike, axis: Axis) -> np.ndarray:
     Returns
     -------
     ndarray of float64, shape (…)
-        1 for δ_x T and its kin, but for what the crop takes away.
+        In taps; −1 for δ_x T and its kin, but for what the crop takes away.
 
     Raises
     ------
@@ -203,10 +203,10 @@ def monomial_response(kernels: ArrayLike, axis: Axis) -> np.ndarray:
         `axis` is another one, or as in `spread`.
     """
     _check_axis(axis)
-    taps = _checked_kernels("monomial_response", kernels)
+    taps = _checked_kernels("centred_first_moment", kernels)
     mean = getattr(spread(taps), f"m_{axis}")
     place = dict(zip(_AXES, _places(taps.shape[-2:]), strict=True))[axis]
-    return -((place - mean[..., None, None]) * taps).sum(axis=(-2, -1))
+    return np.asarray(((place - mean[..., None, None]) * taps).sum(axis=(-2, -1)))
 
 
 def compensate_dc(kernel: ArrayLike) -> float:
@@ -242,7 +242,7 @@ def compensate_dc(kernel: ArrayLike) -> float:
 
 
 def normalise_filter(kernel: ArrayLike, number: int) -> tuple[np.ndarray, float, float]:
-    """Normalise a master key filter as its ideal model is: filters 1 to 6 by monomial response, 7 and 8 by DC response.
+    """Normalise a master key filter as its ideal model is: by its centred first moment (1 to 6) or its DC response (7, 8).
 
     Parameters
     ----------
@@ -253,27 +253,26 @@ def normalise_filter(kernel: ArrayLike, number: int) -> tuple[np.ndarray, float,
     Returns
     -------
     normalised : ndarray of float64, shape (h, w)
-        (kernel − constant) / response.
+        (kernel − constant) / divisor.
     constant : float
         What was subtracted: `compensate_dc` for filters 7 and 8, else 0.
-    response : float
-        What the rest was divided by.
+    divisor : float
+        What the rest was divided by: minus its centred first moment along the derived axis (1 to 6), or its sum (7, 8).
 
     Raises
     ------
     EchosError
-        `number` is not in 1 to 8, the response is 0, or as in `spread` and `compensate_dc`.
+        `number` is not in 1 to 8, the divisor is 0, or as in `spread` and `compensate_dc`.
     """
     _check_number(number)
     taps = _checked_kernels("normalise_filter", kernel)
     derived = IDEALS[number]
     constant = 0.0 if derived else compensate_dc(taps)
-    response = float(monomial_response(taps, derived[0]) if derived else (taps - constant).sum())
-    if abs(response) <= 1e-12 * np.abs(taps).sum():
-        raise EchosError(
-            f"normalise_filter: expected a kernel that responds like filter {number}, found a response of 0; check its number"
-        )
-    return (taps - constant) / response, constant, response
+    divisor = float(-centred_first_moment(taps, derived[0]) if derived else (taps - constant).sum())
+    if abs(divisor) <= 1e-12 * np.abs(taps).sum():
+        what = f"its centred first moment along {derived[0]} is 0" if derived else "its taps sum to 0"
+        raise EchosError(f"the kernel cannot be normalised as master key filter {number}: {what}; check the number")
+    return (taps - constant) / divisor, constant, divisor
 
 
 def _lines(k: int | tuple[int, int], sigma_x: ArrayLike, sigma_y: ArrayLike | None) -> tuple[np.ndarray, np.ndarray]:

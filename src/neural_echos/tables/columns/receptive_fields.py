@@ -53,9 +53,9 @@ SPREAD = Table(
             "what was subtracted for filters 7 and 8, the constant that leaves the least spread; 0 for the others",
         ),
         Column(
-            "response",
+            "divisor",
             "float64",
-            "what the filter was then divided by: its response to the monomial of its derivative (1 to 6) or to a constant (7, 8)",
+            "its divisor: minus its centred first moment along the derived axis (1 to 6), or its DC response (7, 8)",
         ),
         Column(
             "l1", "float64", "L1 norm of the filter as it is (1 to 6) or as normalised (7, 8), as the paper prints it"
