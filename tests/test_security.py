@@ -25,6 +25,7 @@ from neural_echos import commands
 from neural_echos.artifacts.rendering import read_notebook
 from neural_echos.design.checked import check, load_artifacts
 from neural_echos.design.inputs import DeclaredInputs
+from neural_echos.design.load import check_config
 from neural_echos.design.references import check_references
 from neural_echos.design.schema import Config
 from neural_echos.design.yaml import merge, read_yaml
@@ -237,7 +238,7 @@ def with_hostile(config: dict[str, Any]) -> tuple[dict[str, Any], set[Any]]:
             holder = holder[part]
         before, holder[last] = holder[last], HOSTILE
         try:
-            check_references(check(config, Config), inputs=INPUTS, artifacts=ARTIFACTS)
+            check_references(check_config(config, ARTIFACTS), inputs=INPUTS, artifacts=ARTIFACTS)
             taken.add(kind)
         except EchosError:
             holder[last] = before

@@ -6,17 +6,24 @@ from typing import Any
 import pytest
 
 from neural_echos.design.artifact_files import ArtifactFiles, paper_name
-from neural_echos.design.checked import check, load_artifacts, load_inputs
-from neural_echos.design.load import load_preset
+from neural_echos.design.checked import load_artifacts, load_inputs
+from neural_echos.design.load import check_config, load_preset
 from neural_echos.design.preset import Condition, Filtered, Preset
-from neural_echos.design.schema import Config
 from neural_echos.errors import EchosError
 
 ROOT = Path(__file__).resolve().parents[2]
 INPUTS = {name: {"file": f"folder/{name}.bin"} for name in ("images", "checkpoint", "eight", "unused")}
+
+
+def declared(kind: str, reads: list[str], **options: str) -> dict[str, Any]:
+    """What a notebook declares, with options that may be left out, by name and type."""
+    of = {name: {"type": one, "required": False, "default": None, "description": "d"} for name, one in options.items()}
+    return {"kind": kind, "group": "g", "title": "t", "caption": "c", "reads": reads, "options": of}
+
+
 ARTIFACTS = {
-    "figure_1": {"kind": "figure", "group": "g", "title": "t", "caption": "c", "reads": ["bank", "runs"], "asks": []},
-    "scales": {"kind": "table", "group": "g", "title": "t", "caption": "c", "reads": ["spread"], "asks": ["scale"]},
+    "figure_1": declared("figure", ["bank", "runs"], models="models", variants="variants"),
+    "scales": declared("table", ["spread"], scale="scale"),
 }
 RUN = {"dataset": "pictures", "architecture": "mixer", "initialisation": "default", "seed": 0}
 CONFIG: dict[str, Any] = {
@@ -65,7 +72,7 @@ REPLACEMENT = {
 
 
 def preset(**changes: Any) -> Preset:
-    return Preset(check(CONFIG | changes, Config), INPUTS, ARTIFACTS)
+    return Preset(check_config(CONFIG | changes, ARTIFACTS), INPUTS, ARTIFACTS)
 
 
 def test_a_condition_of_several_experiments_is_trained_once() -> None:
@@ -167,7 +174,7 @@ def test_an_artifact_reads_the_tables_of_the_models_that_it_shows() -> None:
     }
     everything = ArtifactFiles(preset(artifacts=[{"id": "figure_1"}]))
     assert everything.shown_models("figure_1") == ["trained", "untrained", "timm"]
-    assert ArtifactFiles(preset(select=["ours"])).options("figure_1") == {"models": ["trained", "untrained"]}
+    assert ArtifactFiles(preset(select=["ours"])).options("figure_1")["models"] == ["trained", "untrained"]
 
 
 def test_options_that_the_config_answers_are_filled_in() -> None:

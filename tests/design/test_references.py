@@ -5,20 +5,32 @@ from typing import Any
 
 import pytest
 
-from neural_echos.design.checked import check, load_artifacts
-from neural_echos.design.load import load_preset
+from neural_echos.design.checked import load_artifacts
+from neural_echos.design.load import check_config, load_preset
 from neural_echos.design.references import check_references
-from neural_echos.design.schema import Config
 from neural_echos.design.yaml import read_yaml
 from neural_echos.errors import EchosError
 
 ROOT = Path(__file__).resolve().parents[2]
-DECLARED = {"inputs": list(read_yaml(ROOT / "config/inputs.yaml")), "artifacts": list(load_artifacts(ROOT))}
+OPTIONS = (
+    "dataset",
+    "architecture",
+    "architectures",
+    "initialisations",
+    "models",
+    "control",
+    "series",
+    "pairs",
+    "variants",
+)
+TAKES_ANY = {name: {"type": name, "required": False, "default": None, "description": "d"} for name in OPTIONS}
+ARTIFACTS = load_artifacts(ROOT) | {"any": {"options": TAKES_ANY}}
+DECLARED = {"inputs": list(read_yaml(ROOT / "config/inputs.yaml")), "artifacts": list(ARTIFACTS)}
 
 
 def refusal(config: dict[str, Any], **told: Any) -> str:
     with pytest.raises(EchosError) as caught:
-        check_references(check(config, Config), **DECLARED, **told)
+        check_references(check_config(config, ARTIFACTS), **DECLARED, **told)
     return str(caught.value)
 
 
@@ -41,11 +53,11 @@ def test_two_entries_of_one_id_are_refused(kind):
         ("NE6", {"fixed_gamma": ["dog", "dog_gama"]}, "fixed_gamma.1", "initialisation", "'dog_gama' (did you mean"),
         ("table_1_accuracy", {"initialisations": ["dogg"]}, "initialisations.0", "initialisation", "'dogg'"),
         ("initialisations_compared", {"baseline": "kaimng"}, "baseline", "initialisation", "'kaimng' (did you"),
-        ("initialisations_compared", {"control": "x"}, "control", "initialisation, set of filters or model", "'x'"),
+        ("any", {"control": "x"}, "control", "initialisation, set of filters or model", "'x'"),
         ("table_2_ablation", {"variants": ["dogg"]}, "variants.0", "initialisation", "'dogg'"),
-        ("table_2_ablation", {"series": {"a": [[8, "x"]]}}, "series.a.0.1", "initialisation", "'x'"),
+        ("any", {"series": {"a": [[8, "x"]]}}, "series.a.0.1", "initialisation", "'x'"),
         (
-            "table_2_ablation",
+            "any",
             {"pairs": [{"label": "l", "before": "convnextt", "after": "convnext"}]},
             "pairs.0.before",
             "model",
@@ -56,6 +68,7 @@ def test_two_entries_of_one_id_are_refused(kind):
 def test_an_undeclared_name_in_an_option_is_refused(entry, options, at, kind, found):
     config = load_preset(ROOT).model_dump()
     part = "claims" if entry.startswith("NE") else "artifacts"
+    config["artifacts"].append({"id": "any", "options": {}})
     place = [one["id"] for one in config[part]].index(entry)
     config[part][place]["options"] |= options
     said = refusal(config)
@@ -97,7 +110,7 @@ def test_what_is_not_used_may_name_what_is_not_there():
     config = load_preset(ROOT).model_dump()
     config["initialisations"]["spare"] = {"scheme": "transfer", "bank": "nowhere"}
     config["signals"] |= {"dataset": "nowhere", "architectures": []}
-    check_references(check(config, Config), **DECLARED)
+    check_references(check_config(config, ARTIFACTS), **DECLARED)
     config["experiments"][0]["initialisations"] = ["default", "spare"]
     assert "'initialisations.spare.bank' names no declared model: 'nowhere'" in refusal(config)
 
@@ -106,7 +119,7 @@ def test_a_claim_shows_a_declared_artifact_and_may_be_about_a_data_set_that_it_n
     config = load_preset(ROOT).model_dump()
     config["claims"][2] |= {"needs": ["imagenet", "cifar10"]}
     config["claims"][2]["options"]["dataset"] = "imagenet"
-    check_references(check(config, Config), **DECLARED)
+    check_references(check_config(config, ARTIFACTS), **DECLARED)
     config["claims"][2]["artifact"] = "table_1_acuracy"
     assert "'claims.2.artifact' names no declared artifact: 'table_1_acuracy' (did you mean 'table_1_acc" in refusal(
         config

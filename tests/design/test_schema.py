@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from neural_echos.design.checked import check, load_artifacts, load_inputs
 from neural_echos.design.inputs import DeclaredInputs
-from neural_echos.design.load import load_preset
+from neural_echos.design.load import check_config, load_preset
 from neural_echos.design.schema import Config
 from neural_echos.design.yaml import merge, read_yaml
 from neural_echos.errors import EchosError
@@ -25,6 +25,14 @@ LEAST = {
     "architectures": {"a": {"model": "convmixer_small"}},
     "initialisations": {"default": {"scheme": "default"}},
 }
+OPTIONS = {"gamma": "ratio", "architectures": "architectures", "pairs": "pairs", "seed": "seed"}
+ARTIFACTS = {
+    "a": {
+        "options": {
+            name: {"type": one, "required": False, "default": None, "description": "d"} for name, one in OPTIONS.items()
+        }
+    }
+}
 PRESETS = [(), *((path.stem,) for path in sorted(ROOT.glob("config/presets/*.yaml")))]
 
 
@@ -33,7 +41,7 @@ def refusal(folder: Path, text: str) -> str:
     path = folder / "mine.yaml"
     path.write_text(text, encoding="utf-8")
     with pytest.raises(EchosError) as caught:
-        check(merge([LEAST, read_yaml(path)]), Config, [path])
+        check_config(merge([LEAST, read_yaml(path)]), ARTIFACTS, [path])
     assert "\n" not in str(caught.value)
     return str(caught.value).replace(str(path), "mine.yaml")
 
@@ -234,7 +242,7 @@ def test_an_unknown_key_comes_before_a_wrong_value(tmp_path):
 def test_a_seed_that_a_generator_cannot_take_is_refused(tmp_path, text):
     path = tmp_path / "mine.yaml"
     path.write_text(text.format(2**32 - 1))
-    check(merge([LEAST, read_yaml(path)]), Config)
+    check_config(merge([LEAST, read_yaml(path)]), ARTIFACTS)
     assert "must be at most 4294967295, not 4294967296" in refusal(tmp_path, text.format(2**32))
 
 
@@ -255,7 +263,8 @@ def test_every_key_says_what_it_means(model):
 def test_inputs_and_artifacts_are_completed_as_their_files_declare_them():
     inputs, artifacts = load_inputs(ROOT / "config/inputs.yaml"), load_artifacts(ROOT)
     assert all(item["part"] in ("whole", "kernels", "depthwise") for item in inputs.values())
-    assert artifacts["figure_02_dog_profile"]["asks"] == []
+    gamma = artifacts["figure_02_dog_profile"]["options"]["gamma"]
+    assert gamma == {"type": "ratio", "required": True, "default": None, "description": "Centre-to-surround ratio."}
 
 
 def test_importing_the_config_loads_nothing_heavy():

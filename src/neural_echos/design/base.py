@@ -94,7 +94,9 @@ def default_of(model: type[Model], description: str = "") -> Any:
 def variant(base: type[M], tag: str, value: str, **fields: Any) -> type[M]:
     """Make the model of one kind of entry: `base` with its tag fixed, and the fields of that kind."""
     name = "".join(part.title() for part in value.split("_"))
-    fixed: Any = (Literal[value], Field(description=base.model_fields[tag].description))
+    field = base.model_fields[tag]
+    kind: Any = Annotated[Literal[value], *field.metadata] if field.metadata else Literal[value]
+    fixed: Any = (kind, Field(description=field.description))
     return create_model(f"{name}{base.__name__}", __base__=base, __doc__=base.__doc__, **{tag: fixed}, **fields)
 
 

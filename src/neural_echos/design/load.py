@@ -95,16 +95,28 @@ def require_working_folder(folder: Path, root: Path) -> None:
 
 def _load(document: Mapping[str, Any], root: Path, layers: Sequence[Layer]) -> Config:
     artifacts = load_artifacts(root)
-    asked = document.get("artifacts")
-    used = [one["id"] for one in asked if _has_id(one)] if isinstance(asked, list) else []
-    config = check(document, with_options(Config, artifacts, used), layers)
+    config = check_config(document, artifacts, layers)
     inputs = read_yaml(root / "config/inputs.yaml")
     check_references(config, inputs=inputs, artifacts=artifacts, layers=layers)
     return config
 
 
-def _has_id(entry: Any) -> bool:
-    return isinstance(entry, Mapping) and isinstance(entry.get("id"), str)
+def check_config(
+    document: Mapping[str, Any], artifacts: Mapping[str, Mapping[str, Any]], layers: Sequence[Layer] = ()
+) -> Config:
+    """Check a config, the options of its artifacts included; see `check`.
+
+    Parameters
+    ----------
+    document : mapping
+    artifacts : mapping of str to mapping
+        What the notebooks declare, by id.
+    layers : sequence of path or CommandLine
+    """
+    asked = document.get("artifacts")
+    entries = asked if isinstance(asked, list) else []
+    used = [one["id"] for one in entries if isinstance(one, Mapping) and isinstance(one.get("id"), str)]
+    return check(document, with_options(Config, artifacts, used), layers)
 
 
 def require_below(files: Sequence[str | Path]) -> None:
