@@ -131,12 +131,10 @@ def put(path: Path, old: str, new: str) -> None:
 def test_the_walks_of_adding_something(checkout: Path) -> None:
     """docs/adding.md from its first line to its last, with the code and the configs that it shows; workflows as dry runs."""
     page = ROOT / "docs/adding.md"
-    [*zoo, reference, ring, sed, figure] = commands(page)
+    [*zoo, reference, ring, new, figure] = commands(page)
     drawn, example, artifact = blocks(page, "python")
-    model, of_ring, declared, chosen = blocks(page, "yaml")
-    noise, figures = (
-        checkout / f"src/neural_echos/{name}.py" for name in ("initialisations/noise", "artifacts/figures")
-    )
+    model, of_ring, chosen = blocks(page, "yaml")
+    noise = checkout / "src/neural_echos/initialisations/noise.py"
 
     put(checkout / "config/presets/zoo.yaml", "\nmodels:\n", f"\nmodels:\n{model}")
     for command in zoo:
@@ -151,25 +149,19 @@ def test_the_walks_of_adding_something(checkout: Path) -> None:
     (checkout / "ring.yaml").write_text(of_ring, encoding="utf-8")
     execute(as_executed(ring), checkout)
 
-    figures.write_text(figures.read_text(encoding="utf-8") + "\n\n" + artifact, encoding="utf-8")
-    put(
-        checkout / "src/neural_echos/artifacts/__init__.py",
-        "cluster_shares_by_depth,",
-        "cluster_shares_by_depth,\n    gammas,",
-    )
-    put(
-        checkout / "src/neural_echos/artifacts/__init__.py",
-        '"cluster_shares_by_depth",',
-        '"cluster_shares_by_depth", "gammas",',
-    )
-    put(checkout / "config/artifacts.yaml", "\nfigure_08", f"\n{declared}figure_08")
-    execute(sed, checkout)
+    execute(as_executed(new), checkout)
+    path = checkout / "workflow/notebooks/figure_gammas.ipynb"
+    notebook = json.loads(path.read_text(encoding="utf-8"))
+    notebook["cells"][-2]["source"] = artifact
+    path.write_text(json.dumps(notebook), encoding="utf-8")
     put(checkout / "config/presets/zoo.yaml", "\nartifacts:\n", f"\nartifacts:\n{chosen}")
     execute(as_executed(figure), checkout)
-    inputs, options = json.dumps({"fits": ["results/try/fits.parquet"]}), json.dumps({"models": ["mcunet_pth"]})
+    inputs = json.dumps({"fits": ["results/try/fits.parquet"]})
     execute(
-        f".venv/bin/echos render workflow/notebooks/figure_gammas.ipynb --inputs '{inputs}' --options '{options}'"
+        f".venv/bin/echos render {path} --inputs '{inputs}'"
         " --output results/try/gammas --rendered results/try/gammas.ipynb --draft results/try/draft.ipynb",
         checkout,
     )
-    assert "have a centre; their median γ is" in json.loads((checkout / "results/try/gammas.json").read_text())["says"]
+    assert "rows in 1 groups" in json.loads((checkout / "results/try/gammas.json").read_text())["says"]
+    rendered = json.loads((checkout / "results/try/gammas.ipynb").read_text(encoding="utf-8"))
+    assert any("image/png" in output.get("data", {}) for output in rendered["cells"][-1]["outputs"])

@@ -20,6 +20,7 @@ def checkout(tmp_path: Path) -> Path:
     for folder in ("config", "workflow/schemas", "envs"):
         shutil.copytree(ROOT / folder, root / folder)
     shutil.copy(ROOT / "workflow/Snakefile", root / "workflow/Snakefile")
+    shutil.copytree(ROOT / "workflow/notebooks", root / "workflow/notebooks")
     return root
 
 

@@ -30,7 +30,10 @@ ROOMS: dict[str, dict[str, str]] = {
     "Training": {"train": "training"},
     "Transfer": dict.fromkeys(("replace", "eliminate", "zero"), "transfer"),
     "Evaluation and verdicts": {"evaluate": "evaluation", "verdicts": "verdicts"},
-    "Artifacts and report": {"render": "artifacts", "paper": "report", "report": "report", "crate": "report"},
+    "Artifacts and report": {
+        **dict.fromkeys(("render", "new-artifact"), "artifacts"),
+        **dict.fromkeys(("paper", "report", "crate"), "report"),
+    },
     "Questions": dict.fromkeys(("plan", "explain", "doctor"), "machine"),
 }
 MODULES = {name: module for commands in ROOMS.values() for name, module in commands.items()}
@@ -54,7 +57,9 @@ EXIT_CODES = {
 
 def function_of(name: str) -> Callable[..., None]:
     """Return the function of a command, importing its module."""
-    function: Callable[..., None] = getattr(import_module(f"neural_echos.commands.{MODULES[name]}"), name)
+    function: Callable[..., None] = getattr(
+        import_module(f"neural_echos.commands.{MODULES[name]}"), name.replace("-", "_")
+    )
     return function
 
 

@@ -1,11 +1,11 @@
 """Commands that make figures and tables."""
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from typer import Argument, Option
 
-from neural_echos.commands.arguments import Options
+from neural_echos.commands.arguments import Options, Root
 from neural_echos.commands.parsing import json_object
 
 
@@ -30,3 +30,17 @@ def render(
 
     given = {"inputs": inputs, "options": options, "style": style, "output": str(output)}
     render_notebook(notebook, rendered, draft, given)
+
+
+def new_artifact(
+    name: Annotated[str, Argument(help="Name of the artifact, such as figure_gammas.")],
+    *,
+    kind: Annotated[Literal["figure", "table"], Option(help="What it is.")] = "figure",
+    reads: Annotated[list[str], Option(help="Tables that it reads (docs/tables.md).")] = ["runs"],
+    root: Root = Path(),
+) -> None:
+    """Start a new figure or table: write its notebook, which renders as it is, and print the line that a preset needs."""
+    from neural_echos.artifacts.new import new_notebook
+
+    path = new_notebook(root, name, kind, reads)
+    print(f"{path}\nAdd it to a preset, under artifacts:\n  - id: {name}")
