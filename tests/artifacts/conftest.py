@@ -6,15 +6,52 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pytest
 
 from neural_echos.artifacts.saving import Artifact
 from neural_echos.design.checked import load_artifacts
+from neural_echos.evaluation import compare
 from neural_echos.tables import SCHEMAS, write_table
 
 ROOT = Path(__file__).resolve().parents[2]
+
+PARTS = {"tenth": 1000, "third": 3000, "whole": 10_000}
+
+
+@pytest.fixture
+def experiments() -> Callable[..., dict[str, pd.DataFrame]]:
+    """A function that makes runs of architectures a (3×3) and b (7×7) on nested parts of a data set, their histories, comparisons.
+
+    It takes the number of `seeds`; the seeds of dog that diverged on the whole data set (`lost`); and by how much dog is above
+    default for each factor of 10 in images below 10,000 (`gain`). On b dog gains .04 more than on a, and kaiming .01 everywhere.
+    """
+
+    def make(seeds: int = 3, lost: tuple[int, ...] = (), gain: float = 0.02) -> dict[str, pd.DataFrame]:
+        rng = np.random.default_rng(0)
+        rows = []
+        for name, images in PARTS.items():
+            for architecture, size in (("a", 3), ("b", 7)):
+                for seed in range(seeds):
+                    base = 0.1 * np.log10(images) + rng.normal(0, 0.01)
+                    dog = base + gain * (4 - np.log10(images)) + 0.04 * (size == 7) + rng.normal(0, 0.001)
+                    for initialisation, top1 in (("default", base), ("kaiming", base + 0.01), ("dog", dog)):
+                        gone = name == "whole" and initialisation == "dog" and seed in lost
+                        cell = {"dataset": name, "architecture": architecture, "initialisation": initialisation}
+                        cell |= {"seed": seed, "kernel_size": size, "train_images": images, "diverged": gone}
+                        score = np.nan if gone else top1
+                        rows.append(
+                            cell | {"top1": score, "area": score / 2, "epochs": 2, "parameters": 1, "test_images": 9}
+                        )
+        runs = pd.DataFrame(rows).reindex(columns=SCHEMAS["runs"].names)
+        epochs = [runs.assign(epoch=epoch, top1=runs.top1 * epoch / 2) for epoch in (1, 2)]
+        history = pd.concat(epochs).reindex(columns=SCHEMAS["history"].names)
+        comparisons = compare(runs, history, baselines=["default", "kaiming"]).to_pandas()
+        return {"runs": runs, "history": history, "comparisons": comparisons}
+
+    return make
 
 
 class Ran:

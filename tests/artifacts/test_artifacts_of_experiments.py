@@ -1,24 +1,19 @@
 """Artifacts of the experiments: what tables and figures say of initialisations, of few seeds, and of runs that diverged."""
 
-import json
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
-import pyarrow as pa
 import pytest
 
 from neural_echos import artifacts
 from neural_echos.artifacts.words import mean_and_spread, probability
-from neural_echos.commands import main
-from neural_echos.errors import EchosError
 from neural_echos.evaluation import compare
-from neural_echos.tables import SCHEMAS, write_table
+from neural_echos.tables import SCHEMAS
 
 ROOT = Path(__file__).resolve().parents[2]
 PARTS = {"tenth": 1000, "third": 3000, "whole": 10_000}
-FIGURE = {"datasets": list(PARTS), "architectures": ["a"], "initialisations": ["default", "dog"], "baseline": "default"}
 TABLE = {"dataset": "whole", "architectures": ["a", "b"], "baseline": "default", "scale": "tests"}
 
 
@@ -97,39 +92,3 @@ def test_one_seed_or_equal_differences_have_no_interval():
 )
 def test_probabilities_are_short(p, told):
     assert probability(p) == told
-
-
-def test_data_efficiency_says_how_much_more_few_images_gain():
-    made = artifacts.data_efficiency(tables_of(seeds=5), **FIGURE)
-    assert "dog on a +2.0 [" in made.says
-    assert (
-        "with 1,000 images" in made.says
-        and "with 10,000 images" in made.says
-        and "more with few (5 seeds)" in made.says
-    )
-    top, bottom = made.content.axes
-    assert top.get_title() == "a, 5 seeds"
-    assert [tick.get_text() for tick in bottom.get_xticklabels()] == ["1,000", "3,000", "10,000"]
-    assert (
-        "one seed: no interval" in artifacts.data_efficiency(tables_of(seeds=1), **FIGURE).content.axes[0].get_title()
-    )
-    # a seed that diverged on the whole data set has no difference of differences
-    assert "(4 seeds)" in artifacts.data_efficiency(tables_of(seeds=5, lost=(3,)), **FIGURE).says
-
-
-def test_data_efficiency_needs_two_numbers_of_images():
-    with pytest.raises(
-        EchosError, match=r"^data_efficiency: expected runs on at least two numbers of images in whole, "
-    ):
-        artifacts.data_efficiency(tables_of(), **FIGURE | {"datasets": ["whole"]})
-
-
-def test_the_notebook_of_data_efficiency_renders(tmp_path):
-    runs = pa.Table.from_pandas(tables_of()["runs"].fillna({"parameters": 1, "epochs": 1, "test_images": 1}))
-    write_table(tmp_path / "runs.parquet", runs, "runs")
-    notebook = ROOT / "workflow/notebooks/data_efficiency.ipynb"
-    given = ["--inputs", json.dumps({"runs": str(tmp_path / "runs.parquet")}), "--options", json.dumps(FIGURE)]
-    given += ["--output", str(tmp_path / "figure"), "--rendered", str(tmp_path / "r.ipynb")]
-    assert main(["render", str(notebook), *given, "--draft", str(tmp_path / "d.ipynb")]) == 0
-    assert (tmp_path / "figure.png").stat().st_size > 0
-    assert "more with few" in json.loads((tmp_path / "figure.json").read_text())["says"]

@@ -1,8 +1,7 @@
 """Artifacts: what the notebooks in workflow/notebooks draw with: tidy tables, one style, one name table, kernel mosaics, saving."""
 
-from neural_echos.artifacts.accuracy import accuracy_by_initialisation, gain_by_kernel_size, training_curves
 from neural_echos.artifacts.clusters import cluster_numbers
-from neural_echos.artifacts.comparisons import data_efficiency, initialisations_compared
+from neural_echos.artifacts.comparisons import initialisations_compared
 from neural_echos.artifacts.figures import (
     cluster_shares_by_depth,
     clusters_with_averages,
@@ -44,14 +43,12 @@ __all__ = [
     "FORMATS",
     "Artifact",
     "ablation_table",
-    "accuracy_by_initialisation",
     "accuracy_by_number_of_filters",
     "accuracy_table",
     "cluster_numbers",
     "cluster_shares_by_depth",
     "clusters_with_averages",
     "contact_sheet",
-    "data_efficiency",
     "dog_kernels_by_ratio",
     "dog_profile",
     "elimination_curve",
@@ -60,7 +57,6 @@ __all__ = [
     "fit_distributions",
     "fit_distributions_by_family",
     "frozen_by_depth",
-    "gain_by_kernel_size",
     "initialisation_signals",
     "initialisations_compared",
     "kernel_samples",
@@ -80,7 +76,6 @@ __all__ = [
     "source_size",
     "spread_table",
     "structure_table",
-    "training_curves",
     "transfer_matrix",
     "verdict_table",
     "zeroed_layers",

@@ -1,121 +1,277 @@
-"""Figures of trained accuracy: learning curves, the gain by kernel size, and accuracy on a second data set."""
+"""Tidy tables of trained accuracy: learning curves, paired gains by architecture, by kernel size and by number of images."""
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Iterable, Sequence
 
 import numpy as np
+import pandas as pd
 
-from neural_echos.artifacts.base import COLOURS, MARKERS, Drawn, looks, own_style
-from neural_echos.artifacts.style import canvas
-from neural_echos.artifacts.words import percent, points
+from neural_echos.artifacts.names import label
+from neural_echos.artifacts.words import count_of
 from neural_echos.errors import EchosError
-from neural_echos.evaluation import mean_interval, paired
+from neural_echos.evaluation.comparisons import paired, slopes_over_size
+from neural_echos.evaluation.statistics import detectable, mean_interval
 
-Tables = dict[str, Any]
+MEAN_ROW = "mean of architectures"
 
 
-@own_style()
-def training_curves(
-    tables: Tables, *, dataset: str, architectures: Sequence[str], initialisations: Sequence[str]
-) -> Drawn:
-    """Test accuracy by epoch for each initialisation: mean over seeds, and the range of the seeds."""
-    history = tables["history"]
-    figure, axes = canvas(1, len(architectures), (7.2, 2.3 + 0.2 * -(-len(initialisations) // 4)), sharey=True)
-    for axis, architecture in zip(axes[0], architectures, strict=True):
-        for name, (colour, marker) in looks(initialisations).items():
-            cell = history[
-                (history.dataset == dataset) & (history.architecture == architecture) & (history.initialisation == name)
-            ]
-            by_epoch = cell.groupby("epoch").top1.agg(["mean", "min", "max"])
-            axis.plot(
-                by_epoch.index,
-                100 * by_epoch["mean"],
-                color=colour,
-                marker=marker,
-                markersize=3,
-                label=name,
-            )
-            axis.fill_between(
-                by_epoch.index, 100 * by_epoch["min"], 100 * by_epoch["max"], color=colour, alpha=0.15, lw=0
-            )
-        axis.set(title=architecture, xlabel="epoch")
-        axis.xaxis.get_major_locator().set_params(integer=True)
-    axes[0, 0].set_ylabel("test top-1 (%)")
-    figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside upper center", ncols=4, frameon=False)
-    seeds = history[history.dataset == dataset].seed.nunique()
-    first = history[(history.dataset == dataset) & (history.epoch == 1) & history.architecture.isin(architectures)]
-    early = first.groupby("initialisation").top1.mean()
-    told = ", ".join(f"{name} {percent(early[name])}" for name in initialisations)
-    return Drawn(
-        figure, f"{dataset}, {seeds} seeds, bands from least to most. After one epoch, mean over architectures: {told}."
+def t_interval(values: Iterable[float]) -> tuple[float, float]:
+    """The 95 % t interval of a mean, for seaborn's `errorbar`; (NaN, NaN) for fewer than two values."""
+    _, low, high = mean_interval(np.asarray(list(values)))
+    return low, high
+
+
+def architecture_label(architecture: str, kernel_size: int) -> str:
+    """What an architecture is called beside others, with the size of its kernels."""
+    size = f"{kernel_size}×{kernel_size}"
+    name = label("architecture", architecture)
+    return name if size in name else f"{name}, {size}"
+
+
+def learning_curves(
+    history: pd.DataFrame, *, dataset: str, architectures: Sequence[str], initialisations: Sequence[str]
+) -> pd.DataFrame:
+    """Test accuracy by epoch, and its difference from the first initialisation, seed by seed.
+
+    Parameters
+    ----------
+    history : DataFrame
+        Schema "history".
+    dataset : str
+    architectures : sequence of str
+    initialisations : sequence of str
+        The first is the one that the others are compared with.
+
+    Returns
+    -------
+    DataFrame
+        One row per architecture, initialisation, seed and epoch, in the order given: architecture, initialisation, seed, epoch,
+        top1 (%), baseline_top1 (%), difference (points). Epochs at which one of the two had diverged, or has no run of that seed,
+        are missing.
+
+    Raises
+    ------
+    EchosError
+        An architecture has no run of the first initialisation, or none of the others.
+    """
+    keys = ["architecture", "seed", "epoch"]
+    mine = history[(history.dataset == dataset) & history.architecture.isin(architectures) & history.top1.notna()]
+    mine = mine.assign(top1=100 * mine.top1)[[*keys, "initialisation", "top1"]]
+    first = mine[mine.initialisation == initialisations[0]].drop(columns="initialisation")
+    curves = mine[mine.initialisation.isin(initialisations)].merge(
+        first.rename(columns={"top1": "baseline_top1"}), on=keys
     )
-
-
-@own_style()
-def gain_by_kernel_size(
-    tables: Tables, *, dataset: str, architectures: Sequence[str], initialisation: str, baselines: Sequence[str]
-) -> Drawn:
-    """The paired gain of an initialisation over each baseline, against the kernel size of one architecture."""
-    figure, axes = canvas(1, len(baselines), (3.4 * len(baselines), 2.5), sharey=True)
-    told = []
-    for axis, baseline in zip(axes[0], baselines, strict=True):
-        pairs = paired(tables["runs"], initialisation, baseline)
-        pairs = pairs[(pairs.dataset == dataset) & pairs.architecture.isin(architectures)]
-        if not len(pairs):
+    curves["difference"] = curves.top1 - curves.baseline_top1
+    for architecture in architectures:
+        found = set(curves[curves.architecture == architecture].initialisation)
+        if len(found) < min(2, len(initialisations)):
             raise EchosError(
-                f"figure 10: expected runs of {initialisation} and {baseline} with the same seeds, found none that did not "
-                "diverge; choose others"
+                f"there are no learning curves of {initialisations[0]} and another initialisation on {architecture} and "
+                f"{dataset} with the same seeds; run them, or leave {architecture} out"
             )
-        axis.axhline(0, color="#bbbbbb", linewidth=0.8)
-        axis.plot(
-            pairs.kernel_size, 100 * pairs.difference, "o", color=COLOURS["other"], markersize=4, label="one seed"
-        )
-        cells = [(size, *mean_interval(cell.difference.to_numpy())) for size, cell in pairs.groupby("kernel_size")]
-        sizes, mean, low, high = map(np.asarray, zip(*cells, strict=True))
-        bars = 100 * np.vstack([mean - low, high - mean])
-        axis.errorbar(
-            sizes, 100 * mean, bars, fmt=MARKERS["dog"], color=COLOURS["dog"], capsize=3, label="mean, 95 % interval"
-        )
-        axis.set(title=f"{initialisation} − {baseline}", xlabel="kernel size", xticks=sizes)
-        slopes = [
-            np.polyfit(one.kernel_size, 100 * one.difference, 1)[0]
-            for _, one in pairs.groupby("seed")
-            if one.kernel_size.nunique() > 1
-        ]
-        slope, low_slope, high_slope = mean_interval(slopes)
-        told.append(f"over {baseline} {slope:+.2f} [{low_slope:+.2f}, {high_slope:+.2f}]".replace("-", "−"))
-    axes[0, 0].set_ylabel("difference in top-1 (points)")
-    axes[0, -1].legend(frameon=False)
-    return Drawn(
-        figure,
-        f"Slope of the gain of {initialisation} with kernel size on {dataset}, points per tap of side: {'; '.join(told)}.",
-    )
+    return _in_order(curves, architecture=architectures, initialisation=initialisations)[
+        ["architecture", "initialisation", "seed", "epoch", "top1", "baseline_top1", "difference"]
+    ]
 
 
-@own_style()
-def accuracy_by_initialisation(
-    tables: Tables, *, dataset: str, architectures: Sequence[str], initialisations: Sequence[str]
-) -> Drawn:
-    """Final test accuracy on one data set: every seed, and the mean, per architecture and initialisation."""
-    runs = tables["runs"]
+def gains(
+    runs: pd.DataFrame, *, dataset: str, architectures: Sequence[str], initialisations: Sequence[str]
+) -> pd.DataFrame:
+    """Gain of the last initialisation over each of the others, seed by seed.
+
+    Parameters
+    ----------
+    runs : DataFrame
+        Schema "runs".
+    dataset : str
+    architectures : sequence of str
+    initialisations : sequence of str
+        At least two; the last is compared with each of the others.
+
+    Returns
+    -------
+    DataFrame
+        One row per architecture, baseline and seed, in the order given: architecture, kernel_size (taps of side), baseline, seed,
+        difference (points of top-1). Runs that diverged have no row.
+
+    Raises
+    ------
+    EchosError
+        No run of the last initialisation shares its seed with a run of another.
+    """
+    *baselines, last = initialisations
     runs = runs[(runs.dataset == dataset) & runs.architecture.isin(architectures)]
-    figure, axes = canvas(1, 1, (5.0, 2.6))
-    axis = axes[0, 0]
-    width = 0.8 / len(initialisations)
-    for place, (name, (colour, marker)) in enumerate(looks(initialisations).items()):
-        for position, architecture in enumerate(architectures):
-            top1 = 100 * runs[(runs.architecture == architecture) & (runs.initialisation == name)].top1
-            x = position + (place - (len(initialisations) - 1) / 2) * width
-            axis.plot(np.full(len(top1), x), top1, marker, color=colour, markersize=4, fillstyle="none")
-            axis.plot([x - width / 3, x + width / 3], [top1.mean()] * 2, color=colour, linewidth=2)
-        axis.plot([], [], marker, color=colour, label=name, fillstyle="none")
-    axis.set_xticks(range(len(architectures)), architectures)
-    axis.set_ylabel(f"test top-1 on {dataset} (%)")
-    axis.legend(frameon=False, loc="center left", bbox_to_anchor=(1.0, 0.5))
-    pairs = paired(runs, initialisations[-1], initialisations[0])
-    gains = mean_interval(pairs.groupby("seed").difference.mean().to_numpy())
-    return Drawn(
-        figure,
-        f"{initialisations[-1]} − {initialisations[0]} on {dataset}, mean over {len(architectures)} architectures: "
-        f"{points(*gains)} points (95 % interval over {pairs.seed.nunique()} seeds).",
+    parts = [paired(runs, last, baseline).assign(baseline=baseline) for baseline in baselines]
+    pairs = pd.concat(parts, ignore_index=True) if parts else pd.DataFrame()
+    if not len(pairs):
+        raise EchosError(
+            f"on {dataset} no run of {last} that did not diverge has the seed of a run of {' or '.join(baselines)}; "
+            "add seeds, or choose other initialisations"
+        )
+    pairs["difference"] *= 100
+    columns = ["architecture", "kernel_size", "baseline", "seed", "difference"]
+    return _in_order(pairs, architecture=architectures, baseline=baselines)[columns]
+
+
+def gain_forest(
+    runs: pd.DataFrame, *, dataset: str, architectures: Sequence[str], initialisations: Sequence[str]
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """What a forest of gains shows: a row of every architecture, and one of their mean, seed by seed and summarised.
+
+    See `gains` for parameters and errors.
+
+    Returns
+    -------
+    seeds : DataFrame
+        `gains`, with a column `row` that names the architecture and its kernel size; where there are several architectures, each
+        seed's mean over them follows, its architecture and row `MEAN_ROW`, its kernel size 0.
+    summary : DataFrame
+        One row per row and baseline: row, baseline, and the columns of `summarised`.
+    """
+    seeds = gains(runs, dataset=dataset, architectures=architectures, initialisations=initialisations)
+    seeds["row"] = [
+        architecture_label(one, size) for one, size in zip(seeds.architecture, seeds.kernel_size, strict=True)
+    ]
+    if len(architectures) > 1:
+        means = seeds.groupby(["baseline", "seed"], sort=False, as_index=False).difference.mean()
+        means = means.assign(architecture=MEAN_ROW, kernel_size=0, row=MEAN_ROW)
+        seeds = pd.concat([seeds, means[seeds.columns]], ignore_index=True)
+    return seeds, summarised(seeds, ["row", "baseline"])
+
+
+def left_out(runs: pd.DataFrame, *, dataset: str, architectures: Sequence[str], initialisations: Sequence[str]) -> str:
+    """Say which runs and architectures a comparison lacks; "" where it has all, else a sentence with a space before it."""
+    mine = runs[(runs.dataset == dataset) & runs.initialisation.isin(initialisations)]
+    lost = int(mine[mine.architecture.isin(architectures)].top1.isna().sum())
+    left = mine[mine.top1.notna()].groupby("architecture").initialisation.nunique()
+    absent = [label("architecture", one) for one in architectures if left.get(one, 0) < 2]
+    told = [f"{count_of(lost, 'diverged run')} excluded"] * bool(lost) + [f"no pair of runs on {one}" for one in absent]
+    return f" Left out: {'; '.join(told)}." if told else ""
+
+
+def summarised(seeds: pd.DataFrame, by: Sequence[str]) -> pd.DataFrame:
+    """Mean of paired differences with its t interval, and the minimum detectable effect of so many seeds.
+
+    Parameters
+    ----------
+    seeds : DataFrame
+        Column difference (points), one row per pair of runs.
+    by : sequence of str
+        Columns that tell the groups apart, which keep the order in which they come.
+
+    Returns
+    -------
+    DataFrame
+        One row per group: the columns of `by`; seeds (number of pairs); difference, low, high (points; low and high NaN for one
+        seed); detectable (points, at 80 % power; NaN for one seed and where all differences are the same).
+    """
+    rows = []
+    for key, group in seeds.groupby(list(by), sort=False):
+        values = group.difference.to_numpy()
+        mean, low, high = mean_interval(values)
+        rows.append((*key, len(values), mean, low, high, detectable(values)))
+    return pd.DataFrame(rows, columns=[*by, "seeds", "difference", "low", "high", "detectable"])
+
+
+def gain_slopes(seeds: pd.DataFrame, architectures: int) -> pd.DataFrame:
+    """Slope of the gain over kernel size, fitted seed by seed, as the claim's verdict tests it.
+
+    Parameters
+    ----------
+    seeds : DataFrame
+        See `gains`.
+    architectures : int
+        How many architectures a seed must have to count.
+
+    Returns
+    -------
+    DataFrame
+        One row per baseline: baseline; seeds (those that have every architecture); slope, low, high (points per tap of side, with
+        t interval; NaN where no seed has two sizes); intercept (points, at kernel size 0).
+    """
+    rows = []
+    for baseline, pairs in seeds.groupby("baseline", sort=False):
+        fits = slopes_over_size(pairs, architectures)
+        rows.append((baseline, len(fits), *mean_interval(fits.slope.to_numpy()), fits.intercept.mean()))
+    return pd.DataFrame(rows, columns=["baseline", "seeds", "slope", "low", "high", "intercept"])
+
+
+def accuracy_by_images(
+    runs: pd.DataFrame,
+    *,
+    datasets: Sequence[str],
+    architectures: Sequence[str],
+    initialisations: Sequence[str],
+    baseline: str,
+) -> pd.DataFrame:
+    """Top-1 on nested parts of a data set, and the difference from a baseline, seed by seed.
+
+    Parameters
+    ----------
+    runs : DataFrame
+        Schema "runs".
+    datasets : sequence of str
+        Parts of the same images.
+    architectures, initialisations : sequence of str
+    baseline : str
+
+    Returns
+    -------
+    DataFrame
+        One row per architecture, initialisation, number of images and seed: architecture, initialisation, train_images, seed,
+        top1 (%), difference (points; NaN where the baseline has no run of that seed, 0 for the baseline itself). Runs that
+        diverged have no row.
+
+    Raises
+    ------
+    EchosError
+        The runs are on fewer than two numbers of images.
+    """
+    names = [baseline, *(name for name in initialisations if name != baseline)]
+    mine = runs[
+        runs.dataset.isin(datasets)
+        & runs.architecture.isin(architectures)
+        & runs.initialisation.isin(names)
+        & runs.top1.notna()
+    ]
+    if mine.train_images.nunique() < 2:
+        raise EchosError(
+            f"data_efficiency needs runs on at least two numbers of train images, but those on {', '.join(datasets)} have "
+            f"{mine.train_images.nunique()}; add data sets with another train_share"
+        )
+    keys = ["architecture", "train_images", "seed"]
+    first = mine[mine.initialisation == baseline][[*keys, "top1"]].rename(columns={"top1": "baseline_top1"})
+    made = mine.merge(first, on=keys, how="left").assign(
+        top1=lambda table: 100 * table.top1, difference=lambda table: table.top1 - 100 * table.baseline_top1
     )
+    made = made.sort_values(["train_images", "seed"], kind="stable")
+    columns = ["architecture", "initialisation", "train_images", "seed", "top1", "difference"]
+    return _in_order(made, architecture=architectures, initialisation=names)[columns]
+
+
+def few_against_many(seeds: pd.DataFrame) -> pd.DataFrame:
+    """By how much a difference is larger with the fewest images than with the most, paired by seed.
+
+    Parameters
+    ----------
+    seeds : DataFrame
+        See `accuracy_by_images`; rows without a difference do not count.
+
+    Returns
+    -------
+    DataFrame
+        One row per architecture and initialisation: architecture, initialisation, seeds, difference, low, high (points; positive
+        where the initialisation helps more with few images), detectable (points).
+    """
+    kept = seeds[seeds.train_images.isin([seeds.train_images.min(), seeds.train_images.max()])]
+    wide = kept.pivot_table(
+        index=["architecture", "initialisation", "seed"], columns="train_images", values="difference", sort=False
+    )
+    wide = wide.sort_index(axis=1)
+    more = (wide.iloc[:, 0] - wide.iloc[:, -1]).dropna().rename("difference").reset_index()
+    return summarised(more, ["architecture", "initialisation"])
+
+
+def _in_order(table: pd.DataFrame, **orders: Sequence[str]) -> pd.DataFrame:
+    """Sort a table's rows by columns of names, whose order is given; the first counts most."""
+    places = pd.DataFrame({name: table[name].map({one: i for i, one in enumerate(orders[name])}) for name in orders})
+    return table.loc[places.sort_values(list(orders), kind="stable").index].reset_index(drop=True)

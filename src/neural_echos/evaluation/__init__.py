@@ -1,6 +1,6 @@
 """Evaluation: finished runs gathered, and compared pair by pair."""
 
-from neural_echos.evaluation.comparisons import compare, epochs_to_target, paired
+from neural_echos.evaluation.comparisons import compare, epochs_to_target, paired, slopes_over_size
 from neural_echos.evaluation.runs import gather_histories, gather_runs
 from neural_echos.evaluation.statistics import bootstrap_interval, detectable, holm, mean_interval, paired_p
 from neural_echos.structure.measures import explained, structure
@@ -17,5 +17,6 @@ __all__ = [
     "mean_interval",
     "paired",
     "paired_p",
+    "slopes_over_size",
     "structure",
 ]

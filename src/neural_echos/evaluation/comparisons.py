@@ -45,6 +45,29 @@ def paired(runs: pd.DataFrame, initialisation: str, baseline: str) -> pd.DataFra
     return joined.assign(difference=joined.top1 - joined.baseline_top1)
 
 
+def slopes_over_size(pairs: pd.DataFrame, architectures: int) -> pd.DataFrame:
+    """Straight lines of the difference over kernel size, fitted seed by seed.
+
+    Parameters
+    ----------
+    pairs : DataFrame
+        Columns architecture, seed, kernel_size (taps of side) and difference, see `paired`.
+    architectures : int
+        How many architectures a seed must have; one that lacks some, or has only one kernel size, is excluded.
+
+    Returns
+    -------
+    DataFrame
+        One row per seed: seed, slope (unit of the difference, per tap of side), intercept (same unit, at size 0).
+    """
+    rows = [
+        (seed, *np.polyfit(one.kernel_size, one.difference, 1))
+        for seed, one in pairs.groupby("seed")
+        if one.architecture.nunique() == architectures and one.kernel_size.nunique() > 1
+    ]
+    return pd.DataFrame(rows, columns=["seed", "slope", "intercept"]).astype({"slope": float, "intercept": float})
+
+
 def epochs_to_target(histories: pd.DataFrame, target: float) -> pd.DataFrame:
     """First epoch of every run whose top-1 reaches `target`; a run that never does is censored at its epochs + 1.
 

@@ -2,10 +2,8 @@
 
 from collections.abc import Sequence
 
-import numpy as np
-
 from neural_echos.errors import EchosError
-from neural_echos.evaluation import holm, mean_interval, paired, paired_p
+from neural_echos.evaluation import holm, mean_interval, paired, paired_p, slopes_over_size
 from neural_echos.verdicts.readings import (
     INCONCLUSIVE,
     NOT_SUPPORTED,
@@ -67,13 +65,9 @@ def gain_grows_with_size(
     measured = f"slope of the gain of {initialisation} over {baseline} with kernel size, per tap of side, on {dataset}"
     runs = runs_of(tables, dataset, architectures)
     pairs = paired(runs, initialisation, baseline)
-    slopes = [
-        np.polyfit(one.kernel_size, one.difference, 1)[0]
-        for _, one in pairs.groupby("seed")
-        if one.architecture.nunique() == len(set(architectures)) and one.kernel_size.nunique() > 1
-    ]
+    slopes = slopes_over_size(pairs, len(set(architectures))).slope.to_numpy()
     diverged = diverged_runs(runs, [initialisation, baseline])
-    if not slopes:
+    if not len(slopes):
         return Reading(measured, diverged=diverged)
     value, low, high = mean_interval(slopes)
     return Reading(
