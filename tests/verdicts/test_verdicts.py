@@ -19,7 +19,7 @@ from neural_echos.verdicts import INCONCLUSIVE, NOT_RUN, NOT_SUPPORTED, SUPPORTE
 ROOT = Path(__file__).resolve().parents[2]
 EMPTY = {
     name: SCHEMAS[name].empty_table().to_pandas() for name in ("runs", "structure", "pattern_shares", "replacements")
-}
+} | {"models": pd.DataFrame(columns=["model", "family", "top1"])}
 
 
 def claim(rule: str, needs: str = "d", **options: Any) -> dict[str, Any]:
@@ -462,6 +462,83 @@ def test_runs_on_another_data_set_give_a_remark_and_no_verdict(gains):
     told = f"the claim is about imagenet; at this scale the same rule reads: {here['verdict']} ({here['reason']})"
     assert row["reason"] == told
     assert (row["value"], row["low"], row["high"]) == (here["value"], here["low"], here["high"])
+
+
+# UU3: shares of kernels with a pattern follow accuracy
+
+
+def accuracies(*networks: tuple[str, float, float]) -> dict[str, pd.DataFrame]:
+    """Make pattern shares and published accuracies of networks, each its family, share and top-1; shuffled taps have .1."""
+    usual = {
+        "kind": "depthwise",
+        "role": "trained",
+        "trained_on": "d",
+        "by": "kernel",
+        "declared": True,
+        "kernel_size": 3,
+    }
+    rows = [
+        {**usual, "model": f"m{number}", "shuffled": shuffled, "share": 0.1 if shuffled else share, "kernels": 100}
+        for number, (_, share, _) in enumerate(networks)
+        for shuffled in (False, True)
+    ]
+    models = [
+        {"model": f"m{number}", "family": family, "top1": top1} for number, (family, _, top1) in enumerate(networks)
+    ]
+    shares = pd.DataFrame(rows).reindex(columns=SCHEMAS["pattern_shares"].names)
+    return {"pattern_shares": shares, "models": pd.DataFrame(models)}
+
+
+RISING = [0.2, 0.3, 0.4, 0.5, 0.6, 0.7]
+
+
+@pytest.mark.parametrize(
+    ("networks", "expected", "value"),
+    [
+        ([("f", 0.5 + one / 4, one) for one in RISING], SUPPORTED, 1),
+        ([("f", 0.9 - one / 4, one) for one in RISING], NOT_SUPPORTED, -1),
+        ([("", one, one) for one in RISING], INCONCLUSIVE, 1),  # no family tells anything
+        (
+            [(name, one, one) for name, one in zip("aabbcc", RISING, strict=True)],
+            INCONCLUSIVE,
+            1,
+        ),  # three pairs: p = 1/4
+        # across families it rises, within them it falls
+        (
+            [
+                (name, 1.2 * one if name == "a" else one, 0.7 if name == "b" else 0.1)
+                for name, one in zip("aaabbb", RISING, strict=True)
+            ],
+            INCONCLUSIVE,
+            None,
+        ),
+        (
+            [("f", share, one) for share, one in zip([0.5, 0.2, 0.6, 0.4, 0.3, 0.5], RISING, strict=True)],
+            INCONCLUSIVE,
+            None,
+        ),
+    ],
+)
+def test_uu3(networks, expected, value):
+    row = verdict("patterns_follow_accuracy", accuracies(*networks))
+    assert row["verdict"] == expected
+    shares, top1 = [one[1] for one in networks], [one[2] for one in networks]
+    assert row["value"] == pytest.approx(value if value is not None else stats.spearmanr(shares, top1)[0])
+    assert -1 <= row["low"] <= row["value"] + 1e-3 and row["value"] - 1e-3 <= row["high"] <= 1
+    assert row["reason"].startswith("6 networks; ")
+
+
+def test_uu3_weighs_sizes_by_their_kernels_and_needs_five_networks():
+    tables = accuracies(*(("f", one, one) for one in RISING))
+    other = tables["pattern_shares"].assign(kernel_size=7, kernels=900, share=1 - tables["pattern_shares"].share)
+    both = {**tables, "pattern_shares": pd.concat([tables["pattern_shares"], other])}
+    assert verdict("patterns_follow_accuracy", both)["value"] == pytest.approx(-1)
+    lone = verdict("patterns_follow_accuracy", {**tables, "models": tables["models"][:4]})
+    assert (lone["verdict"], lone["value"]) == (NOT_RUN, None)
+    assert lone["reason"] == "4 trained networks with a published top-1 at hand, at least 5 are needed"
+
+
+# Of several data sets and roles
 
 
 def test_banks_of_another_data_set_give_a_remark_and_no_verdict():

@@ -168,7 +168,8 @@ rule verdicts:
     params:
         code=fingerprint("verdicts"),
         claims=json.dumps(config["claims"]),
+        models=json.dumps(PRESET.published_accuracies()),
         scale=config["scale"],
     shell:
         "python -m neural_echos --log {log:q} verdicts {params.claims:q} --runs {input.runs:q} --structure {input.structure:q}"
-        " --shares {input.shares:q} --replacements {input.replacements:q} --scale {params.scale:q} --output {output:q}"
+        " --shares {input.shares:q} --replacements {input.replacements:q} --models {params.models:q} --scale {params.scale:q} --output {output:q}"

@@ -27,8 +27,16 @@ def verdicts(
     structure: Annotated[list[Path], Option(help="Tables of structure.")] = [],
     shares: Annotated[list[Path], Option(help="Tables of pattern shares.")] = [],
     replacements: Annotated[list[Path], Option(help="Tables of replacements.")] = [],
+    models: Annotated[
+        Objects,
+        Option(
+            parser=json_list_of("model", "family", "top1"),
+            help="List of {model, family, top1}, with published accuracies; JSON or @file.",
+        ),
+    ] = "[]",  # type: ignore[assignment]
 ) -> None:
     """Decide every claim by the rule that the config declares for it."""
+    import pandas as pd
     import pyarrow as pa
 
     from neural_echos.tables import SCHEMAS, read_table, write_table
@@ -39,6 +47,7 @@ def verdicts(
         name: pa.concat_tables([SCHEMAS[name].empty_table(), *(read_table(one, name) for one in given)]).to_pandas()
         for name, given in paths.items()
     }
+    tables["models"] = pd.DataFrame(models, columns=["model", "family", "top1"])
     made = decide(claims, tables, scale)
     write_table(output, made, "verdicts")
     _LOG.info("%s: %d verdicts", output, made.num_rows)

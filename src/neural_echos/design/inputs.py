@@ -53,11 +53,21 @@ class DeclaredInput(Model):
     trained_on: str | None = Field(
         default=None, description="For weights, the dataset they were trained on; null for everything else."
     )
+    top1: float | None = Field(
+        default=None,
+        ge=0,
+        le=1,
+        description="For weights, the published top-1 on that dataset, or null where none could be read.",
+    )
+    top1_source: str | None = Field(default=None, min_length=1, description="Where that top-1 is published.")
     note: str = Field(default="", description="How it was derived, and what to know before using it.")
 
     @model_validator(mode="after")
     def _fits_its_kind(self) -> Self:
-        """A file on the hub has a repository and no url; another one has a checksum and a size, and is fetched as a whole."""
+        """A file on the hub has a repository and no url; another one has a checksum and a size, and is fetched as a whole.
+
+        A published accuracy has a source.
+        """
         if self.kind == "hub":
             wrong = {
                 "hub": self.hub is None and "must name a repository, for the kind is hub",
@@ -71,6 +81,9 @@ class DeclaredInput(Model):
                 "sha256": self.sha256 is None and "must be a checksum, for only the kind hub can do without",
                 "bytes": self.bytes is None and "must be a size, for only the kind hub can do without",
             }
+        wrong["top1_source"] = (self.top1 is None) != (
+            self.top1_source is None
+        ) and "must stand beside 'top1', and only there"
         for key, complaint in wrong.items():
             if complaint:
                 raise PydanticCustomError("kind_of_input", "{complaint}", {"key": key, "complaint": complaint})

@@ -255,6 +255,13 @@ class Preset:
             for place, (name, model) in enumerate(self.models.items())
         ]
 
+    def published_accuracies(self) -> list[dict[str, Any]]:
+        """The models whose input declares a published top-1, with their family."""
+        found = [
+            (name, one.family, self.inputs[one.input].get("top1")) for name, one in self.models.items() if one.input
+        ]
+        return [{"model": name, "family": family, "top1": top1} for name, family, top1 in found if top1 is not None]
+
     # Jobs
 
     def initialisations_of(self, dataset: str, architecture: str) -> list[str]:

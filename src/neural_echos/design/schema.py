@@ -171,6 +171,9 @@ class SourceModel(Model):
         'training, "lender" one that initialisations are drawn from and no claim is read on.'
     )
     trained_on: str = Field(default="nothing", description="Data set that it was trained on.")
+    family: str = Field(
+        default="", description="Family of networks that it belongs to, within which networks are compared."
+    )
     input: InputName | None = option("Id of the declared input that holds its weights.")
     timm: str = Field(
         default="",

@@ -33,7 +33,8 @@ def decide(claims: Sequence[Mapping[str, Any]], tables: Tables, scale: str) -> p
     claims : sequence of mappings
         Each with id, paper, statement, rule, needs (the data set that the claim is about, or a list of them), options, artifact.
     tables : mapping of DataFrames
-        "runs", "structure", "pattern_shares" and "replacements", any of them possibly empty.
+        "runs", "structure", "pattern_shares" and "replacements", any of them possibly empty, and "models", with columns model,
+        family and top1, of networks whose accuracy is published.
     scale : str
         One phrase that says at which scale this preset runs.
 

@@ -1,4 +1,4 @@
-"""Claims about kernels with a named pattern: UU1 and UU2."""
+"""Claims about kernels with a named pattern: UU1 to UU3."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -6,9 +6,10 @@ from fnmatch import fnmatchcase
 
 import numpy as np
 import pandas as pd
-from scipy.stats import binom
+from scipy.special import ndtri
+from scipy.stats import binom, rankdata, spearmanr
 
-from neural_echos.structure.intervals import pooled_interval
+from neural_echos.structure.intervals import TAILS, pooled_interval
 from neural_echos.verdicts.readings import (
     INCONCLUSIVE,
     NOT_RUN,
@@ -90,6 +91,62 @@ def patterns_in_all_layers(
         f"{int((layers.share < 0.5).sum())} layers fewer than half of the kernels have a pattern"
     )
     return Reading(measured, value, low, high, reading, remark)
+
+
+@rule
+def patterns_follow_accuracy(tables: Tables, *, by: str = "kernel", role: str = "trained") -> Reading:
+    """UU3: networks with a better published ImageNet top-1 have a larger share of kernels with a named pattern.
+
+    A network's share is over all its depthwise kernels, whatever their size, at the declared threshold. Value: Spearman's rank
+    correlation of share and top-1 over all networks whose top-1 is declared, with the interval of Bonett and Wright (Psychometrika
+    65, 2000); at least five networks. Within families, where one has several networks, ranks are those within the family, and p is
+    from 10,000 permutations within families. Supported when the interval lies above 0 and the correlation within families is
+    positive with p ≤ .05; not supported when the interval lies below 0, or that correlation is negative with p ≤ .05.
+    """
+    measured = (
+        "Spearman's rank correlation of a network's share of kernels with a named pattern with its published top-1"
+    )
+    networks = _networks(tables, by, role)
+    if len(networks) < 5:
+        return Reading(
+            measured, remark=f"{len(networks)} trained networks with a published top-1 at hand, at least 5 are needed"
+        )
+    value = float(spearmanr(networks.share, networks.top1)[0])
+    reach = ndtri(TAILS[1]) * np.sqrt((1 + value**2 / 2) / (len(networks) - 3))
+    low, high = (float(np.tanh(np.arctanh(np.clip(value, -0.999, 0.999)) + one)) for one in (-reach, reach))
+    within, p, families = _within_families(networks)
+    if high < 0 or (within < 0 and p <= 0.05):
+        reading = NOT_SUPPORTED
+    else:
+        reading = SUPPORTED if low > 0 and within > 0 and p <= 0.05 else INCONCLUSIVE
+    beyond = float(spearmanr(networks.share - networks.null, networks.top1)[0])
+    own = f"within {families} families {within:+.2f} (p = {p:.2f})" if families else "no family with two networks"
+    remark = f"{len(networks)} networks; {own}; of the excess over shuffled taps {beyond:+.2f}".replace("-", "−")
+    return Reading(measured, value, low, high, reading, remark)
+
+
+def _networks(tables: Tables, by: str, role: str) -> pd.DataFrame:
+    """Share of each network's depthwise kernels with a pattern, the same with shuffled taps, `null`, its family and top-1."""
+    shares = tables["pattern_shares"]
+    chosen = shares[shares.declared.astype(bool) & (shares.by == by) & (shares.kind == "depthwise")]
+    chosen = chosen[(chosen.role == role) & chosen.layer.isna()]
+    chosen = chosen.assign(named=chosen.share * chosen.kernels, shuffled=chosen.shuffled.astype(bool))
+    sums = chosen.groupby(["model", "shuffled"])[["named", "kernels"]].sum()
+    share = (sums.named / sums.kernels).unstack().rename(columns={False: "share", True: "null"})
+    return share.reset_index().merge(tables["models"], on="model")
+
+
+def _within_families(networks: pd.DataFrame) -> tuple[float, float, int]:
+    """Rank correlation of share and top-1 within families of several networks, its two-sided p, and the number of families."""
+    groups = [one for _, one in networks.groupby("family") if len(one) > 1 and one.family.iloc[0]]
+    ranks = [[rankdata(one[name]) - (len(one) + 1) / 2 for one in groups] for name in ("share", "top1")]
+    size = np.sqrt(np.prod([sum((one**2).sum() for one in of) for of in ranks]))
+    if not size:
+        return 0.0, 1.0, len(groups)
+    rng = np.random.default_rng(0)
+    found = sum((a * b).sum() for a, b in zip(*ranks, strict=True)) / size
+    drawn = sum(rng.permuted(np.tile(a, (10_000, 1)), axis=1) @ b for a, b in zip(*ranks, strict=True)) / size
+    return float(found), float((np.abs(drawn) >= abs(found) - 1e-9).mean()), len(groups)
 
 
 def _layers_with_controls(shares: pd.DataFrame, by: str, role: str) -> pd.DataFrame:
