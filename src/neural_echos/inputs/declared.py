@@ -46,6 +46,8 @@ class Input:
     note: str
     hub_file: str = "model.safetensors"
     part: str = "whole"
+    top1: float | None = None
+    top1_source: str | None = None
 
 
 class _UnusableError(Exception):
