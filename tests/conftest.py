@@ -10,7 +10,7 @@ LONGEST = (
     "test_workflow",
     "test_faults",
     "test_documented_commands",
-    "test_training",
+    "test_loop",
     "test_replacement",
     "test_transfers",
     "test_mistakes",
