@@ -2,6 +2,7 @@
 
 import inspect
 from dataclasses import fields
+from typing import Literal, get_args, get_origin
 
 import pytest
 
@@ -69,8 +70,13 @@ def test_a_recipe_has_the_keys_and_defaults_of_the_training():
         assert shown(field) in (getattr(plain, name), list(getattr(plain, name)) if name == "resized_crop" else None), (
             name
         )
-    assert Recipe.model_json_schema()["properties"]["schedule"]["enum"] == list(recipe.SCHEDULES)
-    assert Recipe.model_json_schema()["properties"]["precision"]["enum"] == list(recipe.PRECISIONS)
+    properties = Recipe.model_json_schema()["properties"]
+    for one in fields(recipe.Recipe):
+        if get_origin(one.type) is Literal:
+            assert properties[one.name]["enum"] == list(get_args(one.type))
+    assert properties["epochs"]["minimum"] == 1
+    assert (properties["ema_decay"]["minimum"], properties["ema_decay"]["exclusiveMaximum"]) == (0, 1)
+    assert properties["resized_crop"]["items"] == {"exclusiveMinimum": 0, "maximum": 1, "type": "number"}
 
 
 @pytest.mark.parametrize("models", [SCHEMES, RULES, KINDS])

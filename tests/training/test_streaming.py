@@ -162,7 +162,9 @@ def test_a_worker_that_is_killed_is_one_sentence(data):
             os.kill(os.getpid(), signal.SIGKILL)
 
     deadly = Deadly(**{one.name: getattr(data, one.name) for one in fields(data)})
-    with pytest.raises(EchosError, match=r"the workers to live, found: DataLoader worker .*; give the job") as caught:
+    with pytest.raises(
+        EchosError, match=r"a worker process that reads images was killed \(DataLoader worker .*\); give the job"
+    ) as caught:
         list(batches(deadly, workers=1).epoch(0))
     assert "\n" not in str(caught.value)
 
@@ -192,7 +194,7 @@ def test_what_goes_to_a_worker_can_be_pickled(data):
 
 def test_a_batch_that_cannot_be_shared_is_refused(data):
     for options in ({"batch_size": 19}, {"world": 3}, {"batch_size": 6, "world": 2, "mixup": 0.5}, {"batch_size": 0}):
-        with pytest.raises(EchosError, match="expected a batch of a multiple of"):
+        with pytest.raises(EchosError, match="batch_size must be a multiple of"):
             batches(data, **options)
 
 

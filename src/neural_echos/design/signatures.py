@@ -3,7 +3,8 @@
 The config's models of initialisations, claim rules, data sets and recipes follow from these, so that a new function brings its
 options with it. Nothing is imported, for the functions need torch or scipy and Snakemake reads the config whenever it starts.
 A parameter's type in a numpydoc docstring may narrow the annotation: ``{"a", "b"}`` lists the choices of a text, ``in [0, 1)``
-or ``at least 1`` bounds a number, ``sequence of three floats`` says how long a list is.
+or ``at least 1`` bounds a number, ``sequence of three floats`` says how long a list is. An annotation may say the same of itself:
+``Literal["a", "b"]``, ``Annotated[int, "at least 1"]``.
 """
 
 import ast
@@ -162,7 +163,8 @@ def _literal(default: ast.expr) -> Any:
 
 @lru_cache(maxsize=256)
 def _resolved(annotation: str, kind: str) -> Any:
-    bounds: dict[str, Any] = {limit: float(found[1]) for form, limit in _BOUNDS if (found := re.search(form, kind))}
+    told = annotation + kind
+    bounds: dict[str, Any] = {limit: float(found[1]) for form, limit in _BOUNDS if (found := re.search(form, told))}
     whole: dict[str, Any] = {limit: int(value) for limit, value in bounds.items()}
     number: Any = Annotated[float, Field(**bounds), AS_WRITTEN] if bounds else Number
     choices = _CHOICES.search(kind)

@@ -5,14 +5,13 @@ from neural_echos.training.checkpoints import CHECKPOINT
 from neural_echos.training.devices import pick_device
 from neural_echos.training.loop import RunResult, train
 from neural_echos.training.preparation import make_batches
-from neural_echos.training.recipe import SCHEDULES, Recipe, learning_rate
+from neural_echos.training.recipe import Recipe, learning_rate
 from neural_echos.training.runs import write_run
 from neural_echos.training.scoring import evaluate, score_run, score_sums
 from neural_echos.training.watchers import Events, Lines, LiveBar, Watcher
 
 __all__ = [
     "CHECKPOINT",
-    "SCHEDULES",
     "Batches",
     "Events",
     "Lines",

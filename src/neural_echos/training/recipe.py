@@ -7,80 +7,78 @@ AAAI 2020; Cubuk et al., "RandAugment", 2020; Huang et al., "Deep networks with 
 
 import math
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, fields
-from typing import Any
+from typing import Annotated, Any, Literal, get_args, get_origin
 
 import numpy as np
 from timm.optim import list_optimizers
 
 from neural_echos.errors import EchosError, nearest
 
-SCHEDULES = ("cosine", "one-cycle-linear", "constant")
-INTERPOLATIONS = ("bicubic", "bilinear", "random")
-PRECISIONS = ("", "bf16", "fp16")
+_INTERVAL = re.compile(r"in ([\[(])([\d.]+), ([\d.]+)([\])])")
 _TIMM = re.compile(r"rand(-(m|n|p|mstd|mmax|inc)[\d.]+|-t\w+)*")
 _TORCHVISION = re.compile(r"torchvision-n([1-9])-m(30|[12]?\d)")
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """How a model is trained; checked when made, 0 or "" switches a part off.
+    """How a model is trained; checked when made, 0 or "" switches a part off. Limits stand in the annotations.
 
     Attributes
     ----------
-    epochs : int of at least 1
+    epochs : int
         Passes over the train images.
-    batch_size : int of at least 1
+    batch_size : int
         Images per step over all devices: the effective batch. A last batch that is not full is left out of its epoch.
-    device_batch : int of at least 0
+    device_batch : int
         Most images that one device holds at a time: gradients of several such parts make up a batch; 0 for no limit.
     optimizer : str
         Name of an optimizer of timm; biases, norms and other one-dimensional parameters are not decayed.
     optimizer_options : mapping
         More of its keywords: eps, betas, momentum, nesterov, ….
-    lr : float above 0
+    lr : float
         Peak learning rate.
-    weight_decay : float of at least 0
+    weight_decay : float
         Weight decay.
-    schedule : {"cosine", "one-cycle-linear", "constant"}
+    schedule : str
         Shape of the learning rate over time; see `learning_rate`.
-    warmup_epochs : float of at least 0
+    warmup_epochs : float
         Epochs of linear warm-up from 0 (cosine and constant).
-    min_lr : float of at least 0
+    min_lr : float
         Learning rate at the end of a cosine.
-    label_smoothing : float in [0, 1)
+    label_smoothing : float
         Label smoothing.
-    mixup, cutmix : float of at least 0
+    mixup, cutmix : float
         α of its Beta distribution; where both are on, one of the two is drawn for each group.
-    mixing_group : int of at least 0
+    mixing_group : int
         Images, an even number, that share a draw of Mixup and CutMix, in published recipes a micro-batch; 0 for the whole batch.
-    random_erasing : float in [0, 1]
+    random_erasing : float
         Probability that a rectangle of an image is replaced by noise.
-    image_size : int of at least 1
+    image_size : int
         Side of the images as the network sees them, pixels, where they are read from disk; images in memory keep theirs.
-    crop_pct : float in (0, 1]
+    crop_pct : float
         Of an evaluated image read from disk, the share of its shorter side that the centre keeps.
-    resized_crop : tuple of float in (0, 1]
+    resized_crop : tuple of float
         Least and greatest share of the image's area that a random crop keeps before it is resized, sides 3:4 to 4:3; () for none.
-    interpolation : {"bicubic", "bilinear", "random"}
+    interpolation : str
         How a random crop is resized, and what timm's RandAugment uses on disk; "random" draws one of the two for each image.
     flip : bool
         Mirror half of the images, left to right.
-    shift : int of at least 0
+    shift : int
         Greatest random shift, pixels; the border is reflected.
     randaugment : str
         timm's description, "rand-m9-mstd0.5-inc1" (image by image, on the CPU), or torchvision's operations and magnitude of
         31 levels, "torchvision-n2-m12" (batches in memory, on the device).
-    colour_jitter : float in [0, 1)
+    colour_jitter : float
         Greatest relative change of brightness, contrast and saturation.
-    clip_grad : float of at least 0
+    clip_grad : float
         Gradient-clipping norm.
-    drop_path : float in [0, 1)
+    drop_path : float
         Stochastic depth; whoever builds the model gives it the same `drop_path_rate`.
-    ema_decay : float in [0, 1)
+    ema_decay : float
         Decay per step of the average of the weights that is evaluated and kept in place of the last ones.
-    precision : {"", "bf16", "fp16"}
+    precision : str
         "bf16" or "fp16" for mixed precision on a GPU (a CPU is slower with it, and keeps to float32), "" for float32.
     compile : bool
         `torch.compile` the model.
@@ -91,45 +89,43 @@ class Recipe:
         as PyTorch's, and equal to it up to rounding.
     """
 
-    epochs: int = 5
-    batch_size: int = 64
-    device_batch: int = 0
+    epochs: Annotated[int, "at least 1"] = 5
+    batch_size: Annotated[int, "at least 1"] = 64
+    device_batch: Annotated[int, "at least 0"] = 0
     optimizer: str = "adamw"
     optimizer_options: Mapping[str, Any] = field(default_factory=dict)
-    lr: float = 0.02
-    weight_decay: float = 0.05
-    schedule: str = "cosine"
-    warmup_epochs: float = 0.5
-    min_lr: float = 0.0
-    label_smoothing: float = 0.0
-    mixup: float = 0.0
-    cutmix: float = 0.0
-    mixing_group: int = 0
-    random_erasing: float = 0.0
-    image_size: int = 224
-    crop_pct: float = 0.875
-    resized_crop: tuple[float, ...] = ()
-    interpolation: str = "bicubic"
+    lr: Annotated[float, "above 0"] = 0.02
+    weight_decay: Annotated[float, "at least 0"] = 0.05
+    schedule: Literal["cosine", "one-cycle-linear", "constant"] = "cosine"
+    warmup_epochs: Annotated[float, "at least 0"] = 0.5
+    min_lr: Annotated[float, "at least 0"] = 0.0
+    label_smoothing: Annotated[float, "in [0, 1)"] = 0.0
+    mixup: Annotated[float, "at least 0"] = 0.0
+    cutmix: Annotated[float, "at least 0"] = 0.0
+    mixing_group: Annotated[int, "at least 0"] = 0
+    random_erasing: Annotated[float, "in [0, 1]"] = 0.0
+    image_size: Annotated[int, "at least 1"] = 224
+    crop_pct: Annotated[float, "in (0, 1]"] = 0.875
+    resized_crop: Annotated[tuple[float, ...], "in (0, 1]"] = ()
+    interpolation: Literal["bicubic", "bilinear", "random"] = "bicubic"
     flip: bool = False
-    shift: int = 0
+    shift: Annotated[int, "at least 0"] = 0
     randaugment: str = ""
-    colour_jitter: float = 0.0
-    clip_grad: float = 0.0
-    drop_path: float = 0.0
-    ema_decay: float = 0.0
-    precision: str = ""
+    colour_jitter: Annotated[float, "in [0, 1)"] = 0.0
+    clip_grad: Annotated[float, "at least 0"] = 0.0
+    drop_path: Annotated[float, "in [0, 1)"] = 0.0
+    ema_decay: Annotated[float, "in [0, 1)"] = 0.0
+    precision: Literal["", "bf16", "fp16"] = ""
     compile: bool = False
     channels_last: bool = True
     fast_depthwise: bool = True
 
     def __post_init__(self) -> None:
         for one in fields(self):
-            object.__setattr__(self, one.name, _typed(one.name, getattr(self, one.name), one.type))
-        for name, (holds, expected) in _LIMITS.items():
+            object.__setattr__(self, one.name, _checked(one.name, getattr(self, one.name), one.type))
+        for name, (holds, expected) in _RULES.items():
             if not holds(self):
-                found = getattr(self, name)
-                guess = nearest(found, _choices(name)) if isinstance(found, str) else ""
-                raise EchosError(f"recipe: {name}: expected {expected}, found {found!r}{guess}; correct it")
+                raise _refusal(name, expected, getattr(self, name))
 
     @property
     def torchvision_randaugment(self) -> tuple[int, int] | None:
@@ -154,83 +150,76 @@ class Recipe:
         for name in values:
             if name not in known:
                 raise EchosError(
-                    f"recipe: expected keys among {', '.join(known)}, found {name!r}{nearest(str(name), known)}; "
-                    "correct it or take it out"
+                    f"recipe: unknown key {name!r}{nearest(str(name), known)}; keys are {', '.join(known)}"
                 )
         return cls(**values)
 
 
-_TYPES: dict[Any, tuple[Callable[[Any], bool], Callable[[Any], Any], str]] = {
-    int: (lambda value: isinstance(value, int) and not isinstance(value, bool), int, "a whole number"),
-    float: (
-        lambda value: isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value),
-        float,
-        "a finite number",
-    ),
-    bool: (lambda value: isinstance(value, bool), bool, "true or false"),
-    str: (lambda value: isinstance(value, str), str, "text"),
+_TYPES: dict[Any, tuple[Any, str]] = {
+    int: (int, "a whole number"),
+    float: (int | float, "a finite number"),
+    bool: (bool, "true or false"),
+    str: (str, "text"),
 }
-_LIMITS: dict[str, tuple[Callable[[Recipe], bool], str]] = {
-    "epochs": (lambda r: r.epochs >= 1, "at least 1"),
-    "batch_size": (
-        lambda r: r.batch_size >= 1 and not (r.batch_size % 2 and (r.mixup or r.cutmix)),
-        "at least 1, and an even number where mixup or cutmix is on",
-    ),
+# What the annotation of one key cannot say.
+_RULES: dict[str, tuple[Callable[[Recipe], bool], str]] = {
+    "batch_size": (lambda r: not (r.batch_size % 2 and (r.mixup or r.cutmix)), "even where mixup or cutmix is on"),
     "optimizer": (lambda r: r.optimizer in list_optimizers(), "an optimizer that timm.optim.list_optimizers() lists"),
-    "device_batch": (lambda r: r.device_batch >= 0, "at least 0"),
-    "lr": (lambda r: r.lr > 0, "a number above 0"),
-    "weight_decay": (lambda r: r.weight_decay >= 0, "a number of at least 0"),
-    "schedule": (lambda r: r.schedule in SCHEDULES, f"one of {', '.join(SCHEDULES)}"),
-    "warmup_epochs": (lambda r: 0 <= r.warmup_epochs < r.epochs, "a number from 0 to below epochs"),
-    "min_lr": (lambda r: 0 <= r.min_lr <= r.lr, "a number from 0 to lr"),
-    "label_smoothing": (lambda r: 0 <= r.label_smoothing < 1, "a number from 0 to below 1"),
-    "mixup": (lambda r: r.mixup >= 0, "a number of at least 0"),
-    "cutmix": (lambda r: r.cutmix >= 0, "a number of at least 0"),
-    "mixing_group": (lambda r: r.mixing_group >= 0 and not r.mixing_group % 2, "an even number of at least 0"),
-    "random_erasing": (lambda r: 0 <= r.random_erasing <= 1, "a number from 0 to 1"),
-    "image_size": (lambda r: r.image_size >= 1, "at least 1"),
-    "crop_pct": (lambda r: 0 < r.crop_pct <= 1, "a number above 0 and up to 1"),
+    "warmup_epochs": (lambda r: r.warmup_epochs < r.epochs, "less than epochs"),
+    "min_lr": (lambda r: r.min_lr <= r.lr, "at most lr"),
+    "mixing_group": (lambda r: not r.mixing_group % 2, "an even number"),
     "resized_crop": (
-        lambda r: not r.resized_crop or (len(r.resized_crop) == 2 and 0 < r.resized_crop[0] <= r.resized_crop[1] <= 1),
-        "two shares above 0 and up to 1 in ascending order, or an empty list for none",
+        lambda r: not r.resized_crop or (len(r.resized_crop) == 2 and r.resized_crop[0] <= r.resized_crop[1]),
+        "two shares in ascending order, or an empty list",
     ),
-    "interpolation": (lambda r: r.interpolation in INTERPOLATIONS, f"one of {', '.join(INTERPOLATIONS)}"),
-    "shift": (
-        lambda r: r.shift >= 0 and not (r.shift and r.resized_crop),
-        "at least 0, and 0 where resized_crop is on",
-    ),
+    "shift": (lambda r: not (r.shift and r.resized_crop), "0 where resized_crop is on"),
     "randaugment": (
         lambda r: not r.randaugment or bool(_TIMM.fullmatch(r.randaugment) or _TORCHVISION.fullmatch(r.randaugment)),
-        'text like "rand-m9-mstd0.5-inc1" or "torchvision-n2-m12" (n from 1, m from 0 to 30), or "" for none',
+        'like "rand-m9-mstd0.5-inc1" or "torchvision-n2-m12" (n from 1, m from 0 to 30), or ""',
     ),
-    "colour_jitter": (lambda r: 0 <= r.colour_jitter < 1, "a number from 0 to below 1"),
-    "clip_grad": (lambda r: r.clip_grad >= 0, "a number of at least 0"),
-    "drop_path": (lambda r: 0 <= r.drop_path < 1, "a number from 0 to below 1"),
-    "ema_decay": (lambda r: 0 <= r.ema_decay < 1, "a number from 0 to below 1"),
-    "precision": (lambda r: r.precision in PRECISIONS, '"bf16", "fp16", or "" for float32'),
 }
 
 
-def _typed(name: str, value: Any, kind: Any) -> Any:
-    if name == "optimizer_options":
+def _checked(name: str, value: Any, kind: Any) -> Any:
+    """Convert the value of a key to its annotated type, if it is of that type and within the annotated limit."""
+    kind, limit = get_args(kind) if get_origin(kind) is Annotated else (kind, "")
+    if get_origin(kind) is Literal:
+        if value not in get_args(kind):
+            raise _refusal(name, f"one of {', '.join(map(repr, get_args(kind)))}", value, get_args(kind))
+        return value
+    if get_origin(kind) is Mapping:
         if not isinstance(value, Mapping):
-            raise EchosError(f"recipe: {name}: expected a mapping, found {value!r}; write it as keys and values")
+            raise _refusal(name, "a mapping", value)
         return dict(value)
-    if name == "resized_crop":
-        if not isinstance(value, list | tuple) or not all(_TYPES[float][0](share) for share in value):
-            raise EchosError(
-                f"recipe: {name}: expected a list of two numbers, found {value!r}; write [least, greatest]"
-            )
-        return tuple(map(float, value))
-    holds, convert, expected = _TYPES[kind]
-    if not holds(value):
-        raise EchosError(f"recipe: {name}: expected {expected}, found {value!r}; correct it")
-    return convert(value)
+    if get_origin(kind) is tuple:
+        if not isinstance(value, list | tuple):
+            raise _refusal(name, "a list", value)
+        return tuple(_within(name, one, get_args(kind)[0], limit) for one in value)
+    return _within(name, value, kind, limit)
 
 
-def _choices(name: str) -> list[str]:
-    choices = {"schedule": SCHEDULES, "precision": PRECISIONS, "interpolation": INTERPOLATIONS}
-    return list_optimizers() if name == "optimizer" else list(choices.get(name, ()))
+def _within(name: str, value: Any, kind: type, limit: str) -> Any:
+    """Convert a number, switch or text; `limit` is "", or like "at least 1", "above 0" or "in [0, 1)"."""
+    accepted, expected = _TYPES[kind]
+    if not isinstance(value, accepted) or (isinstance(value, bool) and kind is not bool):
+        raise _refusal(name, expected, value)
+    if kind is float and not math.isfinite(value):
+        raise _refusal(name, expected, value)
+    if interval := _INTERVAL.fullmatch(limit):
+        low, high = float(interval[2]), float(interval[3])
+        inside = low < value < high or (value == low and interval[1] == "[") or (value == high and interval[4] == "]")
+    else:
+        word, _, least = limit.rpartition(" ")
+        inside = not word or value > float(least) or (value == float(least) and word == "at least")
+    if not inside:
+        raise _refusal(name, limit, value)
+    return kind(value)
+
+
+def _refusal(name: str, expected: str, found: Any, choices: Iterable[str] = ()) -> EchosError:
+    known = list_optimizers() if name == "optimizer" else choices
+    guess = nearest(found, known) if isinstance(found, str) else ""
+    return EchosError(f"recipe: {name} must be {expected}, not {found!r}{guess}")
 
 
 def learning_rate(recipe: Recipe, epoch: float) -> float:

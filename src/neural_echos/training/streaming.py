@@ -112,8 +112,8 @@ class StreamedBatches:
         count = len(data.train_labels)
         if batch_size < 1 or batch_size % share or batch_size > count:
             raise EchosError(
-                f"{data.name}: expected a batch of a multiple of {share} (ranks, twice where mixup or cutmix is on) and at most "
-                f"{count} images, found {batch_size}; change batch_size"
+                f"{data.name}: batch_size must be a multiple of {share} (the ranks, twice where mixup or cutmix is on) and at most "
+                f"{count}, the number of images, not {batch_size}"
             )
         self.data, self.batch_size, self.seed, self.device, self.workers = data, batch_size, seed, device, workers
         self.rank, self.world, self.evaluation_batch = rank, world, evaluation_batch
@@ -211,7 +211,7 @@ def _raised(loader: Iterable[Any]) -> Iterator[Any]:
             raise
         found = str(error).splitlines()[0].rstrip(". ")
         raise EchosError(
-            f"batches: expected the workers to live, found: {found}; give the job more memory or fewer workers"
+            f"a worker process that reads images was killed ({found}); give the job more memory or fewer threads"
         ) from None
 
 
