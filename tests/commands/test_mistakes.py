@@ -44,7 +44,7 @@ TRAIN = "train --data digits.safetensors --dataset d --architecture a --initiali
         ("cluster absent.parquet --centroids c --output x", [], "absent.parquet: expected a bank table, found no file"),
         ("cluster bank.parquet --k 1 --centroids c --output x", [], "found 1"),
         ("fit cut.parquet --output x", [], "cut.parquet: expected a bank table in Parquet"),
-        ("fit bank.parquet --threshold 2 --output x", [], "threshold: expected a cosine in [0, 1], found 2.0"),
+        ("fit bank.parquet --threshold 2 --output x", [], "threshold must be a cosine in [0, 1], not 2.0"),
         ("structure --output x", [ENTRY], "bank.parquet: expected a table of schema clusters/1, found bank/1"),
         ("structure @absent.json --output x", [], "absent.json: expected a JSON file, found nothing"),
         (INITIALISE, ["--initialisations", '{"a": {"scheme": "dgo"}}'], "did you mean 'dog'?"),

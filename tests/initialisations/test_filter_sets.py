@@ -97,7 +97,7 @@ def test_ideal_filters_come_at_the_scales_of_both_methods():
         ({"set": "random", "number": 2, "method": "B"}, "filter set random has no method"),
         ({"set": "random", "number": 0}, "number must be at least 1, not 0"),
         ({"set": "random", "nmber": 8}, "did you mean 'number'?"),
-        ({"set": "eight", "filters": "absent.txt"}, "absent.txt: expected a text file"),
+        ({"set": "eight", "filters": "absent.txt"}, "absent.txt: the file of eight filters cannot be read"),
     ],
 )
 def test_a_set_that_cannot_be_made_is_one_sentence(declared, said):

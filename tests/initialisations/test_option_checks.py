@@ -69,14 +69,14 @@ from neural_echos.initialisations import init_depthwise_
         ),
         ("dog", {"centres": True}, "not True"),
         ("dog", {"p": 1.1}, "p must be a number from 0 to 1, not 1.1"),
-        ("dog", {"gamma": 0.0}, "layer 0: gamma: .*found 0.0"),
-        ("dog", {"gamma": 1.0}, "layer 0: gamma: .*found 1.0"),
-        ("dog", {"gamma": float("nan")}, "layer 0: gamma: .*found nan"),
-        ("dog", {"gamma": [0.5, 2.0]}, "layer 0: gamma: .*found 2.0"),
+        ("dog", {"gamma": 0.0}, "layer 0: gamma must lie strictly between 0 and 1, and is 0.0"),
+        ("dog", {"gamma": 1.0}, "layer 0: gamma must lie strictly between 0 and 1, and is 1.0"),
+        ("dog", {"gamma": float("nan")}, "layer 0: gamma must lie strictly between 0 and 1, and is nan"),
+        ("dog", {"gamma": [0.5, 2.0]}, "layer 0: gamma must lie strictly between 0 and 1, and is 2.0"),
         ("dog", {"gamma": []}, r"gamma must be a ratio, a list of ratios, .*not \[\]"),
         ("dog", {"gamma": [[0.5, 0.6]]}, r"gamma must be .*not \[\[0.5, 0.6\]\]"),
         ("dog", {"gamma": "4e-1"}, "gamma must be .*not '4e-1'"),
-        ("dog", {"gamma": None}, "layer 0: gamma: .*found nan"),
+        ("dog", {"gamma": None}, "layer 0: gamma must lie strictly between 0 and 1, and is nan"),
         ("dog", {"gamma": {"uniform": [0.7, 0.3]}}, r"gamma must be .*not \{'uniform': \[0.7, 0.3\]\}"),
         ("dog", {"gamma": {"uniform": [0.3]}}, "gamma must be .*low ≤ high"),
         ("dog", {"gamma": {"uniform": ["a", "b"]}}, "gamma must be .*low ≤ high"),
@@ -84,7 +84,7 @@ from neural_echos.initialisations import init_depthwise_
         ("dog", {"gamma": {"normal": [0.3, 0.5]}}, "gamma must be .*low ≤ high"),
         ("dog", {"gamma": {}}, "gamma must be .*low ≤ high"),
         # the last layer is the one that cannot be drawn: the others must stay too
-        ("dog", {"gamma": 0.75}, r"layer 2: gamma: expected at most 0.7071 at size 3"),
+        ("dog", {"gamma": 0.75}, "layer 2: gamma must be at most 0.7071 at size 3, not 0.75"),
         # values of another type
         ("dog", {"seed": None}, "seed must be a whole number of at least 0, not None"),
         ("dog", {"seed": 0.5}, "seed must be .*not 0.5"),
@@ -125,7 +125,8 @@ def test_a_mistake_is_one_sentence_and_changes_nothing(name, options, expected):
 
 
 @pytest.mark.parametrize(
-    ("size", "expected"), [(4, "found 4"), (1, "choose a model"), ((3, 5), "square kernels only, and these are 3×5")]
+    ("size", "expected"),
+    [(4, "at least 3, not 4"), (1, "choose a model"), ((3, 5), "square kernels only, and these are 3×5")],
 )
 def test_kernels_without_a_dog_are_refused_by_name(size, expected):
     model = nn.Sequential(nn.Conv2d(4, 4, 3, groups=4), nn.ReLU(), nn.Conv2d(4, 4, size, groups=4))

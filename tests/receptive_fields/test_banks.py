@@ -124,7 +124,7 @@ def test_shuffled_taps_of_every_third_row_are_those_of_all_however_the_bank_come
 
 
 def test_shuffled_taps_of_every_0th_row_are_refused(matched):
-    with pytest.raises(EchosError, match="null_every: expected 1 or more, found 0"):
+    with pytest.raises(EchosError, match="null_every must be at least 1, not 0"):
         match_bank(matched[2], seed=0, null_every=0)
 
 

@@ -348,25 +348,25 @@ def test_fits_of_ideal_models_find_their_scales(monkeypatch):
 @pytest.mark.parametrize(
     ("call", "says"),
     [
-        (lambda: discrete_gaussian(6, 1), "odd number of taps, found 6"),
-        (lambda: discrete_gaussian((7, 0), 1), "odd number of taps, found 0"),
-        (lambda: discrete_gaussian(7, -0.1), "sigma_x: expected a number of taps that is not negative, found -0.1"),
-        (lambda: discrete_gaussian(7, 1, [1, np.nan]), "sigma_y: .* found nan"),
-        (lambda: ideal(9, 7, 1), "from 1 to 8, found 9"),
-        (lambda: ideal(7, 7, 1), "amount: .* found none"),
-        (lambda: ideal(7, 7, 1, amount=np.inf), "amount: .* found inf"),
-        (lambda: difference(np.ones((3, 3)), "z", "central"), "axis: expected 'x' or 'y', found 'z'"),
-        (lambda: difference(np.ones((3, 3)), "x", "centred"), "kind: .* found 'centred'"),
-        (lambda: laplacian(np.ones(3)), r"shape \(…, height, width\), found \(3,\)"),
-        (lambda: spread(np.zeros((2, 3, 3))), "not all zero, found 2 that are"),
-        (lambda: spread(np.full((3, 3), np.nan)), "spread: expected finite taps"),
-        (lambda: spread(np.ones((3, 3)), np.zeros((3, 3))), "not all zero"),
-        (lambda: compensate_dc(np.ones((3, 3))), "taps that differ, found all equal to 1"),
-        (lambda: centred_first_moment(np.ones((3, 3)), "z"), "axis: expected 'x' or 'y', found 'z'"),
+        (lambda: discrete_gaussian(6, 1), "odd number of taps, not 6"),
+        (lambda: discrete_gaussian((7, 0), 1), "odd number of taps, not 0"),
+        (lambda: discrete_gaussian(7, -0.1), "sigma_x must be a number of taps of at least 0, not -0.1"),
+        (lambda: discrete_gaussian(7, 1, [1, np.nan]), "sigma_y must be .* not nan"),
+        (lambda: ideal(9, 7, 1), "the numbers 1 to 8, not 9"),
+        (lambda: ideal(7, 7, 1), "filter 7 needs amount, .* it is none"),
+        (lambda: ideal(7, 7, 1, amount=np.inf), "filter 7 needs amount, .* it is inf"),
+        (lambda: difference(np.ones((3, 3)), "z", "central"), "axis must be 'x' or 'y', not 'z'"),
+        (lambda: difference(np.ones((3, 3)), "x", "centred"), "kind must be .*, not 'centred'"),
+        (lambda: laplacian(np.ones(3)), r"shape \(…, height, width\), not \(3,\)"),
+        (lambda: spread(np.zeros((2, 3, 3))), "2 kernels are all zero"),
+        (lambda: spread(np.full((3, 3), np.nan)), "spread: some taps are NaN or infinite"),
+        (lambda: spread(np.ones((3, 3)), np.zeros((3, 3))), "1 kernels are all zero .or their weights are"),
+        (lambda: compensate_dc(np.ones((3, 3))), "all taps are equal to 1"),
+        (lambda: centred_first_moment(np.ones((3, 3)), "z"), "axis must be 'x' or 'y', not 'z'"),
         (lambda: normalise_filter(np.ones((3, 3)), 1), "as master key filter 1: its centred first moment along y is 0"),
-        (lambda: normalise_filter(np.ones((3, 3)), 0), "from 1 to 8, found 0"),
-        (lambda: measure_filters(np.ones((8, 5, 5))), r"shape \(8, 7, 7\), found \(8, 5, 5\)"),
-        (lambda: fit_scales(np.ones((7, 7, 7))), r"shape \(8, 7, 7\), found \(7, 7, 7\)"),
+        (lambda: normalise_filter(np.ones((3, 3)), 0), "the numbers 1 to 8, not 0"),
+        (lambda: measure_filters(np.ones((8, 5, 5))), r"shape \(8, 7, 7\), not \(8, 5, 5\)"),
+        (lambda: fit_scales(np.ones((7, 7, 7))), r"shape \(8, 7, 7\), not \(7, 7, 7\)"),
     ],
 )
 def test_what_cannot_be_used_is_one_sentence(call, says):
@@ -384,16 +384,16 @@ ALL = "".join(map(filter_text, IDEALS))
 @pytest.mark.parametrize(
     ("text", "says"),
     [
-        ("", "found filters none"),
-        ("hello\n" + ALL, "found text before the first filter"),
-        (ALL.replace("Filter 8:", "Filter 9:"), "found filters 1, 2, 3, 4, 5, 6, 7, 9"),
-        (ALL + filter_text(9), "found filters 1, 2, 3, 4, 5, 6, 7, 8, 9"),
-        (ALL + "1 2 3\n", "filter 8: expected 7 lines of 7 numbers, found 8 lines of 3, 7 numbers"),
-        (ALL.replace("Filter 2:", "Filter 2:\n0.5"), "filter 2: expected 7 lines of 7 numbers"),
-        (ALL.replace(filter_text(3), "Filter 3:\n"), "filter 3: .* found 0 lines of no numbers"),
-        (ALL.replace(filter_text(4), filter_text(4, "x")), "filter 4: expected numbers, found other text"),
-        (ALL.replace(filter_text(5), filter_text(5, "nan")), "filter 5: expected finite numbers"),
-        (b"\xff\xfe\x00", "found other bytes"),
+        ("", "has filters none"),
+        ("hello\n" + ALL, "has text before the first filter"),
+        (ALL.replace("Filter 8:", "Filter 9:"), "has filters 1, 2, 3, 4, 5, 6, 7, 9"),
+        (ALL + filter_text(9), "has filters 1, 2, 3, 4, 5, 6, 7, 8, 9"),
+        (ALL + "1 2 3\n", "filter 8 has 8 lines of 3, 7 numbers, not 7 lines of 7"),
+        (ALL.replace("Filter 2:", "Filter 2:\n0.5"), "filter 2 has 8 lines of 1, 7 numbers, not"),
+        (ALL.replace(filter_text(3), "Filter 3:\n"), "filter 3 has 0 lines of no numbers"),
+        (ALL.replace(filter_text(4), filter_text(4, "x")), "filter 4 holds other text than numbers"),
+        (ALL.replace(filter_text(5), filter_text(5, "nan")), "filter 5 holds NaN or infinity"),
+        (b"\xff\xfe\x00", "not a text file of eight filters"),
     ],
 )
 def test_a_bad_file_of_filters_is_told(tmp_path, text, says):
@@ -405,7 +405,7 @@ def test_a_bad_file_of_filters_is_told(tmp_path, text, says):
 
 
 def test_files_of_filters(tmp_path):
-    with pytest.raises(EchosError, match="found No such file"):
+    with pytest.raises(EchosError, match=r"cannot be read \(No such file"):
         read_filters(tmp_path / "none.txt")
     path = tmp_path / "filters.txt"
     path.write_text(ALL.replace("\n", "\r\n"), encoding="utf-8", newline="")
@@ -416,7 +416,9 @@ def test_variances_that_no_ideal_model_has_are_told():
     kernels = np.stack([ideal(number, 7, 0.6, amount=0.5 if number == 7 else None) for number in IDEALS])
     kernels[0] = 0
     kernels[0, 3, 0], kernels[0, 4, [0, 6]] = -1, 1  # at the rims: wider than any discrete Gaussian of the search
-    with pytest.raises(EchosError, match=r"filter 1: expected a weighted variance along x between 0\.000 and"):
+    with pytest.raises(
+        EchosError, match=r"filter 1: its weighted variance along x is .*, and its ideal models have 0\.000 to"
+    ):
         fit_scales(kernels)
 
 

@@ -121,7 +121,7 @@ def match_batches(
 ) -> Iterator[pa.Table]:
     """Match a bank that comes in parts, as `match_bank` does; counts are added to `report` on the way."""
     if null_every < 1:
-        raise EchosError(f"null_every: expected 1 or more, found {null_every}; correct it")
+        raise EchosError(f"null_every must be at least 1, not {null_every}")
     return _per_size(
         batches,
         report,
@@ -140,7 +140,7 @@ def match_batches(
 def check_threshold(threshold: float) -> None:
     """Raise an `EchosError` unless `threshold` is a cosine in [0, 1]."""
     if not 0 <= threshold <= 1:
-        raise EchosError(f"threshold: expected a cosine in [0, 1], found {threshold}; correct it")
+        raise EchosError(f"threshold must be a cosine in [0, 1], not {threshold}")
 
 
 def _per_size(

@@ -127,7 +127,7 @@ def dog_sigma(r: ArrayLike, gamma: ArrayLike) -> np.ndarray:
     radius = np.asarray(r, dtype=np.float64)
     wrong = ~(np.isfinite(radius) & (radius > 0))
     if wrong.any():
-        raise EchosError(f"r: expected a positive number of taps, found {radius[wrong].flat[0]}; correct it")
+        raise EchosError(f"r must be a positive number of taps, not {radius[wrong].flat[0]}")
     gamma = _checked_gamma(gamma)
     return radius / (2 * gamma) * np.sqrt((1 - gamma) * (1 + gamma) / -np.log(gamma))
 
@@ -177,9 +177,7 @@ def dog(k: int, gamma: ArrayLike, sign: ArrayLike = 1, *, as_released: bool = Fa
     signs = np.asarray(sign, dtype=np.float64)
     wrong = np.abs(signs) != 1
     if wrong.any():
-        raise EchosError(
-            f"sign: expected +1 (excitatory) or −1 (inhibitory), found {signs[wrong].flat[0]:g}; correct it"
-        )
+        raise EchosError(f"sign must be +1 (excitatory) or −1 (inhibitory), not {signs[wrong].flat[0]:g}")
     _, rings = _solve(k, gamma, as_released=as_released)
     return signs[..., None, None] * rings[..., _rings(k)[2]]
 
@@ -263,21 +261,19 @@ def has_dog(height: int, width: int) -> bool:
 
 def _check_size(k: int) -> None:
     if not has_dog(k, k):
-        raise EchosError(
-            f"k: expected an odd kernel size of at least 3, found {k}; a DoG needs a centre tap and a surround"
-        )
+        raise EchosError(f"a DoG needs a centre tap and a surround, so an odd kernel size of at least 3, not {k}")
 
 
 def _checked_gamma(gamma: ArrayLike, limit: float = 1.0, k: int | None = None) -> np.ndarray:
     values = np.asarray(gamma, dtype=np.float64)
     wrong = ~((values > 0) & (values < 1))
     if wrong.any():
-        raise EchosError(f"gamma: expected a ratio strictly between 0 and 1, found {values[wrong].flat[0]}; correct it")
+        raise EchosError(f"gamma must lie strictly between 0 and 1, and is {values[wrong].flat[0]}")
     singular = values > limit
     if singular.any():
         raise EchosError(
-            f"gamma: expected at most {limit:.4f} at size {k}, where the last taps are left for the surround, "
-            f"found {values[singular].flat[0]}; take a smaller gamma or a larger kernel"
+            f"gamma must be at most {limit:.4f} at size {k}, not {values[singular].flat[0]}: no tap would be left for the "
+            "surround; take a smaller gamma or a larger kernel"
         )
     return values
 
@@ -352,7 +348,7 @@ def _chunks(kernels: np.ndarray, who: str) -> list[np.ndarray]:
     """Some thousand kernels at a time, at least one part; `who` asks, for the error."""
     kernels = np.asarray(kernels)
     if kernels.ndim != 3 or kernels.shape[1] != kernels.shape[2]:
-        raise EchosError(f"{who}: expected square kernels of shape (n, k, k), found {kernels.shape}; leave others out")
+        raise EchosError(f"{who}: kernels must be square, of shape (n, k, k), not {kernels.shape}; leave others out")
     _check_size(kernels.shape[1])
     return [kernels[start : start + _CHUNK] for start in range(0, max(len(kernels), 1), _CHUNK)]
 

@@ -98,7 +98,7 @@ def gaussian_derivative(
         `order` is another one, or as in `gaussian`.
     """
     if order not in (0, 1, 2):
-        raise EchosError(f"order: expected a derivative of order 0, 1 or 2, found {order}; correct it")
+        raise EchosError(f"order must be 0, 1 or 2, not {order}")
     height, width = _sides(k)
     along = _checked("sigma_u", sigma_u, positive=True)
     across = along if sigma_v is None else _checked("sigma_v", sigma_v, positive=True)
@@ -256,7 +256,7 @@ def _frame(
 def _sides(k: Size) -> tuple[int, int]:
     sides = tuple(k) if isinstance(k, tuple | list) else (k, k)
     if len(sides) != 2 or not all(isinstance(side, int | np.integer) and side >= 2 for side in sides):
-        raise EchosError(f"k: expected a side of at least 2, or height and width, found {k}; correct it")
+        raise EchosError(f"k must be a side of at least 2, or height and width, not {k}")
     return int(sides[0]), int(sides[1])
 
 
@@ -265,5 +265,5 @@ def _checked(name: str, value: ArrayLike, *, positive: bool = False) -> np.ndarr
     wrong = ~(np.isfinite(values) & ((values > 0) | (not positive)))
     if wrong.any():
         expected = "a positive number of taps" if positive else "a finite number"
-        raise EchosError(f"{name}: expected {expected}, found {values[wrong].flat[0]}; correct it")
+        raise EchosError(f"{name} must be {expected}, not {values[wrong].flat[0]}")
     return values

@@ -68,15 +68,17 @@ def read_filters(path: str | Path) -> np.ndarray:
         text = Path(path).read_text(encoding="utf-8")
     except OSError as error:
         raise EchosError(
-            f"{path}: expected a text file of eight filters, found {error.strerror}; check the path"
+            f"{path}: the file of eight filters cannot be read ({error.strerror}); check the path"
         ) from None
     except UnicodeDecodeError:
-        raise EchosError(f"{path}: expected a text file of eight filters, found other bytes; fetch it again") from None
+        raise EchosError(f"{path}: not a text file of eight filters; fetch it again") from None
     before, *blocks = re.split(r"^Filter\s+(\S+):\s*$", text, flags=re.MULTILINE)
     numbers = blocks[::2]
     if before.strip() or numbers != [str(number) for number in IDEALS]:
-        found = "text before the first filter" if before.strip() else f"filters {', '.join(numbers) or 'none'}"
-        raise EchosError(f'{path}: expected "Filter 1:" to "Filter 8:" in order, found {found}; fetch the file again')
+        found = "has text before the first filter" if before.strip() else f"has filters {', '.join(numbers) or 'none'}"
+        raise EchosError(
+            f'{path}: the file {found}, where "Filter 1:" to "Filter 8:" should follow in order; fetch it again'
+        )
     return np.stack([_taps(path, number, body) for number, body in zip(numbers, blocks[1::2], strict=True)])
 
 
@@ -219,8 +221,8 @@ def _matched(kernel: np.ndarray, number: int, axis: Axis) -> float:
     crossings = np.flatnonzero((on_grid[:-1] <= 0) & (on_grid[1:] > 0))
     if not len(crossings):
         raise EchosError(
-            f"filter {number}: expected a weighted variance along {axis} between {on_grid[0] + aim:.3f} and "
-            f"{on_grid[-1] + aim:.3f}, as its ideal models have, found {aim:.3f}; check the filter's number"
+            f"filter {number}: its weighted variance along {axis} is {aim:.3f}, and its ideal models have "
+            f"{on_grid[0] + aim:.3f} to {on_grid[-1] + aim:.3f}; check the filter's number"
         )
     return float(brentq(excess, *_GRID[crossings[0] : crossings[0] + 2]))
 
@@ -278,23 +280,20 @@ def _taps(path: str | Path, number: str, body: str) -> np.ndarray:
     lines = [line.split() for line in body.splitlines() if line.strip()]
     shape = f"{len(lines)} lines of {', '.join(map(str, sorted({len(line) for line in lines}))) or 'no'} numbers"
     if len(lines) != SIZE or any(len(line) != SIZE for line in lines):
-        raise EchosError(
-            f"{path}: filter {number}: expected {SIZE} lines of {SIZE} numbers, found {shape}; fetch it again"
-        )
+        raise EchosError(f"{path}: filter {number} has {shape}, not {SIZE} lines of {SIZE}; fetch the file again")
     try:
         taps = np.array(lines, dtype=np.float64)
     except ValueError as error:
         raise EchosError(
-            f"{path}: filter {number}: expected numbers, found other text ({error}); fetch it again"
+            f"{path}: filter {number} holds other text than numbers ({error}); fetch the file again"
         ) from None
     if not np.isfinite(taps).all():
-        raise EchosError(f"{path}: filter {number}: expected finite numbers, found NaN or infinity; fetch it again")
+        raise EchosError(f"{path}: filter {number} holds NaN or infinity; fetch the file again")
     return taps
 
 
 def _checked_filters(filters: np.ndarray) -> np.ndarray:
     taps = np.asarray(filters, dtype=np.float64)
     if taps.shape != (len(IDEALS), SIZE, SIZE):
-        expected = (len(IDEALS), SIZE, SIZE)
-        raise EchosError(f"filters: expected an array of shape {expected}, found {taps.shape}; give all eight")
+        raise EchosError(f"filters must be all eight, of shape {(len(IDEALS), SIZE, SIZE)}, not {taps.shape}")
     return taps

@@ -102,9 +102,7 @@ def model_named(name: str) -> Model:
         There is none; the nearest name is suggested.
     """
     if name not in MODELS:
-        raise EchosError(
-            f"model: expected one of {', '.join(MODELS)}, found {name!r}{nearest(name, MODELS)}; correct the name"
-        )
+        raise EchosError(f"unknown model {name!r}{nearest(name, MODELS)}; known are {', '.join(MODELS)}")
     return MODELS[name]
 
 

@@ -44,9 +44,7 @@ def unit_taps(kernels: np.ndarray, who: str) -> UnitTaps:
     scale = np.abs(taps).max(axis=1, initial=0.0)
     finite = np.isfinite(scale)
     if not finite.all():
-        raise EchosError(
-            f"{who}: expected finite taps, found NaN or infinity in {int((~finite).sum())} kernels; drop them first"
-        )
+        raise EchosError(f"{who}: {int((~finite).sum())} kernels hold NaN or infinity; drop them first")
     taps /= np.where(scale > 0, scale, 1.0)[:, None]  # squares neither overflow nor vanish
     size = norms(taps)
     mean = taps.mean(axis=1)

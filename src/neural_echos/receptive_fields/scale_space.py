@@ -105,7 +105,7 @@ def difference(kernels: ArrayLike, axis: Axis, kind: Kind) -> np.ndarray:
         return after - here
     if kind == "central":
         return (after - before) / 2
-    raise EchosError(f"kind: expected 'backward', 'forward' or 'central', found {kind!r}; correct it")
+    raise EchosError(f"kind must be 'backward', 'forward' or 'central', not {kind!r}")
 
 
 def laplacian(kernels: ArrayLike) -> np.ndarray:
@@ -177,7 +177,7 @@ def spread(kernels: ArrayLike, weights: ArrayLike | None = None) -> Spread:
     total = mass.sum(axis=(-2, -1))
     if (total == 0).any():
         raise EchosError(
-            f"spread: expected kernels that are not all zero, found {int((total == 0).sum())} that are; drop them first"
+            f"spread: {int((total == 0).sum())} kernels are all zero (or their weights are) and have no mean; drop them first"
         )
     x, y = _places(mass.shape[-2:])
     m_x, m_y, xx, xy, yy = ((place * mass).sum(axis=(-2, -1)) / total for place in (x, y, x * x, x * y, y * y))
@@ -227,7 +227,9 @@ def compensate_dc(kernel: ArrayLike) -> float:
     taps = _checked_kernels("compensate_dc", kernel)
     levels = np.unique(taps)
     if len(levels) == 1:
-        raise EchosError(f"compensate_dc: expected taps that differ, found all equal to {levels[0]:g}; drop the kernel")
+        raise EchosError(
+            f"compensate_dc: all taps are equal to {levels[0]:g}, so nothing is left to measure; drop the kernel"
+        )
 
     def area(constants: ArrayLike) -> np.ndarray:
         found = spread(taps - np.asarray(constants)[..., None, None])
@@ -286,13 +288,11 @@ def _lines(k: int | tuple[int, int], sigma_x: ArrayLike, sigma_y: ArrayLike | No
 def _line(length: int, name: str, sigma: ArrayLike) -> np.ndarray:
     """The middle `length` taps of T(n; σ²): float64, shape σ.shape + (length,)."""
     if length < 1 or length % 2 == 0:
-        raise EchosError(f"k: expected an odd number of taps, found {length}; a discrete Gaussian needs a centre tap")
+        raise EchosError(f"a discrete Gaussian needs a centre tap, so an odd number of taps, not {length}")
     values = np.asarray(sigma, dtype=np.float64)
     wrong = ~(np.isfinite(values) & (values >= 0))
     if wrong.any():
-        raise EchosError(
-            f"{name}: expected a number of taps that is not negative, found {values[wrong].flat[0]}; correct it"
-        )
+        raise EchosError(f"{name} must be a number of taps of at least 0, not {values[wrong].flat[0]}")
     half = ive(np.arange(length // 2 + 1), values[..., None] ** 2)
     return np.concatenate([half[..., :0:-1], half], axis=-1)
 
@@ -316,26 +316,26 @@ def _places(shape: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
 
 def _check_axis(axis: str) -> None:
     if axis not in _AXES:
-        raise EchosError(f"axis: expected 'x' or 'y', found {axis!r}; correct it")
+        raise EchosError(f"axis must be 'x' or 'y', not {axis!r}")
 
 
 def _check_number(number: int) -> None:
     if number not in IDEALS:
-        raise EchosError(f"number: expected a master key filter from 1 to 8, found {number}; correct it")
+        raise EchosError(f"master key filters have the numbers 1 to 8, not {number}")
 
 
 def _checked_amount(amount: ArrayLike | None) -> np.ndarray:
     values = np.asarray(np.nan if amount is None else amount, dtype=np.float64)
     if not np.isfinite(values).all():
         found = "none" if amount is None else values[~np.isfinite(values)].flat[0]
-        raise EchosError(f"amount: expected the amount γ₇ of filter 7's Laplacian, found {found}; give a number")
+        raise EchosError(f"filter 7 needs amount, the finite factor γ₇ of its Laplacian, and it is {found}")
     return values
 
 
 def _checked_kernels(name: str, kernels: ArrayLike) -> np.ndarray:
     taps = np.asarray(kernels, dtype=np.float64)
     if taps.ndim < 2 or 0 in taps.shape[-2:]:
-        raise EchosError(f"{name}: expected kernels of shape (…, height, width), found {taps.shape}; reshape them")
+        raise EchosError(f"{name}: kernels must have the shape (…, height, width), not {taps.shape}; reshape them")
     if not np.isfinite(taps).all():
-        raise EchosError(f"{name}: expected finite taps, found NaN or infinity; drop such kernels first")
+        raise EchosError(f"{name}: some taps are NaN or infinite; drop such kernels first")
     return taps

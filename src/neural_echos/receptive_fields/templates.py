@@ -72,7 +72,7 @@ def templates(k: int) -> tuple[np.ndarray, np.ndarray]:
         The side is below 3.
     """
     if k < 3:
-        raise EchosError(f"templates: expected a side of at least 3 taps, found {k}; leave smaller kernels out")
+        raise EchosError(f"templates need a side of at least 3 taps, not {k}; leave smaller kernels out")
     return _templates(k)
 
 
@@ -98,7 +98,7 @@ def best_pattern(kernels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """
     if kernels.ndim != 3 or kernels.shape[1] != kernels.shape[2]:
         raise EchosError(
-            f"best_pattern: expected kernels of shape (n, k, k), found {kernels.shape}; leave those that are not square out"
+            f"best_pattern: kernels must be square, of shape (n, k, k), not {kernels.shape}; leave others out"
         )
     names, shapes = templates(kernels.shape[1])
     unsigned = ~np.array([PATTERNS[name].signed for name in names])

@@ -149,7 +149,7 @@ class Checkpoint:
             header = json.dumps({"key": self.key, "version": VERSION, **rest})
         except TypeError as error:
             raise EchosError(
-                f"{self.path}: expected an optimizer whose state is tensors and numbers, found another ({error}); "
+                f"{self.path}: this optimizer's state is more than tensors and numbers and cannot be saved ({error}); "
                 "choose adamw or sgd"
             ) from None
         write_tensors(self.path, tensors, {_KEY: header})
@@ -173,9 +173,7 @@ class Checkpoint:
                 if name not in tensors or tensors[name].shape != value.shape:
                     raise ValueError(f"a checkpoint of another architecture (no {name} of shape {tuple(value.shape)})")
         except (SafetensorError, OSError, ValueError, KeyError) as error:
-            _log.warning(
-                "%s: expected a checkpoint of this run, found %s; discarded, training starts anew", self.path, error
-            )
+            _log.warning("%s: not a checkpoint of this run (%s); discarded, training starts anew", self.path, error)
             self.path.unlink(missing_ok=True)
             return
         state.load(tensors, rest)

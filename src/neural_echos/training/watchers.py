@@ -81,8 +81,8 @@ class Events(Watcher):
 
         if not is_tensorboard_available():
             raise EchosError(
-                "tensorboard: expected the package tensorboardX or tensorboard, found neither; pip install tensorboardX, or "
-                "train without events"
+                "TensorBoard events need the package tensorboardX or tensorboard, and neither is installed; "
+                "pip install tensorboardX, or train without events"
             )
         self.tracker = TensorBoardTracker(folder.name, logging_dir=str(folder.parent))
         self.tracker.start()

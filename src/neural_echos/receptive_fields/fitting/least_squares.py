@@ -108,8 +108,7 @@ def fit(kernels: np.ndarray, model: Model | str, *, restarts: int | None = None,
     kernels = np.asarray(kernels)
     if kernels.ndim != 3 or not model.exists(*kernels.shape[1:]):
         raise EchosError(
-            f"fit: expected kernels of shape (n, h, w) with {model.sizes} for {model.name}, found {kernels.shape}; "
-            "leave others out"
+            f"fit: {model.name} needs kernels of shape (n, h, w) with {model.sizes}, not {kernels.shape}; leave others out"
         )
     restarts = model.restarts if restarts is None else restarts
     if not isinstance(restarts, int | np.integer) or restarts < 0:
