@@ -3,7 +3,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: reproduce siblings quest test test-cluster lint site environment lock audit clean
+.PHONY: reproduce siblings quest test test-cluster image lint site environment lock audit clean
 
 reproduce: environment
 	$(BIN)/snakemake
@@ -20,12 +20,19 @@ test: reproduce lint
 	@echo
 	@echo "Tests passed; the results that they looked at are in results/report.html."
 
-# The test on a Slurm that is started for it, which `make test` runs, too, and the profiles of all clusters, last, because every
-# Snakemake that starts imports the plugins that are installed. WHOLE=1 takes all of the tiny preset in place of a slice.
+# Every engine that can be started here, those that cannot skipped with a reason, and docs/engines.md written from what happened; to be
+# run before a release. WHOLE=1 takes all of the tiny preset in place of a slice on Slurm without accounting.
 test-cluster: environment
-	$(BIN)/pytest tests/cluster/test_slurm.py
 	$(PYTHON) envs/install.py --executors
-	$(BIN)/pytest tests/test_profiles.py
+	$(BIN)/pytest -o addopts= -v -rs --record-engines tests/cluster tests/test_profiles.py
+	$(BIN)/python docs/make_engines.py
+
+# The image of jobs in containers: `make image IMAGE=registry.example.org/neural-echos:1.0`.
+IMAGE ?= localhost/neural-echos:latest
+CONTAINERS ?= $(firstword $(foreach one,podman docker,$(notdir $(shell command -v $(one)))))
+image:
+	@test -n "$(CONTAINERS)" || { echo "make image: there is neither podman nor docker; install one of them"; exit 1; }
+	$(CONTAINERS) build --file Containerfile --tag $(IMAGE) $(BUILD_OPTIONS) .
 
 lint: environment
 	$(BIN)/ruff check .

@@ -50,6 +50,7 @@ def test_the_data_dictionary_holds_the_keys_of_json_files():
     [
         ("commands.md", "make_command_reference"),
         ("config.md", "make_config_reference"),
+        ("engines.md", "make_engines"),
         ("results.md", "make_results"),
         ("tables.md", "make_table_reference"),
     ],

@@ -21,6 +21,7 @@ TINY, SLICE, ONE, FAULTS = (
 WHOLE = bool(os.environ.get("WHOLE"))
 PATIENCE = 3600 if WHOLE else 900  # seconds for all runs of an engine together, on a machine that does other things too
 CORES = "4"  # what a node of an engine promises
+VERSIONS: dict[str, str] = {}  # of the engines that tests started, by name
 RUN = "photographs/convmixer/default/seed0"
 # Each job of a cluster starts Snakemake once for itself and once for each rule, so short jobs are lumped together more than the
 # profiles do.

@@ -1,7 +1,7 @@
-"""A real Slurm of two nodes on this machine, for the tests: `slurm.py start FOLDER`, `slurm.py stop FOLDER`.
+"""A real Slurm of two nodes on this machine, for the tests: `slurm.py start FOLDER [accounting]`, `slurm.py stop FOLDER`.
 
-Installs Debian's slurm-wlm and munge where they are absent. Everything lies in the folder, but for one link: Snakemake's job step
-forgets SLURM_CONF, so Slurm must find its configuration at /etc/slurm/slurm.conf.
+Installs Debian's packages where they are absent. With accounting, a MariaDB and a slurmdbd of its own run, too. Everything lies
+in the folder, but for one link: Snakemake's job step forgets SLURM_CONF, so Slurm must find it at /etc/slurm/slurm.conf.
 """
 
 import getpass
@@ -13,7 +13,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,8 +25,37 @@ from runs import Workflow
 LINK = Path("/etc/slurm/slurm.conf")
 TEMPLATE = Path(__file__).with_name("slurm.conf")
 GPU = "AutoDetect=off\nNodeName=gpu1 Name=gpu Type=pretend File=/dev/null\n"
-DAEMONS = {"slurmd-cpu1": "slurmd", "slurmd-gpu1": "slurmd", "slurmctld": "slurmctld", "munged": "munged"}
-PACKAGES = ("slurm-wlm", "munge")
+DAEMONS = {"slurmd-cpu1": "slurmd", "slurmd-gpu1": "slurmd", "slurmctld": "slurmctld"}
+DAEMONS |= {"slurmdbd": "slurmdbd", "mariadbd": "mariadbd", "munged": "munged"}
+PACKAGES = {"slurm-wlm": ("slurmctld", "slurmd", "sbatch"), "munge": ("munged",)}
+ACCOUNTING_PACKAGES = {"slurmdbd": ("slurmdbd",), "mariadb-server": ("mariadbd", "mariadb-install-db")}
+DATABASE_PORT, ACCOUNTING_PORT = 23306, 26819
+NO_ACCOUNTING = "AccountingStorageType=accounting_storage/none"
+ACCOUNTING = f"""AccountingStorageType=accounting_storage/slurmdbd
+AccountingStorageHost=127.0.0.1
+AccountingStoragePort={ACCOUNTING_PORT}
+AccountingStoragePass=$folder/munge.socket
+AccountingStorageTRES=gres/gpu
+AccountingStoreFlags=job_comment"""
+SLURMDBD = f"""AuthType=auth/munge
+AuthInfo=socket=$folder/munge.socket
+DbdHost=localhost
+DbdAddr=127.0.0.1
+DbdPort={ACCOUNTING_PORT}
+SlurmUser=$user
+LogFile=$folder/slurmdbd.log
+PidFile=$folder/slurmdbd.pid
+StorageType=accounting_storage/mysql
+StorageHost=127.0.0.1
+StoragePort={DATABASE_PORT}
+StorageUser=slurm
+StoragePass=slurm
+StorageLoc=accounting
+"""
+SQL = (
+    "create database accounting; create user slurm@localhost identified by 'slurm'; "
+    "grant all on accounting.* to slurm@localhost"
+)
 
 
 def obstacle() -> str:
@@ -40,35 +69,35 @@ def obstacle() -> str:
     return ""
 
 
-def install() -> str:
-    """Install Debian's packages where they are absent, without starting their daemons; returns what went wrong, else ""."""
-    if all(map(shutil.which, ("slurmctld", "slurmd", "sbatch", "munged"))):
+def install(packages: Mapping[str, Iterable[str]] = PACKAGES) -> str:
+    """Install Debian's packages where their commands are absent; returns what went wrong, else ""."""
+    absent = [name for name, commands in packages.items() if not all(map(shutil.which, commands))]
+    if not absent:
         return ""
     quiet = os.environ | {"DEBIAN_FRONTEND": "noninteractive"}
-    for command in (["update"], ["install", "-y", "--no-install-recommends", *PACKAGES]):
+    for command in (["update"], ["install", "-y", "--no-install-recommends", *absent]):
         words = ["apt-get", "-qq", "-o", "DPkg::Lock::Timeout=120", *command]
         done = subprocess.run(words, env=quiet, capture_output=True, text=True)
         if done.returncode != 0:
-            return (
-                f"apt-get cannot install Debian's Slurm: {(done.stderr.strip() or 'no reason given').splitlines()[-1]}"
-            )
+            return f"apt-get cannot install {', '.join(absent)}: {(done.stderr.strip() or 'no reason given').splitlines()[-1]}"
     return ""
 
 
-def start(folder: Path) -> None:
+def start(folder: Path, accounting: bool = False) -> None:
     """Start munged, slurmctld and two slurmd, and wait until both nodes are idle; what was started ends again if one fails."""
     try:
-        _start(folder)
+        _start(folder, accounting)
     except BaseException:
         stop(folder)
         raise
 
 
-def _start(folder: Path) -> None:
+def _start(folder: Path, accounting: bool) -> None:
     for part in ("state", "spool-cpu1", "spool-gpu1"):
         (folder / part).mkdir(parents=True)
     folder.chmod(0o755)
     words = {"host": socket.gethostname().split(".")[0], "user": getpass.getuser(), "folder": str(folder)}
+    words["accounting"] = Template(ACCOUNTING if accounting else NO_ACCOUNTING).substitute(words)
     (folder / "slurm.conf").write_text(Template(TEMPLATE.read_text()).substitute(words))
     (folder / "gres.conf").write_text(GPU)
     key = folder / "munge.key"
@@ -80,10 +109,35 @@ def _start(folder: Path) -> None:
     files = [f"--{option}={folder}/munge.{suffix}" for option, suffix in named.items()]
     subprocess.run(["munged", "--force", f"--pid-file={folder}/munged.pid", *files], check=True)
     _wait(lambda: (folder / "munge.socket").exists(), "munged")
+    if accounting:
+        _start_accounting(folder, words)
     subprocess.run(["slurmctld", "-f", folder / "slurm.conf"], check=True)
     for node in ("cpu1", "gpu1"):
         subprocess.run(["slurmd", "-f", folder / "slurm.conf", "-N", node], check=True)
-    _wait(lambda: _output("sinfo", "-hN", "-o", "%T").split() == ["idle", "idle"], "both nodes", seconds=60)
+    _wait(lambda: _output("sinfo", "-hN", "-o", "%T").split() == ["idle"] * 3, "both nodes", seconds=60)
+
+
+def _start_accounting(folder: Path, words: Mapping[str, str]) -> None:
+    """Start a database and slurmdbd, and give the user an account."""
+    database = folder / "database"
+    made = ["mariadb-install-db", "--no-defaults", f"--user={words['user']}", f"--datadir={database}"]
+    subprocess.run([*made, "--auth-root-authentication-method=socket"], check=True, capture_output=True)
+    served = [f"--user={words['user']}", f"--datadir={database}", f"--socket={folder}/mariadb.socket"]
+    served += ["--bind-address=127.0.0.1", f"--port={DATABASE_PORT}", f"--pid-file={folder}/mariadbd.pid"]
+    with (folder / "mariadbd.log").open("w") as log:
+        subprocess.Popen(["mariadbd", "--no-defaults", *served], stdout=log, stderr=log, start_new_session=True)
+    asked = ["mariadb", "--no-defaults", f"--socket={folder}/mariadb.socket", "--execute"]
+    _wait(lambda: not subprocess.run([*asked, "select 1"], capture_output=True).returncode, "the database", seconds=60)
+    subprocess.run([*asked, SQL], check=True)
+    settings = folder / "slurmdbd.conf"
+    settings.write_text(Template(SLURMDBD).substitute(words))
+    settings.chmod(0o600)
+    subprocess.run(["slurmdbd"], env=os.environ | {"SLURM_CONF": str(folder / "slurm.conf")}, check=True)
+    _wait(lambda: not subprocess.run(["sacctmgr", "-n", "list", "cluster"], capture_output=True).returncode, "slurmdbd")
+    for added in (["cluster", "echos"], ["account", "tests", "cluster=echos"]):
+        subprocess.run(["sacctmgr", "-i", "add", *added], check=True, capture_output=True)
+    user = ["user", words["user"], "account=tests", "cluster=echos"]
+    subprocess.run(["sacctmgr", "-i", "add", *user], capture_output=True)  # Slurm has made root's already
 
 
 def stop(folder: Path) -> None:
@@ -138,6 +192,11 @@ def _end_orphans() -> None:
                 os.kill(int(process.name), signal.SIGKILL)
         except (FileNotFoundError, ProcessLookupError, PermissionError):
             continue  # it ended by itself, or is not ours
+
+
+def version() -> str:
+    """Its name and version."""
+    return _output("slurmctld", "-V")
 
 
 def _output(*command: str) -> str:
@@ -198,12 +257,18 @@ class OnSlurm(Workflow):
         """Those of this run."""
         return [job for job in jobs() if job.run == self.name()]
 
+    def accounted(self) -> list[tuple[str, ...]]:
+        """Number, state, memory and account of each of its jobs in the database, with every run of one that was requeued."""
+        words = ["--duplicates", "--allocations", "--noheader", "--parsable2", "--starttime=now-1days"]
+        told = _output("sacct", *words, "--format=jobid,state,reqmem,account", f"--name={self.name()}")
+        return [tuple(line.split("|")) for line in told.splitlines()]
+
 
 if __name__ == "__main__":
     action, place = sys.argv[1], Path(sys.argv[2]).absolute()
     if action == "start":
-        if reason := obstacle() or install():
+        if reason := obstacle() or install(PACKAGES | ACCOUNTING_PACKAGES if sys.argv[3:] else PACKAGES):
             raise SystemExit(f"Slurm: expected a machine to start it on, found none: {reason}")
-        start(place)
+        start(place, accounting=sys.argv[3:] == ["accounting"])
     else:
         stop(place)

@@ -15,11 +15,12 @@ from pathlib import Path
 
 import pytest
 import slurm
-from runs import FAULTS, LUMPED, RUN, SLICE, WHOLE, end_all, lend, until
+from runs import FAULTS, LUMPED, RUN, SLICE, VERSIONS, WHOLE, end_all, lend, until
 from slurm import OnSlurm
 
 METRICS = f"runs/{RUN}/metrics.json"
 STALLED_AFTER = 5  # epochs
+ENGINE = "Slurm without accounting"
 
 
 @dataclass(frozen=True)
@@ -40,6 +41,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         pytest.skip(reason)
     folder = tmp_path_factory.mktemp("slurm")
     slurm.start(folder)
+    VERSIONS[ENGINE] = slurm.version()
     yield folder
     end_all()
     slurm.stop(folder)
@@ -90,6 +92,7 @@ def interrupt(folder: Path) -> OnSlurm:
 
 
 def test_what_was_asked_for_is_made_by_submitted_jobs(runs: Runs) -> None:
+    """a slice of the tiny preset from data set to report, by submitted jobs alone"""
     assert (runs.main.folder / "results/report.html").exists()
     assert (runs.main.folder / "results/figures/figure_05_clusters.pdf").stat().st_size > 0
     done = runs.main.jobs()
@@ -103,6 +106,7 @@ def test_what_was_asked_for_is_made_by_submitted_jobs(runs: Runs) -> None:
 
 
 def test_runs_take_turns_on_the_gpu(runs: Runs) -> None:
+    """two trainings, an array, that take turns on one GPU"""
     on_gpu = sorted((job for job in runs.main.jobs() if job.partition == "gpu"), key=lambda job: job.start)
     assert len(on_gpu) == (0 if WHOLE else 2)  # the whole preset asks for no GPU
     assert all(job.what.startswith("rule_train_0") for job in on_gpu)
@@ -110,6 +114,7 @@ def test_runs_take_turns_on_the_gpu(runs: Runs) -> None:
 
 
 def test_a_job_killed_for_memory_is_tried_again_with_more(runs: Runs) -> None:
+    """a job killed for memory, tried again with twice as much"""
     first, second = runs.hungry.jobs()
     assert [(job.state, job.memory_mb) for job in (first, second)] == [("FAILED", 700), ("COMPLETED", 1400)]
     told = (runs.slurm / "slurmd-cpu1.log").read_text()
@@ -117,6 +122,7 @@ def test_a_job_killed_for_memory_is_tried_again_with_more(runs: Runs) -> None:
 
 
 def test_a_training_out_of_time_resumes_to_the_same_bytes(runs: Runs) -> None:
+    """a training past its time limit, resumed to the bytes of one that was not"""
     assert [job.state for job in runs.stalled.jobs()] == ["TIMEOUT", "COMPLETED"]
     told = runs.stalled.training()
     [epoch] = map(int, re.findall(r"resuming after epoch (\d+)", told))
@@ -130,6 +136,7 @@ def test_a_training_out_of_time_resumes_to_the_same_bytes(runs: Runs) -> None:
 
 
 def test_ctrl_c_cancels_what_was_submitted(runs: Runs) -> None:
+    """Ctrl-C on running and waiting jobs"""
     assert runs.interrupted.process.returncode != 0
     left = runs.interrupted.jobs()  # tasks of the array that had not begun share one record
     assert len(left) >= 2

@@ -114,6 +114,13 @@ def _machine(root: Path) -> Iterator[Finding]:
         "" if found else "jobs run on this machine",
     )
     yield _executors(root)
+    never = [
+        path.parent.name
+        for path in sorted((root / "profiles").glob("*/profile.yaml"))
+        if "\n# Never run" in path.read_text(encoding="utf-8")
+    ]
+    if never:
+        yield Finding("profiles", NOTE, f"never run: {', '.join(never)}", "docs/engines.md says what was tried")
 
 
 def _executors(root: Path) -> Finding:

@@ -1,0 +1,46 @@
+"""Write docs/engines.md from the last `make test-cluster`, and from the profiles: `python docs/make_engines.py`."""
+
+import json
+import re
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+PAGE, RECORD = ROOT / "docs" / "engines.md", ROOT / "tests" / "cluster" / "last_run.json"
+COLUMNS = ("engine", "version", "tried", "result", "seconds")
+HEAD = """# Engines
+
+What `make test-cluster` tried last, on {date}: each engine is started for the tests, on one machine. Results are compared
+with those of a local run; seconds include what a test waits for.
+
+This page is generated from `tests/cluster/last_run.json` and the profiles by `docs/make_engines.py`.
+
+| engine | version | what was tried | result | seconds |
+|---|---|---|---|---|
+"""
+NEVER = """
+## Never run
+
+| profile | what is known |
+|---|---|
+"""
+
+
+def never_run() -> dict[str, str]:
+    """What a profile's first lines say of why it was never run, by profile."""
+    profiles = {
+        path.parent.name: path.read_text(encoding="utf-8") for path in sorted(ROOT.glob("profiles/*/profile.yaml"))
+    }
+    told = {name: re.search(r"^# (Never run.*)$", text, re.MULTILINE) for name, text in profiles.items()}
+    return {name: one[1] for name, one in told.items() if one}
+
+
+def render() -> str:
+    """Return the page."""
+    record = json.loads(RECORD.read_text(encoding="utf-8"))
+    tried = "".join(f"| {' | '.join(str(one[key]) for key in COLUMNS)} |\n" for one in record["tried"])
+    never = "".join(f"| `{name}` | {told} |\n" for name, told in never_run().items())
+    return HEAD.format(date=record["date"]) + tried + NEVER + never
+
+
+if __name__ == "__main__":
+    PAGE.write_text(render(), encoding="utf-8")
