@@ -50,7 +50,11 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]):
     if engine and (report.when == "call" or report.outcome != "passed"):
         tried = item.function.__doc__ or item.name.removeprefix("test_").replace("_", " ")
         found = {"engine": engine, "version": VERSIONS.get(engine, "–"), "tried": tried}
-        found |= {"result": report.outcome, "seconds": round(getattr(item, "_seconds", 0) + report.duration)}
+        found |= {
+            "date": f"{datetime.now(UTC):%Y-%m-%d}",
+            "result": report.outcome,
+            "seconds": round(getattr(item, "_seconds", 0) + report.duration),
+        }
         if report.skipped and isinstance(report.longrepr, tuple):
             found["result"] = f"skipped: {report.longrepr[2].removeprefix('Skipped: ')}"
         item.config.stash.setdefault(_FOUND, []).append(found)
@@ -60,5 +64,9 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]):
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
-    if session.config.getoption("--record-engines") and (found := session.config.stash.get(_FOUND, [])):
-        RECORD.write_text(json.dumps({"date": f"{datetime.now(UTC):%Y-%m-%d}", "tried": found}, indent=1) + "\n")
+    """Write what was tried; engines that this session did not try keep what was written of them before."""
+    found = session.config.stash.get(_FOUND, [])
+    if session.config.getoption("--record-engines") and found:
+        before = json.loads(RECORD.read_text()) if RECORD.exists() else []
+        engines = {one["engine"] for one in found}
+        RECORD.write_text(json.dumps([one for one in before if one["engine"] not in engines] + found, indent=1) + "\n")
