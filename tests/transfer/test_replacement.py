@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import nn
 
-from neural_echos import architectures, artifacts, commands
+from neural_echos import architectures, commands
 from neural_echos.artifacts.replacements import survivors
 from neural_echos.datasets.base import Dataset, measured
 from neural_echos.errors import EchosError
@@ -297,33 +297,6 @@ def test_a_diverged_fine_tuning_supports_nothing():
     assert (row["verdict"], row["reason"]) == ("not run at this scale", "runs that diverged are left out: 5 of ideal")
 
 
-def test_the_table_pairs_by_seed_and_the_figures_draw():
-    table = replacements({"kept": [0, 0, 0], "eight": [0.1, 0.1, 0.1]})
-    options = {"dataset": "d", "architectures": ["a"]}
-    shown = artifacts.replacement_accuracy(
-        {"replacements": table}, **options, control="kept", published={"eight": "82.7 %"}, scale="tests"
-    )
-    row = shown.content.iloc[1]
-    assert row["fine-tuned − kept, points [95 %]"] == "−10.0 [−10.0, −10.0]"
-    assert (row["published"], shown.content.iloc[0]["filters"]) == ("82.7 %", "–")
-    with pytest.raises(EchosError, match="expected rows of b on d, found none"):
-        artifacts.replacement_error_by_layer(
-            {"replacement_errors": table.assign(error=0.5)}, dataset="d", architectures=["b"]
-        )
-    runs = pd.DataFrame(
-        [
-            {**NAMES, "initialisation": name, "seed": seed, "kernel_size": 7, "top1": 0.5 + 0.1 * seed + 0.02 * n}
-            for n, name in enumerate(("default", "one", "two"))
-            for seed in range(3)
-        ]
-    ).reindex(columns=SCHEMAS["runs"].names)
-    drawn = artifacts.accuracy_by_number_of_filters(
-        {"runs": runs}, **options, baseline="default", series={"x": [[1, "one"], [2, "two"]]}, published={}
-    )
-    assert "x 1: +2.0 [+2.0, +2.0], 2: +4.0 [+4.0, +4.0]" in drawn.says
-    assert "not readable" in drawn.says
-
-
 # Commands
 
 
@@ -365,11 +338,6 @@ def test_commands_from_initial_weights_to_artifacts(tmp_path, data, capsys):
     output = tmp_path / "eliminated.parquet"
     more = ["--candidates", '{"set": "random", "number": 3}', "--name", "random", "--images", 12, "--output", output]
     assert echos("eliminate", *files, *more) == 0
-    for function in ("elimination_curve", "replacement_error_by_layer"):
-        kind = {"elimination_curve": "eliminations"}.get(function, "replacement_errors")
-        path = output if kind == "eliminations" else tmp_path / "ideal.errors.parquet"
-        drawn = getattr(artifacts, function)(artifacts.read({kind: path}), dataset="d", architectures=["a"])
-        drawn.save_figure(tmp_path / f"{function}.png")
     claim = {"id": "SS1", "paper": "p", "statement": "s", "rule": "replaced_keeps", "needs": "d", "artifact": "a"}
     options = {"dataset": "d", "architectures": ["a"], "candidates": "ideal", "control": "kept", "margin": 0.01}
     paths = [tmp_path / f"{name}.parquet" for name in tables]

@@ -1,7 +1,6 @@
 """Frozen filters that travel: what is copied and frozen, what is refused, classes kept, zeroed layers, and what is said of them."""
 
 import json
-import re
 from pathlib import Path
 
 import numpy as np
@@ -11,17 +10,16 @@ import torch
 from safetensors.torch import load_file
 
 from mixers import SMALL
-from neural_echos import artifacts, commands
+from neural_echos import commands
 from neural_echos.architectures import create
 from neural_echos.datasets import make_dataset
 from neural_echos.datasets.selection import kept_classes
-from neural_echos.design.checked import check
+from neural_echos.design.checked import check, load_artifacts
 from neural_echos.design.load import load_preset, preset_files
 from neural_echos.design.references import check_references
 from neural_echos.design.schema import Config
 from neural_echos.design.yaml import read_yaml
 from neural_echos.errors import EchosError
-from neural_echos.evaluation import compare
 from neural_echos.files import read_json
 from neural_echos.tables import SCHEMAS, read_table
 from neural_echos.training import Recipe
@@ -154,7 +152,7 @@ def test_zeroing_puts_the_kernels_back_and_measures_a_network_without_them():
 
 def test_a_run_that_no_experiment_trains_is_refused_by_its_place():
     config, files = load_preset(ROOT, "siblings").model_dump(), preset_files(ROOT, "siblings")
-    names = {kind: list(read_yaml(ROOT / f"config/{kind}.yaml")) for kind in ("inputs", "artifacts")}
+    names = {"inputs": list(read_yaml(ROOT / "config/inputs.yaml")), "artifacts": list(load_artifacts(ROOT))}
     check_references(check(config, Config), **names, layers=files)
     config["models"][0]["run"]["architecture"] = "next"
     with pytest.raises(
@@ -233,81 +231,3 @@ def test_every_rule_reaches_every_reading(rule, options, tops, expected):
     assert f"reads: {expected}" in elsewhere["reason"]
     tables["runs"] = tables["runs"][tables["runs"].initialisation != "one"]
     assert decide([claim], tables, "tests").to_pylist()[0]["reason"] == "this preset has no such runs"
-
-
-TOPS = {"default": 0.5, "small": 0.45, "one": 0.49, "two": 0.5, "random": 0.4, "mixed": 0.41, "pw": 0.3, "first": 0.5}
-VARIANTS = {
-    "default": {"scheme": "default"},
-    "first": {"scheme": "transfer", "trained_on": "s3", "of": "m", "depths": [0, 0]},
-    "one": {"scheme": "transfer", "trained_on": "s2", "of": "m"},
-    "two": {"scheme": "transfer", "trained_on": "s3", "of": "m"},
-    "small": {"scheme": "transfer", "trained_on": "s1", "of": "m"},
-    "mixed": {"scheme": "transfer", "taps": "shuffled", "trained_on": "s3", "of": "m"},
-    "random": {"scheme": "default", "frozen": True},
-    "pw": {"scheme": "pointwise", "rows": "kept"},
-}
-CELL = {"dataset": "b", "architecture": "m", "baseline": "default"}
-
-
-def chosen(*names: str) -> dict[str, dict[str, object]]:
-    return {name: VARIANTS[name] for name in names}
-
-
-def test_the_table_says_from_where_and_against_what():
-    variants = chosen("default", "one", "two", "mixed", "random")
-    runs = tables_of(**{name: TOPS[name] for name in variants})["runs"]
-    history = runs.assign(epoch=1).reindex(columns=SCHEMAS["history"].names)
-    comparisons = compare(runs, history, baselines=["default"]).to_pandas()
-    made = artifacts.transfer_matrix(
-        {"runs": runs, "comparisons": comparisons},
-        datasets=["b"],
-        architectures=["m"],
-        baseline="default",
-        variants=variants,
-        scale="tests",
-    )
-    rows = made.content.set_index("initialisation")
-    assert rows["depthwise kernels"].tolist() == [
-        "trained",
-        "transferred",
-        "transferred",
-        "transferred, shuffled",
-        "random",
-    ]
-    assert rows["from data set"].tolist() == ["–", "s2", "s3", "s3", "–"]
-    difference = "− default, points [95 %]; Holm p; detectable"
-    assert rows[difference]["default"] == "–"
-    assert rows[difference]["random"].startswith("−10.")
-    assert set(rows["published"]) == {"not readable"}
-    assert re.search(r"transferred −[01]\.\d to [+−]0\.\d \(2\); transferred, shuffled −[89]\.", made.says), made.says
-
-
-def test_the_figures_say_what_they_draw():
-    tables = tables_of(**TOPS)
-    by_depth = artifacts.frozen_by_depth(tables, **CELL, variants=chosen("first", "two", "mixed", "random"))
-    assert [label.get_text() for label in by_depth.content.axes[1].get_xticklabels()] == ["0", "1"]
-    assert re.search(r"transferred, shuffled −[89]\..*; random −(9|10)\.", by_depth.says), by_depth.says
-    size = artifacts.source_size(tables, **CELL, control="random", variants=chosen("small", "one", "two"))
-    assert [label.get_text() for label in size.content.axes[1].get_xticklabels()] == ["100", "1,000", "10,000"]
-    assert "the largest source is +5." in size.says or "the largest source is +4." in size.says
-    with pytest.raises(EchosError, match="expected sources of at least two sizes, found 1"):
-        artifacts.source_size(tables, **CELL, control="random", variants=chosen("small"))
-    parts = artifacts.pointwise_against_depthwise(tables, **CELL, variants=chosen("two", "random", "pw"))
-    assert "pointwise weights frozen, transferred: −" in parts.says
-    names = {"dataset": "b", "architecture": "m", "initialisation": "one", "kernels": 4}
-    rows = [
-        {
-            **names,
-            "seed": seed,
-            "layer": f"l{place}",
-            "depth": float(place),
-            "top1": 0.3 + 0.2 * place,
-            "intact_top1": 0.6,
-        }
-        for seed in range(3)
-        for place in range(2)
-    ]
-    lost = artifacts.zeroed_layers(
-        {"ablated": pd.DataFrame(rows)}, dataset="b", architecture="m", initialisations=["one"]
-    )
-    assert "one most in l0 (30.0), least in l1 (10.0)" in lost.says

@@ -21,29 +21,15 @@ from neural_echos.artifacts.patterns import (
     pattern_shares_by_depth,
     pattern_threshold_curves,
 )
-from neural_echos.artifacts.replacements import (
-    accuracy_by_number_of_filters,
-    elimination_curve,
-    replacement_accuracy,
-    replacement_error_by_layer,
-)
 from neural_echos.artifacts.saving import FORMATS, Artifact, read
 from neural_echos.artifacts.scale_space import filters_beside_ideals, scales_table, spread_table
 from neural_echos.artifacts.sheets import contact_sheet
 from neural_echos.artifacts.summaries import ablation_table, accuracy_table, structure_table, verdict_table
-from neural_echos.artifacts.transfers import (
-    frozen_by_depth,
-    pointwise_against_depthwise,
-    source_size,
-    transfer_matrix,
-    zeroed_layers,
-)
 
 __all__ = [
     "FORMATS",
     "Artifact",
     "ablation_table",
-    "accuracy_by_number_of_filters",
     "accuracy_table",
     "cluster_numbers",
     "cluster_shares_by_depth",
@@ -51,12 +37,10 @@ __all__ = [
     "contact_sheet",
     "dog_kernels_by_ratio",
     "dog_profile",
-    "elimination_curve",
     "explained_variance_table",
     "filters_beside_ideals",
     "fit_distributions",
     "fit_distributions_by_family",
-    "frozen_by_depth",
     "initialisation_signals",
     "initialisations_compared",
     "kernel_samples",
@@ -66,17 +50,11 @@ __all__ = [
     "pattern_shares",
     "pattern_shares_by_depth",
     "pattern_threshold_curves",
-    "pointwise_against_depthwise",
     "read",
     "receptive_field_gallery",
     "regular_kernels_as_control",
-    "replacement_accuracy",
-    "replacement_error_by_layer",
     "scales_table",
-    "source_size",
     "spread_table",
     "structure_table",
-    "transfer_matrix",
     "verdict_table",
-    "zeroed_layers",
 ]

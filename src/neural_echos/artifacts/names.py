@@ -99,6 +99,17 @@ TABLES: dict[str, dict[str, Name]] = {
         "random": Name("random, frozen", _GREY, "X"),
         "DoG": Name("DoG, frozen", "#66c5ab", "D"),
     },
+    "filters": {  # sets of filters that stand for all kernels
+        "kept": Name("own kernels kept", "#222222", "o"),
+        "dog": Name("DoG", "#009e73", "^"),
+        "centroids": Name("k-means centroids", "#58508d", "v"),
+        "decoded": Name("decoded patterns", "#8e44ad", "D"),
+        "published eight": Name("published eight", "#e69f00", "s"),
+        "eight": Name("published eight", "#e69f00", "s"),
+        "eight ideal": Name("eight ideal models", "#a6761d", "P"),
+        "ideal": Name("eight ideal models", "#a6761d", "P"),
+        "random": Name("random", _GREY, "X"),
+    },
     "dataset": {
         "photographs": Name("photographs"),
         "digits": Name("digits"),

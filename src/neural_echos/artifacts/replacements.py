@@ -1,159 +1,148 @@
-"""A few filters for all kernels: what replacement costs, what it leaves over, what elimination keeps, how many are needed."""
+"""Tidy tables of a few filters for all kernels: the cost of replacement, what it leaves over, elimination, how many are needed."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from matplotlib.axes import Axes
 
-from neural_echos.artifacts.base import Drawn, finished, own_style
-from neural_echos.artifacts.mosaics import colour_bar, draw_kernels
-from neural_echos.artifacts.style import canvas
-from neural_echos.artifacts.summaries import UNREADABLE
-from neural_echos.artifacts.words import mean_and_spread, percent, points
+from neural_echos.artifacts.accuracy import summarised
 from neural_echos.errors import EchosError
-from neural_echos.evaluation import mean_interval, paired
-
-Tables = dict[str, Any]
+from neural_echos.evaluation.comparisons import paired
+from neural_echos.evaluation.statistics import mean_interval
 
 STAGES = {"replaced": "right after", "batch_norm": "batch norm anew", "fine_tuned": "fine-tuned"}
-_LOOKS = (
-    *(("#000000", "o"), ("#0072B2", "^"), ("#D55E00", "s"), ("#009E73", "D")),
-    *(("#CC79A7", "v"), ("#56B4E9", "P"), ("#E69F00", "X"), ("#999999", "*")),
-)
-_ACROSS = 8  # survivors in a row
 
 
-def replacement_accuracy(
-    tables: Tables,
-    *,
-    dataset: str,
-    architectures: Sequence[str],
-    control: str,
-    published: Mapping[str, str],
-    scale: str,
-) -> Drawn:
-    """Top-1 at every stage of a replacement, and its paired difference from the control, whose kernels were kept."""
-    table = _of(tables["replacements"], dataset, architectures, "replacement_accuracy")
-    rows, told = [], []
+def of_runs(table: pd.DataFrame, dataset: str, architectures: Sequence[str]) -> pd.DataFrame:
+    """The rows of a data set and of architectures, in the order of the latter.
+
+    Raises
+    ------
+    EchosError
+        One of the architectures has no row.
+    """
+    mine = table[(table.dataset == dataset) & table.architecture.isin(architectures)]
+    missing = [one for one in architectures if one not in set(mine.architecture)]
+    if missing:
+        raise EchosError(
+            f"{dataset}: there are no rows of {', '.join(missing)}; add these runs to the config, or name other architectures"
+        )
+    return mine.sort_values("architecture", key=lambda column: column.map(list(architectures).index), kind="stable")
+
+
+def replacement_stages(
+    replacements: pd.DataFrame, *, dataset: str, architectures: Sequence[str], control: str
+) -> pd.DataFrame:
+    """Top-1 at every stage of a replacement, and the difference from the control, whose kernels were kept.
+
+    Parameters
+    ----------
+    replacements : DataFrame
+        Of schema "replacements".
+    dataset : str
+    architectures : sequence of str
+    control : str
+        Set of filters that keeps the kernels.
+
+    Returns
+    -------
+    DataFrame
+        One row per architecture, set (the control first) and stage: architecture, candidates, stage (key of `STAGES`), filters (NaN
+        for the control), trained and top1 (lists of shares before, and at this stage; NaN where a run diverged), seeds (number of
+        pairs), difference, low, high, detectable (points, paired by seed; NaN for the control).
+    """
+    table = of_runs(replacements, dataset, architectures)
+    rows = []
     for architecture in architectures:
         mine = table[table.architecture == architecture]
         names = [control, *(name for name in dict.fromkeys(mine.candidates) if name != control)]
         for name in names:
             one = mine[mine.candidates == name]
-            row = {"architecture": architecture, "set": name, "filters": _count(one.filters)}
-            row |= {"seeds": str(one.seed.nunique()), "trained, top-1 %": mean_and_spread(_at(one, "trained"))}
-            for stage, title in STAGES.items():
-                row[f"{title}, top-1 %"] = mean_and_spread(_at(one, stage))
-                lost = _lost(mine, name, control, stage)
-                row[f"{title} − {control}, points [95 %]"] = "–" if name == control else points(*mean_interval(lost))
-            rows.append(row | {"published": published.get(name, UNREADABLE), "measured at": scale})
-        tuned = {name: mean_interval(_lost(mine, name, control, "fine_tuned")) for name in names[1:]}
-        best = max(tuned, key=lambda name: tuned[name][0], default="")
-        told += [
-            f"{architecture}: best after fine-tuning is {best}, {points(*tuned[best])} points from {control}"
-        ] * bool(best)
-    return Drawn(
-        pd.DataFrame(rows),
-        f"{dataset}. {'; '.join(told)} (95 % t interval, paired by seed). The control keeps its kernels and meets the same "
-        "batch norm and the same fine-tuning, for a trained model gains by that too.",
+            cell = {"architecture": architecture, "candidates": name, "filters": one.filters.max()}
+            for stage in STAGES:
+                lost = pd.DataFrame({"difference": 100 * _lost(mine, name, control, stage), "stage": stage})
+                found = (
+                    summarised(lost, ["stage"]).iloc[0].to_dict() if len(lost) and name != control else {"stage": stage}
+                )
+                top1 = {"trained": _at(one, "trained"), "top1": _at(one, stage)}
+                rows.append(cell | top1 | found)
+    numbers = ["seeds", "difference", "low", "high", "detectable"]
+    return pd.DataFrame(rows).reindex(
+        columns=["architecture", "candidates", "stage", "filters", "trained", "top1", *numbers]
     )
 
 
-@own_style()
-def replacement_error_by_layer(tables: Tables, *, dataset: str, architectures: Sequence[str], note: str = "") -> Drawn:
-    """Share of each layer's centred kernels that the best a·x + b leaves over, by depth and set; mean over seeds."""
-    table = _of(tables["replacement_errors"], dataset, architectures, "replacement_error_by_layer")
-    figure, axes = canvas(1, len(architectures), (max(4.2, 2.9 * len(architectures)), 2.7), sharey=True)
-    styles = dict(zip(dict.fromkeys(table.candidates), _LOOKS * 8, strict=False))
-    told = []
-    for axis, architecture in zip(axes[0], architectures, strict=True):
-        mine = table[table.architecture == architecture]
-        for name, (colour, marker) in styles.items():
-            layers = mine[mine.candidates == name].groupby(["layer_index", "depth"]).error.agg(["mean", "min", "max"])
-            depth = layers.index.get_level_values("depth")
-            axis.fill_between(depth, 100 * layers["min"], 100 * layers["max"], color=colour, alpha=0.12, linewidth=0)
-            axis.plot(depth, 100 * layers["mean"], marker=marker, color=colour, markersize=4, linewidth=1, label=name)
-        axis.set(title=architecture, xlabel="depth", ylim=(0, 100))
-        by_set = mine.groupby("candidates").error.mean().sort_values()
-        told.append(f"{architecture}: {', '.join(f'{name} {percent(value)}' for name, value in by_set.items())}")
-    axes[0, 0].set_ylabel("left over (%)")
-    figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside upper center", ncols=4, frameon=False)
-    return finished(figure, f"Mean share of the centred kernels' squared norm left over: {'; '.join(told)}.", note)
+def left_over(errors: pd.DataFrame, *, dataset: str, architectures: Sequence[str]) -> pd.DataFrame:
+    """Share of each layer's centred kernels that the best a·x + b of a set leaves over, seed by seed.
 
-
-@own_style()
-def elimination_curve(tables: Tables, *, dataset: str, architectures: Sequence[str], note: str = "") -> Drawn:
-    """Top-1 against the number of filters left (top; open: all test images), and what survives at the elbow (bottom)."""
-    table = _of(tables["eliminations"], dataset, architectures, "elimination_curve")
-    figure, axes = canvas(
-        2,
-        len(architectures),
-        (max(4.2, 2.9 * len(architectures)), 3.9),
-        gridspec_kw={"height_ratios": [2.4, 1]},
-    )
-    told = []
-    for (top, bottom), architecture in zip(axes.T, architectures, strict=True):
-        mine = table[table.architecture == architecture]
-        seeds = sorted(mine.seed.unique())
-        for (colour, _), seed in zip(_LOOKS * len(seeds), seeds, strict=False):
-            _draw_curve(top, mine[mine.seed == seed], colour, f"seed {seed}")
-        top.set(title=architecture, xlabel="filters left", ylim=(0, None))
-        top.legend(frameon=False)
-        kept = survivors(mine[mine.seed == seeds[0]])
-        image = draw_kernels(bottom, kept, _ACROSS)
-        bottom.set_title(f"the {len(kept)} that survive, seed {seeds[0]}")
-        told.append(f"{architecture} {_told_of_curve(mine)}")
-    axes[0, 0].set_ylabel("top-1 (%)")
-    colour_bar(figure, image, axes[1])
-    return finished(figure, f"{'; '.join(told)}.", note)
-
-
-@own_style()
-def accuracy_by_number_of_filters(
-    tables: Tables,
-    *,
-    dataset: str,
-    architectures: Sequence[str],
-    baseline: str,
-    series: Mapping[str, Sequence[Sequence[Any]]],
-    published: Mapping[str, str],
-    note: str = "",
-) -> Drawn:
-    """Top-1 of training around n frozen filters, of which a gain and a bias per kernel are learned, against n.
-
-    `series` has for each line its [number, initialisation] pairs; `published` what papers print, by phrase.
+    Returns
+    -------
+    DataFrame
+        architecture, candidates, layer_index, depth (in [0, 1]), seed, error (% of the squared norm); sets in the order of their
+        mean, the best first.
     """
-    runs = _of(tables["runs"], dataset, architectures, "accuracy_by_number_of_filters")
-    figure, axes = canvas(1, len(architectures), (max(4.2, 2.9 * len(architectures)), 2.9), sharey=True)
-    told = []
-    for axis, architecture in zip(axes[0], architectures, strict=True):
-        mine = runs[runs.architecture == architecture]
-        whole = mine[mine.initialisation == baseline].top1
-        axis.axhline(100 * whole.mean(), color="#bbbbbb", linewidth=1, label=f"{baseline}: every tap learned")
-        for place, (name, cells) in enumerate(series.items()):
-            colour, marker = _LOOKS[place % len(_LOOKS)]
-            shift = 1.07 ** (place - (len(series) - 1) / 2)  # keeps intervals apart on the log axis
-            found = [
-                (n, *mean_interval(mine[mine.initialisation == cell].top1.dropna().to_numpy())) for n, cell in cells
-            ]
-            n, mean, low, high = map(np.asarray, zip(*found, strict=True))
-            bars = np.nan_to_num(100 * np.vstack([mean - low, high - mean]))
-            style = f"{marker}-" if len(cells) > 1 else marker
-            axis.errorbar(
-                n * shift, 100 * mean, bars, fmt=style, color=colour, capsize=2, markersize=4, linewidth=1, label=name
-            )
-        numbers = sorted({n for cells in series.values() for n, _ in cells})
-        axis.set(title=architecture, xlabel="frozen filters", xscale="log")
-        axis.set_xticks(numbers, [str(n) for n in numbers])
-        axis.minorticks_off()
-        told.append(f"{architecture}: {_against_baseline(mine, series, baseline)}")
-    axes[0, 0].set_ylabel("test top-1 (%, 95 % interval)")
-    figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside upper center", ncols=3, frameon=False)
-    printed = "; ".join(f"{name} {value}" for name, value in published.items())
-    says = f"Points from {baseline}, paired by seed: {'; '.join(told)}."
-    return finished(figure, f"{says} Published: {printed or UNREADABLE}.", note)
+    table = of_runs(errors, dataset, architectures)
+    best = table.groupby("candidates").error.mean().sort_values().index.tolist()
+    made = table.assign(error=100 * table.error, place=table.candidates.map(best.index))
+    made = made.sort_values(["place", "layer_index", "seed"], kind="stable", ignore_index=True)
+    return made[["architecture", "candidates", "layer_index", "depth", "seed", "error"]]
+
+
+def elimination(eliminations: pd.DataFrame, *, dataset: str, architectures: Sequence[str]) -> pd.DataFrame:
+    """Top-1 against the number of filters left.
+
+    Returns
+    -------
+    DataFrame
+        architecture, seed, phase ("trained", "elimination" or "exchange"), filters (left; NaN for the trained model's own kernels),
+        top1 (% of the subset of train images), test_top1 (% of all test images, NaN where it was not checked), elbow (whether it
+        lies here), images, test_images.
+    """
+    table = of_runs(eliminations, dataset, architectures)
+    made = table.assign(top1=100 * table.top1, test_top1=100 * table.test_top1, elbow=table.elbow.astype(bool))
+    return made[
+        ["architecture", "seed", "phase", "filters", "top1", "test_top1", "elbow", "images", "test_images"]
+    ].reset_index(drop=True)
+
+
+def elbows(curves: pd.DataFrame) -> pd.DataFrame:
+    """What elimination keeps, gains by exchanges, and by how much the subset of images misleads.
+
+    Parameters
+    ----------
+    curves : DataFrame
+        Of `elimination`.
+
+    Returns
+    -------
+    DataFrame
+        One row per architecture and seed: architecture, seed, filters (of the set), kept (at the elbow), exchanged (points of test
+        top-1 that exchanges gain; NaN where none helps), apart (mean difference, points, between a fall on the subset and on all
+        test images; NaN where it was not checked), apart_most, images, test_images.
+    """
+    rows = []
+    for (architecture, seed), one in curves.groupby(["architecture", "seed"], sort=False):
+        curve = one[one.phase == "elimination"]
+        elbow = curve[curve.elbow].iloc[0]
+        tested = curve[curve.test_top1.notna()]
+        falls = (tested.top1 - tested.top1.iloc[:1].sum()) - (tested.test_top1 - tested.test_top1.iloc[:1].sum())
+        falls = falls.abs().iloc[1:]
+        after = one[one.phase.eq("exchange") & one.test_top1.notna()].test_top1
+        rows.append(
+            {
+                "architecture": architecture,
+                "seed": seed,
+                "filters": int(curve.filters.max()),
+                "kept": int(elbow.filters),
+                "exchanged": after.iloc[0] - elbow.test_top1 if len(after) else float("nan"),
+                "apart": falls.mean(),
+                "apart_most": falls.max(),
+                "images": int(one.images.iloc[0]),
+                "test_images": int(one.test_images.iloc[0]),
+            }
+        )
+    return pd.DataFrame(rows)
 
 
 def survivors(rows: pd.DataFrame) -> np.ndarray:
@@ -170,59 +159,47 @@ def survivors(rows: pd.DataFrame) -> np.ndarray:
     return taps.reshape(-1, side, side)
 
 
-def _draw_curve(axis: Axes, rows: pd.DataFrame, colour: str, name: str) -> None:
-    curve = rows[rows.phase == "elimination"]
-    axis.plot(curve.filters, 100 * curve.top1, color=colour, linewidth=1, label=name)
-    tested = rows[rows.phase.eq("elimination") & rows.test_top1.notna()]
-    axis.plot(tested.filters, 100 * tested.test_top1, "o", color=colour, markersize=4, fillstyle="none")
-    elbow = rows[rows.elbow.astype(bool)]
-    axis.plot(elbow.filters, 100 * elbow.top1, "v", color=colour, markersize=6)
-    last = rows[rows.phase.eq("exchange") & rows.test_top1.notna()]
-    axis.plot(last.filters, 100 * last.test_top1, "*", color=colour, markersize=6)
-    axis.axhline(100 * rows[rows.phase == "trained"].top1.iloc[0], color=colour, linewidth=0.6, linestyle=":")
+def filters_needed(
+    runs: pd.DataFrame,
+    *,
+    dataset: str,
+    architectures: Sequence[str],
+    baseline: str,
+    series: Mapping[str, Sequence[Sequence[Any]]],
+) -> pd.DataFrame:
+    """Top-1 of training around n frozen filters, of which a gain and a bias per kernel are learned.
 
+    Parameters
+    ----------
+    runs : DataFrame
+        Of schema "runs".
+    series : mapping of str to sequence of (int, str)
+        For each line its numbers of filters, each with its initialisation.
 
-def _told_of_curve(rows: pd.DataFrame) -> str:
-    """Say where the elbows are, what the exchanges gained, and what the subset says otherwise than all test images."""
-    elbows, gained, apart = [], [], []
-    for _, one in rows.groupby("seed"):
-        curve = one[one.phase == "elimination"]
-        elbows.append(int(curve[curve.elbow.astype(bool)].filters.iloc[0]))
-        tested = curve[curve.test_top1.notna()]
-        apart += (
-            ((tested.top1 - tested.top1.iloc[0]) - (tested.test_top1 - tested.test_top1.iloc[0])).abs().tolist()[1:]
-        )
-        after = one[one.phase.eq("exchange") & one.test_top1.notna()]
-        if len(after):
-            gained.append(float(after.test_top1.iloc[0] - curve[curve.elbow.astype(bool)].test_top1.iloc[0]))
-    size = int(rows[rows.phase == "elimination"].filters.max())
-    images, tests = int(rows.images.iloc[0]), int(rows.test_images.iloc[0])
-    told = f"keeps {', '.join(map(str, elbows))} of {size} filters at the elbow"
-    told += (
-        f", exchanges change test top-1 by {_signed(float(np.mean(gained)))} points"
-        if gained
-        else ", no exchange helps"
-    )
-    if apart:
-        told += (
-            f"; a fall on the {images:,} train images differs from that on all {tests:,} test images by "
-            f"{100 * np.mean(apart):.1f} points on average, {100 * np.max(apart):.1f} at most"
-        )
-    return told
-
-
-def _signed(share: float) -> str:
-    return f"{100 * share:+.1f}".replace("-", "−")
-
-
-def _against_baseline(runs: pd.DataFrame, series: Mapping[str, Sequence[Sequence[Any]]], baseline: str) -> str:
-    told = []
-    for name, cells in series.items():
-        found = [
-            f"{n}: {points(*mean_interval(paired(runs, cell, baseline).difference.to_numpy()))}" for n, cell in cells
-        ]
-        told.append(f"{name} {', '.join(found)}")
-    return "; ".join(told)
+    Returns
+    -------
+    DataFrame
+        One row per architecture, line and number of filters: architecture, line, filters; top1 (%, mean over seeds); difference,
+        low, high (points from the baseline, paired by seed, with its t interval); seeds (pairs).
+    """
+    table = of_runs(runs, dataset, architectures)
+    rows = []
+    for architecture in architectures:
+        mine = table[table.architecture == architecture]
+        for line, cells in series.items():
+            for n, name in cells:
+                top1 = 100 * mine[mine.initialisation == name].top1.mean()
+                differences = 100 * paired(mine, name, baseline).difference.to_numpy()
+                row = {
+                    "architecture": architecture,
+                    "line": line,
+                    "filters": n,
+                    "top1": top1,
+                    "seeds": len(differences),
+                }
+                ends = zip(("difference", "low", "high"), mean_interval(differences), strict=True)
+                rows.append(row | dict(ends))
+    return pd.DataFrame(rows)
 
 
 def _lost(table: pd.DataFrame, name: str, control: str, stage: str) -> np.ndarray:
@@ -233,20 +210,5 @@ def _lost(table: pd.DataFrame, name: str, control: str, stage: str) -> np.ndarra
     return np.asarray((known[name] - known[control]).dropna().to_numpy())
 
 
-def _at(table: pd.DataFrame, stage: str) -> pd.Series:
-    return table[table.stage == stage].top1
-
-
-def _count(filters: pd.Series) -> str:
-    return "–" if filters.isna().all() else str(int(filters.iloc[0]))
-
-
-def _of(table: pd.DataFrame, dataset: str, architectures: Sequence[str], artifact: str) -> pd.DataFrame:
-    mine = table[(table.dataset == dataset) & table.architecture.isin(architectures)]
-    if set(mine.architecture) != set(architectures):
-        found = ", ".join(sorted(set(mine.architecture))) or "none"
-        raise EchosError(
-            f"{artifact}: expected rows of {', '.join(architectures)} on {dataset}, found {found}; "
-            "name these runs in the config"
-        )
-    return mine
+def _at(table: pd.DataFrame, stage: str) -> list[float]:
+    return table[table.stage == stage].top1.tolist()
