@@ -19,7 +19,7 @@ TINY, SLICE, ONE, FAULTS = (
     *(HERE / f"{name}.yaml" for name in ("slice", "one", "faults")),
 )
 WHOLE = bool(os.environ.get("WHOLE"))
-PATIENCE = 3600 if WHOLE else 900  # seconds for all runs of an engine together, on a machine that does other things too
+PATIENCE = 1800  # seconds for all runs of an engine together, on a machine that does other things too
 CORES = "4"  # what a node of an engine promises
 VERSIONS: dict[str, str] = {}  # of the engines that tests started, by name
 RUN = "photographs/convmixer/default/seed0"
