@@ -24,13 +24,21 @@ pytestmark = pytest.mark.skipif(
 
 def test_every_artifact_of_the_paper_is_there() -> None:
     ids = [entry["id"] for entry in CONFIG["artifacts"]]
-    assert [name for name in ids if name.startswith("figure")] == sorted(f for f in DECLARED if f.startswith("figure"))
+    assert [name for name in ids if name.startswith("figure")] == sorted(f for f in DECLARED if f.startswith("figure_"))
     assert len([name for name in ids if name.startswith("figure")]) == 11
     for name in ids:
         folder = RESULTS / f"{DECLARED[name]['kind']}s"
         made = json.loads((folder / f"{name}.json").read_text(encoding="utf-8"))
         assert made["says"]
         assert "nan" not in made["says"].lower().split()
+
+
+def test_every_rendered_notebook_shows_its_figure_or_table() -> None:
+    for entry in CONFIG["artifacts"]:
+        notebook = json.loads((RESULTS / f"notebooks/{entry['id']}.ipynb").read_text(encoding="utf-8"))
+        shown = {kind for cell in notebook["cells"] for one in cell.get("outputs", []) for kind in one.get("data", {})}
+        assert ("image/png" if DECLARED[entry["id"]]["kind"] == "figure" else "text/html") in shown, entry["id"]
+        assert "text/markdown" in shown, entry["id"]
 
 
 def test_the_report_and_the_manuscript_hold_every_artifact() -> None:
