@@ -331,7 +331,7 @@ BEHIND = ["extract_from_run", "cluster", "figure"]  # jobs that follow from init
 @pytest.mark.parametrize(
     ("module", "line", "first", "then"),
     [
-        ("artifacts/figures.py", "LIMIT = 1", "figure", []),
+        ("artifacts/clusters.py", "LIMIT = 1", "figure", []),
         ("evaluation/comparisons.py", "LIMIT = 1", "", []),
         ("structure/kmeans.py", "LIMIT = 1", "initialise_photographs_convmixer", BEHIND),
         ("datasets/shards.py", "LIMIT = 1", "dataset", ["initialise_photographs_convmixer", *BEHIND]),

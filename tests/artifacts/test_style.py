@@ -10,9 +10,10 @@ import matplotlib as mpl
 import numpy as np
 import pyarrow as pa
 import pytest
+import seaborn as sns
 
-from neural_echos import artifacts
-from neural_echos.artifacts.style import drawing, save_figure
+from neural_echos.artifacts.receptive_fields import dog_profile
+from neural_echos.artifacts.style import canvas, drawing, save_figure
 from neural_echos.tables import SCHEMAS, write_table
 
 USERS = """font.family: serif
@@ -36,9 +37,13 @@ def settings() -> dict[str, object]:
 
 def profile(folder: Path) -> list[bytes]:
     """Draw a figure and save it in every format; return the bytes."""
-    drawn = artifacts.dog_profile({}, size=7, gamma=0.5)
+    profile = dog_profile(7, 0.5)
+    with drawing():
+        figure, axes = canvas(1, 1, (3.5, 2.4))
+        sns.lineplot(profile, x="distance", y="weight", hue="centre", style="part", errorbar=None, ax=axes[0, 0])
+        axes[0, 0].set_title("A profile: −1")
     for suffix in ("png", "pdf", "svg"):
-        save_figure(drawn.content, folder / f"a.{suffix}")
+        save_figure(figure, folder / f"a.{suffix}")
     return [(folder / f"a.{suffix}").read_bytes() for suffix in ("png", "pdf", "svg")]
 
 

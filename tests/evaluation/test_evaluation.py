@@ -12,7 +12,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from neural_echos import artifacts
 from neural_echos.errors import EchosError
 from neural_echos.evaluation import (
     bootstrap_interval,
@@ -27,7 +26,6 @@ from neural_echos.evaluation import (
     paired_p,
 )
 from neural_echos.files import write_json
-from neural_echos.kernels import Layer, bank_from_tensors
 from neural_echos.tables import SCHEMAS, write_table
 
 
@@ -373,19 +371,3 @@ def test_a_run_with_other_metrics_is_refused_by_name(tmp_path, metrics):
 def test_a_run_without_an_epoch_is_refused_by_name(tmp_path):
     with pytest.raises(EchosError, match="expected a finished run"):
         gather_runs([write_run(tmp_path, "dog", 0, 0.5, epochs=0)])
-
-
-def bank_of(kernels: Mapping[str, np.ndarray], name: str, kind: str = "depthwise") -> pa.Table:
-    """Lay kernels, (n, k, k) by layer, down as a bank."""
-    layers = [Layer(layer, kind, i, 0.0, *taps.shape[1:]) for i, (layer, taps) in enumerate(kernels.items())]
-    return bank_from_tensors(layers, lambda layer: kernels[layer][:, None], name, name, 10**9)
-
-
-def test_kernels_before_and_after_are_depthwise_where_a_regular_stem_is_larger():
-    rng = np.random.default_rng(0)
-    depthwise, stem = rng.normal(size=(12, 5, 5)), rng.normal(size=(12, 8, 8))
-    bank = pa.concat_tables([bank_of({"stem": stem}, "a", "regular"), bank_of({"layer": depthwise}, "a")])
-    pairs = [{"label": "a", "before": "a", "after": "a"}]
-    made = artifacts.kernels_before_and_after({"bank": {"a": bank}}, pairs=pairs)
-    assert made.says.endswith("before against after training: a 1.00.")
-    assert made.content.axes[0].images[0].get_array().shape == (2 * 6 - 1, 6 * 6 - 1)

@@ -1,47 +1,183 @@
-"""Artifacts of the clusters at scale: the papers' number of clusters beside the one that the data choose."""
+"""What figures and tables show of k-means clusters: averages and members, shares by layer, and how many clusters there are."""
 
-from typing import Any
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 
-from neural_echos.artifacts.base import Drawn
+from neural_echos.artifacts.kernels import sized
+from neural_echos.artifacts.mosaics import whole_rows
+from neural_echos.artifacts.names import bank_labels
+from neural_echos.errors import EchosError
 
-Tables = dict[str, Any]
+CENTRES = ("other", "inhibitory", "excitatory")  # from left to right, as in the paper's Figure 5
+_BANK = ["model", "kind", "kernel_height", "kernel_width"]
 
 
-def cluster_numbers(tables: Tables, *, note: str = "") -> Drawn:
-    """The papers' number of clusters and the chosen one, by bank and kernel size, with silhouette and stability of both.
+def cluster_averages(
+    banks: Mapping[str, pa.Table],
+    clusters: pd.DataFrame,
+    centroids: pd.DataFrame,
+    models: Sequence[str],
+    *,
+    seed: int,
+    kernels: int,
+    columns: int,
+) -> pd.DataFrame:
+    """Find the clusters of every network and size of depthwise kernels, with the average and a random sample of each.
 
-    `note`, what the numbers rest on, stands after the sentence.
+    Parameters
+    ----------
+    banks : mapping of str to pyarrow.Table
+        Tables of schema "bank" by model.
+    clusters, centroids : DataFrame
+        Tables of these schemas; the clustering with the declared number of clusters is taken.
+    models : sequence of str
+    seed : int
+        Of the samples.
+    kernels, columns : int
+        At most so many kernels of a cluster, in whole rows of `columns`.
+
+    Returns
+    -------
+    DataFrame
+        One row per cluster, sorted by network, size and `CENTRES`: `network`, `model`, `kernel_size` (taps), `name`, `cluster`,
+        `kernels` (in the cluster), `share` (of the network's kernels of this size), `norm` (of the average: 1 where the cluster's
+        kernels are all alike, near 0 where they cancel), `average` (ndarray, shape (k, k)) and `members` (ndarray, shape
+        (n, k, k): the sample, each minus its mean, as clustered).
+
+    Raises
+    ------
+    EchosError
+        No network has clusters of depthwise kernels.
     """
-    size = ["model", "kind", "kernel_height", "kernel_width"]
-    choices = tables["choices"].set_index(size)
-    both = choices[choices.declared].join(choices[choices.chosen], rsuffix="_free").sort_index().reset_index()
-    rows = [
-        {
-            "bank": row.model,
-            "kind": row.kind,
-            "kernel": f"{row.kernel_height}×{row.kernel_width}",
-            "kernels": f"{row.kernels:,}",
-            "papers' k": str(row.clusters),
-            "its silhouette": _number(row.silhouette),
-            "its stability": _number(row.stability),
-            "chosen k": str(row.clusters_free),
-            "silhouette of the chosen": _number(row.silhouette_free),
-            "stability of the chosen": _number(row.stability_free),
-        }
-        for row in both.itertuples()
-    ]
-    same, most = (both.clusters == both.clusters_free).sum(), choices.clusters.max()
-    return Drawn(
-        pd.DataFrame(rows),
-        f"The best silhouette is at the papers' k in {same} of {len(both)} kernel sizes, and at {most}, the largest number "
-        f"tried, in {(both.clusters_free == most).sum()}. Median silhouette "
-        f"{_number(both.silhouette.median())} at the papers' k and {_number(both.silhouette_free.median())} at the chosen; median "
-        f"stability {_number(both.stability.median())} and {_number(both.stability_free.median())}. {note}".strip(),
-    )
+    rng, rows = np.random.default_rng(seed), []
+    for network, model, size in sized(banks, models):
+        mine, found = (_declared(table, model, size) for table in (clusters, centroids))
+        for one in found.sort_values("cluster").sort_values("name", key=_place, kind="stable").itertuples():
+            of = mine[mine.cluster == one.cluster].row.to_numpy()
+            shown, _ = whole_rows(len(of), kernels, columns)
+            drawn = np.sort(rng.choice(of, min(kernels, len(of)), replace=False)[:shown])
+            members = np.array(banks[model]["taps"].take(pa.array(drawn)).to_pylist()).reshape(-1, size, size)
+            average = np.asarray(one.taps).reshape(size, size)
+            rows.append(
+                {
+                    "network": network,
+                    "model": model,
+                    "kernel_size": size,
+                    "name": one.name,
+                    "cluster": one.cluster,
+                    "kernels": len(of),
+                    "share": len(of) / len(mine),
+                    "norm": float(np.linalg.norm(average)),
+                    "average": average,
+                    "members": members - members.mean(axis=(1, 2), keepdims=True),
+                }
+            )
+    if not rows:
+        raise EchosError(
+            f"none of the depthwise kernels of {', '.join(models)} were clustered; add models with more kernels"
+        )
+    return pd.DataFrame(rows)
 
 
-def _number(value: float) -> str:
-    return f"{value:.2f}".replace("-", "−") if np.isfinite(value) else "–"
+def mean_shares(averages: pd.DataFrame) -> dict[str, float]:
+    """Share of kernels in clusters of each name, the mean over networks and sizes, from `cluster_averages`."""
+    summed = averages.groupby(["model", "kernel_size", "name"]).share.sum().unstack(fill_value=0.0)
+    return {name: float(summed[name].mean()) if name in summed else 0.0 for name in CENTRES}
+
+
+def layer_shares(clusters: pd.DataFrame, models: Sequence[str]) -> pd.DataFrame:
+    """Share of every depthwise layer's kernels in excitatory, inhibitory and other clusters.
+
+    Parameters
+    ----------
+    clusters : DataFrame
+        Table of schema "clusters"; the clustering with the declared number of clusters is taken.
+    models : sequence of str
+
+    Returns
+    -------
+    DataFrame
+        One row per network, layer and name, networks in the order of the name table: `network`, `model`, `place` (of the layer
+        among the clustered ones of the network, from 0), `layers` (clustered ones of the network), `kernels` (in the layer), `name`
+        and `share`.
+
+    Raises
+    ------
+    EchosError
+        No depthwise kernel of these models was clustered.
+    """
+    mine = clusters[(clusters.clustering != "free") & (clusters.kind == "depthwise") & clusters.model.isin(models)]
+    if not len(mine):
+        raise EchosError(f"none of the depthwise kernels of {', '.join(models)} were clustered; choose other models")
+    labels = bank_labels(model for model in models if (mine.model == model).any())
+    parts = []
+    for model, network in labels.items():
+        counts = mine[mine.model == model].groupby(["layer_index", "name"]).size().unstack(fill_value=0)
+        counts = counts.reindex(columns=CENTRES, fill_value=0).reset_index(drop=True)
+        total = counts.sum(axis=1)
+        shares = counts.div(total, axis=0).rename_axis("place").reset_index()
+        long = shares.assign(kernels=total).melt(["place", "kernels"], var_name="name", value_name="share")
+        parts.append(long.assign(network=network, model=model, layers=len(counts)).sort_values("place", kind="stable"))
+    columns = ["network", "model", "place", "layers", "kernels", "name", "share"]
+    return pd.concat(parts, ignore_index=True)[columns]
+
+
+def shares_by_depth(shares: pd.DataFrame, *, bins: int) -> pd.DataFrame:
+    """Share of kernels with a centre over relative depth, networks of any number of layers on one scale.
+
+    The layers of a network are laid end to end, each as long as the others; a bin has the mean of what lies in it.
+
+    Parameters
+    ----------
+    shares : DataFrame
+        From `layer_shares`.
+    bins : int
+        Parts of equal length into which the depth is cut.
+
+    Returns
+    -------
+    DataFrame
+        One row per network, indexed by its name, and one column per bin, named by its middle (0 at the input, 1 at the output).
+    """
+    centred = shares[shares.name != "other"].groupby(["network", "place"], sort=False).share.sum()
+    edges = np.linspace(0, 1, bins + 1)
+    rows = {}
+    for network, mine in centred.groupby(level="network", sort=False):
+        summed = np.concatenate([[0.0], np.cumsum(mine.to_numpy())])  # of the share over the layers, at their ends
+        rows[network] = np.diff(np.interp(edges, np.linspace(0, 1, len(mine) + 1), summed)) * bins / len(mine)
+    return pd.DataFrame.from_dict(rows, orient="index", columns=np.round((edges[:-1] + edges[1:]) / 2, 3))
+
+
+def cluster_numbers(choices: pd.DataFrame) -> pd.DataFrame:
+    """Set the declared number of clusters beside the one of the best silhouette, for every bank, kind and size.
+
+    Parameters
+    ----------
+    choices : DataFrame
+        Table of schema "choices".
+
+    Returns
+    -------
+    DataFrame
+        One row per bank, kind and size: `model`, `kind`, `kernel_height`, `kernel_width` (taps), `kernels` (compared), and for the
+        declared number `clusters`, `silhouette` and `stability` (adjusted Rand index of the restarts), for the chosen one the same
+        with `_chosen`.
+    """
+    choices = choices.set_index(_BANK)
+    chosen = choices[choices.chosen].add_suffix("_chosen")
+    both = choices[choices.declared].join(chosen).sort_index().reset_index()
+    measures = ["clusters", "silhouette", "stability"]
+    return both[[*_BANK, "kernels", *measures, *(f"{name}_chosen" for name in measures)]]
+
+
+def _declared(table: pd.DataFrame, model: str, size: int) -> pd.DataFrame:
+    """Rows of one bank's depthwise kernels of one size, of the clustering with the declared number of clusters."""
+    mine = (table.model == model) & (table.kind == "depthwise") & (table.kernel_height == size)
+    return table[mine & (table.kernel_width == size) & (table.clustering != "free")]
+
+
+def _place(names: pd.Series) -> pd.Series:
+    return names.map(CENTRES.index)

@@ -5,6 +5,7 @@ are ordered: kernel sizes, depths. What the table does not list, such as an init
 lists, in the order given, with spare looks.
 """
 
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -91,6 +92,7 @@ TABLES: dict[str, dict[str, Name]] = {
         "gaussian": Name("Gaussian", "#b07aa1", "o"),
         "gaussian_derivative_1": Name("first derivative of a Gaussian", "#9b6fb0", "D"),
         "gaussian_derivative_2": Name("second derivative of a Gaussian", "#d0a136", "h"),
+        "discrete_gaussian": Name("discrete Gaussian"),
     },
     "frozen": {
         "trained": Name("trained from scratch", "#222222", "o"),
@@ -137,6 +139,28 @@ TABLES: dict[str, dict[str, Name]] = {
         "convmixer_deep": Name("ConvMixer, 6 layers"),
         "hornet_deep": Name("HorNet, 6 layers"),
         "convmixer_regular": Name("ConvMixer, regular convolutions"),
+    },
+    "network": {  # the part of a bank's name before the first "-" or "."
+        "mcunet_in3": Name("MCUNet-in3"),
+        "mcunet_in4": Name("MCUNet-in4"),
+        "mobilenet_edgetpu": Name("MobileNet-EdgeTPU"),
+        "mobilenet_v1": Name("MobileNetV1"),
+        "mobilenet_v2": Name("MobileNetV2"),
+        "mobilenet_v2_w035": Name("MobileNetV2 ×0.35"),
+        "mobilenetv2": Name("MobileNetV2"),
+        "mobilenetv2_100": Name("MobileNetV2 (timm)"),
+        "mobilenetv3_large_100": Name("MobileNetV3-L"),
+        "efficientnet_b0": Name("EfficientNet-B0"),
+        "convnext": Name("ConvNeXt"),
+        "convnext_tiny": Name("ConvNeXt-T"),
+        "convnext_small": Name("ConvNeXt-S"),
+        "convnext_base": Name("ConvNeXt-B"),
+        "convnextv2_tiny": Name("ConvNeXt-V2-T"),
+        "hornet": Name("HorNet"),
+        "convmixer": Name("ConvMixer"),
+        "convmixer_768_32": Name("ConvMixer-768/32"),
+        "convmixer_1536_20": Name("ConvMixer-1536/20"),
+        "random_weights_control": Name("random weights"),
     },
 }
 _SPARE = [
@@ -194,6 +218,26 @@ def markers(kind: str, names: Sequence[str]) -> dict[str, str]:
 def labelled(kind: str, values: Iterable[str]) -> list[str]:
     """Labels of a column's values, for a tidy table whose legend reads as the figures do."""
     return [label(kind, value) for value in values]
+
+
+def bank_labels(models: Iterable[str]) -> dict[str, str]:
+    """What banks are called, by id and in the order of their networks: `convnext-dog` is "ConvNeXt, DoG".
+
+    The tag of a timm model is told only where two banks would have one name without it.
+    """
+    split = {model: _parts(model) for model in dict.fromkeys(models)}
+    networks = order("network", [parts[0] for parts in split.values()])
+    ordered = sorted(split, key=lambda model: networks.index(split[model][0]))
+    short = {model: ", ".join([label("network", split[model][0]), *split[model][1:]]) for model in ordered}
+    shared = {name for name in short.values() if list(short.values()).count(name) > 1}
+    return {model: model.replace("_", " ") if name in shared else name for model, name in short.items()}
+
+
+def _parts(model: str) -> list[str]:
+    """Split the id of a bank into its network and what else is told of it, `k9` as 9×9."""
+    network, *rest = model.split(".")[0].split("-")
+    sized = (re.sub(r"^k(\d+)$", r"\1×\1", part) for part in rest)
+    return [network, *(label("initialisation", part) for part in sized)]
 
 
 def size_colours(sizes: Iterable[int]) -> dict[int, str]:

@@ -12,7 +12,7 @@ from neural_echos.errors import EchosError
 from neural_echos.files import atomic_path
 
 if TYPE_CHECKING:
-    from neural_echos.artifacts.kernel import OwnKernel
+    from neural_echos.artifacts.interpreter import OwnKernel
 
 _LOG = logging.getLogger(__name__)
 _PATIENCE = 120  # seconds until a kernel must answer
@@ -46,7 +46,7 @@ def _executed(notebook: Path, draft: Path, parameters: Mapping[str, Any], *, soc
     from papermill.exceptions import PapermillExecutionError
     from zmq import ZMQBaseError
 
-    from neural_echos.artifacts.kernel import ARGUMENTS, kernel_in
+    from neural_echos.artifacts.interpreter import ARGUMENTS, kernel_in
 
     answered = []
     with TemporaryDirectory(prefix="echos-") as folder, _some_home(folder):

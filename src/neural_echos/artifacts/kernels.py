@@ -1,0 +1,253 @@
+"""Which kernels figures draw, one row a kernel: random ones, those that look most like a model, and the same after training."""
+
+from collections.abc import Iterator, Mapping, Sequence
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from neural_echos.artifacts.mosaics import whole_rows
+from neural_echos.artifacts.names import bank_labels
+from neural_echos.errors import EchosError
+from neural_echos.receptive_fields import dog
+from neural_echos.tables import kernel_sizes, kernels_of
+
+Banks = Mapping[str, pa.Table]
+
+
+def random_kernels(banks: Banks, models: Sequence[str], *, seed: int, kernels: int, columns: int) -> pd.DataFrame:
+    """Draw kernels at random from every network and every odd, square size of its depthwise kernels.
+
+    Parameters
+    ----------
+    banks : mapping of str to pyarrow.Table
+        Tables of schema "bank" by model.
+    models : sequence of str
+    seed : int
+        Of the sample; the same for each network and size.
+    kernels : int
+        At most so many of each; whole rows only.
+    columns : int
+        Kernels of a row.
+
+    Returns
+    -------
+    DataFrame
+        One row per kernel: `network` (what it is called), `model`, `kernel_size` (taps), `kernels` (how many there are of that
+        network and size), `row` (in the bank), `layer` and `taps` (ndarray, shape (k, k)).
+
+    Raises
+    ------
+    EchosError
+        No network has depthwise kernels.
+    """
+    parts = []
+    for network, model, size in sized(banks, models):
+        rows, taps = kernels_of(banks[model], size, size, "depthwise")
+        chosen = sample(len(rows), seed=seed, kernels=kernels, columns=columns)
+        of = {"network": network, "model": model, "kernel_size": size, "kernels": len(rows)}
+        parts.append(_rows(banks[model], rows[chosen], taps[chosen], of))
+    if not parts:
+        raise EchosError(f"there are no depthwise kernels of an odd, square size in {', '.join(models)}; choose others")
+    return pd.concat(parts, ignore_index=True)
+
+
+def sized(banks: Banks, models: Sequence[str]) -> Iterator[tuple[str, str, int]]:
+    """Name, model and each odd, square size of its depthwise kernels, networks in the order of the name table, sizes rising."""
+    for model, network in bank_labels(models).items():
+        depthwise = banks[model].filter(pc.equal(banks[model]["kind"], "depthwise"))
+        for height, width in kernel_sizes(depthwise):
+            if height == width and height % 2:
+                yield network, model, height
+
+
+def sample(available: int, *, seed: int, kernels: int, columns: int) -> np.ndarray:
+    """Choose kernels at random, whole rows of them, in the order in which they lie."""
+    shown, _ = whole_rows(available, kernels, columns)
+    chosen = np.random.default_rng(seed).choice(available, min(kernels, available), replace=False)
+    return np.sort(chosen[:shown])
+
+
+def closest_to_dogs(
+    banks: Banks, fits: pd.DataFrame, models: Sequence[str], *, size: int | None, kernels: int, columns: int
+) -> pd.DataFrame:
+    """Find the trained depthwise kernels that look most like a Difference of Gaussians of each sign.
+
+    Parameters
+    ----------
+    banks : mapping of str to pyarrow.Table
+    fits : DataFrame
+        Table of schema "fits".
+    models : sequence of str
+    size : int, optional
+        Side of the kernels, taps; the largest that was fitted by default.
+    kernels, columns : int
+        At most so many of each sign, in whole rows of `columns`.
+
+    Returns
+    -------
+    DataFrame
+        One row per kernel, the closest of each sign first: the columns of `random_kernels` (`kernels`: how many have this size),
+        `sign` (+1 excitatory, −1 inhibitory centre), `gamma`, `cosine` (with that Difference of Gaussians) and `close` (share of
+        all kernels of this size whose cosine is above .9).
+
+    Raises
+    ------
+    EchosError
+        No depthwise kernel of that size was fitted.
+    """
+    fits = fits[fits.model.isin(models) & (fits.kind == "depthwise")]
+    size = size or int(fits.kernel_height.max() if len(fits) else 0)
+    fits = fits[fits.kernel_height == size]
+    if not len(fits):
+        what = f"{size}×{size} depthwise kernels" if size else "fitted depthwise kernels"
+        raise EchosError(f"there are no {what} in {', '.join(models)}; choose another size or other models")
+    parts = []
+    for sign in (-1, 1):
+        mine = fits[fits.sign == sign]
+        shown, _ = whole_rows(len(mine), kernels, columns)
+        parts.append(mine.nlargest(shown, "cosine"))
+    best = _with_taps(banks, pd.concat(parts))
+    return best.assign(kernels=len(fits), close=(fits.cosine > 0.9).mean())
+
+
+def beside_fits(banks: Banks, fits: pd.DataFrame, models: Sequence[str], *, kernels: int) -> pd.DataFrame:
+    """Set depthwise kernels beside their own best Difference of Gaussians, from the closest to the least close.
+
+    Parameters
+    ----------
+    banks : mapping of str to pyarrow.Table
+    fits : DataFrame
+        Table of schema "fits".
+    models : sequence of str
+    kernels : int
+        So many of each network, at even ranks of the cosine among its kernels of the largest size.
+
+    Returns
+    -------
+    DataFrame
+        One row per kernel: the columns of `random_kernels`, `sign`, `gamma`, `cosine`, `share` (of the network's kernels of this
+        size with a cosine at least as high) and `fit` (ndarray, shape (k, k), the Difference of Gaussians).
+    """
+    fits = fits[fits.model.isin(models) & (fits.kind == "depthwise")]
+    parts = []
+    for _, mine in fits.groupby("model", sort=False):
+        largest = mine[mine.kernel_height == mine.kernel_height.max()].sort_values(["cosine", "row"], ascending=False)
+        places = np.unique(np.linspace(0, len(largest) - 1, min(kernels, len(largest))).round().astype(int))
+        share = (places + 1) / len(largest)
+        parts.append(largest.iloc[places].assign(kernels=len(largest), share=share))
+    if not parts:
+        raise EchosError(f"there are no fitted depthwise kernels in {', '.join(models)}; choose other models")
+    chosen = _with_taps(banks, pd.concat(parts))
+    drawn = [dog(row.kernel_size, row.gamma, row.sign) for row in chosen.itertuples()]
+    return chosen.assign(fit=drawn)
+
+
+def before_and_after(
+    banks: Banks, pairs: Sequence[Mapping[str, str]], *, kernels: int, columns: int, seed: int
+) -> pd.DataFrame:
+    """Set the depthwise kernels of the largest size before training beside the same ones after it.
+
+    Parameters
+    ----------
+    banks : mapping of str to pyarrow.Table
+    pairs : sequence of mapping
+        `label`, and the models `before` and `after`.
+    kernels, columns : int
+        At most so many are to be drawn, in whole rows of `columns`.
+    seed : int
+        Of the sample that is drawn.
+
+    Returns
+    -------
+    DataFrame
+        One row per kernel, those most like themselves first: `pair` (its label), `kernel_size` (taps), `row` (among the kernels of
+        that size), `cosine` (of the raw kernel before and after), `drawn` (whether it is of the sample), `before` and `after`
+        (ndarrays, shape (k, k)).
+
+    Raises
+    ------
+    EchosError
+        The banks of a pair do not have the same kernels.
+    """
+    parts = []
+    for pair in pairs:
+        before, after = banks[pair["before"]], banks[pair["after"]]
+        size = max((size for _, _, size in sized(banks, [pair["before"]])), default=0)
+        first, last = (kernels_of(bank, size, size, "depthwise")[1] for bank in (before, after))
+        if not len(first) or first.shape != last.shape:
+            raise EchosError(
+                f"{pair['label']}: {pair['before']} has {len(first)} depthwise {size}×{size} kernels and {pair['after']} "
+                f"has {len(last)}; name the same network before and after training"
+            )
+        mine = pd.DataFrame({"pair": pair["label"], "kernel_size": size, "row": np.arange(len(first))})
+        mine = mine.assign(cosine=_cosines(first, last), drawn=False, before=list(first), after=list(last))
+        mine.loc[sample(len(mine), seed=seed, kernels=kernels, columns=columns), "drawn"] = True
+        parts.append(mine.sort_values(["cosine", "row"], ascending=[False, True]))
+    return pd.concat(parts, ignore_index=True)
+
+
+def typical_by_layer(bank: pa.Table, clusters: pd.DataFrame, *, kernels: int) -> pd.DataFrame:
+    """Lay out the depthwise kernels of one network layer by layer, those nearest to their cluster's average first.
+
+    Parameters
+    ----------
+    bank : pyarrow.Table
+    clusters : DataFrame
+        Table of schema "clusters" of the same model.
+    kernels : int
+        At most so many of each layer.
+
+    Returns
+    -------
+    DataFrame
+        One row per kernel: `layer`, `layer_index`, `depth` (0 to 1), `kernel_size` (taps), `kernels` (clustered ones of the
+        layer), `row` (in the bank), `name` (`excitatory`, `inhibitory` or `other`: of its cluster), `distance` (to the cluster's
+        average, both of L2 norm 1 at most) and `taps` (ndarray, shape (h, w)).
+
+    Raises
+    ------
+    EchosError
+        No depthwise kernel was clustered.
+    """
+    mine = clusters[(clusters.clustering != "free") & (clusters.kind == "depthwise")]
+    if not len(mine):
+        name = bank["model"][0].as_py() if len(bank) else "the bank"
+        raise EchosError(f"{name}: none of its depthwise kernels were clustered; choose another model")
+    mine = mine.assign(kernels=mine.groupby("layer").row.transform("size"))
+    ordered = mine.sort_values(["layer_index", "distance", "row"])
+    shown = ordered.groupby("layer_index").head(kernels)
+    columns = ["layer", "layer_index", "depth", "kernel_size", "kernels", "row", "name", "distance", "taps"]
+    return _with_taps({bank["model"][0].as_py(): bank}, shown)[columns].reset_index(drop=True)
+
+
+def _with_taps(banks: Banks, found: pd.DataFrame) -> pd.DataFrame:
+    """Add a network's name, size and taps to rows of a table of kernels."""
+    labels = bank_labels(found.model)
+    made = found.assign(network=found.model.map(labels), kernel_size=found.kernel_height)
+    taps = {
+        (model, row): np.asarray(tap, np.float32).reshape(height, width)
+        for model, rows in found.groupby("model", sort=False)
+        for row, tap, height, width in zip(
+            rows.row,
+            banks[model]["taps"].take(pa.array(rows.row)).to_pylist(),
+            rows.kernel_height,
+            rows.kernel_width,
+            strict=True,
+        )
+    }
+    made["taps"] = [taps[model, row] for model, row in zip(made.model, made.row, strict=True)]
+    return made
+
+
+def _rows(bank: pa.Table, rows: np.ndarray, taps: np.ndarray, of: Mapping[str, object]) -> pd.DataFrame:
+    layers = bank["layer"].take(pa.array(rows)).to_pylist()
+    return pd.DataFrame({"row": rows, "layer": layers, "taps": list(taps)}).assign(**of)[[*of, "row", "layer", "taps"]]
+
+
+def _cosines(first: np.ndarray, last: np.ndarray) -> np.ndarray:
+    """Cosine of every kernel with its partner, 0 where one of them is 0; shape (n,)."""
+    flat, other = (kernels.reshape(len(kernels), -1).astype(np.float64) for kernels in (first, last))
+    norms = np.linalg.norm(flat, axis=1) * np.linalg.norm(other, axis=1)
+    return (flat * other).sum(axis=1) / np.where(norms > 0, norms, 1.0)
