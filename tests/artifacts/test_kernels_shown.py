@@ -148,8 +148,10 @@ def test_the_same_kernels_are_shown_before_and_after_training(run_notebook):
 
 
 def structure_rows(**columns: list) -> pd.DataFrame:
-    """Rows of the structure table; what is not given is 0."""
-    return pd.DataFrame(columns).reindex(columns=SCHEMAS["structure"].names, fill_value=0)
+    """Rows of the structure table; what is not given is 0, or empty."""
+    n = len(columns["model"])
+    others = {field.name: [[] if pa.types.is_list(field.type) else 0] * n for field in SCHEMAS["structure"]}
+    return pd.DataFrame(others | columns)
 
 
 @pytest.fixture

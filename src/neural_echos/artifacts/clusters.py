@@ -84,7 +84,7 @@ def cluster_averages(
 
 def mean_shares(averages: pd.DataFrame) -> dict[str, float]:
     """Share of kernels in clusters of each name, the mean over networks and sizes, from `cluster_averages`."""
-    summed = averages.groupby(["model", "kernel_size", "name"]).share.sum().unstack(fill_value=0.0)
+    summed = averages.groupby(["model", "kernel_size", "name"]).share.sum().unstack().fillna(0.0)
     return {name: float(summed[name].mean()) if name in summed else 0.0 for name in CENTRES}
 
 

@@ -38,11 +38,11 @@ def structure_forest(structure: pd.DataFrame) -> pd.DataFrame:
     trained = list(found[found.role == "trained"].model.unique())
     labels = bank_labels([*trained, *found.model])
     rows = []
-    for one in found.itertuples():
-        partner = max((name for name in trained if one.model.startswith(f"{name}-")), key=len, default=one.model)
-        named = labels[partner if one.role == "untrained" else one.model]
-        row = f"{named}, regular" if one.kind == "regular" and not named.endswith("regular") else named
-        group = "untrained" if one.role == "untrained" else "regular" if one.kind == "regular" else "trained"
+    for model, kind, role in zip(found.model, found.kind, found.role, strict=True):
+        partner = max((name for name in trained if model.startswith(f"{name}-")), key=len, default=model)
+        named = labels[partner if role == "untrained" else model]
+        row = f"{named}, regular" if kind == "regular" and not named.endswith("regular") else named
+        group = "untrained" if role == "untrained" else "regular" if kind == "regular" else "trained"
         rows.append({"row": row, "group": group})
     made = pd.concat([found.reset_index(drop=True), pd.DataFrame(rows)], axis=1)
     made["best"] = made.share.where(made.group != "untrained", -1.0)

@@ -1,6 +1,7 @@
 """Which kernels figures draw, one row a kernel: random ones, those that look most like a model, and the same after training."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -140,8 +141,8 @@ def beside_fits(banks: Banks, fits: pd.DataFrame, models: Sequence[str], *, kern
     if not parts:
         raise EchosError(f"there are no fitted depthwise kernels in {', '.join(models)}; choose other models")
     chosen = _with_taps(banks, pd.concat(parts))
-    drawn = [dog(row.kernel_size, row.gamma, row.sign) for row in chosen.itertuples()]
-    return chosen.assign(fit=drawn)
+    parameters = zip(chosen.kernel_size, chosen.gamma, chosen.sign, strict=True)
+    return chosen.assign(fit=_objects((dog(*one) for one in parameters), chosen.index))
 
 
 def before_and_after(
@@ -224,24 +225,26 @@ def typical_by_layer(bank: pa.Table, clusters: pd.DataFrame, *, kernels: int) ->
 
 def _with_taps(banks: Banks, found: pd.DataFrame) -> pd.DataFrame:
     """Add a network's name, size and taps to rows of a table of kernels."""
-    labels = bank_labels(found.model)
-    made = found.assign(network=found.model.map(labels), kernel_size=found.kernel_height)
-    taps = {
-        (model, row): np.asarray(tap, np.float32).reshape(height, width)
-        for model, rows in found.groupby("model", sort=False)
-        for row, tap, height, width in zip(
-            rows.row,
-            banks[model]["taps"].take(pa.array(rows.row)).to_pylist(),
-            rows.kernel_height,
-            rows.kernel_width,
-            strict=True,
-        )
-    }
-    made["taps"] = [taps[model, row] for model, row in zip(made.model, made.row, strict=True)]
-    return made
+    network = found.model.map(bank_labels(found.model))
+    where = zip(
+        found.model.tolist(),
+        found.row.tolist(),
+        found.kernel_height.tolist(),
+        found.kernel_width.tolist(),
+        strict=True,
+    )
+    taps = [
+        np.asarray(banks[model]["taps"][row].as_py(), np.float32).reshape(height, width)
+        for model, row, height, width in where
+    ]
+    return found.assign(network=network, kernel_size=found.kernel_height, taps=_objects(taps, found.index))
 
 
-def _rows(bank: pa.Table, rows: np.ndarray, taps: np.ndarray, of: Mapping[str, object]) -> pd.DataFrame:
+def _objects(arrays: Iterable[np.ndarray], index: pd.Index) -> pd.Series:
+    return pd.Series(list(arrays), index=index, dtype=object)
+
+
+def _rows(bank: pa.Table, rows: np.ndarray, taps: np.ndarray, of: Mapping[str, Any]) -> pd.DataFrame:
     layers = bank["layer"].take(pa.array(rows)).to_pylist()
     return pd.DataFrame({"row": rows, "layer": layers, "taps": list(taps)}).assign(**of)[[*of, "row", "layer", "taps"]]
 
