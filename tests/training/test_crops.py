@@ -22,20 +22,20 @@ def theirs(height: int, width: int, shares: tuple[float, float], count: int) -> 
 @pytest.mark.parametrize(("shares", "mean"), [((0.08, 1.0), 0.482), ((0.9, 1.0), None)])
 @pytest.mark.parametrize("size", [(224, 224), (32, 48)])
 def test_boxes_are_distributed_as_those_of_torchvision(shares, mean, size):
-    ours, expected = crop_boxes(*size, shares, 20_000, generator()), theirs(*size, shares, 5_000)
+    ours, expected = crop_boxes(*size, shares, 20_000, generator()), theirs(*size, shares, 2_000)
     for boxes in (ours, expected):
         assert (boxes[:2] >= 0).all()
         assert (boxes[0] + boxes[2] <= size[0]).all()
         assert (boxes[1] + boxes[3] <= size[1]).all()
     area, known = ((boxes[2] * boxes[3] / (size[0] * size[1])).mean().item() for boxes in (ours, expected))
-    assert area == pytest.approx(known, abs=0.01)
+    assert area == pytest.approx(known, abs=0.02)
     if mean and size[0] == size[1]:
         assert area == pytest.approx(mean, abs=0.005)
     whole, known = (((b[2] == size[0]) | (b[3] == size[1])).float().mean().item() for b in (ours, expected))
-    assert whole == pytest.approx(known, abs=0.03)
+    assert whole == pytest.approx(known, abs=0.04)
     for place in range(2):
         left, known = (boxes[place].float().mean().item() for boxes in (ours, expected))
-        assert left == pytest.approx(known, abs=0.02 * size[place])
+        assert left == pytest.approx(known, abs=0.03 * size[place])
 
 
 def test_a_whole_image_is_taken_where_ten_boxes_do_not_fit():
