@@ -15,8 +15,8 @@ from runs import FAULTS, ONE, RUN, SLICE, VERSIONS, Workflow, checksums, end_all
 
 pytestmark = pytest.mark.cluster
 ENGINE = "S3, nothing else shared"
-# Rules that read what k-means finds, of those of the slice.
-AFTER_KMEANS = {"cluster", "structure", "verdicts", "figure", "paper", "report", "all"}
+# Rules of the slice that measure the structure of banks, and what is made of it.
+AFTER_MEASURES = {"structure", "verdicts", "report", "all"}
 
 
 @dataclass(frozen=True)
@@ -86,11 +86,11 @@ def test_records_and_report_read_like_those_of_a_local_run(place: Place, made: W
 
 def test_a_change_of_a_module_reruns_its_jobs_and_no_others(place: Place, made: Workflow) -> None:
     """a changed module reruns exactly the jobs that use it, with the new code"""
-    changed = place.project / "src/neural_echos/structure/kmeans.py"
+    changed = place.project / "src/neural_echos/structure/measures.py"
     changed.write_text(f"{changed.read_text()}\n_CHANGED = True\n")
     run = place.run("changed", "made")
     assert run.wait() == 0, run.log.read_text()
-    assert set(re.findall(r"^ *(?:local)?rule (\w+):$", run.log.read_text(), re.MULTILINE)) == AFTER_KMEANS
+    assert set(re.findall(r"^ *(?:local)?rule (\w+):$", run.log.read_text(), re.MULTILINE)) == AFTER_MEASURES
 
 
 def test_a_killed_training_goes_on_from_the_bucket(place: Place) -> None:
