@@ -6,7 +6,6 @@ import pyarrow as pa
 import pytest
 
 from made import make_bank
-from neural_echos import artifacts
 from neural_echos.commands import main
 from neural_echos.errors import EchosError
 from neural_echos.receptive_fields import (
@@ -159,16 +158,3 @@ def test_explained_variance_is_the_mean_of_squared_cosines(matched, tmp_path):
     assert row["kernels"] == 60
     assert row["layers"] == 2
     assert row["low"] <= row["explained"] <= row["high"]
-
-
-def test_distributions_by_family_tell_what_the_fits_hold(matched):
-    table, _, bank = matched
-    fits = fit_bank(bank, seed=0, threshold=0.7)[0].to_pandas()
-    tables = {"fits": fits, "matches": table.to_pandas()}
-    model = fits.model.iloc[0]
-    drawn = artifacts.fit_distributions_by_family(tables, families={"Other": "x*", "Ours": f"{model[:1]}*"}, least=2)
-    centres = fits[fits.cosine >= 0.7]
-    assert f"Ours γ {centres.gamma.median():.2f}" in drawn.says and f"({len(centres)} centres)" in drawn.says
-    assert [label.get_text() for label in drawn.content.axes[2].get_xticklabels()] == ["Ours\n7×7"]
-    with pytest.raises(EchosError, match=r"expected fits of x\*, found none; choose other families"):
-        artifacts.fit_distributions_by_family(tables, families={"Other": "x*"})

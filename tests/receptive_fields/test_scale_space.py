@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from scipy import ndimage
 from scipy.optimize import minimize
 
-from neural_echos import artifacts, commands
+from neural_echos import commands
 from neural_echos.design.checked import check, load_artifacts
 from neural_echos.design.load import load_preset
 from neural_echos.design.references import check_references
@@ -422,7 +422,7 @@ def test_variances_that_no_ideal_model_has_are_told():
         fit_scales(kernels)
 
 
-# Workflow and artifacts ---------------------------------------------------------------------------------------------
+# Workflow ----------------------------------------------------------------------------------------------------------
 
 
 def test_the_command_writes_both_tables(filters, tables, tmp_path, monkeypatch, capsys):
@@ -445,46 +445,3 @@ def test_filters_must_be_a_declared_input():
     check_references(check(config | {"filters": "master_key_filters_8"}, Config), inputs=inputs, artifacts=declared)
     with pytest.raises(EchosError, match="'filters' names no declared input: 'master_key_filters'"):
         check_references(check(config | {"filters": "master_key_filters"}, Config), inputs=inputs, artifacts=declared)
-
-
-def test_spread_table_shows_published_beside_ours(tables):
-    made = artifacts.spread_table(tables, **OPTIONS["scale_space_spread"])
-    cells = made.content.set_index(["filter", "measure"])
-    assert len(cells) == 8 * 6 + 2 * 2
-    assert cells.loc[("5", "V_xx")].tolist()[:3] == ["3.847", "3.847", "0.000"]
-    assert cells.loc[("7", "C, subtracted")].tolist()[:2] == ["−0.011767", "−0.011775"]
-    assert "52 published values" in made.says and "filter 7's l1 norm, by 0.0024" in made.says
-    unknown = artifacts.spread_table(tables, published=[])
-    assert set(unknown.content.published) == {"not readable"} and "Nothing published" in unknown.says
-
-
-def test_scales_table_shows_the_slip(tables):
-    made = artifacts.scales_table(tables, **OPTIONS["scale_space_scales"])
-    cells = made.content.set_index(["filter", "method"])
-    assert len(cells) == len(tables["scales"])
-    slip = cells.loc[("7", "C2")]
-    assert (slip["γ_7"], slip["published γ_7"]) == ("0.4955", "0.5216")
-    assert (slip["l1 residual"], slip["at the published parameters"], slip["published residual"]) == (
-        "0.600",
-        "l1 0.640",
-        "l1 0.642",
-    )
-    assert "there we find 0.640, and the least, 0.600, at σ_x = 0.656" in made.says
-    assert "48 published values" in made.says
-    assert set(cells.loc[("1", "B"), ["published σ_x", "published σ_y", "published residual"]]) == {"not readable"}
-    for table, name in ((artifacts.scales_table, "scales"), (artifacts.spread_table, "spread")):
-        with pytest.raises(EchosError, match="published: expected entries with the number of a filter"):
-            table(tables, published=[{"filter": 9, "method": name}])
-
-
-def test_figure_draws_the_filters_with_y_up_and_symmetric_limits(tables, normalised):
-    made = artifacts.filters_beside_ideals(tables, **OPTIONS["scale_space_filters"])
-    axes = made.content.axes
-    image = axes[0].images[0]
-    assert image.origin == "upper" and image.get_clim() == (-1, 1)
-    shown = np.asarray(image.get_array())
-    assert np.unravel_index(shown.argmax(), shown.shape) == (4, 3)  # filter 1's peak is below the centre, at y = −1
-    assert np.corrcoef(shown.ravel(), normalised[1].ravel())[0, 1] == pytest.approx(1)
-    drawn = [axis for axis in axes if axis.images]
-    assert len(drawn) == 8 * 9 - 2 and made.content.get_figwidth() == 7.2
-    assert "0.837 (filter 1" in made.says

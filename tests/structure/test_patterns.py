@@ -10,7 +10,6 @@ import pytest
 import torch
 
 from made import make_bank, random_kernels
-from neural_echos import artifacts
 from neural_echos.errors import EchosError
 from neural_echos.receptive_fields import PATTERNS, best_pattern, center_norm, gaussian, gaussian_derivative, templates
 from neural_echos.structure.autoencoder import Autoencoder, Settings, train_autoencoder
@@ -309,38 +308,6 @@ def test_a_threshold_outside_its_range_is_one_sentence():
     with pytest.raises(EchosError, match=r"threshold: .* found 2;"):
         pattern_shares([], threshold=2)
     assert len(pattern_shares([], threshold=0.5)) == 0
-
-
-# Artifacts ------------------------------------------------------------------------------------------------------------
-
-
-def test_artifacts_show_what_the_tables_hold(bank, found, shares):
-    control = shares.assign(role="untrained", model="control", share=shares.share / 4)
-    tables = {
-        "bank": {"planted": bank},
-        "patterns": found[0].to_pandas(),
-        "pattern_centroids": found[1].to_pandas(),
-        "pattern_shares": pd.concat([shares, control], ignore_index=True),
-    }
-    published = [{"models": "plant*", "share": "over 90 %"}]
-    table = artifacts.pattern_shares(tables, published=published, note="Noted.")
-    assert table.content["published, by cluster"].tolist() == ["over 90 %"] * 2 + ["–"] * 2
-    assert table.content["by cluster: control"].tolist()[2:] == ["–", "–"]
-    assert table.says.endswith("Noted.") and "7×7 by kernel" in table.says
-    drawn = artifacts.pattern_gallery(tables, models=["planted", "absent"])
-    # The layout's solver leaves a last digit to chance; a second drawing lays the same axes out anew.
-    for _ in range(2):
-        drawn.content.draw_without_rendering()
-        places = [axes.get_position(original=True).bounds for axes in drawn.content.axes]
-        places += [part.bbox_relative.bounds for part in drawn.content.subfigs]
-        assert len(places) > 10 and np.ptp(places, axis=0).min() > 0.05
-        np.testing.assert_allclose(places, np.round(places, 9), rtol=0, atol=1e-15)
-    assert "on-centre 4" in drawn.says
-    assert artifacts.pattern_threshold_curves(tables).kind == "figure"
-    assert "over 3 layers of 1 trained models" in artifacts.pattern_shares_by_depth(tables, models=["planted"]).says
-    for make in (artifacts.pattern_gallery, artifacts.pattern_shares_by_depth):
-        with pytest.raises(EchosError, match="found none; choose other models"):
-            make(tables, models=["absent"])
 
 
 # Verdicts -------------------------------------------------------------------------------------------------------------

@@ -171,7 +171,7 @@ _SPARE = [
         strict=True,
     )
 ]
-_SHADES = {3: "#d9e2a5", 5: "#a8b94d", 7: "#7b8f1f", 9: "#556310", 11: "#2f3807"}  # of sizes that the table lists
+_SHADES = {3: "#b9c84f", 5: "#8b9d2b", 7: "#63751a", 9: "#434f10", 11: "#262e06"}  # of sizes that the table lists
 _DEPTHS = ("#fdbe85", "#e6550d", "#7f2704")  # thirds of the depth, from the input
 
 

@@ -1,4 +1,4 @@
-"""The tables: accuracy, ablation, structure and verdicts, as finished cells; captions stand in config/artifacts.yaml."""
+"""The tables of accuracy and ablation, as finished cells."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -6,11 +6,10 @@ from typing import Any
 import pandas as pd
 
 from neural_echos.artifacts.base import Drawn
-from neural_echos.artifacts.words import compared, mean_and_spread, percent, points, seen
+from neural_echos.artifacts.words import UNREADABLE, compared, mean_and_spread, percent, points, seen
 from neural_echos.evaluation import mean_interval, paired
 
 Tables = dict[str, Any]
-UNREADABLE = "not readable"
 
 
 def accuracy_table(
@@ -94,80 +93,6 @@ def ablation_table(
         f"{architecture} on {dataset}: from {percent(means.min())} ({means.idxmin()}) to {percent(means.max())} ({means.idxmax()}) "
         f"over the variants. {seen(comparisons)}".strip(),
     )
-
-
-def structure_table(tables: Tables, *, quantile: float = 0.95, note: str = "") -> Drawn:
-    """The structure measure of every bank: the share of kernels that beat shuffled taps, beside what noise has.
-
-    `note`, what the numbers rest on, stands after the sentence.
-    """
-    structure = tables["structure"].sort_values(["role", "kind", "model", "kernel_size"])
-    rows = [
-        {
-            "bank": row.model,
-            "trained on": row.trained_on,
-            "kind": row.kind,
-            "kernel": f"{row.kernel_size}×{row.kernel_size}",
-            "kernels": str(row.kernels),
-            "almost dead": str(row.almost_dead),
-            "dropped": str(row.dropped),
-            "layers": str(row.layers),
-            "structured share [95 %]": f"{percent(row.share)} [{percent(row.low)}, {percent(row.high)}]",
-            "without structure": percent(1 - quantile, 0),
-            "mean cosine with DoG": f"{row.mean_cosine:.3f}",
-            "shuffled taps": f"{row.null_mean_cosine:.3f}",
-            "sparsity": percent(row.sparsity),
-            "variance entropy": f"{row.variance_entropy:.3f}",
-            "k-means: excitatory": percent(row.excitatory_share),
-            "inhibitory": percent(row.inhibitory_share),
-            "other": percent(row.other_share),
-        }
-        for row in structure.itertuples()
-    ]
-    trained = structure[(structure.role == "trained") & (structure.kind == "depthwise")]
-    untrained = structure[structure.role == "untrained"]
-    return Drawn(
-        pd.DataFrame(rows),
-        f"Structured share: trained depthwise banks {_range(trained.share)}, untrained control {_range(untrained.share)}; "
-        f"kernels with shuffled taps have {percent(1 - quantile, 0)} by construction. {note}".strip(),
-    )
-
-
-def verdict_table(tables: Tables, *, published: Mapping[str, str] | None = None) -> Drawn:
-    """The verdict on every claim, by the decision rule declared in the config; `published` are a claim's numbers, as printed."""
-    verdicts = tables["verdicts"]
-    rows = [
-        {
-            "claim": f"{row.claim} ({row.paper})",
-            "statement": row.statement,
-            "published": (published or {}).get(row.claim, UNREADABLE),
-            "measured": row.measured,
-            "ours, % or points [interval]": _value(row),
-            "scale": row.scale,
-            "verdict": row.verdict,
-            "why": row.reason,
-            "artifact": row.artifact,
-        }
-        for row in verdicts.itertuples()
-    ]
-    counts = verdicts.verdict.value_counts()
-    return Drawn(
-        pd.DataFrame(rows),
-        f"{len(verdicts)} claim{'s' * (len(verdicts) != 1)}: {', '.join(f'{count} {name}' for name, count in counts.items())}.",
-    )
-
-
-def _value(row: Any) -> str:
-    if pd.isna(row.value):
-        return "–"
-    interval = f" [{100 * row.low:+.1f}, {100 * row.high:+.1f}]" if pd.notna(row.low) and pd.notna(row.high) else ""
-    return f"{100 * row.value:+.1f}{interval}".replace("-", "−")
-
-
-def _range(shares: pd.Series) -> str:
-    if not len(shares):
-        return "none at hand"
-    return f"{percent(shares.min())} to {percent(shares.max())}" if len(shares) > 1 else percent(shares.iloc[0])
 
 
 def _size(runs: pd.DataFrame) -> str:

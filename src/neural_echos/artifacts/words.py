@@ -28,7 +28,7 @@ def intervals(low: Iterable[float], high: Iterable[float], decimals: int = 1, *,
 
 def count_of(n: int, thing: str) -> str:
     """Say how many there are of a thing: "1 layer", "1,028 kernels"."""
-    return f"{n:,} {thing}{'s' * (n != 1)}"
+    return f"{n:,} {thing}{'s' if n != 1 else ''}"
 
 
 def percent(value: float, digits: int = 1) -> str:

@@ -12,10 +12,10 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
 from markupsafe import Markup
 
-from neural_echos.artifacts import FORMATS, read, verdict_table
+from neural_echos.artifacts import FORMATS, read
+from neural_echos.artifacts.verdicts import count_verdicts, verdict_cells, verdicts_by_claim
 from neural_echos.errors import EchosError
 from neural_echos.files import provenance, read_json, sha256, write_json, write_text
 from neural_echos.report.costs import costs, training_seconds
@@ -113,12 +113,12 @@ def _made(artifact: Artifact, root: Path, records: Records) -> Made:
 def _verdicts(path: Path, config: Mapping[str, Any], titles: Mapping[str, str]) -> dict[str, Any]:
     """What all verdicts say together, and a row for each claim."""
     published = next((one["options"].get("published") for one in config["artifacts"] if "verdict" in one["id"]), None)
-    table = verdict_table(read({"verdicts": str(path)}), published=published)
-    assert isinstance(table.content, pd.DataFrame)
-    rows = table.content.rename(columns={"ours, % or points [interval]": "ours"}).to_dict("records")
+    claims = verdicts_by_claim(read({"verdicts": str(path)})["verdicts"], published)
+    cells = verdict_cells(claims).rename(columns={"ours, % or points": "ours"})
+    rows = cells.assign(scale=claims.scale).to_dict("records")
     signs = [dict(zip(("sign", "kind"), SIGNS[row["verdict"]], strict=True)) for row in rows]
     return {
-        "says": table.says,
+        "says": count_verdicts(claims),
         "rows": [row | sign | {"title": titles.get(row["artifact"])} for row, sign in zip(rows, signs, strict=True)],
     }
 

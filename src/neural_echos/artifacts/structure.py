@@ -1,0 +1,31 @@
+"""Tidy tables of the structure measure: how much of every bank is structured, beside its controls."""
+
+import pandas as pd
+
+from neural_echos.artifacts.words import percent
+
+
+def structure_by_bank(structure: pd.DataFrame) -> pd.DataFrame:
+    """Put the rows of a table of schema "structure" in the order in which they are shown.
+
+    Returns
+    -------
+    DataFrame
+        The table's columns, trained banks before untrained ones, depthwise kernels before others, by name and size; and
+        `kernel`, the size and, unless depthwise, the kind, such as "7×7" or "3×3 regular".
+    """
+    rows = structure.sort_values(["role", "kind", "model", "kernel_size"]).reset_index(drop=True)
+    return rows.assign(kernel=kernel_cells(rows.kernel_size, rows.kernel_size, rows.kind))
+
+
+def kernel_cells(height: pd.Series, width: pd.Series, kind: pd.Series) -> pd.Series:
+    """Name kernels by their size and, unless they are depthwise, their kind."""
+    other = kind.where(kind != "depthwise", "")
+    return (height.astype(str) + "×" + width.astype(str) + " " + other).str.rstrip()
+
+
+def range_of(shares: pd.Series) -> str:
+    """Say from where to where shares go."""
+    if not len(shares):
+        return "none at hand"
+    return f"{percent(shares.min())} to {percent(shares.max())}" if len(shares) > 1 else percent(shares.iloc[0])
