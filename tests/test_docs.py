@@ -78,7 +78,7 @@ def test_the_schemas_are_what_the_models_say():
 
 
 def test_a_stale_config_reference_is_told_in_one_sentence(tmp_path):
-    for folder in ("docs", "workflow/schemas"):
+    for folder in ("docs", "workflow/schemas", "workflow/notebooks"):
         (tmp_path / folder).mkdir(parents=True)
         for file in (ROOT / folder).iterdir():
             if file.is_file():
