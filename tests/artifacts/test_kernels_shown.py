@@ -14,6 +14,7 @@ from neural_echos.artifacts.style import canvas, drawing
 from neural_echos.errors import EchosError
 from neural_echos.receptive_fields import dog, dog_parameters
 from neural_echos.receptive_fields.banks import fit_bank
+from neural_echos.structure.kmeans import cluster_bank
 from neural_echos.tables import SCHEMAS
 
 
@@ -225,3 +226,28 @@ def test_kernels_by_ratio_and_the_gallery_are_those_of_the_formulas(run_notebook
     gallery = run_notebook("receptive_field_gallery", {}, {"size": 5})
     assert gallery.says == "All 13 receptive-field models at 5×5, 56 kernels."
     assert gallery.shown[1].groupby("family", sort=False).size().tolist() == [8] * 7
+
+
+def test_kernels_stand_beside_their_own_fits(run_notebook, bank):
+    fits = fit_bank(bank, seed=0, threshold=0.7)[0].to_pandas()
+    found = shown.beside_fits({"convnext": bank}, fits, ["convnext"], kernels=5)
+    assert found.cosine.is_monotonic_decreasing
+    assert found.cosine.iloc[[0, -1]].tolist() == [fits.cosine.max(), fits.cosine.min()]
+    for one in found.itertuples():
+        centred = one.taps - one.taps.mean()
+        cosine = (centred * one.fit).sum() / np.linalg.norm(centred) / np.linalg.norm(one.fit)
+        assert cosine == pytest.approx(one.cosine, abs=1e-4)
+    ran = run_notebook("kernels_beside_fits", {"bank": bank, "fits": fits}, {"models": ["convnext"], "kernels": 5})
+    assert ran.says.endswith(f"ConvNeXt {found.cosine.median():.2f}.")
+
+
+def test_a_layer_sheet_shows_the_most_typical_kernels_first(run_notebook, bank):
+    clusters = cluster_bank(bank, k=3, restarts=2, seed=0, threshold=0.7)[0]
+    found = shown.typical_by_layer({"convnext": bank}, clusters.to_pandas(), ["convnext"], kernels=6)
+    assert found.layer.tolist() == ["layer0"] * 6 + ["layer1"] * 6
+    assert found.kernels.tolist() == [50] * 6 + [30] * 6
+    assert all(rows.distance.is_monotonic_increasing for _, rows in found.groupby("layer"))
+    ran = run_notebook("layer_sheet", {"bank": bank, "clusters": clusters}, {"models": ["convnext"], "kernels": 6})
+    assert ran.says.startswith("ConvNeXt: 2 depthwise layers; ")
+    with pytest.raises(EchosError, match="shows one network, not 2"):
+        shown.typical_by_layer({}, clusters.to_pandas(), ["a", "b"], kernels=6)

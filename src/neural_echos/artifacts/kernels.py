@@ -189,14 +189,15 @@ def before_and_after(
     return pd.concat(parts, ignore_index=True)
 
 
-def typical_by_layer(bank: pa.Table, clusters: pd.DataFrame, *, kernels: int) -> pd.DataFrame:
+def typical_by_layer(banks: Banks, clusters: pd.DataFrame, models: Sequence[str], *, kernels: int) -> pd.DataFrame:
     """Lay out the depthwise kernels of one network layer by layer, those nearest to their cluster's average first.
 
     Parameters
     ----------
-    bank : pyarrow.Table
+    banks : mapping of str to pyarrow.Table
     clusters : DataFrame
-        Table of schema "clusters" of the same model.
+        Table of schema "clusters".
+    models : sequence of one str
     kernels : int
         At most so many of each layer.
 
@@ -210,17 +211,18 @@ def typical_by_layer(bank: pa.Table, clusters: pd.DataFrame, *, kernels: int) ->
     Raises
     ------
     EchosError
-        No depthwise kernel was clustered.
+        There is not exactly one model, or none of its depthwise kernels were clustered.
     """
-    mine = clusters[(clusters.clustering != "free") & (clusters.kind == "depthwise")]
+    if len(models) != 1:
+        raise EchosError(f"a layer sheet shows one network, not {len(models)}; name one model")
+    mine = clusters[(clusters.model == models[0]) & (clusters.clustering != "free") & (clusters.kind == "depthwise")]
     if not len(mine):
-        name = bank["model"][0].as_py() if len(bank) else "the bank"
-        raise EchosError(f"{name}: none of its depthwise kernels were clustered; choose another model")
+        raise EchosError(f"{models[0]}: none of its depthwise kernels were clustered; choose another model")
     mine = mine.assign(kernels=mine.groupby("layer").row.transform("size"))
     ordered = mine.sort_values(["layer_index", "distance", "row"])
     shown = ordered.groupby("layer_index").head(kernels)
     columns = ["layer", "layer_index", "depth", "kernel_size", "kernels", "row", "name", "distance", "taps"]
-    return _with_taps({bank["model"][0].as_py(): bank}, shown)[columns].reset_index(drop=True)
+    return _with_taps(banks, shown)[columns].reset_index(drop=True)
 
 
 def _with_taps(banks: Banks, found: pd.DataFrame) -> pd.DataFrame:
