@@ -1,90 +1,70 @@
-"""Artifacts of the experiments: what tables and figures say of initialisations, of few seeds, and of runs that diverged."""
-
-from pathlib import Path
-from typing import Any
+"""Tables of the experiments: initialisations beside a baseline, one statistic a column; few seeds, and runs that diverged."""
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from neural_echos import artifacts
-from neural_echos.artifacts.words import mean_and_spread, probability
-from neural_echos.evaluation import compare
-from neural_echos.tables import SCHEMAS
+from neural_echos.artifacts.comparisons import beside_baselines, mean_gain, statistic_cells, value_cells, variant_cells
+from neural_echos.artifacts.words import estimate, probability, span
 
-ROOT = Path(__file__).resolve().parents[2]
-PARTS = {"tenth": 1000, "third": 3000, "whole": 10_000}
 TABLE = {"dataset": "whole", "architectures": ["a", "b"], "baseline": "default", "scale": "tests"}
+ACCURACY = {"dataset": "whole", "architectures": ["a", "c"], "initialisations": ["default", "dog"], "scale": "tests"}
 
 
-def tables_of(seeds: int = 3, lost: tuple[int, ...] = (), gain: float = 0.02) -> dict[str, pd.DataFrame]:
-    """Make runs on nested parts of a data set; dog is above default by `gain` for each factor of 10 in images below 10,000.
-
-    `lost` are the seeds of dog that diverged on the whole data set.
-    """
-    rng = np.random.default_rng(0)
-    rows = []
-    for name, images in PARTS.items():
-        for architecture in ("a", "b"):
-            for seed in range(seeds):
-                base = 0.1 * np.log10(images) + rng.normal(0, 0.01)
-                dog = base + gain * (4 - np.log10(images)) + rng.normal(0, 0.001)
-                for initialisation, top1 in (("default", base), ("dog", dog)):
-                    gone = name == "whole" and initialisation == "dog" and seed in lost
-                    cell = {"dataset": name, "architecture": architecture, "initialisation": initialisation}
-                    score = np.nan if gone else top1
-                    cell |= {"seed": seed, "kernel_size": 7, "train_images": images, "diverged": gone}
-                    rows.append(cell | {"top1": score, "area": score / 2})
-    runs = pd.DataFrame(rows).reindex(columns=SCHEMAS["runs"].names)
-    history = runs.assign(epoch=1).reindex(columns=SCHEMAS["history"].names)
-    return {"runs": runs, "history": history, "comparisons": compare(runs, history, baselines=["default"]).to_pandas()}
+def beside(tables, *cells, dataset="whole", **asked):
+    return beside_baselines(tables["runs"], tables["comparisons"], dataset=dataset, cells=cells, **asked)
 
 
-def cells(table: pd.DataFrame, architecture: str, initialisation: str) -> dict[str, Any]:
-    rows = table[(table.architecture == architecture) & (table.initialisation == initialisation)]
-    return rows.iloc[0].to_dict()
+def test_an_initialisation_stands_beside_its_baseline_with_every_statistic(experiments):
+    tables = experiments()
+    row = beside(tables, ("a", "dog", "default")).iloc[0]
+    top1 = tables["runs"].query("dataset == 'whole' and architecture == 'a'").groupby("initialisation").top1
+    np.testing.assert_allclose(
+        row[["value", "baseline_value"]].astype(float), 100 * top1.mean()[["dog", "default"]].to_numpy()
+    )
+    np.testing.assert_allclose(row.deviation, 100 * top1.std(ddof=1)["dog"])
+    query = "dataset == 'whole' and architecture == 'a' and initialisation == 'dog' and baseline == 'default'"
+    one = tables["comparisons"].query(f"{query} and measure == 'top1'").iloc[0]
+    names = ["difference", "low", "high", "detectable"]
+    np.testing.assert_allclose(row[names].astype(float), 100 * one[names].astype(float))
+    assert (row.p, row.seeds, row.kernel_size) == (one.p_holm, 3, 3)
 
 
-def test_all_initialisations_are_told_by_three_measures():
-    tables = tables_of()
-    made = artifacts.initialisations_compared(tables, **TABLE)
-    assert made.content[["architecture", "initialisation"]].values.tolist() == [
-        [a, i] for a in ("a", "b") for i in ("default", "dog")
-    ]
-    comparison = tables["comparisons"].query("dataset == 'whole' and architecture == 'a' and measure == 'top1'").iloc[0]
-    told = cells(made.content, "a", "dog")["final top-1 − default, points [95 %]; Holm p; detectable"]
-    difference, p, detectable = told.replace("−", "-").split("; ")
-    numbers = [float(part) for part in difference.replace("[", "").replace("]", "").replace(",", "").split()]
-    np.testing.assert_allclose(numbers, 100 * comparison[["difference", "low", "high"]].astype(float), atol=0.051)
-    assert p == probability(comparison.p_holm)
-    assert float(detectable) == pytest.approx(100 * comparison.detectable, abs=0.051)
-    assert cells(made.content, "a", "default")["final top-1 − default, points [95 %]; Holm p; detectable"] == "–"
-    assert "0 of 2 in final top-1" in made.says
-    assert "With 3 seeds a difference" in made.says
+def test_cells_hold_one_statistic_each(experiments):
+    table = beside(experiments(), ("b", "dog", "default"), ("b", "default", "default"))
+    table = table.assign(difference=[-0.04, np.nan], low=[-1.26, np.nan], high=[1.0, np.nan], p=[0.0123, np.nan])
+    cells = statistic_cells(table.assign(detectable=[2.0, np.nan]))
+    assert cells.iloc[0].tolist() == ["+0.0", "−1.3 to +1.0", ".012", "2.0", "3"]
+    assert cells.iloc[1].tolist() == ["–", "–", "–", "–", "3"]
 
 
-def test_tables_say_which_runs_diverged_and_which_are_missing():
-    some, all_lost = (artifacts.initialisations_compared(tables_of(lost=lost), **TABLE) for lost in ((1,), (0, 1, 2)))
-    assert cells(some.content, "a", "dog")["final top-1 %"].endswith(", diverged (1 of 3)")
-    row = cells(all_lost.content, "a", "dog")
-    assert row["final top-1 %"] == "diverged (3 of 3)"
-    assert row["final top-1 − default, points [95 %]; Holm p; detectable"] == "diverged (3 of 3)"
-    options = {"dataset": "whole", "architectures": ["a", "c"], "initialisations": ["default", "dog"], "scale": "tests"}
-    table = artifacts.accuracy_table(tables_of(lost=(0, 1, 2)), **options).content
-    heading = "dog − default, points [95 %]; Holm p; detectable"
-    assert table[heading].tolist() == ["diverged (3 of 3)", "–"]
-    assert table["dog, top-1 %"].tolist() == ["diverged (3 of 3)", "not run at this scale"]
-    assert mean_and_spread(pd.Series([0.5])) == "50.0"
+def test_cells_say_which_runs_diverged_and_which_are_missing(experiments):
+    some, gone = (experiments(lost=lost) for lost in ((1,), (0, 1, 2)))
+    assert value_cells(beside(some, ("a", "dog", "default")))[0].endswith(" (1 diverged)")
+    lost = beside(gone, ("a", "dog", "default"), ("c", "dog", "default"))
+    assert value_cells(lost) == ["diverged (3 of 3)", "not run"]
+    assert statistic_cells(lost).iloc[0].tolist() == ["–", "–", "–", "–", "0"]
+    assert statistic_cells(lost).iloc[1].tolist() == ["–"] * 5
 
 
-def test_one_seed_or_equal_differences_have_no_interval():
-    made = artifacts.initialisations_compared(tables_of(seeds=1), **TABLE)
-    told = cells(made.content, "a", "dog")["final top-1 − default, points [95 %]; Holm p; detectable"]
-    assert told.endswith("[one seed]; –; –")
-    alike = artifacts.initialisations_compared(tables_of(gain=0.5), **TABLE | {"dataset": "tenth"})
-    told = cells(alike.content, "a", "dog")["epochs to target − default, epochs [95 %]; Holm p; detectable"]
-    assert told == "+0.0 [all alike]; 1; –"
-    assert "found with 80 %" not in made.says
+def test_one_seed_or_equal_differences_have_no_interval(experiments):
+    one = statistic_cells(beside(experiments(seeds=1), ("a", "dog", "default"))).iloc[0]
+    assert one.tolist()[1:] == ["one seed", "–", "–", "1"]
+    epochs = beside(experiments(), ("a", "kaiming", "default"), measures=["epochs_to_target"])
+    assert statistic_cells(epochs).iloc[0].tolist() == ["+0.0", "all alike", "1", "–", "3"]
+
+
+def test_epochs_to_target_tell_the_runs_that_never_arrive(experiments):
+    tables = experiments(gain=-0.5)
+    epochs = beside(
+        tables, ("a", "dog", "default"), ("a", "default", "default"), dataset="tenth", measures=["epochs_to_target"]
+    )
+    assert value_cells(epochs) == ["3.0 (3 never)", "2.0"]
+    target = (
+        90
+        * tables["runs"].query("dataset == 'tenth' and architecture == 'a' and initialisation == 'default'").top1.mean()
+    )
+    np.testing.assert_allclose(epochs.target, target)
 
 
 @pytest.mark.parametrize(
@@ -92,3 +72,70 @@ def test_one_seed_or_equal_differences_have_no_interval():
 )
 def test_probabilities_are_short(p, told):
     assert probability(p) == told
+
+
+def test_numbers_of_sentences_are_short():
+    assert estimate(-1.04, -2, 0.31) == "−1.0 [−2.0, +0.3]"
+    assert estimate(1, np.nan, np.nan) == "+1.0 [one seed]" and estimate(np.nan, 0, 1) == "–"
+    assert (span([3, 3]), span([3, 2, np.nan]), span([])) == ("3", "2 to 3", "–")
+
+
+def test_options_of_variants_are_their_columns():
+    dog = {
+        "scheme": "dog",
+        "gamma": {"uniform": [0.3, 0.7]},
+        "centres": "random",
+        "share": 0.5,
+        "scale": "match_default",
+    }
+    cells = variant_cells({"default": {}, "dog": dog, "fixed": dog | {"gamma": [0.3, 0.5]}})
+    assert cells.iloc[0].tolist() == ["–"] * 4
+    assert cells.iloc[1].tolist() == ["0.3 to 0.7", "random", "0.5", "match default"]
+    assert cells["γ"][2] == "0.3, 0.5"
+
+
+def test_table_1_compares_the_last_initialisation_with_each_baseline(experiments, run_notebook):
+    tables = experiments()
+    inputs = {name: tables[name] for name in ("runs", "comparisons")}
+    options = ACCURACY | {"architectures": ["a", "b"], "initialisations": ["default", "kaiming", "dog"]}
+    ran = run_notebook("table_1_accuracy", inputs, options)
+    assert list(ran.content)[2:] == [
+        *("DoG, %", "baseline", "baseline, %", "difference", "95 % interval", "p", "detectable", "seeds")
+    ]
+    assert ran.content[["architecture", "kernel", "baseline"]].values.tolist() == [
+        *(["a", "3×3", "default"], ["a", "3×3", "Kaiming"], ["b", "7×7", "default"], ["b", "7×7", "Kaiming"])
+    ]
+    whole = tables["runs"].query("dataset == 'whole'")
+    assert f"over Kaiming {estimate(*mean_gain(whole, 'dog', 'kaiming'))} points" in ran.says
+    assert "With 3 seeds a difference" in ran.says and ran.says.endswith("Scale: tests.")
+
+
+def test_table_1_is_made_where_all_runs_diverged(experiments, run_notebook):
+    tables = experiments(lost=(0, 1, 2))
+    ran = run_notebook("table_1_accuracy", {name: tables[name] for name in ("runs", "comparisons")}, ACCURACY)
+    assert ran.content["DoG, %"].tolist() == ["diverged (3 of 3)", "not run"]
+    assert "over default – points" in ran.says
+
+
+def test_table_2_ranks_its_variants(experiments, run_notebook):
+    tables = experiments()
+    options = {"dataset": "whole", "architecture": "b", "reference": "default", "scale": "tests"}
+    variants = {"default": {}, "kaiming": {}, "dog": {"gamma": 0.5, "centres": "random", "share": 1, "scale": "raw"}}
+    ran = run_notebook(
+        "table_2_ablation", {name: tables[name] for name in ("runs", "comparisons")}, options | {"variants": variants}
+    )
+    assert ran.content.initialisation.tolist() == ["default", "Kaiming", "DoG"]
+    assert ran.content["γ"].tolist() == ["–", "–", "0.5"]
+    assert "b on whole: from 39.7 % (default) to" in ran.says and "% (DoG)" in ran.says
+
+
+def test_all_initialisations_are_told_by_three_measures(experiments, run_notebook):
+    tables = experiments()
+    ran = run_notebook("initialisations_compared", {name: tables[name] for name in ("runs", "comparisons")}, TABLE)
+    assert ran.content.groupby("measure", sort=False).size().to_dict() == dict.fromkeys(
+        ("final top-1, %", "area, %", "epochs to target"), 6
+    )
+    assert ran.content.initialisation[:3].tolist() == ["default", "Kaiming", "DoG"]
+    p = tables["comparisons"].query("dataset == 'whole' and baseline == 'default' and measure == 'top1'").p_holm
+    assert f"{(p < 0.05).sum()} of {p.notna().sum()} in final top-1" in ran.says
+    assert isinstance(ran.shown[1], pd.DataFrame) and set(ran.shown[1].measure) == {"top1", "area", "epochs_to_target"}
