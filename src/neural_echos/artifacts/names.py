@@ -61,7 +61,7 @@ TABLES: dict[str, dict[str, Name]] = {
         "dog_gamma_0.3": Name("DoG, γ = 0.3", "#00563e", "^"),
         "dog_gamma_0.5": Name("DoG, γ = 0.5", "#338f73", "^"),
         "dog_gamma_0.7": Name("DoG, γ = 0.7", "#8fd0ba", "^"),
-        "bank_covariance": Name("covariance of a bank", "#a569bd", "D"),
+        "bank_covariance": Name("covariance of a bank", "#b5179e", "D"),
         "clustered_patterns": Name("clustered patterns", "#c49c5a", "v"),
         "master_key": Name("master key filters", "#5a6b8c", "d"),
         "transfer": Name("transferred kernels", "#8c564b", "*"),
