@@ -42,8 +42,8 @@ def signals_by_layer(signals: pd.DataFrame) -> pd.DataFrame:
     sizes = tidy.value.abs().where(np.isfinite(tidy.value) & (tidy.value != 0))
     cells = sizes.groupby([tidy.architecture, tidy.measure, tidy.initialisation])
     tidy["range"] = cells.transform("max") / cells.transform("min")
-    usual = tidy.drop_duplicates(["architecture", "measure", "initialisation"])
-    usual = usual.groupby(["architecture", "measure"])["range"].median().rename("usual")
+    distinct = tidy.drop_duplicates(["architecture", "measure", "initialisation"])
+    usual = distinct.groupby(["architecture", "measure"])["range"].median().rename("usual")
     tidy = tidy.join(usual, on=["architecture", "measure"])
     tidy["drifts"] = tidy["range"] >= DRIFT * tidy.pop("usual")
     for name, ordered in (

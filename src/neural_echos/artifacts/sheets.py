@@ -5,10 +5,10 @@ from fnmatch import fnmatchcase
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from matplotlib.figure import Figure
 
-from neural_echos.artifacts.base import Drawn, own_style
 from neural_echos.artifacts.mosaics import colour_bar, draw_kernels
-from neural_echos.artifacts.style import canvas
+from neural_echos.artifacts.style import canvas, drawing
 from neural_echos.errors import EchosError, nearest
 from neural_echos.tables import kernels_of
 
@@ -16,8 +16,10 @@ _ACROSS = 16  # kernels in a row of a sheet of one layer
 _PANELS = 3  # layers in a row of a sheet of several
 
 
-@own_style()
-def contact_sheet(bank: pa.Table, *, layer: str = "*", kernels: int = 400, kind: str = "depthwise") -> Drawn:
+@drawing()
+def contact_sheet(
+    bank: pa.Table, *, layer: str = "*", kernels: int = 400, kind: str = "depthwise"
+) -> tuple[Figure, str]:
     """Show the kernels of the layers whose names match a pattern, in the order of their channels.
 
     Parameters
@@ -29,6 +31,12 @@ def contact_sheet(bank: pa.Table, *, layer: str = "*", kernels: int = 400, kind:
     kernels : int
         At most this many of each layer, evenly spaced over its channels; of several layers, at most 64.
     kind : {"depthwise", "regular"}
+
+    Returns
+    -------
+    figure : Figure
+    says : str
+        What it shows, in a sentence.
 
     Raises
     ------
@@ -53,7 +61,7 @@ def contact_sheet(bank: pa.Table, *, layer: str = "*", kernels: int = 400, kind:
     colour_bar(figure, image, axes)
     total = sum(len(taps) for _, taps in layers)
     models = ", ".join(sorted(bank["model"].unique().to_pylist()))
-    return Drawn(
+    return (
         figure,
         f"{models}: {sum(map(len, shown))} of {total:,} {kind} kernels in {len(layers)} layers, each scaled by its largest tap.",
     )

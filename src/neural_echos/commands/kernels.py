@@ -70,9 +70,9 @@ def show(
 
     if output.suffix.lstrip(".") not in ("png", "pdf", "svg"):
         raise EchosError(f"{output}: figures are written as .png, .pdf or .svg; give the output one of these suffixes")
-    sheet = contact_sheet(_bank_of(model, timm, weights), layer=layer, kernels=kernels, kind=kind)
-    save_figure(sheet.content, output)  # type: ignore[arg-type]
-    _LOG.info("%s: %s", output, sheet.says)
+    sheet, says = contact_sheet(_bank_of(model, timm, weights), layer=layer, kernels=kernels, kind=kind)
+    save_figure(sheet, output)
+    _LOG.info("%s: %s", output, says)
 
 
 def _bank_of(model: str, timm: str, weights: str | None) -> Any:
