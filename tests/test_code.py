@@ -18,6 +18,7 @@ from typing import Any
 import pytest
 import yaml
 
+from dry_runs import dry_run
 from neural_echos import commands
 from neural_echos.code import Code, bare_lines
 from neural_echos.errors import EchosError
@@ -314,6 +315,10 @@ def test_all_fingerprints_of_the_workflow_take_less_than_50_ms(tmp_path: Path) -
     pytest.fail(f"took {1000 * taken:.0f} ms of processor time with a warm cache")
 
 
+FIGURE = ["--configfile", "config/presets/tiny.yaml", "slice.yaml", "one.yaml"]
+FIGURE += ["--", "results/tiny/figures/figure_05_clusters.pdf"]
+
+
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A copy of the workflow in which a bank was extracted, clustered, and drawn."""
@@ -323,17 +328,10 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     shutil.copy(ROOT / "Snakefile", root / "Snakefile")
     shutil.copy(ROOT / "tests/cluster/slice.yaml", root / "slice.yaml")
     (root / "one.yaml").write_text(yaml.safe_dump({"gpu": 0}))
-    snakemake(root)
-    return root
-
-
-def snakemake(root: Path, *more: str) -> str:
-    command = [str(Path(sys.executable).with_name("snakemake")), "--nolock", *more]
-    command += ["--configfile", "config/presets/tiny.yaml", "slice.yaml", "one.yaml"]
-    command += ["--", "results/tiny/figures/figure_05_clusters.pdf"]
+    command = [str(Path(sys.executable).with_name("snakemake")), "--nolock", *FIGURE]
     done = subprocess.run(command, cwd=root, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout + done.stderr
+    return root
 
 
 BEHIND = ["extract_from_run", "cluster", "figure"]  # jobs that follow from initial weights, in this order
@@ -358,9 +356,10 @@ def test_a_changed_module_reruns_exactly_the_jobs_that_import_it(
     before = path.read_text(encoding="utf-8")
     path.write_text(f"{before}\n\n{line}\n", encoding="utf-8")
     try:
-        told = snakemake(finished, "-n")
+        code, told = dry_run(*FIGURE, folder=finished)
     finally:
         path.write_text(before, encoding="utf-8")
+    assert code == 0, told
     changed = re.findall(r"params have changed since last execution:\n\s+(.*)", told)
     assert changed == ([first] if first else [])  # what follows runs because its input is made anew
     planned = set(re.findall(r"^(\w+) +\d+$", told, re.MULTILINE)) - {"total"}

@@ -1,14 +1,13 @@
 """What `make reproduce` left in results/: complete, finite, honest; `make test` runs it first."""
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import pandas as pd
 import pytest
 import yaml
 
+from dry_runs import dry_run
 from neural_echos.design.artifact_files import paper_name
 from neural_echos.design.checked import load_artifacts
 
@@ -86,7 +85,6 @@ def test_untrained_kernels_have_no_structure_and_drawn_dogs_do() -> None:
 
 
 def test_second_reproduce_finds_nothing_to_do() -> None:
-    command = [str(Path(sys.executable).parent / "snakemake"), "--nolock", "-n"]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60)
-    assert done.returncode == 0
-    assert "Nothing to be done" in done.stdout + done.stderr
+    code, told = dry_run()
+    assert code == 0, told
+    assert "Nothing to be done" in told

@@ -81,7 +81,7 @@ WALK: list[list[str]] = [
     line(f"extract {RUNS[2]}/weights.safetensors --model m --output bank.parquet"),
     line("cluster bank.parquet --restarts 1 --centroids centroids.parquet --output clusters.parquet"),
     line("fit bank.parquet --output fits.parquet"),
-    line("match bank.parquet --output matches.parquet"),
+    line("match bank.parquet --fits fits.parquet --output matches.parquet"),
     line("scales filters.txt --spread spread.parquet --output scales.parquet"),
     line("patterns bank.parquet --clusters 3 --trainings 1 --steps 5 --hidden 4 --output patterns.parquet")
     + line("--centroids pattern_centroids.parquet"),

@@ -5,8 +5,6 @@ import pickle
 import re
 import resource
 import shlex
-import subprocess
-import sys
 import tarfile
 import zipfile
 from collections.abc import Callable, Iterator
@@ -21,6 +19,7 @@ import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from dry_runs import dry_run
 from neural_echos import commands
 from neural_echos.artifacts.rendering import read_notebook
 from neural_echos.design.checked import check, load_artifacts
@@ -252,12 +251,8 @@ def test_no_text_of_a_config_reaches_a_shell_unquoted(tmp_path) -> None:
         name: f"{tmp_path}/a 'b $(touch touched)/{name}" for name in ("results", "logs", "benchmarks")
     }
     (tmp_path / "hostile.yaml").write_text(yaml.safe_dump(config))
-    command = [str(Path(sys.executable).parent / "snakemake"), "--nolock", "-n", "-p", "--quiet", "host"]
-    done = subprocess.run(
-        [*command, "--configfile", str(tmp_path / "hostile.yaml")], cwd=ROOT, capture_output=True, text=True
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    told = done.stdout + done.stderr
+    code, told = dry_run("-p", "--quiet", "host", "--configfile", tmp_path / "hostile.yaml")
+    assert code == 0, told
     commands = re.findall(r"^ *(?:Shell command: )?(python -m neural_echos .*)$", told, re.MULTILINE)
     assert len(commands) > 10 and sum("touch touched" in one for one in commands) > 2
     for one in commands:
