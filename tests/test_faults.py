@@ -296,7 +296,7 @@ def test_a_command_on_a_full_disk_ends_with_one_sentence_even_where_its_log_is_t
     for log in ([], ["--log", str(small / "a.log")]):
         code, told = digits(small / "a.safetensors", *log)
         assert code == 1
-        assert re.fullmatch(rf"echos: {small}/a.safetensors: expected to write there, found .*No space .*\n", told)
+        assert re.fullmatch(rf"echos: {small}/a.safetensors: cannot be written .*No space .*\n", told)
         assert sorted(path.name for path in small.iterdir() if path.suffix != ".log") == ["ballast"]
 
 

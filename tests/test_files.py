@@ -139,7 +139,7 @@ def test_a_link_stays_and_what_it_leads_to_is_written(tmp_path):
 
 def test_what_is_no_file_is_not_replaced(tmp_path):
     os.mkfifo(tmp_path / "pipe")
-    with pytest.raises(EchosError, match="pipe: expected a file or nothing there, found a folder or device"):
+    with pytest.raises(EchosError, match="pipe: this is a folder or a device, not a file"):
         write_text(tmp_path / "pipe", "x")
     assert (tmp_path / "pipe").is_fifo()
     assert under(tmp_path) == ["pipe"]
@@ -205,13 +205,13 @@ def test_what_json_cannot_hold_leaves_the_old_file(tmp_path):
 @pytest.mark.parametrize(
     ("content", "expected"),
     [
-        (None, "expected a JSON file, found nothing; run the rule that makes it first"),
-        (b"", "expected JSON, found something else"),
-        (b'{"a": 1', "expected JSON, found something else"),
-        (b"\xff\xfe", "expected JSON, found something else"),
-        (b"\xef\xbb\xbf{}", "expected JSON, found something else"),
-        (b"[" * 100_000, "expected JSON, found something else"),
-        (b"1" * 5000, "expected JSON, found something else"),
+        (None, "there is no such file; run the rule that makes it first"),
+        (b"", "this is not JSON"),
+        (b'{"a": 1', "this is not JSON"),
+        (b"\xff\xfe", "this is not JSON"),
+        (b"\xef\xbb\xbf{}", "this is not JSON"),
+        (b"[" * 100_000, "this is not JSON"),
+        (b"1" * 5000, "this is not JSON"),
     ],
 )
 def test_broken_json_is_one_sentence(tmp_path, content, expected):
@@ -225,7 +225,7 @@ def test_broken_json_is_one_sentence(tmp_path, content, expected):
 
 
 def test_a_folder_is_no_json(tmp_path):
-    with pytest.raises(EchosError, match="expected a JSON file, found Is a directory"):
+    with pytest.raises(EchosError, match="cannot be read .Is a directory"):
         read_json(tmp_path)
 
 

@@ -46,7 +46,7 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
     if path.is_symlink():
         path = path.resolve()  # the link stays, and what it leads to is written
     if path.exists() and not path.is_file():
-        raise EchosError(f"{path}: expected a file or nothing there, found a folder or device; name another output")
+        raise EchosError(f"{path}: this is a folder or a device, not a file; name another output")
     path.parent.mkdir(parents=True, exist_ok=True)
     sweep(path)
     folder, handle = _locked_folder(path)
@@ -125,7 +125,7 @@ def safetensors_path(path: str | Path) -> Iterator[Path]:
     except SafetensorError as error:
         found = " ".join(str(error).split())
         raise EchosError(
-            f"{path}: expected to write there, found {found}; check path, permissions and free space"
+            f"{path}: cannot be written ({found}); check the path, its permissions and the free space"
         ) from None
 
 
@@ -161,13 +161,11 @@ def read_json(path: str | Path) -> Any:
     try:
         return json.loads(Path(path).read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise EchosError(f"{path}: expected a JSON file, found nothing; run the rule that makes it first") from None
+        raise EchosError(f"{path}: there is no such file; run the rule that makes it first") from None
     except OSError as error:
-        raise EchosError(f"{path}: expected a JSON file, found {error.strerror}; check the path") from None
+        raise EchosError(f"{path}: cannot be read ({error.strerror}); check the path") from None
     except (ValueError, RecursionError) as error:
-        raise EchosError(
-            f"{path}: expected JSON, found something else ({error}); name another file, or make this one again"
-        ) from None
+        raise EchosError(f"{path}: this is not JSON ({error}); name another file, or make this one again") from None
 
 
 def sha256(path: str | Path) -> str:

@@ -95,25 +95,25 @@ def test_shells_complete_commands_and_options(shell):
         (["fit", "x"], "Missing option '--output'."),
         (["fit", "--output", "y"], "Missing argument 'bank'."),
         (["fit", "x", "--output", "y", "--sed", "1"], "No such option: --sed (Possible options: --seed)"),
-        (["fit", "x", "--output", "y", "--seed", "one"], "'--seed': expected a whole number from 0"),
-        (["fit", "x", "--output", "y", "--threshold", "half"], "'--threshold': expected a number, found 'half'"),
+        (["fit", "x", "--output", "y", "--seed", "one"], "'--seed': 'one' is not a whole number from 0"),
+        (["fit", "x", "--output", "y", "--threshold", "half"], "'--threshold': 'half' is not a number"),
         (["fit", "x", "y", "--output", "z"], "Got unexpected extra argument(s) (y)"),
         (["show", "x", "--output", "y", "--kind", "regulr"], "depthwise, regular (did you mean 'regular'?)"),
         (
             ["match", "x", "--output", "y", "--seed", "-1"],
-            "'--seed': expected a whole number from 0 to 4294967295, found '-1'",
+            "'--seed': '-1' is not a whole number from 0 to 4294967295",
         ),
-        (["match", "x", "--output", "y", "--threads", "0"], "'--threads': expected a whole number from 1"),
-        (["show", "x", "--output", "y", "--kernels", "0"], "'--kernels': expected a whole number from 1"),
-        (["structure", "{", "--output", "x"], "'models': expected JSON or @file, found '{'"),
-        (["structure", "{}", "--output", "x"], "'models': expected a JSON list of objects, found '{}'"),
-        (["structure", "[1]", "--output", "x"], "'models': expected a JSON list of objects, found '[1]'"),
+        (["match", "x", "--output", "y", "--threads", "0"], "'--threads': '0' is not a whole number from 1"),
+        (["show", "x", "--output", "y", "--kernels", "0"], "'--kernels': '0' is not a whole number from 1"),
+        (["structure", "{", "--output", "x"], "'models': '{' is neither JSON nor @file"),
+        (["structure", "{}", "--output", "x"], "'models': '{}' is not a JSON list of objects"),
+        (["structure", "[1]", "--output", "x"], "'models': '[1]' is not a JSON list of objects"),
         (["structure", '[{"model": "m"}]', "--output", "x"], "one has no role"),
         (["verdicts", '[{"id": "NE1"}]', "--scale", "s", "--output", "x"], "one has no paper"),
-        (["paper", "5", "--title", "t", "--output", "x"], "expected a JSON list of objects, found '5'"),
+        (["paper", "5", "--title", "t", "--output", "x"], "'5' is not a JSON list of objects"),
         (
             ["dataset", "digits", "--options", "[]", "--output", "x"],
-            "'--options': expected a JSON object, found '[]'",
+            "'--options': '[]' is not a JSON object",
         ),
     ],
 )
@@ -138,7 +138,7 @@ def test_the_log_holds_everything_and_the_terminal_errors_only(desk, capsys):
 
     assert echos("--log", "new/fit.log", "fit", "absent.parquet", "--output", "fits.parquet") == 1
     said = capsys.readouterr().err
-    assert said.startswith("echos: absent.parquet: expected a bank table")
+    assert said.startswith("echos: absent.parquet: there is no such bank table")
     assert f"ERROR {said.removeprefix('echos: ')}" in (desk / "new/fit.log").read_text()
     assert "INFO" not in (desk / "new/fit.log").read_text()  # a log is of one command
 
@@ -154,7 +154,7 @@ def test_of_several_processes_the_first_writes_the_log(desk, capsys, monkeypatch
     assert echos(*command) == 0
     assert capsys.readouterr().err == ""
     assert echos(*command[:3], "absent.parquet", *command[4:]) == 1
-    assert capsys.readouterr().err.startswith("echos: absent.parquet: expected a bank table")
+    assert capsys.readouterr().err.startswith("echos: absent.parquet: there is no such bank table")
     assert (desk / "fit.log").read_bytes() == first
 
 

@@ -36,7 +36,7 @@ def test_show_draws_the_kernels_of_a_layer(trained, tmp_path, capsys):
             "expected a regular layer, found none that matches 'blocks.*'",
         ),
         ("show bank.parquet --output x.jpeg", "x.jpeg: figures are written as .png, .pdf or .svg"),
-        ("show absent.parquet --output x.png", "absent.parquet: expected a bank table, found no file"),
+        ("show absent.parquet --output x.png", "absent.parquet: there is no such bank table"),
         (
             "show good.json --output x.png",
             "good.json: this JSON file has no `weight_map`, so it is not the index of a checkpoint",

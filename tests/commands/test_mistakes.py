@@ -28,7 +28,11 @@ TRAIN = "train --data digits.safetensors --dataset d --architecture a --initiali
             [],
             "no weights for 15 of the model's 16 layers",
         ),
-        ("extract good.safetensors --model m --layers absent.json --output x", [], "absent.json: expected a JSON file"),
+        (
+            "extract good.safetensors --model m --layers absent.json --output x",
+            [],
+            "absent.json: there is no such file",
+        ),
         (
             "extract good.safetensors --model m --layers list.json --output x",
             [],
@@ -38,15 +42,15 @@ TRAIN = "train --data digits.safetensors --dataset d --architecture a --initiali
         (
             "extract good.safetensors --model m --output folder",
             [],
-            "folder: expected a file or nothing there, found a folder or device",
+            "folder: this is a folder or a device, not a file",
         ),
         ("extract good.safetensors --model m --output good.json/x", [], "good.json: cannot be read or written: "),
-        ("cluster absent.parquet --centroids c --output x", [], "absent.parquet: expected a bank table, found no file"),
+        ("cluster absent.parquet --centroids c --output x", [], "absent.parquet: there is no such bank table"),
         ("cluster bank.parquet --k 1 --centroids c --output x", [], "found 1"),
-        ("fit cut.parquet --output x", [], "cut.parquet: expected a bank table in Parquet"),
+        ("fit cut.parquet --output x", [], "cut.parquet: cannot be read as a bank table in Parquet"),
         ("fit bank.parquet --threshold 2 --output x", [], "threshold must be a cosine in [0, 1], not 2.0"),
-        ("structure --output x", [ENTRY], "bank.parquet: expected a table of schema clusters/1, found bank/1"),
-        ("structure @absent.json --output x", [], "absent.json: expected a JSON file, found nothing"),
+        ("structure --output x", [ENTRY], "bank.parquet: not a table of schema clusters/1, but bank/1"),
+        ("structure @absent.json --output x", [], "absent.json: there is no such file"),
         (INITIALISE, ["--initialisations", '{"a": {"scheme": "dgo"}}'], "did you mean 'dog'?"),
         (INITIALISE, ["--initialisations", '{"a": {"scheme": "dog", "gama": 0.5}}'], "did you mean 'gamma'?"),
         (
@@ -62,7 +66,7 @@ TRAIN = "train --data digits.safetensors --dataset d --architecture a --initiali
         (
             INITIALISE,
             ["--initialisations", '{"a": {"scheme": "transfer", "bank": "cut.parquet"}}'],
-            "cut.parquet: expected a bank",
+            "cut.parquet: cannot be read as a bank",
         ),
         (
             INITIALISE,
@@ -117,7 +121,7 @@ TRAIN = "train --data digits.safetensors --dataset d --architecture a --initiali
             [],
             "--run: 2 folders for 1 initial weights; name one folder for each",
         ),
-        (f"{TRAIN} --initial absent.safetensors --run r", [], "absent.json: expected a JSON file, found nothing"),
+        (f"{TRAIN} --initial absent.safetensors --run r", [], "absent.json: there is no such file"),
         (
             f"{TRAIN} --initial list.safetensors --run r",
             [],
@@ -134,7 +138,11 @@ TRAIN = "train --data digits.safetensors --dataset d --architecture a --initiali
             "other.safetensors: not the initial weights of convmixer_small",
         ),
         (f"{TRAIN} --initial good.safetensors --run r --recipe", ['{"epoch": 1}'], "did you mean 'epochs'?"),
-        ("evaluate run --histories h --comparisons c --output x", [], "history.parquet: expected a history table"),
+        (
+            "evaluate run --histories h --comparisons c --output x",
+            [],
+            "history.parquet: there is no such history table",
+        ),
         ("verdicts --scale s --output x", [CLAIM], "did you mean 'gain'?"),
         ("render absent.ipynb --output x --rendered r --draft d", [], "absent.ipynb: not a readable notebook ("),
         ("render list.json --output x --rendered r --draft d", [], "list.json: not a readable notebook ("),
@@ -142,9 +150,9 @@ TRAIN = "train --data digits.safetensors --dataset d --architecture a --initiali
         (
             "report --verdicts v --config {} --benchmarks b --output x",
             [ARTIFACT],
-            "figures/a.json: expected a JSON file",
+            "figures/a.json: there is no such file",
         ),
-        ("crate folder --output x.zip", [], "folder: expected figures or tables with their JSON, found none"),
+        ("crate folder --output x.zip", [], "folder: there are no figures or tables with their JSON"),
         ("--log folder fit bank.parquet --output x", [], "folder: cannot be read or written: Is a directory"),
         (
             "fit bank.parquet --output bank.parquet",

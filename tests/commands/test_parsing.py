@@ -53,7 +53,7 @@ def test_json_is_read_from_a_file_too(tmp_path):
 
 @pytest.mark.parametrize("text", ["{", "[]", "1", "", pytest.param("[" * 100_000, id="deep")])
 def test_what_is_no_json_object_is_refused(text):
-    with pytest.raises(typer.BadParameter, match=r"expected (a JSON object|JSON or @file)"):
+    with pytest.raises(typer.BadParameter, match=r"is (not a JSON object|neither JSON nor @file)"):
         json_object(text)
 
 

@@ -262,7 +262,7 @@ def test_a_run_that_never_reaches_the_target_counts_as_its_epochs_and_one():
 
 @pytest.mark.parametrize("target", [0, -0.5, 1.5, float("nan")])
 def test_a_target_that_is_no_share_is_refused(target):
-    with pytest.raises(EchosError, match=r"^comparisons: target: expected a share above 0 and at most 1, found"):
+    with pytest.raises(EchosError, match=r"^comparisons: target must be a share above 0 and at most 1, not"):
         compared(runs_of({("a", "kaiming", 0): 0.5}), target=target)
 
 
@@ -342,19 +342,19 @@ def test_histories_are_gathered_by_run_and_epoch(tmp_path):
 def test_a_run_that_is_listed_twice_is_refused_by_name(tmp_path):
     first, other = write_run(tmp_path / "a", "dog", 3, 0.5), write_run(tmp_path / "b", "dog", 3, 0.6)
     for folders in ([first, first], [first, other]):
-        with pytest.raises(EchosError, match="found photographs/convmixer/dog/3 twice"):
+        with pytest.raises(EchosError, match="photographs/convmixer/dog/3 is listed twice"):
             gather_runs(folders)
 
 
 def test_a_run_that_is_not_finished_is_refused_by_name(tmp_path):
     run = write_run(tmp_path, "dog", 0, 0.5)
     (run / "metrics.json").unlink()
-    with pytest.raises(EchosError, match=f"{run}/metrics.json: expected a JSON file, found nothing"):
+    with pytest.raises(EchosError, match=f"{run}/metrics.json: there is no such file"):
         gather_runs([run])
     run = write_run(tmp_path, "dog", 0, 0.5)
     (run / "history.parquet").unlink()
     for gather in (gather_runs, gather_histories):
-        with pytest.raises(EchosError, match=f"{run}/history.parquet: expected a history table, found no file"):
+        with pytest.raises(EchosError, match=f"{run}/history.parquet: there is no such history table"):
             gather([run])
 
 
@@ -363,11 +363,11 @@ def test_a_run_with_other_metrics_is_refused_by_name(tmp_path, metrics):
     run = write_run(tmp_path, "dog", 0, 0.5)
     write_json(run / "metrics.json", metrics)
     with pytest.raises(
-        EchosError, match=f"^{run}: expected a finished run with a history and the metrics kernel_size, "
+        EchosError, match=f"^{run}: the run is not finished, for its history or one of the metrics kernel_size, "
     ):
         gather_runs([run])
 
 
 def test_a_run_without_an_epoch_is_refused_by_name(tmp_path):
-    with pytest.raises(EchosError, match="expected a finished run"):
+    with pytest.raises(EchosError, match="the run is not finished"):
         gather_runs([write_run(tmp_path, "dog", 0, 0.5, epochs=0)])

@@ -36,7 +36,7 @@ from neural_echos.initialisations import init_depthwise_
         ("covariance", {"velocity": -5.0}, "layer 1: covariance: .* must stay above 0 taps, and is -1.875"),
         ("dog_fitted", {}, "dog_fitted needs fits=…"),
         ("transfer", {}, "transfer needs bank=…"),
-        ("transfer", {"bank": "nowhere.parquet"}, "nowhere.parquet: expected a bank table, found no file"),
+        ("transfer", {"bank": "nowhere.parquet"}, "nowhere.parquet: there is no such bank table"),
         ("master_key", {}, "master_key needs filters=…, the path of master_key_filters_8.txt"),
         (
             "master_key",

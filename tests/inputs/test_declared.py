@@ -161,7 +161,7 @@ def test_a_wrong_declaration_is_told_with_its_line(tmp_path, text, expected):
 def test_two_inputs_of_one_file_are_refused(tmp_path):
     item = f"{{file: x.bin, origin: o, sha256: '{'0' * 64}', bytes: 1, licence: MIT, citation: c}}"
     (tmp_path / "inputs.yaml").write_text(f"a: {item}\nb: {item}\n")
-    with pytest.raises(EchosError, match=r"found 'a' and 'b' for x\.bin"):
+    with pytest.raises(EchosError, match=r"'a' and 'b' both declare the file x\.bin"):
         load_inputs(tmp_path / "inputs.yaml")
 
 
@@ -170,7 +170,7 @@ def test_a_file_of_another_format_than_the_hubs_is_refused(tmp_path):
         "{kind: hub, hub: a/b, file: x.safetensors, hub_file: pytorch_model.bin, origin: o, sha256: null, bytes: null"
     )
     (tmp_path / "inputs.yaml").write_text(f"a: {item}, licence: MIT, citation: c}}\n")
-    with pytest.raises(EchosError, match=r"hub_file pytorch_model\.bin does, found x\.safetensors; rename it"):
+    with pytest.raises(EchosError, match=r"of 'a', x\.safetensors, must end as its hub_file pytorch_model\.bin does; rename it"):
         load_inputs(tmp_path / "inputs.yaml")
 
 
@@ -216,7 +216,7 @@ def test_what_was_at_the_output_stays_when_fetching_fails(tmp_path):
 def test_an_output_that_cannot_be_written_is_one_sentence(tmp_path):
     put(tmp_path / "mirror" / ITEM.file, GOOD)
     put(tmp_path / "out", b"a file where a folder is needed")
-    with pytest.raises(EchosError, match=r"expected to write 'thing' here"):
+    with pytest.raises(EchosError, match=r"the input 'thing' cannot be written here"):
         fetch(ITEM, tmp_path / "out" / "x.bin", [tmp_path / "mirror"])
 
 

@@ -546,7 +546,7 @@ def test_a_wrong_or_missing_token_is_one_sentence(tmp_path, hub, token, told, pa
     hub.demands = TOKEN
     done, output = logged_in(tmp_path, hub, {"HF_TOKEN": token} if token else {}, part, debug=False)
     assert done.returncode == 1
-    assert re.fullmatch(rf"echos: weights/thing\.safetensors: expected [^\n]*{told}[^\n]*\n", done.stderr)
+    assert re.fullmatch(rf"echos: weights/thing\.safetensors: the input [^\n]*{told}[^\n]*\n", done.stderr)
     assert names_under(output.parent) == ["x.log"]
     assert hub.tokens == {f"Bearer {token}" if token else None}
 

@@ -88,9 +88,9 @@ def test_the_preset_is_part_of_the_command(made: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "words"),
     [
-        ("results/figures/none.pdf", "expected a result, found no such file"),
-        ("code.py", "expected a file that this workflow made here, found no record"),
-        ("/etc/hostname", "expected a file that this workflow made here, found no record"),
+        ("results/figures/none.pdf", "there is no such file"),
+        ("code.py", "has no record of how this file was made"),
+        ("/etc/hostname", "has no record of how this file was made"),
     ],
 )
 def test_what_cannot_be_explained_is_one_sentence(made: Path, name: str, words: str) -> None:
@@ -102,7 +102,7 @@ def test_what_cannot_be_explained_is_one_sentence(made: Path, name: str, words: 
 def test_a_record_that_is_cut_short_counts_as_none(made: Path) -> None:
     for path in (made / ".snakemake/metadata").iterdir():
         path.write_text(path.read_text()[:20])
-    with pytest.raises(EchosError, match="found no record"):
+    with pytest.raises(EchosError, match="has no record"):
         explain(FIGURE, made)
 
 

@@ -262,7 +262,7 @@ def test_benchmarks_are_added_up_by_rule(made: Path) -> None:
     assert costs(made / "nowhere") == []
     (made / "results/benchmarks/train/odd.tsv").write_text("a\tb\n1\t2\n")
     with pytest.raises(
-        EchosError, match=r"odd\.tsv: expected a benchmark with s, cpu_time, max_rss, found \['a', 'b'\]"
+        EchosError, match=r"odd\.tsv: not a benchmark with s, cpu_time and max_rss, but with \['a', 'b'\]"
     ):
         costs(made / "results/benchmarks")
 
@@ -398,9 +398,9 @@ def test_a_crate_describes_every_file_and_what_made_every_artifact(kept: Path) -
 @pytest.mark.parametrize(
     ("results", "output", "words"),
     [
-        ("results", "x.tar", "x.tar: expected a file that ends in .zip, found .tar; rename it"),
-        ("/etc", "x.zip", "/etc: expected a folder below .*, found one outside; name --root"),
-        ("config", "x.zip", "config: expected figures or tables with their JSON, found none; make them"),
+        ("results", "x.tar", "x.tar: the name must end in .zip; rename it"),
+        ("/etc", "x.zip", "/etc: this folder lies outside .*; name --root"),
+        ("config", "x.zip", "config: there are no figures or tables with their JSON; make them"),
     ],
 )
 def test_what_makes_no_crate_is_one_sentence(kept: Path, results: str, output: str, words: str) -> None:

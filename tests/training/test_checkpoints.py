@@ -203,7 +203,7 @@ def test_a_full_disk_stops_the_run_and_room_lets_it_go_on(tmp_path: Path) -> Non
             while True:
                 file.write(bytes(256))
         with pytest.raises(
-            EchosError, match=r"checkpoint\.safetensors: expected to write there, found .*(os error 28|space)"
+            EchosError, match=r"checkpoint\.safetensors: cannot be written .*(os error 28|space)"
         ):
             run(small, recipe, checkpoint_seconds=0)
         assert (small / CHECKPOINT).read_bytes() == kept

@@ -53,7 +53,7 @@ def create(model: str, *, num_classes: int, in_chans: int, kwargs: Mapping[str, 
             f"{nearest(model, timm.list_models())}; timm.list_models() lists them"
         )
     if taken := [name for name in _RESERVED if name in kwargs]:
-        raise EchosError(f"{model}: expected keywords of the architecture, found {taken[0]!r}; take it out of kwargs")
+        raise EchosError(f"{model}: {taken[0]!r} is not a keyword of the architecture; take it out of kwargs")
     try:
         return timm.create_model(model, num_classes=num_classes, in_chans=in_chans, **kwargs)
     except (TypeError, ValueError, AssertionError, RuntimeError, IndexError) as error:
@@ -65,10 +65,10 @@ def _explain(model: str, kwargs: dict[str, Any], error: Exception) -> str:
     found = re.search(r"(\w+)[\w.]*\(\) got an unexpected keyword argument '(\w+)'", str(error))
     if not found:
         why = str(error).splitlines()[0] if str(error) else type(error).__name__
-        return f"{model}: expected keywords that it can be built with, found {kwargs} ({why}); correct them"
+        return f"{model}: cannot be built with {kwargs} ({why}); correct them"
     known = _keywords(model, found[1], error)
     hint = nearest(found[2], known) or f"; it takes {', '.join(sorted(known))}"
-    return f"{model}: expected keywords of the architecture, found {found[2]!r}{hint}; correct the name or take it out"
+    return f"{model}: there is no keyword {found[2]!r}{hint}; correct the name or take it out"
 
 
 def _keywords(model: str, builder: str, error: Exception) -> set[str]:

@@ -49,8 +49,8 @@ class GnConv(nn.Module):
         super().__init__()
         if dim % 2 ** (order - 1):
             raise EchosError(
-                f"hornet: expected a width divisible by {2 ** (order - 1)} for a gnConv of order {order}, "
-                f"found {dim}; change base_dim or orders"
+                f"hornet: a gnConv of order {order} needs a width divisible by {2 ** (order - 1)}, not {dim}; "
+                "change base_dim or orders"
             )
         self.widths = [dim // 2**i for i in reversed(range(order))]
         self.scale = scale

@@ -50,7 +50,7 @@ def _convnext(depths: Sequence[int], dims: Sequence[int], kernel_size: int, **kw
     stages, absent = len(depths), 4 - len(depths)
     if not 1 <= stages <= 4 or len(dims) != stages:
         raise EchosError(
-            f"convnext_small_images: expected 1 to 4 depths and as many dims, found depths {list(depths)} and "
+            f"convnext_small_images: there must be 1 to 4 depths and as many dims, not depths {list(depths)} and "
             f"dims {list(dims)}; give both one number per stage"
         )
     model = ConvNeXt(
@@ -76,8 +76,8 @@ def _mobilenetv2(
     """
     if not len(depths) == len(dims) == len(strides):
         raise EchosError(
-            f"mobilenetv2_small_images: expected as many depths, dims and strides, found {len(depths)}, {len(dims)} "
-            f"and {len(strides)}; give each one number per stage"
+            f"mobilenetv2_small_images: there are {len(depths)} depths, {len(dims)} dims and {len(strides)} strides; "
+            "give each one number per stage"
         )
     stages = [
         [f"{'ir' if index else 'ds'}_r{depth}_k{kernel_size}_s{stride}_e{expansion if index else 1}_c{dim}"]

@@ -60,7 +60,7 @@ def json_object(text: str) -> dict[str, Any]:
     """Read a JSON object given on the command line, or in a file given as @path."""
     value = _json(text)
     if not isinstance(value, dict):
-        raise typer.BadParameter(f"expected a JSON object, found {text!r}")
+        raise typer.BadParameter(f"{text!r} is not a JSON object")
     return value
 
 
@@ -70,7 +70,7 @@ def json_list_of(*keys: str) -> Callable[[str], list[dict[str, Any]]]:
     def read(text: str) -> list[dict[str, Any]]:
         value = _json(text)
         if not isinstance(value, list) or not all(isinstance(item, dict) for item in value):
-            raise typer.BadParameter(f"expected a JSON list of objects, found {text!r}")
+            raise typer.BadParameter(f"{text!r} is not a JSON list of objects")
         for item in value:
             if missing := [key for key in keys if key not in item]:
                 raise typer.BadParameter(f"each object needs {', '.join(keys)}; one has no {missing[0]}")
@@ -83,7 +83,7 @@ def _json(text: str) -> Any:
     try:
         return read_json(text[1:]) if text.startswith("@") else json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise typer.BadParameter(f"expected JSON or @file, found {text!r} ({error})") from None
+        raise typer.BadParameter(f"{text!r} is neither JSON nor @file ({error})") from None
 
 
 class _Reader:
@@ -133,14 +133,14 @@ class _Reader:
             number = None
         if number is None or number > most or (least is not None and number < least):
             limits = "" if least is None else f" from {least} to {most}"
-            raise typer.BadParameter(f"expected a whole number{limits}, found {text!r}")
+            raise typer.BadParameter(f"{text!r} is not a whole number{limits}")
         return number
 
     def _number(self, text: str) -> float:
         try:
             return float(text)
         except ValueError:
-            raise typer.BadParameter(f"expected a number, found {text!r}") from None
+            raise typer.BadParameter(f"{text!r} is not a number") from None
 
 
 class _Parameters:

@@ -107,7 +107,7 @@ def compare(
         The target is no share above 0.
     """
     if not 0 < target <= 1:
-        raise EchosError(f"comparisons: target: expected a share above 0 and at most 1, found {target}; correct it")
+        raise EchosError(f"comparisons: target must be a share above 0 and at most 1, not {target}")
     rows = []
     curves = dict(list(histories.groupby(["dataset", "architecture"])))
     for place, cell in runs.groupby(["dataset", "architecture"]):

@@ -34,7 +34,7 @@ def gather_runs(folders: Iterable[str | Path]) -> pa.Table:
         wanted = [key for key in SCHEMAS["runs"].names if key not in (*RUN, "area", "diverged")]
         if not history.num_rows or not isinstance(metrics, dict) or not set(wanted) <= set(metrics):
             raise EchosError(
-                f"{folder}: expected a finished run with a history and the metrics {', '.join(wanted)}, found parts of one; "
+                f"{folder}: the run is not finished, for its history or one of the metrics {', '.join(wanted)} is missing; "
                 "train it again"
             )
         row = history.select(RUN).slice(0, 1).to_pylist()[0] | {key: metrics[key] for key in wanted}
@@ -45,14 +45,14 @@ def gather_runs(folders: Iterable[str | Path]) -> pa.Table:
         except (pa.ArrowException, OverflowError, TypeError, ValueError) as error:
             found = str(error).splitlines()[0]
             raise EchosError(
-                f"{folder / 'metrics.json'}: expected numbers of the table runs, found others ({found}); train that run again"
+                f"{folder / 'metrics.json'}: its values do not fit the table runs ({found}); train that run again"
             ) from None
         rows.append(row)
     frame = pd.DataFrame(rows, columns=SCHEMAS["runs"].names).sort_values(RUN, ignore_index=True)
     twice = frame[frame.duplicated(RUN)]
     if len(twice):
         run = "/".join(map(str, twice.iloc[0][RUN]))
-        raise EchosError(f"runs: expected every run once, found {run} twice; list each folder once")
+        raise EchosError(f"runs: {run} is listed twice; name each folder once")
     return pa.Table.from_pandas(frame, schema=SCHEMAS["runs"], preserve_index=False)
 
 

@@ -70,14 +70,12 @@ def load_inputs(path: str | Path) -> dict[str, Input]:
     for name, item in declared.items():
         if item["file"] in seen:
             raise EchosError(
-                f"{path}: expected one input per file, found {seen[item['file']]!r} and {name!r} for {item['file']}; "
-                "rename one"
+                f"{path}: {seen[item['file']]!r} and {name!r} both declare the file {item['file']}; rename one"
             )
         seen[item["file"]] = name
         if item["kind"] == "hub" and Path(item["hub_file"]).suffix != Path(item["file"]).suffix:
             raise EchosError(
-                f"{path}: expected the file of {name!r} to end as its hub_file {item['hub_file']} does, found {item['file']}; "
-                "rename it"
+                f"{path}: the file of {name!r}, {item['file']}, must end as its hub_file {item['hub_file']} does; rename it"
             )
     return {name: Input(id=name, **item) for name, item in declared.items()}
 
@@ -138,7 +136,9 @@ def fetch(
     except _UnusableError as error:
         tried.append(str(error))
     except OSError as error:
-        raise EchosError(f"{output}: expected to write {item.id!r} here, found {error}; check the folder") from None
+        raise EchosError(
+            f"{output}: the input {item.id!r} cannot be written here ({error}); check the folder"
+        ) from None
     if got is None:
         raise EchosError(_not_found(item, tried))
     facts = {**dict.fromkeys(_FOUND), "revision": item.revision, "part": "whole", **got}
@@ -157,7 +157,7 @@ def _not_found(item: Input, tried: list[str]) -> str:
     about = f"sha256 {item.sha256[:12]}…" if item.sha256 else "any checksum"
     declare = "" if item.sha256 else "declare its sha256 and bytes in config/inputs.yaml, "
     return (
-        f"{item.file}: expected the input {item.id!r} ({about}), found it nowhere: {'; '.join(tried)}; {declare}"
+        f"{item.file}: the input {item.id!r} ({about}) is nowhere to be found: {'; '.join(tried)}; {declare}"
         "put the file in a mirror folder and name that folder in the config's mirrors or in ECHOS_MIRRORS "
         f"(origin: {item.origin})"
     )

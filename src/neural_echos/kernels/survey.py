@@ -75,10 +75,10 @@ def read_survey(path: str | Path) -> pa.Table:
         table = csv.read_csv(path, convert_options=convert)
     except (pa.ArrowException, OSError, ValueError) as error:
         found = (str(error) or type(error).__name__).splitlines()[0]
-        raise EchosError(f"{path}: expected a survey in CSV, found {found}; make it with echos survey") from None
+        raise EchosError(f"{path}: cannot be read as a survey in CSV ({found}); make it with echos survey") from None
     if not table.schema.equals(schema):
         raise EchosError(
-            f"{path}: expected the columns {', '.join(schema.names)}, found {', '.join(table.column_names)}; "
+            f"{path}: the columns are {', '.join(table.column_names)}, not {', '.join(schema.names)}; "
             "make it again with echos survey"
         )
     return table

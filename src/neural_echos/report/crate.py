@@ -70,18 +70,14 @@ def write_crate(results: Path, output: Path, root: Path = Path()) -> int:
     from rocrate.rocrate import ROCrate
 
     if output.suffix != ".zip":
-        raise EchosError(
-            f"{output}: expected a file that ends in .zip, found {output.suffix or 'no suffix'}; rename it"
-        )
+        raise EchosError(f"{output}: the name must end in .zip; rename it")
     if not results.resolve().is_relative_to(root.resolve()):
-        raise EchosError(f"{results}: expected a folder below {root.resolve()}, found one outside; name --root")
+        raise EchosError(f"{results}: this folder lies outside {root.resolve()}; name --root")
     made = {
         path: read_json(path) for path in sorted(results.glob("figures/*.json")) + sorted(results.glob("tables/*.json"))
     }
     if not made:
-        raise EchosError(
-            f"{results}: expected figures or tables with their JSON, found none; make them with snakemake first"
-        )
+        raise EchosError(f"{results}: there are no figures or tables with their JSON; make them with snakemake first")
     crate = ROCrate(version="1.1")
     crate.metadata.extra_terms["sha256"] = "http://schema.org/sha256"  # schema.org's, not yet among those of 1.1
     workflow = crate.add_workflow(root / "Snakefile", "Snakefile", main=True, lang="snakemake", lang_version=_version())

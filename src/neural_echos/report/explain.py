@@ -148,11 +148,11 @@ def explain(path: str | Path, root: Path, records: Records | None = None) -> Exp
     records = records or Records(root)
     name = _named(Path(path), root)
     if not (root / name).is_file():
-        raise EchosError(f"{path}: expected a result, found no such file; make it with snakemake first")
+        raise EchosError(f"{path}: there is no such file; make it with snakemake first")
     found = records.behind([name])
     if not found:
         raise EchosError(
-            f"{path}: expected a file that this workflow made here, found no record of it in {root / '.snakemake/metadata'}; name "
+            f"{path}: {root / '.snakemake/metadata'} has no record of how this file was made; name "
             "a result of a rule, in the folder where snakemake ran"
         )
     steps = tuple(sorted(_steps(found, records), key=lambda step: step.ended))

@@ -45,21 +45,21 @@ def _read(path: str | Path, name: str, read: Callable[[], _T]) -> _T:
     """Check that a file has the schema `name`, and read of it; what fails is told in one sentence."""
     try:
         schema = pq.read_schema(path)
-        kind = (schema.metadata or {}).get(_KEY, b"no neural_echos schema").decode(errors="replace")
+        kind = (schema.metadata or {}).get(_KEY, b"one without a schema of neural_echos").decode(errors="replace")
         if kind == f"{name}/{_VERSION}" and schema.names != SCHEMAS[name].names:
             apart = sorted(set(SCHEMAS[name].names) ^ set(schema.names))
             kind = f"one of another release, which differs in {', '.join(apart) or 'the order of its columns'}"
         if kind != f"{name}/{_VERSION}":
-            raise EchosError(f"{path}: expected a table of schema {name}/{_VERSION}, found {kind}; make it again")
+            raise EchosError(f"{path}: not a table of schema {name}/{_VERSION}, but {kind}; make it again")
         return read()
     except FileNotFoundError:
-        raise EchosError(f"{path}: expected a {name} table, found no file; run the rule that makes it first") from None
+        raise EchosError(f"{path}: there is no such {name} table; run the rule that makes it first") from None
     except (pa.ArrowException, OSError, ValueError) as error:
         if Path(path).is_file():
             refuse_stand_in(path)
         found = (str(error) or type(error).__name__).splitlines()[0]
         raise EchosError(
-            f"{path}: expected a {name} table in Parquet, found {found}; name another file, or make this one again"
+            f"{path}: cannot be read as a {name} table in Parquet ({found}); name another file, or make this one again"
         ) from None
 
 
@@ -115,7 +115,7 @@ def kernels_of(table: pa.Table, height: int, width: int, kind: str | None = None
         values = taps.flatten().to_numpy(zero_copy_only=False)
         if pc.any(pc.not_equal(pc.fill_null(pc.list_value_length(taps), -1), height * width)).as_py():
             raise EchosError(
-                f"{table['model'][0]}: expected {height * width} taps of every {height}×{width} kernel, found another number; "
+                f"{table['model'][0]}: a {height}×{width} kernel does not have {height * width} taps; "
                 "make the table again"
             )
         kernels[found : found + len(taps)] = values.reshape(-1, height, width)
@@ -129,7 +129,5 @@ def kernel_sizes(table: pa.Table) -> list[tuple[int, int]]:
     found = list(zip(pairs["kernel_height"].to_pylist(), pairs["kernel_width"].to_pylist(), strict=True))
     for height, width in found:
         if height is None or width is None or min(height, width) < 1:
-            raise EchosError(
-                f"{table['model'][0]}: expected kernels of at least 1×1, found {height}×{width}; make the table again"
-            )
+            raise EchosError(f"{table['model'][0]}: kernels of {height}×{width} cannot be; make the table again")
     return sorted(found)
