@@ -225,7 +225,7 @@ def test_broken_json_is_one_sentence(tmp_path, content, expected):
 
 
 def test_a_folder_is_no_json(tmp_path):
-    with pytest.raises(EchosError, match="cannot be read .Is a directory"):
+    with pytest.raises(EchosError, match=r"cannot be read \(Is a directory\)"):
         read_json(tmp_path)
 
 

@@ -104,7 +104,7 @@ def test_conditional_convolutions_are_named_and_stay_as_they_are(caplog):
     before = model.get_submodule(kept[0]).weight.clone()
     with caplog.at_level(logging.WARNING, logger="neural_echos"):
         report = init_depthwise_(model, "dog", seed=0)
-    said = next(one.getMessage() for one in caplog.records if "keep their weights" in one.getMessage())
+    [said] = [one.getMessage() for one in caplog.records]
     assert f"{len(kept)} depthwise layers keep their weights: " in said
     assert all(f"{name} (conditional convolution)" in said for name in kept)
     assert len(kept) == len(report) == 8

@@ -186,7 +186,7 @@ def test_the_set_that_would_be_evaluated_is_taken_and_another_can_be_named(tmp_p
         bank = bank_from_checkpoint(path, "m")
     assert took(bank, default)
     assert len(kernels(bank)) == 2
-    assert ("optimiser state" if case == "optimiser state" else "left: ") in caplog.text
+    assert ("optimiser state" if case == "optimiser state" else "also in the file: ") in caplog.text
     assert took(bank_from_checkpoint(path, "m", weights=name), other)
 
 

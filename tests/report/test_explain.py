@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from neural_echos import commands
+from neural_echos.code import Code
 from neural_echos.datasets import make_digits, save_dataset
 from neural_echos.errors import EchosError
 from neural_echos.files import sha256
@@ -75,6 +76,13 @@ def test_what_has_changed_since_is_named(made: Path) -> None:
     found = explain(FIGURE, made)
     assert found.steps[-1].changed == ("code.py",)
     assert "since then: code.py; the next snakemake makes it anew" in render_explanation(found)
+
+
+def test_changed_code_is_named(made: Path) -> None:
+    for now, changed in ((Code().fingerprint("fit"), ()), ("0" * 16, ("the code of echos fit",))):
+        ran = {"shellcmd": "python -m neural_echos --log 'a b.log' fit x", "params": ["0.7", f"'{now}'"]}
+        record(made, "results/fits/c.parquet", "fit", [], 2500.0, **ran)
+        assert explain("results/fits/c.parquet", made).steps[0].changed == changed
 
 
 def test_the_preset_is_part_of_the_command(made: Path) -> None:

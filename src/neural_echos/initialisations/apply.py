@@ -17,7 +17,7 @@ from neural_echos.initialisations.weights import (
     set_whole,
     whole,
 )
-from neural_echos.kernels import Layer, layers_of
+from neural_echos.kernels.layers import Layer, listed_layers
 from neural_echos.layouts import bare_name
 
 if TYPE_CHECKING:
@@ -214,7 +214,7 @@ def check_settings(
 
 def _chosen(model: "nn.Module", layers: Layers) -> list[Layer]:
     """The depthwise layers that `layers` keeps; an error where there are none."""
-    found = [layer for layer in layers_of(model) if layer.kind == "depthwise"]
+    found = [layer for layer in listed_layers(model) if layer.kind == "depthwise"]
     others = other_depthwise_layers(model)
     unseen = ", ".join(f"{name} ({what})" for name, what in others.items())
     if not found:

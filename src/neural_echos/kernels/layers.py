@@ -50,6 +50,14 @@ def layers_of(model: "nn.Module") -> list[Layer]:
     EchosError
         A lazy layer has no weights yet, or the model is compiled by TorchScript.
     """
+    found = listed_layers(model)
+    if unlisted := unlisted_layers(model):
+        _LOG.warning("not listed: %s", "; ".join(f"{len(names)} {what}" for what, names in unlisted.items()))
+    return found
+
+
+def listed_layers(model: "nn.Module") -> list[Layer]:
+    """List the layers that `layers_of` lists, for a caller that names the others itself."""
     import torch
     from torch import nn
 
@@ -57,9 +65,6 @@ def layers_of(model: "nn.Module") -> list[Layer]:
         raise EchosError(
             "this model is a TorchScript module, whose layers cannot be told apart; pass the module it was made from"
         )
-
-    if unlisted := unlisted_layers(model):
-        _LOG.warning("not listed: %s", "; ".join(f"{len(names)} {what}" for what, names in unlisted.items()))
     found: list[Layer] = []
     for name, module in model.named_modules():
         if not isinstance(module, nn.Conv2d):

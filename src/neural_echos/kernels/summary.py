@@ -36,7 +36,7 @@ class Summary:
         if self.skipped:
             parts.append("skipped: " + ", ".join(self._skipped(reason) for reason in self.skipped))
         if self.taken:
-            left = f" (left: {', '.join(self.left)})" if self.left else ""
+            left = f" (also in the file: {', '.join(self.left)}; choose with --weights)" if self.left else ""
             parts.append(f"weights: {', '.join(self.taken)}{left}")
         return "; ".join([*parts, *self.notes])
 

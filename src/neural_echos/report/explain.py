@@ -14,6 +14,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from neural_echos.code import Code
 from neural_echos.design.load import preset_files
 from neural_echos.design.yaml import read_yaml
 from neural_echos.errors import EchosError
@@ -37,7 +38,7 @@ class Step:
         UTC, ISO 8601.
     command : str
     changed : tuple of str
-        Inputs whose content is no longer what it was then.
+        Inputs whose content, and commands whose code, is no longer what it was then.
     """
 
     rule: str
@@ -80,6 +81,7 @@ class Records:
 
     def __init__(self, root: Path) -> None:
         self.root = root
+        self.code = Code()
         self.prefix = f"{os.environ[ADDRESS]}/" if os.environ.get(ADDRESS) else ""
         self._records: dict[str, Record | None] = {}
         self._checksums: dict[str, str | None] = {}
@@ -118,6 +120,14 @@ class Records:
             path = self.root / name
             self._checksums[name] = sha256(path) if path.is_file() else None
         return self._checksums[name]
+
+    def has_other_code(self, record: Record, command: str, *notebook: str) -> bool:
+        """Whether a command, and the notebook that it rendered, have another fingerprint than the one among a job's params."""
+        then = {words.strip("'") for words in record.get("params") or () if re.fullmatch(r"'[0-9a-f]{16}'", words)}
+        try:
+            return bool(then) and self.code.fingerprint(command, *(self.root / one for one in notebook)) not in then
+        except EchosError:  # the command or the notebook is gone
+            return True
 
     def preset_of(self, name: str) -> str:
         """Option that names the preset in whose results a file lies, and those below it; "" for the demo's."""
@@ -182,6 +192,8 @@ def _steps(found: Mapping[str, Record], records: Records) -> Iterator[Step]:
             if value
         }
         changed = [other for other, value in sorted(then.items()) if records.checksum(other) not in (None, value)]
+        if (ran := _ran(command)) and records.has_other_code(record, *ran):
+            changed.append(f"the code of echos {ran[0]}")
         ended = datetime.fromtimestamp(record["endtime"], UTC).isoformat(timespec="seconds")
         yield Step(
             record["rule"],
@@ -191,6 +203,12 @@ def _steps(found: Mapping[str, Record], records: Records) -> Iterator[Step]:
             command,
             tuple(changed),
         )
+
+
+def _ran(command: str) -> list[str]:
+    """The `echos` command that a job ran and, where that is `render`, its notebook; nothing where it ran none."""
+    found = re.search(r"neural_echos (?:--log (?:'[^']*'|\S+) )?(\w+)(?: (\S+\.ipynb))?", command)
+    return [word for word in found.groups() if word] if found else []
 
 
 def _seeds(steps: Sequence[Step]) -> dict[str, tuple[int, ...]]:
