@@ -202,9 +202,7 @@ def test_a_full_disk_stops_the_run_and_room_lets_it_go_on(tmp_path: Path) -> Non
         with pytest.raises(OSError, match="No space left"), ballast.open("wb", buffering=0) as file:
             while True:
                 file.write(bytes(256))
-        with pytest.raises(
-            EchosError, match=r"checkpoint\.safetensors: cannot be written .*(os error 28|space)"
-        ):
+        with pytest.raises(EchosError, match=r"checkpoint\.safetensors: cannot be written .*(os error 28|space)"):
             run(small, recipe, checkpoint_seconds=0)
         assert (small / CHECKPOINT).read_bytes() == kept
         assert sorted(path.name for path in small.iterdir()) == ["ballast", CHECKPOINT]
