@@ -126,6 +126,26 @@ def test_jobs_train_groups_of_seeds_and_of_initialisations() -> None:
     assert runs == len({folder for job in several for folder in job.folders}) == preset().runs_of("pictures", "mixer")
 
 
+def test_only_the_weights_that_are_read_are_certain_where_runs_are_adopted() -> None:
+    found = preset(adopt="published.parquet")
+    assert found.needed_weights == {(Condition("pictures", "mixer", "default"), 0)}  # the bank of the model "trained"
+    jobs = list(found.train_jobs())
+    assert all("{" not in job.dataset for job in jobs)  # no wildcards: outputs differ from job to job
+    assert [path for job in jobs for path in job.weights] == [
+        "<results>/runs/pictures/mixer/default/seed0/weights.safetensors"
+    ]
+    assert sum(len(job.folders) for job in jobs) == found.runs_of("pictures", "mixer")
+    every = [path for job in preset(adopt=False, initialisations_per_job=2).train_jobs() for path in job.weights]
+    assert len(every) == found.runs_of("pictures", "mixer")
+
+
+def test_replaced_and_zeroed_runs_are_trained_and_not_adopted() -> None:
+    zeroed = [{"datasets": ["pictures"], "architectures": ["mixer"], "initialisations": ["dog"]}]
+    found = preset(adopt="published.parquet", replacement=REPLACEMENT, zeroed=zeroed)
+    for one in (Condition("digits", "next", "default"), Condition("pictures", "mixer", "dog")):
+        assert {(one, seed) for seed in (0, 1, 2)} <= found.needed_weights
+
+
 def test_where_the_weights_of_models_come_from() -> None:
     stem = "pictures/mixer/default/seed0"
     assert preset().weights_file("trained") == f"<results>/runs/{stem}/weights.safetensors"

@@ -2,8 +2,12 @@
 
 One job trains `seeds_per_job` seeds of `initialisations_per_job` initialisations of a data set and an architecture: several where
 runs are short, for starting Python takes seconds, one of each on a cluster, where all jobs of a seed are one array. A killed job goes
-on from the checkpoint that lies in the run's folder, which is no output and so survives.
+on from the checkpoint that lies in the run's folder, which is no output and so survives. Published runs are adopted: they have no
+weights, so that these are an output only where a job needs them, or where `adopt` is false.
 """
+
+# Not a param: another table of published runs makes no run out of date.
+ADOPTED = [str(ROOT / CONFIG.adopt)] if CONFIG.adopt else []
 
 for job in PRESET.train_jobs():
 
@@ -19,7 +23,7 @@ for job in PRESET.train_jobs():
             ],
             made=[f"<results>/initial/{job.dataset}/{job.architecture}/{one}/seed{seed}.json" for one, seed in job.runs],
         output:
-            weights=[f"{folder}/weights.safetensors" for folder in job.folders],
+            weights=job.weights,
             history=[f"{folder}/history.parquet" for folder in job.folders],
             metrics=[f"{folder}/metrics.json" for folder in job.folders],
             made=[f"{folder}/run.json" for folder in job.folders],
@@ -45,4 +49,4 @@ for job in PRESET.train_jobs():
         shell:
             "{params.launcher} neural_echos --log {log:q} train --data {input.data:q} --initial {input.initial:q} --run {params.runs:q}"
             " --recipe {params.recipe:q} --dataset {params.dataset:q} --architecture {params.architecture:q}"
-            " --initialisation {params.initialisations:q} --threads {threads}"
+            " --initialisation {params.initialisations:q} --threads {threads} --adopt {ADOPTED:q} --weights {output.weights:q}"

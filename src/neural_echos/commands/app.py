@@ -27,7 +27,7 @@ ROOMS: dict[str, dict[str, str]] = {
     "Structure": dict.fromkeys(("cluster", "patterns", "shares", "structure"), "structure"),
     "Receptive fields": dict.fromkeys(("fit", "match", "explained", "scales"), "receptive_fields"),
     "Initialisations": {"initialise": "initialisations", "signals": "initialisations"},
-    "Training": {"train": "training"},
+    "Training": {"train": "training", "publish": "training"},
     "Transfer": dict.fromkeys(("replace", "eliminate", "zero"), "transfer"),
     "Evaluation and verdicts": {"evaluate": "evaluation", "verdicts": "verdicts"},
     "Artifacts and report": {

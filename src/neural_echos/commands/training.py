@@ -1,10 +1,11 @@
 """Commands that train networks."""
 
+import logging
 import sys
 from pathlib import Path
 from typing import Annotated
 
-from typer import Option
+from typer import Argument, Option
 
 from neural_echos.commands.arguments import (
     ArchitectureName,
@@ -16,6 +17,8 @@ from neural_echos.commands.arguments import (
     Threads,
     pair_runs,
 )
+
+_LOG = logging.getLogger("neural_echos")
 
 
 def train(
@@ -31,6 +34,13 @@ def train(
     recipe: RecipeJson = {},
     device: Device = "auto",
     threads: Threads = 1,
+    adopt: Annotated[
+        list[Path], Option(help="Tables of published runs; runs that are in them are not trained again.")
+    ] = [],
+    weights: Annotated[
+        list[Path],
+        Option(help="Trained weights that are wanted, <run>/weights.safetensors; these runs are not adopted."),
+    ] = [],
     tensorboard: Annotated[Path | None, Option(help="Also write TensorBoard events to this folder.")] = None,
 ) -> None:
     """Train one or several runs from initial weights; after a kill, SIGTERM or SIGUSR1, the same command resumes them."""
@@ -47,12 +57,13 @@ def train(
     names = initialisation * (len(run) if len(initialisation) == 1 else 1)
     images = load_dataset(data)
     declared = Recipe.from_dict(recipe)
-    for (weights, folder), name in zip(pair_runs(initial, run), names, strict=True):
+    trained = {path.parent for path in weights}
+    for (start, folder), name in zip(pair_runs(initial, run), names, strict=True):
         watchers: list[Watcher] = [Events(tensorboard / folder.name)] if tensorboard else []
         if sys.stderr.isatty() and not _logs_to_file():
             watchers.append(LiveBar())
         train_run(
-            weights,
+            start,
             folder,
             images,
             declared,
@@ -61,11 +72,25 @@ def train(
             device=device,
             threads=threads,
             watchers=watchers,
+            adopted=[] if folder in trained else adopt,
         )
+
+
+def publish(
+    run: Annotated[list[Path], Argument(help="Folders of runs; those that are not finished are left out.")],
+    *,
+    output: Annotated[Path, Option(help="Table of published runs; rows that it has already stay.")],
+) -> None:
+    """Publish finished runs in one table, without their weights, so that others adopt them."""
+    from neural_echos import training
+    from neural_echos.tables import read_table, write_table
+
+    earlier = read_table(output, "published_runs") if output.exists() else None
+    table = training.publish(run, earlier)
+    write_table(output, table, "published_runs")
+    _LOG.info("%s: %d runs", output, table.num_rows)
 
 
 def _logs_to_file() -> bool:
     """Whether the log goes to a file, so that the terminal stays free of progress."""
-    import logging
-
     return any(isinstance(handler, logging.FileHandler) for handler in logging.getLogger().handlers)

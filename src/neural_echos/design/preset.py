@@ -8,13 +8,13 @@ an initialisation takes kernels, weights or statistics from: it must exist befor
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from functools import cached_property
 from itertools import product
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from neural_echos.design.base import references
+from neural_echos.design.jobs import InitialiseJob, TrainJob
 from neural_echos.errors import EchosError
 
 if TYPE_CHECKING:
@@ -48,58 +48,6 @@ class Filtered(NamedTuple):
     def condition(self) -> Condition:
         """The condition without the set of filters."""
         return Condition(*self[:3])
-
-
-@dataclass(frozen=True)
-class InitialiseJob:
-    """One job that draws initial weights.
-
-    Attributes
-    ----------
-    name : str
-        Of its rule.
-    dataset, architecture : str
-    initialisations : tuple of str
-        All that this architecture is run with on this data set and that have the same source models.
-    """
-
-    name: str
-    dataset: str
-    architecture: str
-    initialisations: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class TrainJob:
-    """One job that trains some seeds of some initialisations, one run after another.
-
-    Attributes
-    ----------
-    name : str
-        Of its rule; `dataset`, `architecture` and the one initialisation are wildcards where a job trains one initialisation.
-    dataset, architecture : str
-    initialisations : tuple of str
-    number : int
-        Which group of seeds it is.
-    seeds : tuple of int
-    """
-
-    name: str
-    dataset: str
-    architecture: str
-    initialisations: tuple[str, ...]
-    number: int
-    seeds: tuple[int, ...]
-
-    @property
-    def runs(self) -> list[tuple[str, int]]:
-        """(initialisation, seed) of each run, in the order in which they are trained."""
-        return list(product(self.initialisations, self.seeds))
-
-    @property
-    def folders(self) -> list[str]:
-        """Folder of each run."""
-        return [f"<results>/runs/{self.dataset}/{self.architecture}/{one}/seed{seed}" for one, seed in self.runs]
 
 
 class Preset:
@@ -286,10 +234,13 @@ class Preset:
         ]
 
     def train_jobs(self) -> Iterator[TrainJob]:
-        """Jobs that train: wildcards where a job trains one initialisation, so that a cluster can make an array of them."""
+        """Jobs that train: wildcards where a job trains one initialisation, so that a cluster can make an array of them.
+
+        Where published runs are adopted there are no wildcards, for the weights of some runs are needed and not those of others.
+        """
         size = self.config.initialisations_per_job
         parts: list[tuple[str, str, str, tuple[str, ...]]] = []
-        if size == 1:
+        if size == 1 and not self.config.adopt:
             parts.append(("train", "{dataset}", "{architecture}", ("{initialisation}",)))
         else:
             parts += [
@@ -303,7 +254,20 @@ class Preset:
                 for start in range(0, len(job.initialisations), size)
             ]
         for (name, dataset, architecture, names), (number, seeds) in product(parts, enumerate(self.seed_groups)):
-            yield TrainJob(f"{name}_{number}", dataset, architecture, names, number, seeds)
+            trained = tuple(
+                not self.config.adopt or (Condition(dataset, architecture, one), seed) in self.needed_weights
+                for one, seed in product(names, seeds)
+            )
+            yield TrainJob(f"{name}_{number}", dataset, architecture, names, number, seeds, trained)
+
+    @cached_property
+    def needed_weights(self) -> set[tuple[Condition, int]]:
+        """Runs whose trained weights something reads: banks, initialisations, replacement, zeroed layers."""
+        read = {one.condition for one in (*self.replaced, *self.eliminated)} | set(self.zeroed)
+        runs = [one.run for one in self.models.values() if one.run is not None and one.run.weights == "trained"]
+        return set(product(read, self.config.seeds)) | {
+            (Condition(run.dataset, run.architecture, run.initialisation), run.seed) for run in runs
+        }
 
     # Files
 

@@ -288,6 +288,11 @@ class Config(Model):
     )
     runtime_minutes: Count = Field(default=60, description="Time limit of a training job, minutes.")
     watts: Watts = default_of(Watts)
+    adopt: Annotated[str, Field(min_length=1)] | Literal[False] = Field(
+        default=False,
+        description="Table of published runs, a path from the folder of the Snakefile. A run that is published is adopted and not "
+        "trained again, unless its weights are needed (docs/training.md); false trains all.",
+    )
     datasets: dict[str, AnyDataset] = Field(description="Data sets, by name.")
     recipes: dict[str, Recipe] = Field(description="How runs are trained, by name.")
     architectures: dict[str, Architecture] = Field(description="Architectures, by name.")

@@ -31,14 +31,15 @@ def gather_runs(folders: Iterable[str | Path]) -> pa.Table:
     for folder in map(Path, folders):
         metrics = read_json(folder / "metrics.json")
         history = read_table(folder / "history.parquet", "history", [*RUN, "top1"])
-        wanted = [key for key in SCHEMAS["runs"].names if key not in (*RUN, "area", "diverged")]
+        wanted = [key for key in SCHEMAS["runs"].names if key not in (*RUN, "area", "diverged", "adopted")]
         if not history.num_rows or not isinstance(metrics, dict) or not set(wanted) <= set(metrics):
             raise EchosError(
                 f"{folder}: the run is not finished, for its history or one of the metrics {', '.join(wanted)} is missing; "
                 "train it again"
             )
         row = history.select(RUN).slice(0, 1).to_pylist()[0] | {key: metrics[key] for key in wanted}
-        row |= {"area": float(np.mean(history["top1"].to_numpy())), "diverged": bool(metrics.get("diverged", False))}
+        row |= {name: bool(metrics.get(name, False)) for name in ("diverged", "adopted")}
+        row |= {"area": float(np.mean(history["top1"].to_numpy()))}
         row |= dict.fromkeys([*_SCORES, "area"] * row["diverged"], np.nan)
         try:
             pa.Table.from_pylist([row], schema=SCHEMAS["runs"])

@@ -2,7 +2,7 @@
 
 import csv
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -74,11 +74,24 @@ def _number(text: str | None) -> float:
 
 
 def training_seconds(runs: Path) -> dict[str, tuple[int, float]]:
-    """Count finished runs, and the seconds of each of their devices, by kind of device: {"cpu": (runs, seconds)}."""
+    """Count runs trained here, and the seconds of each of their devices, by kind of device: {"cpu": (runs, seconds)}."""
+    return _sums((str(made.get("device", "unknown")), made) for made in _runs(runs) if not made.get("adopted"))
+
+
+def adopted_seconds(runs: Path) -> dict[str, tuple[int, float]]:
+    """Count the adopted runs, and the device seconds that they took where they were trained, by the table that they are from."""
+    return _sums((str(made["adopted"]), made) for made in _runs(runs) if made.get("adopted"))
+
+
+def _runs(runs: Path) -> Iterator[Mapping[str, Any]]:
+    """Yield what is told of every finished run."""
+    yield from map(read_json, sorted(runs.glob("*/*/*/*/run.json")))
+
+
+def _sums(named: Iterable[tuple[str, Mapping[str, Any]]]) -> dict[str, tuple[int, float]]:
+    """Count runs and add up the seconds of their devices, by name."""
     found: dict[str, tuple[int, float]] = {}
-    for path in sorted(runs.glob("*/*/*/*/run.json")):
-        made: Mapping[str, Any] = read_json(path)
-        device = str(made.get("device", "unknown"))
-        count, seconds = found.get(device, (0, 0.0))
-        found[device] = count + 1, seconds + float(made.get("seconds", math.nan)) * int(made.get("devices") or 1)
+    for name, made in named:
+        count, seconds = found.get(name, (0, 0.0))
+        found[name] = count + 1, seconds + float(made.get("seconds", math.nan)) * int(made.get("devices") or 1)
     return found

@@ -18,7 +18,7 @@ from neural_echos.artifacts import FORMATS, read
 from neural_echos.artifacts.verdicts import count_verdicts, verdict_cells, verdicts_by_claim
 from neural_echos.errors import EchosError
 from neural_echos.files import provenance, read_json, sha256, write_json, write_text
-from neural_echos.report.costs import costs, training_seconds
+from neural_echos.report.costs import adopted_seconds, costs, training_seconds
 from neural_echos.report.explain import Explanation, Records, explain, source_of
 from neural_echos.report.rule_graph import draw, rule_graph
 from neural_echos.report.templates import FOLDER, render
@@ -210,7 +210,15 @@ def _costs(benchmarks: Path, runs: Path, watts: Mapping[str, float | None]) -> d
     training = training_seconds(runs)
     gpus = sum(seconds for device, (_, seconds) in training.items() if device != "cpu") / 3600
     energy = _energy({"core": cores, "gpu": gpus}, watts)
-    return {"rows": found, "hours": hours, "core_hours": cores, "training": training, "energy": energy}
+    adopted = adopted_seconds(runs)
+    return {
+        "rows": found,
+        "hours": hours,
+        "core_hours": cores,
+        "training": training,
+        "adopted": adopted,
+        "energy": energy,
+    }
 
 
 def _energy(hours: Mapping[str, float], watts: Mapping[str, float | None]) -> str:

@@ -18,6 +18,7 @@ from neural_echos.files import provenance, read_json, sha256, write_json, write_
 from neural_echos.tables import SCHEMAS, write_table
 from neural_echos.training.checkpoints import CHECKPOINT
 from neural_echos.training.loop import RunResult, train
+from neural_echos.training.published import TRAINING, adopt, find_published
 from neural_echos.training.recipe import Recipe
 from neural_echos.training.watchers import Watcher
 
@@ -35,8 +36,11 @@ def train_run(
     device: str = "auto",
     threads: int = 1,
     watchers: Sequence[Watcher] = (),
+    adopted: Sequence[Path] = (),
 ) -> None:
     """Train a network from its initial weights and write the finished run; a run that was interrupted is resumed.
+
+    A run that is published is adopted instead.
 
     Parameters
     ----------
@@ -53,36 +57,35 @@ def train_run(
     device : str, default="auto"
     threads : int, default=1
     watchers : sequence of Watcher, default=()
+    adopted : sequence of Path, default=()
+        Tables of published runs; a run whose key is in one of them is written from there, without weights.
 
     Raises
     ------
     EchosError
-        If the initial weights are not those of the network that their JSON describes.
+        If a table of published runs cannot be read, or the initial weights are not those of the network that their JSON describes.
     """
     from neural_echos.initialisations import gain_and_bias
 
     made = read_initial(initial)
+    frozen = [entry["layer"] for entry in made["did"] if entry["frozen"]]
+    key = run_key(run_identity(made, frozen, recipe, data_file, initial))
+    if found := find_published(adopted, key):
+        _LOG.info("%s: adopted from %s, not trained", folder, found[0])
+        adopt(folder, *found, labels)
+        return
     model = load_network(made, initial, data, recipe, "initial weights", "run echos initialise again")
     if made.get("universal"):
         gain_and_bias.reparameterise_(model, made["universal"])
-    frozen = [entry["layer"] for entry in made["did"] if entry["frozen"]]
     for layer in frozen:
         model.get_submodule(layer).weight.requires_grad_(False)
-    inputs = {"data": data_file, "initial": initial}
-    identity = {
-        "frozen": frozen,
-        "recipe": asdict(recipe),
-        "seed": made["seed"],
-        "universal": made.get("universal"),
-        **{key: sha256(path) for key, path in inputs.items()},
-    }
     result = train(
         model,
         data,
         recipe,
         seed=made["seed"],
         folder=folder,
-        key=run_key(identity),
+        key=key,
         device=device,
         threads=threads,
         labels=dict(labels),
@@ -92,7 +95,10 @@ def train_run(
         _warn_of_divergence(folder, result, recipe)
     gain_and_bias.plain_(model)
     size = kernel_size_of(made["layers"])
-    write_run(folder, model, result, recipe=recipe, seed=made["seed"], kernel_size=size, inputs=inputs, **labels)
+    inputs = {"data": data_file, "initial": initial}
+    write_run(
+        folder, model, result, recipe=recipe, seed=made["seed"], kernel_size=size, inputs=inputs, key=key, **labels
+    )
 
 
 def _warn_of_divergence(folder: Path, result: RunResult, recipe: Recipe) -> None:
@@ -105,6 +111,34 @@ def _warn_of_divergence(folder: Path, result: RunResult, recipe: Recipe) -> None
         recipe.epochs,
         recipe.lr,
     )
+
+
+def run_identity(
+    made: Mapping[str, Any], frozen: Sequence[str], recipe: Recipe, data_file: Path, initial: Path
+) -> dict[str, Any]:
+    """Return what decides a run: runs that agree in it are the same experiment, and only these resume and adopt one another.
+
+    Of the recipe only what differs from the defaults counts, so that a new recipe key does not make every run another one.
+
+    Parameters
+    ----------
+    made : mapping
+        The JSON beside the initial weights.
+    frozen : sequence of str
+        Layers that are not trained.
+    recipe : Recipe
+    data_file, initial : Path
+        Data set and initial weights, whose checksums count.
+    """
+    plain = asdict(Recipe())
+    return {
+        "training": TRAINING,
+        **{name: made.get(name) for name in ("model", "kwargs", "seed", "universal")},
+        "frozen": list(frozen),
+        "recipe": {name: value for name, value in asdict(recipe).items() if value != plain[name]},
+        "data": sha256(data_file),
+        "initial": sha256(initial),
+    }
 
 
 def run_key(identity: Mapping[str, Any]) -> str:

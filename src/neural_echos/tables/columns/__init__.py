@@ -5,7 +5,7 @@ import pyarrow as pa
 from neural_echos.tables.columns.base import Column, Table
 from neural_echos.tables.columns.kernels import BANK, SURVEY
 from neural_echos.tables.columns.receptive_fields import FITS, MATCHES, SCALES, SPREAD
-from neural_echos.tables.columns.runs import ABLATED, COMPARISONS, HISTORY, RUNS, VERDICTS
+from neural_echos.tables.columns.runs import ABLATED, COMPARISONS, HISTORY, PUBLISHED_RUNS, RUNS, VERDICTS
 from neural_echos.tables.columns.structure import (
     CENTROIDS,
     CHOICES,
@@ -33,6 +33,7 @@ TABLES: dict[str, Table] = {
     "pattern_centroids": PATTERN_CENTROIDS,
     "history": HISTORY,
     "runs": RUNS,
+    "published_runs": PUBLISHED_RUNS,
     "ablated": ABLATED,
     "comparisons": COMPARISONS,
     "replacements": REPLACEMENTS,

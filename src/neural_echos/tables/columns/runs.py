@@ -33,32 +33,62 @@ HISTORY = Table(
     ),
 )
 
+SCORES = (
+    Column(
+        "kernel_size",
+        "int16",
+        "side of the largest depthwise kernels, or of the largest regular ones where there are none",
+        "taps",
+    ),
+    Column("parameters", "int64", "parameters of the model"),
+    Column("epochs", "int32", "epochs trained"),
+    Column("train_images", "int64", "images trained on"),
+    Column("test_images", "int64", "images tested on"),
+    Column("loss", "float64", "loss on the test images; NaN where the run diverged", "nats"),
+    Column("top1", "float64", "share of test images whose best class is right; NaN likewise"),
+    Column(
+        "top5",
+        "float64",
+        "share of test images whose class is among the best five; 1 with up to five classes; NaN likewise",
+    ),
+)
+DIVERGED = Column("diverged", "bool", "whether the run stopped because its loss was no longer finite")
+
 RUNS = Table(
     "evaluation/runs.parquet",
     "One row per run, after its last epoch.",
     (
         *RUN,
-        Column(
-            "kernel_size",
-            "int16",
-            "side of the largest depthwise kernels, or of the largest regular ones where there are none",
-            "taps",
-        ),
-        Column("parameters", "int64", "parameters of the model"),
-        Column("epochs", "int32", "epochs trained"),
-        Column("train_images", "int64", "images trained on"),
-        Column("test_images", "int64", "images tested on"),
-        Column("loss", "float64", "loss on the test images; NaN where the run diverged", "nats"),
-        Column("top1", "float64", "share of test images whose best class is right; NaN likewise"),
-        Column(
-            "top5",
-            "float64",
-            "share of test images whose class is among the best five; 1 with up to five classes; NaN likewise",
-        ),
+        *SCORES,
         Column(
             "area", "float64", "area under the learning curve: mean of the history's top1 over epochs; NaN likewise"
         ),
-        Column("diverged", "bool", "whether the run stopped because its loss was no longer finite"),
+        DIVERGED,
+        Column("adopted", "bool", "whether the run was taken over from a table of published runs and not trained here"),
+    ),
+)
+
+PUBLISHED_RUNS = Table(
+    "results/published/<preset>/training.parquet",
+    (
+        "One row per published run, without its weights (`src/neural_echos/training/published.py`): presets adopt it where they "
+        "would train a run of the same key."
+    ),
+    (
+        Column(
+            "key",
+            "string",
+            "SHA-256 of what decides the run: data set, network, initial weights, recipe, seed, and the version of the training",
+        ),
+        *RUN,
+        *SCORES,
+        DIVERGED,
+        Column("history_learning_rate", "list of float64", "learning rate at the end of each epoch"),
+        Column("history_train_loss", "list of float64", "mean training loss of each epoch", "nats"),
+        Column("history_loss", "list of float64", "loss on the test images after each epoch", "nats"),
+        Column("history_top1", "list of float64", "top1 after each epoch"),
+        Column("history_top5", "list of float64", "top5 after each epoch"),
+        Column("provenance", "string", "the run's `run.json`: recipe, commit, versions, machine, time, speed; JSON"),
     ),
 )
 

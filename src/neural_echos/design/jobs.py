@@ -1,0 +1,66 @@
+"""Jobs of a preset that draw initial weights and that train."""
+
+from dataclasses import dataclass
+from itertools import product
+
+
+@dataclass(frozen=True)
+class InitialiseJob:
+    """One job that draws initial weights.
+
+    Attributes
+    ----------
+    name : str
+        Of its rule.
+    dataset, architecture : str
+    initialisations : tuple of str
+        All that this architecture is run with on this data set and that have the same source models.
+    """
+
+    name: str
+    dataset: str
+    architecture: str
+    initialisations: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class TrainJob:
+    """One job that trains some seeds of some initialisations, one run after another.
+
+    Attributes
+    ----------
+    name : str
+        Of its rule; `dataset`, `architecture` and the one initialisation are wildcards where a job trains one initialisation.
+    dataset, architecture : str
+    initialisations : tuple of str
+    number : int
+        Which group of seeds it is.
+    seeds : tuple of int
+    trained : tuple of bool
+        For each run, whether it is trained even where it is published.
+    """
+
+    name: str
+    dataset: str
+    architecture: str
+    initialisations: tuple[str, ...]
+    number: int
+    seeds: tuple[int, ...]
+    trained: tuple[bool, ...]
+
+    @property
+    def runs(self) -> list[tuple[str, int]]:
+        """(initialisation, seed) of each run, in the order in which they are trained."""
+        return list(product(self.initialisations, self.seeds))
+
+    @property
+    def folders(self) -> list[str]:
+        """Folder of each run."""
+        return [f"<results>/runs/{self.dataset}/{self.architecture}/{one}/seed{seed}" for one, seed in self.runs]
+
+    @property
+    def weights(self) -> list[str]:
+        """Trained weights that the job leaves for certain; a run without them may be adopted."""
+        return [
+            f"{folder}/weights.safetensors" for folder, sure in zip(self.folders, self.trained, strict=True) if sure
+        ]
