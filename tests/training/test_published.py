@@ -195,7 +195,7 @@ def test_a_table_that_cannot_be_read_is_told(start, tmp_path, content):
 
 # Training and test losses of a small training, by version. Where they change beyond rounding, raise TRAINING and put the new ones
 # here; what was published under an earlier version is then no longer adopted.
-MEASURED = {1: [2.298604, 2.284916, 2.159696, 2.099912, 2.079632, 1.995796]}
+MEASURED = {1: [2.287598, 2.274761, 2.122835, 2.045639, 2.040300, 1.928527]}
 
 
 def test_the_same_version_of_training_gives_the_same_numbers(start, tmp_path):
@@ -216,9 +216,14 @@ def test_the_same_version_of_training_gives_the_same_numbers(start, tmp_path):
     generator = torch.Generator().manual_seed(0)
     model = architectures.create("convmixer_small", num_classes=10, in_chans=1, kwargs=MIXER)
     with torch.no_grad():
-        for parameter in model.parameters():  # not as timm draws them, for that is none of the training's business
+        for (
+            name,
+            parameter,
+        ) in model.named_parameters():  # not as timm draws them: that is none of the training's business
             if parameter.dim() > 1:
                 parameter.copy_(torch.rand(parameter.shape, generator=generator) - 0.5)
+            elif name.endswith("bias"):
+                parameter.zero_()
     result = train(model, data, recipe, seed=3, folder=tmp_path, key="", device="cpu")
     found = [row[name] for row in result.history for name in ("train_loss", "loss")]
     assert found == pytest.approx(MEASURED[published.TRAINING], rel=1e-4), json.dumps(found)

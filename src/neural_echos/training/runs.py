@@ -74,6 +74,8 @@ def train_run(
         _LOG.info("%s: adopted from %s, not trained", folder, found[0])
         adopt(folder, *found, labels)
         return
+    if adopted:
+        _LOG.info("%s: not among the published runs of %s, trained", folder, ", ".join(map(str, adopted)))
     model = load_network(made, initial, data, recipe, "initial weights", "run echos initialise again")
     if made.get("universal"):
         gain_and_bias.reparameterise_(model, made["universal"])
