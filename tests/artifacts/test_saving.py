@@ -14,6 +14,7 @@ from neural_echos.artifacts.names import TABLES, looks, order, palette
 from neural_echos.artifacts.new import new_notebook
 from neural_echos.artifacts.saving import Artifact
 from neural_echos.artifacts.style import Style, canvas, drawing
+from neural_echos.artifacts.words import adopted
 from neural_echos.commands import main
 from neural_echos.design.checked import load_artifacts
 from neural_echos.errors import EchosError
@@ -71,6 +72,13 @@ def test_a_style_changes_fonts_colours_and_sizes_and_nothing_else_keeps_it():
 def test_an_unknown_setting_is_refused(given, said):
     with pytest.raises(EchosError, match=said):
         Style.read(given)
+
+
+def test_adopted_runs_are_counted():
+    assert adopted(pd.DataFrame({"adopted": [None, True, False, True]})) == (
+        " Of 4 runs 2 were adopted from published ones, not trained here."
+    )
+    assert adopted(pd.DataFrame({"adopted": [None, False]})) == ""
 
 
 def test_names_have_one_order_and_no_two_looks_are_alike():

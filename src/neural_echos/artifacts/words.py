@@ -101,3 +101,9 @@ def seen(comparisons: pd.DataFrame) -> str:
     least, most = 100 * found.detectable.min(), 100 * found.detectable.max()
     smallest = f"{least:.1f} to {most:.1f}" if len(found) > 1 else f"{least:.1f}"
     return f"With {seeds} seeds a difference in final top-1 must be {smallest} points to be found with 80 % power."
+
+
+def adopted(runs: pd.DataFrame) -> str:
+    """Say how many runs were not trained here, with a space before; "" where all were."""
+    count = int(runs.adopted.eq(True).sum())
+    return f" Of {len(runs)} runs {count} were adopted from published ones, not trained here." if count else ""
