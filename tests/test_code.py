@@ -140,9 +140,9 @@ def test_every_function_that_a_command_calls_is_in_a_module_of_its_fingerprint(c
         if module.name != "neural_echos.__main__":
             importlib.import_module(module.name)  # what runs on import is not of interest
     for command in small_commands(tmp_path):
-        assert {name for name in called(command) if not name.startswith(("commands/", "__init__"))} <= set(
-            code.modules(command[0])
-        ), command[0]
+        ran = {name for name in called(command) if not name.startswith(("commands/", "__init__"))}
+        # `storage` only moves files between a bucket and the job, around every command: it changes no result
+        assert ran - {"storage.py"} <= set(code.modules(command[0])), command[0]
 
 
 FILES = {
