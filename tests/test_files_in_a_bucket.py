@@ -88,6 +88,8 @@ def test_a_bucket_that_cannot_be_read_is_one_sentence(folder: Path, monkeypatch:
 def test_files_of_the_repository_never_lie_in_the_bucket() -> None:
     """An input or output below ROOT says where it lies: it travels with the sources, or it stays on the submitting machine."""
     for path in sorted((ROOT / "workflow/rules").glob("*.smk")):
-        for section in re.findall(r"^    (?: {4})?(?:input|output):\n((?: {8}.*\n)+)", path.read_text(), re.MULTILINE):
+        for _, section in re.findall(
+            r"^( {4}| {8})(?:input|output):\n((?:\1 {4}.*\n)+)", path.read_text(), re.MULTILINE
+        ):
             bare = re.sub(r"(source|local)\(ROOT / ", "(", section)
             assert "ROOT" not in bare and "NOTEBOOK," not in bare, f"{path.name}: {section}"

@@ -29,7 +29,7 @@ def test_help_lists_commands_by_room_and_exit_codes(columns):
     assert max(map(len, done.stdout.splitlines())) <= columns
     panels = dict(re.findall(r"╭─ (.*?) ─+╮\n(.*?)╰", done.stdout, re.DOTALL))
     listed = {
-        room: re.findall(r"^│ (\w+) ", panel, re.MULTILINE) for room, panel in panels.items() if room != "Options"
+        room: re.findall(r"^│ ([\w-]+) ", panel, re.MULTILINE) for room, panel in panels.items() if room != "Options"
     }
     assert listed == {room: list(commands) for room, commands in app.ROOMS.items()}
     codes = re.findall(r"^ +(\d+)  \w", done.stdout.split("Exit codes:")[1], re.MULTILINE)

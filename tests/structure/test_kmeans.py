@@ -257,7 +257,7 @@ def test_names_follow_the_sign_and_the_threshold():
     [
         ({"k": 1}, "k: .* found 1;"),
         ({"restarts": 0}, "restarts: .* found 0;"),
-        ({"threshold": 2.0}, "threshold: .* found 2.0;"),
+        ({"threshold": 2.0}, "threshold must be .* not 2.0"),
         ({"free_range": (5, 2)}, r"free_range: .* found \(5, 2\)"),
         ({"sample": 8}, "sample: .* found 8;"),
     ],
