@@ -104,7 +104,7 @@ def patterns_follow_accuracy(tables: Tables, *, by: str = "kernel", role: str = 
     positive with p ≤ .05; not supported when the interval lies below 0, or that correlation is negative with p ≤ .05.
     """
     measured = (
-        "Spearman's rank correlation of a network's share of kernels with a named pattern with its published top-1"
+        "rank correlation, in hundredths, of a network's share of kernels with a named pattern and its published top-1"
     )
     networks = _networks(tables, by, role)
     if len(networks) < 5:

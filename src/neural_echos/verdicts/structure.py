@@ -26,9 +26,7 @@ def structure_beats_controls(tables: Tables, *, role: str = "trained", least_net
     when at any of them it lies below 0 or any depthwise bank's interval below chance. The reason names every size's difference, the
     sizes without a control, which the verdict leaves open, and what regular kernels have themselves.
     """
-    measured = (
-        "structured share of trained depthwise − regular kernels: the least difference over kernel sizes with a control"
-    )
+    measured = "structured share of trained depthwise − regular kernels"
     table = tables["structure"]
     depthwise = table[(table.role == role) & (table.kind == "depthwise")]
     controls = table[table.role.isin(["trained", role]) & (table.kind == "regular")]
@@ -49,6 +47,9 @@ def structure_beats_controls(tables: Tables, *, role: str = "trained", least_net
         told.append(f"regular networks trained on {' and '.join(others)} do not count")
     if not decided:
         return Reading(measured, remark="; ".join(told))
+    measured += f" at {' and '.join(f'{size}×{size}' for size in decided)}" + ", the least difference" * (
+        len(decided) > 1
+    )
     value, low, high = min(decided.values())
     if below or any(most < 0 for _, _, most in decided.values()):
         reading = NOT_SUPPORTED
