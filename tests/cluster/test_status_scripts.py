@@ -33,7 +33,7 @@ PBS = {
     "no credential": ("", "pbs_iff: cannot connect to host\nqstat: Invalid credential 1234.pbs01\n", 1, "running"),
 }
 
-# Grid Engine 8.1.9: `qstat -u '*'` and `qacct -j`, as they printed in tests/cluster/test_grid_engine.py's cell, shortened
+# Grid Engine 8.1.9: `qstat -u '*'` and `qacct -j`, written in the form that its commands print
 QUEUE = """job-ID  prior   name       user         state submit/start at     queue                          slots ja-task-ID
 -----------------------------------------------------------------------------------------------------------------
      12 0.55500 snakejob.t root         {state:<5} 11/28/2026 20:02:47 all.q@localhost                    2
