@@ -10,19 +10,17 @@ from neural_echos.receptive_fields.banks import (
     match_batches,
 )
 from neural_echos.receptive_fields.difference_of_gaussians import (
-    DogFit,
     DogParameters,
     DogProfile,
     dog,
-    dog_cosine,
     dog_parameters,
     dog_radius,
     dog_sigma,
-    fit_dog,
     gamma_limit,
     gaussian_pair_profile,
     has_dog,
 )
+from neural_echos.receptive_fields.dog_fit import DogFit, dog_cosine, fit_dog
 from neural_echos.receptive_fields.fitting import Fit, fit
 from neural_echos.receptive_fields.gaussians import gaussian, gaussian_derivative
 from neural_echos.receptive_fields.master_key import fit_scales, measure_filters, read_filters

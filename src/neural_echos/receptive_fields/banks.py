@@ -11,7 +11,8 @@ import numpy as np
 import pyarrow as pa
 
 from neural_echos.errors import EchosError
-from neural_echos.receptive_fields.difference_of_gaussians import DogFit, fit_dog, has_dog
+from neural_echos.receptive_fields.difference_of_gaussians import has_dog
+from neural_echos.receptive_fields.dog_fit import DogFit, fit_dog
 from neural_echos.receptive_fields.fitting import Fit, fit, fit_of_dogs
 from neural_echos.receptive_fields.normalisation import shuffled_taps, usable
 from neural_echos.tables import SCHEMAS, kernel_sizes, kernels_of

@@ -17,7 +17,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from neural_echos.errors import EchosError, nearest
-from neural_echos.receptive_fields.difference_of_gaussians import dog, gamma_range, has_dog
+from neural_echos.receptive_fields.difference_of_gaussians import dog, has_dog
+from neural_echos.receptive_fields.dog_fit import gamma_range
 from neural_echos.receptive_fields.gaussians import Size, gaussian, gaussian_derivative, slopes
 from neural_echos.receptive_fields.scale_space import discrete_gaussian, ideal
 

@@ -17,7 +17,7 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from neural_echos.errors import EchosError
-from neural_echos.receptive_fields.difference_of_gaussians import DogFit, fit_dog
+from neural_echos.receptive_fields.dog_fit import DogFit, fit_dog
 from neural_echos.receptive_fields.fitting.processes import in_processes
 from neural_echos.receptive_fields.fitting.search import search
 from neural_echos.receptive_fields.fitting.steps import parameters_at
