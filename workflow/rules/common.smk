@@ -28,15 +28,16 @@ os.environ.update(
 # What a rule has among its params, so that it runs again where the code that its command imports changed.
 fingerprint = Code(cache=".snakemake/echos_code.json").fingerprint
 
+DECLARED = load_artifacts(ROOT)
 CONFIG = load_workflow(
     config,
     ROOT,
     files=[*workflow.configfiles, *workflow.overwrite_configfiles],
     command_line=workflow.config_settings.config,
+    artifacts=DECLARED,
 )
 config.update(CONFIG.model_dump())
 INPUTS = load_inputs(ROOT / "config/inputs.yaml")
-DECLARED = load_artifacts(ROOT)
 CONDA = (ROOT / "envs/environment.yaml").absolute()
 
 PRESET = Preset(CONFIG, INPUTS, DECLARED)

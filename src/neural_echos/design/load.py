@@ -43,7 +43,11 @@ def load_preset(root: Path, *presets: str) -> Config:
 
 
 def load_workflow(
-    config: Mapping[str, Any], root: Path, files: Sequence[str | Path], command_line: Mapping[str, Any]
+    config: Mapping[str, Any],
+    root: Path,
+    files: Sequence[str | Path],
+    command_line: Mapping[str, Any],
+    artifacts: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> Config:
     """Check the config that Snakemake merged.
 
@@ -57,6 +61,8 @@ def load_workflow(
         Where Snakemake read it, those on top last. They are read again, strictly.
     command_line : mapping
         What Snakemake made of ``--config``.
+    artifacts : mapping of str to mapping, optional
+        What the notebooks declare, where it has been read (`load_artifacts`).
 
     Raises
     ------
@@ -68,7 +74,7 @@ def load_workflow(
     require_below(files)
     given = {key: value for key, value in command_line.items() if config.get(key) == value}
     typed = CommandLine.read(given)
-    return _load(merge([config, typed.values]), root, [*files, typed])
+    return _load(merge([config, typed.values]), root, [*files, typed], artifacts)
 
 
 def require_working_folder(folder: Path, root: Path) -> None:
@@ -93,8 +99,13 @@ def require_working_folder(folder: Path, root: Path) -> None:
         )
 
 
-def _load(document: Mapping[str, Any], root: Path, layers: Sequence[Layer]) -> Config:
-    artifacts = load_artifacts(root)
+def _load(
+    document: Mapping[str, Any],
+    root: Path,
+    layers: Sequence[Layer],
+    artifacts: Mapping[str, Mapping[str, Any]] | None = None,
+) -> Config:
+    artifacts = artifacts or load_artifacts(root)
     config = check_config(document, artifacts, layers)
     inputs = read_yaml(root / "config/inputs.yaml")
     check_references(config, inputs=inputs, artifacts=artifacts, layers=layers)
