@@ -1,12 +1,12 @@
 """What an artifact's notebook works with: its tables and options, and the files that it becomes."""
 
 import html
-import io
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pandas as pd
@@ -63,10 +63,15 @@ class Artifact:
         """The artifact's tables, by name."""
         return read(self.inputs)
 
+    @cached_property
+    def style(self) -> Style:
+        """How figures look."""
+        return Style.read(self._style)
+
     @contextmanager
     def drawing(self) -> Iterator[Style]:
         """Draw a figure in the project's style; the caller's own settings return at the end."""
-        with drawing(Style.read(self._style)) as style:
+        with drawing(self.style) as style:
             yield style
 
     def save(self, content: "Figure | pd.DataFrame | Any", says: str) -> None:
@@ -87,11 +92,11 @@ class Artifact:
         self._show(content, says)
 
     def _write(self, content: "Figure | pd.DataFrame", says: str) -> None:
-        stem, style = Path(self.output), Style.read(self._style)
+        stem = Path(self.output)
         if isinstance(content, Figure):
             suffixes = FORMATS["figure"]
-            for suffix in (*suffixes, *style.formats):
-                save_figure(content, stem.with_name(f"{stem.name}.{suffix}"), style)
+            for suffix in (*suffixes, *self.style.formats):
+                save_figure(content, stem.with_name(f"{stem.name}.{suffix}"), self.style)
         else:
             suffixes = FORMATS["table"]
             for suffix in suffixes:
@@ -116,14 +121,18 @@ class Artifact:
         if get_ipython() is None:
             return
         if isinstance(content, Figure):
-            image = io.BytesIO()
-            style = Style.read(self._style)
-            with drawing(style):
-                content.savefig(image, format="png", dpi=style.dpi, metadata={"Software": None})
-            display(Image(image.getvalue(), width=round(96 * content.get_figwidth())))
+            display(Image(self._picture(content), width=round(96 * content.get_figwidth())))
         else:
             display(HTML(content.to_html(index=False, border=0)))
         display(Markdown(says))
+
+    def _picture(self, figure: Figure) -> bytes:
+        """The figure as PNG: the file that was written, or drawn anew where none was."""
+        if self.output:
+            return Path(f"{self.output}.png").read_bytes()
+        with TemporaryDirectory() as folder:
+            save_figure(figure, Path(folder) / "a.png", self.style)
+            return (Path(folder) / "a.png").read_bytes()
 
 
 def _table_as(suffix: str, table: pd.DataFrame, title: str, says: str) -> str:
