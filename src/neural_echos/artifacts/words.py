@@ -44,11 +44,6 @@ def estimate(value: float, low: float, high: float, decimals: int = 1) -> str:
     return f"{number(value, decimals, signed=True)} [{'one seed' if '–' in ends else ', '.join(ends)}]"
 
 
-def points(value: float, low: float, high: float) -> str:
-    """Format a difference of shares as percentage points with its interval."""
-    return estimate(100 * value, 100 * low, 100 * high)
-
-
 def span(values: Iterable[float], decimals: int = 0) -> str:
     """Say a number that may differ: "3", or "2 to 3"; "–" where none is known."""
     known = [value for value in values if np.isfinite(value)]
@@ -65,24 +60,6 @@ def mean_and_spread(shares: pd.Series) -> str:
         lost
     )
     return ", ".join(told)
-
-
-def compared(comparison: pd.DataFrame, factor: float = 100) -> str:
-    """Format one comparison: difference and t interval, Holm's p, smallest difference that the seeds could have seen.
-
-    `comparison` has one row of schema "comparisons", or none; `factor` brings shares to points and leaves epochs (1).
-    """
-    if not len(comparison):
-        return "–"
-    row = comparison.iloc[0]
-    if not row.seeds:
-        return f"diverged ({row.diverged} of {row.diverged})"
-    share = factor / 100
-    told = points(row.difference * share, row.low * share, row.high * share)
-    if row.low == row.high:  # no deviation, no interval
-        told = f"{told.partition(' [')[0]} [all alike]"
-    could = f"{factor * row.detectable:.1f}" if np.isfinite(row.detectable) else "–"
-    return f"{told}; {probability(row.p_holm)}; {could}"
 
 
 def probability(p: float) -> str:
