@@ -49,7 +49,7 @@ def summary() -> str:
     """Return the README's table: each claim of the paper where it was measured closest to its own terms."""
     rows = [(verdicts(preset)[claim], preset) for claim, preset in SHOWN]
     lines = [
-        f"| {row['claim']} | {row['statement']} | {_value(row)} | {row['verdict']} "
+        f"| {row['claim']} | {row['statement']} | {_value(row)}{_sizes(row)} | {row['verdict']} "
         f"| [{preset}](results/published/{preset}/README.md) |"
         for row, preset in rows
     ]
@@ -66,6 +66,12 @@ def _value(row: Verdict) -> str:
     sign = "+" if " − " in str(row["measured"]) or "slope" in str(row["measured"]) else ""
     value, low, high = (f"{100 * float(str(row[key])):{sign}.1f}".replace("-", "−") for key in ("value", "low", "high"))
     return f"{value} [{low}, {high}]"
+
+
+def _sizes(row: Verdict) -> str:
+    """Say for which kernel sizes a claim was decided, where its measure names them."""
+    found = re.search(r" at \d+×\d+(, \d+×\d+)*$", str(row["measured"]))
+    return found[0] if found else ""
 
 
 def with_summary(readme: str) -> str:
