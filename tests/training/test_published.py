@@ -4,6 +4,7 @@ import json
 import logging
 import math
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -11,6 +12,7 @@ import pytest
 import torch
 
 from neural_echos import architectures
+from neural_echos.commands.app import program
 from neural_echos.datasets import make_digits, save_dataset
 from neural_echos.errors import EchosError
 from neural_echos.evaluation import gather_histories, gather_runs
@@ -229,3 +231,26 @@ def test_the_same_version_of_training_gives_the_same_numbers(start, tmp_path):
     result = train(model, data, recipe, seed=3, folder=tmp_path, key="", device="cpu")
     found = [row[name] for row in result.history for name in ("train_loss", "loss")]
     assert found == pytest.approx(MEASURED[published.TRAINING], rel=1e-4), json.dumps(found)
+
+
+@pytest.mark.parametrize(
+    ("told", "given", "tables"),
+    [("", [], []), ("/a b/c.parquet", [], [Path("/a b/c.parquet")]), ("/a.parquet", ["--adopt", "b"], [Path("b")])],
+)
+def test_the_workflow_tells_the_command_where_published_runs_are(monkeypatch, told, given, tables):
+    monkeypatch.setenv("ECHOS_ADOPT", told)
+    words = [
+        "--data",
+        "d",
+        "--initial",
+        "i",
+        "--run",
+        "r",
+        "--dataset",
+        "d",
+        "--architecture",
+        "a",
+        "--initialisation",
+        "x",
+    ]
+    assert program().get_command(None, "train").make_context("train", [*words, *given]).params["adopt"] == tables

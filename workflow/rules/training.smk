@@ -6,6 +6,9 @@ on from the checkpoint that lies in the run's folder, which is no output and so 
 weights, so that these are an output only where a job needs them, or where `adopt` is false.
 """
 
+# For `echos train --adopt`. Not a param: neither another table of published runs nor `adopt: false` makes a run out of date.
+os.environ.update(ECHOS_ADOPT=str(ROOT / CONFIG.adopt) if CONFIG.adopt else "")
+
 for job in PRESET.train_jobs():
 
     rule:
@@ -43,8 +46,7 @@ for job in PRESET.train_jobs():
             dataset=job.dataset,
             architecture=job.architecture,
             initialisations=[one for one, seed in job.runs],
-            adopted=[str(ROOT / CONFIG.adopt)] if CONFIG.adopt else [],  # its path, not its content, which grows
         shell:
             "{params.launcher} neural_echos --log {log:q} train --data {input.data:q} --initial {input.initial:q} --run {params.runs:q}"
             " --recipe {params.recipe:q} --dataset {params.dataset:q} --architecture {params.architecture:q}"
-            " --initialisation {params.initialisations:q} --threads {threads} --adopt {params.adopted:q} --weights {output.weights:q}"
+            " --initialisation {params.initialisations:q} --threads {threads} --weights {output.weights:q}"

@@ -35,7 +35,8 @@ def train(
     device: Device = "auto",
     threads: Threads = 1,
     adopt: Annotated[
-        list[Path], Option(help="Tables of published runs; runs that are in them are not trained again.")
+        list[Path],
+        Option(help="Tables of published runs; runs that are in them are not trained again.", envvar="ECHOS_ADOPT"),
     ] = [],
     weights: Annotated[
         list[Path],
