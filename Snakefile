@@ -38,3 +38,4 @@ rule all:
         ARTIFACTS.main_files(),
         paper="<results>/paper/paper.tex",
         report="<results>/report.html",
+        trained=PRESET.adopted_weights(Path(config["pathvars"]["results"])),

@@ -1,5 +1,6 @@
 """Presets: the runs, models, jobs and files that a config asks for, counted by hand on a small config."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -230,3 +231,12 @@ def test_every_job_of_every_preset_makes_runs_that_another_asks_for(name: str | 
     shown = ArtifactFiles(found)
     for artifact in shown.artifacts:
         assert list(shown.inputs(artifact)) == list(shown.declared(artifact)["reads"])
+
+
+def test_adopted_runs_are_trained_once_nothing_is_adopted(tmp_path: Path) -> None:
+    for seed, metrics in ((0, {"adopted": True}), (1, {"top1": 0.5})):
+        folder = tmp_path / f"runs/pictures/mixer/dog/seed{seed}"
+        folder.mkdir(parents=True)
+        (folder / "metrics.json").write_text(json.dumps(metrics))
+    assert preset().adopted_weights(tmp_path) == ["<results>/runs/pictures/mixer/dog/seed0/weights.safetensors"]
+    assert preset(adopt="published.parquet").adopted_weights(tmp_path) == []

@@ -10,12 +10,13 @@ an initialisation takes kernels, weights or statistics from: it must exist befor
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from itertools import product
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from neural_echos.design.base import references
 from neural_echos.design.jobs import InitialiseJob, TrainJob
 from neural_echos.errors import EchosError
+from neural_echos.files import read_json
 
 if TYPE_CHECKING:
     from neural_echos.design.schema import Config, SourceModel
@@ -268,6 +269,21 @@ class Preset:
         return set(product(read, self.config.seeds)) | {
             (Condition(run.dataset, run.architecture, run.initialisation), run.seed) for run in runs
         }
+
+    def adopted_weights(self, results: Path) -> list[str]:
+        """Weights of the runs that lie in a folder of results as adopted, though the config adopts none.
+
+        An adopted run has no weights, so whoever asks for them has it trained.
+        """
+        if self.config.adopt:
+            return []
+        folders = self.run_folders(self.conditions)
+        metrics = {folder: Path(folder.replace("<results>", str(results))) / "metrics.json" for folder in folders}
+        return [
+            f"{folder}/weights.safetensors"
+            for folder, path in metrics.items()
+            if path.is_file() and read_json(path).get("adopted")
+        ]
 
     # Files
 
