@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from neural_echos.errors import EchosError, nearest
-from neural_echos.files import atomic_path, provenance, read_json, sha256, sweep, write_json, write_text
+from neural_echos.files import atomic_path, provenance, read_json, sha256, sweep, uncommitted, write_json, write_text
 
 
 def under(folder: Path) -> list[str]:
@@ -254,6 +254,16 @@ def test_provenance_names_command_commit_inputs_versions_and_machine(tmp_path, m
     assert made["commit"] == (head or None)
     write_json(tmp_path / "made.json", made)
     assert read_json(tmp_path / "made.json") == made
+
+
+def test_outside_git_nothing_is_claimed_of_uncommitted_changes(tmp_path, monkeypatch):
+    monkeypatch.setenv("GIT_DIR", str(tmp_path))  # no repository
+    made = provenance()
+    assert made["commit"] is None and made["uncommitted_changes"] is None
+    unknown = ", not known whether anything was uncommitted"
+    assert uncommitted(made) == uncommitted({"commit": None, "uncommitted_changes": False}) == unknown
+    assert uncommitted({"commit": "abc", "uncommitted_changes": False}) == ", nothing uncommitted"
+    assert uncommitted({"commit": "abc", "uncommitted_changes": True}) == ", with uncommitted changes"
 
 
 def test_the_nearest_name_is_suggested_only_where_it_is_near():

@@ -47,6 +47,15 @@ def test_paths_are_those_of_a_local_run(folder: Path) -> None:
     assert plain(f"echos show {INSIDE}/results/bank.txt") == "echos show results/bank.txt"
 
 
+def test_a_table_of_published_runs_is_found_beside_results_in_a_bucket(folder: Path) -> None:
+    Path("results/published").mkdir()
+    Path("results/published/training.parquet").write_text("here")
+    prepare("s3://bucket/x", INSIDE, ["results/tiny"], sources=["results/published/training.parquet"])
+    enter([])
+    assert Path("results/published/training.parquet").read_text() == "here"
+    assert not Path("results/local.txt").exists()
+
+
 def test_jobs_are_told_the_keys_that_the_plugin_has(folder: Path) -> None:
     told = {name: os.environ.get(name) for name in (ADDRESS, "AWS_ENDPOINT_URL_S3", "AWS_ACCESS_KEY_ID")}
     assert told == {

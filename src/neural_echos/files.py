@@ -175,17 +175,28 @@ def sha256(path: str | Path) -> str:
 
 
 def provenance(inputs: dict[str, str | Path] | None = None, **facts: Any) -> dict[str, Any]:
-    """Answer "what made you?": command, commit, versions, machine and time, with the checksum of every input."""
+    """Answer "what made you?": command, commit, versions, machine and time, with the checksum of every input.
+
+    Commit and uncommitted changes are None where they cannot be known: sources that travelled to a pod are no Git repository.
+    """
+    changed = _git("status", "--porcelain", "--untracked-files=no")
     return {
         "command": ["echos", *sys.argv[1:]],
         "commit": _git("rev-parse", "HEAD"),
-        "uncommitted_changes": bool(_git("status", "--porcelain", "--untracked-files=no")),
+        "uncommitted_changes": None if changed is None else bool(changed),
         "inputs": {name: {"path": str(path), "sha256": sha256(path)} for name, path in (inputs or {}).items()},
         "versions": {"python": platform.python_version(), **_versions()},
         "machine": {"system": platform.platform(), "processor": _processor(), "cores": os.cpu_count()},
         "written": datetime.now(UTC).isoformat(timespec="seconds"),
         **facts,
     }
+
+
+def uncommitted(facts: Mapping[str, Any]) -> str:
+    """Say after a commit whether its provenance knows of uncommitted changes; nothing is known of them without a commit."""
+    known = facts.get("uncommitted_changes") if facts.get("commit") else None
+    told = {True: "with uncommitted changes", False: "nothing uncommitted"}
+    return f", {told.get(known, 'not known whether anything was uncommitted')}"
 
 
 def _finite(value: Any) -> Any:

@@ -26,7 +26,9 @@ CHECKPOINT = "checkpoint.safetensors"
 _SHARE = 0.02  # of the time that uploading checkpoints may take
 
 
-def prepare(address: str, folder: str | Path, apart: Iterable[str], settings: Any = None) -> dict[str, str]:
+def prepare(
+    address: str, folder: str | Path, apart: Iterable[str], settings: Any = None, sources: Iterable[str] = ()
+) -> dict[str, str]:
     """Link what lies in the working folder into the folder of the bucket's files, and say what jobs must know.
 
     Parameters
@@ -39,6 +41,8 @@ def prepare(address: str, folder: str | Path, apart: Iterable[str], settings: An
         Folders that lie in the bucket, such as "results/tiny"; their first parts are not linked.
     settings : object, optional
         Snakemake's settings of the S3 plugin: endpoint, region and keys.
+    sources : iterable of str, optional
+        Files of the working folder that are linked wherever they lie, such as a table of published runs below "results".
 
     Returns
     -------
@@ -52,6 +56,11 @@ def prepare(address: str, folder: str | Path, apart: Iterable[str], settings: An
         if path.name == ".snakemake" or (not path.name.startswith(".") and path.name not in inside):
             with suppress(FileExistsError):
                 (place / path.name).symlink_to(path)
+    for name in sources:
+        if Path(name).parts[0] in inside:
+            (place / name).parent.mkdir(parents=True, exist_ok=True)
+            with suppress(FileExistsError):
+                (place / name).symlink_to(Path(name).absolute())
     told = {
         "AWS_ENDPOINT_URL_S3": "endpoint_url",
         "AWS_DEFAULT_REGION": "region",

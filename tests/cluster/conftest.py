@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from runs import ONE, ROOT, SLICE, TINY, VERSIONS
+from runs import FAULTS, LONG, ONE, ROOT, RUN, SLICE, TINY, VERSIONS
 
 RECORD = Path(__file__).with_name("last_run.json")
 
@@ -21,20 +21,22 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 @pytest.fixture(scope="session")
 def local(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Results of the slice with one seed, made by Snakemake's own local executor."""
-    folder = tmp_path_factory.mktemp("local")
+    return _run(tmp_path_factory.mktemp("local"), SLICE, ONE)
+
+
+@pytest.fixture(scope="session")
+def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder of a run that was trained in one go, by Snakemake's own local executor."""
+    made = _run(tmp_path_factory.mktemp("uninterrupted"), SLICE, ONE, FAULTS, target=f"runs/{RUN}/metrics.json", **LONG)
+    return made / "runs" / RUN
+
+
+def _run(folder: Path, *configs: Path, target: str = "", **more: object) -> Path:
     own = folder / "own.yaml"
-    own.write_text(json.dumps({"gpu": 0, "pathvars": {n: f"{folder}/{n}" for n in ("results", "logs", "benchmarks")}}))
-    command = [
-        Path(sys.executable).with_name("snakemake"),
-        "--nolock",
-        "--cores",
-        "2",
-        "--configfile",
-        TINY,
-        SLICE,
-        ONE,
-        own,
-    ]
+    places = {name: f"{folder}/{name}" for name in ("results", "logs", "benchmarks")}
+    own.write_text(json.dumps({"gpu": 0, "pathvars": places} | more))
+    command = [Path(sys.executable).with_name("snakemake"), "--nolock", "--cores", "2"]
+    command += ["--configfile", TINY, *configs, own, "--", *([folder / "results" / target] if target else [])]
     done = subprocess.run(list(map(str, command)), cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     return folder / "results"

@@ -23,6 +23,7 @@ PATIENCE = 1800  # seconds for all runs of an engine together, on a machine that
 CORES = "4"  # what a node of an engine promises
 VERSIONS: dict[str, str] = {}  # of the engines that tests started, by name
 RUN = "photographs/convmixer/default/seed0"
+LONG = {"recipes": {"photographs": {"epochs": 2000}}}  # over FAULTS: some checkpoints reach a bucket before it ends
 # Each job of a cluster starts Snakemake once for itself and once for each rule, so short jobs are lumped together more than the
 # profiles do.
 LUMPS = {

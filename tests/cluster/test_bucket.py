@@ -4,14 +4,15 @@ import json
 import os
 import re
 import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import bucket as s3
-import pandas as pd
 import pytest
-from runs import FAULTS, ONE, RUN, SLICE, VERSIONS, Workflow, checksums, end_all, until
+from runs import FAULTS, LONG, ONE, RUN, SLICE, VERSIONS, Workflow, checksums, end_all, until
 
 pytestmark = pytest.mark.cluster
 ENGINE = "S3, nothing else shared"
@@ -81,7 +82,25 @@ def test_records_and_report_read_like_those_of_a_local_run(place: Place, made: W
     page = (there / "report.html").read_text()
     assert "records of the steps (.snakemake/metadata) are not here" not in page
     assert "There are no benchmarks" not in page and re.search(r"h of jobs", page)
-    assert json.loads((there / "runs" / RUN / "run.json").read_text())["inputs"]
+    run = json.loads((there / "runs" / RUN / "run.json").read_text())
+    assert run["inputs"]
+    assert run["commit"] is None and run["uncommitted_changes"] is None  # sources in a pod are no Git repository
+    assert "commit unknown, not known whether anything was uncommitted" in page
+
+
+def test_published_runs_travel_with_the_sources(place: Place, made: Workflow) -> None:
+    """a run adopted in a pod from a table of published runs, in place of a training"""
+    there = place.bucket.fetch("made/results/tiny", place.folder / "fetched")
+    table = "results/published/tiny/training.parquet"
+    echos = [Path(sys.executable).with_name("echos"), "publish", there / "runs" / RUN, "--output", table]
+    for command in (echos, ["git", "add", table]):
+        subprocess.run(list(map(str, command)), cwd=place.project, check=True)
+    run = place.run("adopted", "adopted", targets=(f"runs/{RUN}/metrics.json",), adopt=table)
+    assert run.wait() == 0, run.log.read_text()
+    found = place.bucket.fetch("adopted/results/tiny", place.folder / "adopted/fetched") / "runs" / RUN
+    assert json.loads((found / "metrics.json").read_text())["adopted"]
+    assert json.loads((found / "run.json").read_text())["adopted"] == table
+    assert (found / "history.parquet").read_bytes() == (there / "runs" / RUN / "history.parquet").read_bytes()
 
 
 def test_a_change_of_a_module_reruns_its_jobs_and_no_others(place: Place, made: Workflow) -> None:
@@ -93,11 +112,11 @@ def test_a_change_of_a_module_reruns_its_jobs_and_no_others(place: Place, made: 
     assert set(re.findall(r"^ *(?:local)?rule (\w+):$", run.log.read_text(), re.MULTILINE)) == AFTER_MEASURES
 
 
-def test_a_killed_training_goes_on_from_the_bucket(place: Place) -> None:
-    """a pod killed with SIGKILL; its retry goes on from the checkpoint in the bucket"""
+def test_a_killed_training_goes_on_from_the_bucket(place: Place, uninterrupted: Path) -> None:
+    """a pod killed with SIGKILL; its retry goes on from the checkpoint in the bucket, to the bytes of an uninterrupted run"""
     checkpoint = f"results/tiny/runs/{RUN}/checkpoint.safetensors"
-    more = {"configs": (SLICE, ONE, FAULTS), "recipes": {"photographs": {"epochs": 600}}}
-    run = place.run("killed", "killed", targets=(f"runs/{RUN}/metrics.json",), **more)
+    more = {"configs": (SLICE, ONE, FAULTS), "targets": (f"runs/{RUN}/metrics.json",)}
+    run = place.run("killed", "killed", **more, **LONG)
     until(lambda: checkpoint in place.bucket.names("killed"), "a checkpoint in the bucket")
     [pod] = s3.running(place.folder / "pods")
     os.kill(int((pod / "pid").read_text()), signal.SIGKILL)
@@ -105,5 +124,5 @@ def test_a_killed_training_goes_on_from_the_bucket(place: Place) -> None:
     there = place.bucket.fetch("killed/results/tiny", place.folder / "killed/fetched")
     told = (there / "logs/train" / Path(RUN).parent / "0.log").read_text()
     assert re.search(r"resuming after epoch [1-9]\d*", told), told
-    assert len(pd.read_parquet(there / "runs" / RUN / "history.parquet")) == 600
+    assert checksums(there / "runs" / RUN) == checksums(uninterrupted)
     assert checkpoint not in place.bucket.names("killed")  # forgotten once the run is finished

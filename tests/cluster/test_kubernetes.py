@@ -18,7 +18,7 @@ from pathlib import Path
 import bucket as s3
 import pytest
 import yaml
-from runs import FAULTS, ONE, ROOT, RUN, SLICE, VERSIONS, Workflow, checksums, end_all, until
+from runs import FAULTS, LONG, ONE, ROOT, RUN, SLICE, VERSIONS, Workflow, checksums, end_all, until
 
 pytestmark = pytest.mark.cluster
 ENGINE = "Kubernetes, a stand-in for its API"
@@ -128,11 +128,10 @@ def test_requests_have_limits_and_nobody_asks_for_a_gpu_in_vain(cluster: Cluster
         assert requests.get("nvidia.com/gpu") == limits.get("nvidia.com/gpu")
 
 
-def test_a_killed_pod_ends_the_run_and_the_same_command_goes_on(cluster: Cluster) -> None:
-    """a pod killed with SIGKILL: the plugin gives up, the same command again resumes from the checkpoint in the bucket"""
+def test_a_killed_pod_ends_the_run_and_the_same_command_goes_on(cluster: Cluster, uninterrupted: Path) -> None:
+    """a pod killed with SIGKILL ends the run; the same command resumes, to the bytes of an uninterrupted run"""
     checkpoint = f"results/tiny/runs/{RUN}/checkpoint.safetensors"
-    more = {"configs": (SLICE, ONE, FAULTS), "recipes": {"photographs": {"epochs": 600}}}
-    more |= {"targets": (f"runs/{RUN}/metrics.json",)}
+    more = {"configs": (SLICE, ONE, FAULTS), "targets": (f"runs/{RUN}/metrics.json",)} | LONG
     run = cluster.run("killed", "killed", **more)
     until(lambda: checkpoint in cluster.bucket.names("killed"), "a checkpoint in the bucket")
     [pod] = cluster.pods()
@@ -148,3 +147,4 @@ def test_a_killed_pod_ends_the_run_and_the_same_command_goes_on(cluster: Cluster
     there = cluster.bucket.fetch("killed/results/tiny", cluster.folder / "killed/fetched")
     told = (there / "logs/train" / Path(RUN).parent / "0.log").read_text()
     assert re.search(r"resuming after epoch [1-9]\d*", told), told
+    assert checksums(there / "runs" / RUN) == checksums(uninterrupted)

@@ -12,7 +12,7 @@ from typing import Any
 
 from neural_echos.design.checked import load_artifacts
 from neural_echos.errors import EchosError
-from neural_echos.files import atomic_path, read_json, sha256
+from neural_echos.files import atomic_path, read_json, sha256, uncommitted
 from neural_echos.report.explain import Records, source_of
 
 CODE = ("Snakefile", "workflow", "config", "src", "envs", "pyproject.toml", "LICENSE", "CITATION.cff", "README.md")
@@ -215,14 +215,14 @@ def _add_action(crate: Any, place: str, title: str, facts: Mapping[str, Any], so
     """Say what made an artifact: the workflow, from the tables that it read, when, on what."""
     stem = place.removesuffix(".json")
     reads = [crate.get(str(one["path"])) for one in facts["inputs"].values()]
-    dirty = ", with uncommitted changes" if facts["uncommitted_changes"] else ""
     machine = facts["machine"]
     action = _entity(
         crate,
         f"#made/{stem}",
         kind="CreateAction",
         name=f"Made {title}",
-        description=f"{facts['says']} Commit {facts['commit']}{dirty}; {machine['processor']}, {machine['cores']} cores.",
+        description=f"{facts['says']} Commit {facts['commit'] or 'unknown'}{uncommitted(facts)}; "
+        f"{machine['processor']}, {machine['cores']} cores.",
         endTime=facts["written"],
         actionStatus="http://schema.org/CompletedActionStatus",
     )

@@ -18,7 +18,7 @@ from neural_echos.code import Code
 from neural_echos.design.load import preset_files
 from neural_echos.design.yaml import read_yaml
 from neural_echos.errors import EchosError
-from neural_echos.files import read_json, sha256
+from neural_echos.files import read_json, sha256, uncommitted
 from neural_echos.storage import ADDRESS, plain
 
 Record = Mapping[str, Any]
@@ -261,10 +261,9 @@ def render_explanation(found: Explanation) -> str:
         lines.append(f"  {head:<9}{text}")
 
     if facts:
-        dirty = ", with uncommitted changes" if facts.get("uncommitted_changes") else ""
         add("says", facts.get("says", "–"))
         add("written", facts.get("written", "unknown"))
-        add("commit", f"{facts.get('commit') or 'unknown'}{dirty}")
+        add("commit", f"{facts.get('commit') or 'unknown'}{uncommitted(facts)}")
         add("versions", ", ".join(f"{key} {value}" for key, value in facts.get("versions", {}).items()))
         machine = facts.get("machine", {})
         add("machine", f"{machine.get('processor')}, {machine.get('cores')} cores, {machine.get('system')}")

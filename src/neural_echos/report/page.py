@@ -17,7 +17,7 @@ from markupsafe import Markup
 from neural_echos.artifacts import FORMATS, read
 from neural_echos.artifacts.verdicts import count_verdicts, verdict_cells, verdicts_by_claim
 from neural_echos.errors import EchosError
-from neural_echos.files import provenance, read_json, sha256, write_json, write_text
+from neural_echos.files import provenance, read_json, sha256, uncommitted, write_json, write_text
 from neural_echos.report.costs import adopted_seconds, costs, training_seconds
 from neural_echos.report.explain import Explanation, Records, explain, source_of
 from neural_echos.report.rule_graph import draw, rule_graph
@@ -169,7 +169,7 @@ def _provenance(artifact: Artifact, made: Made) -> dict[str, Any]:
     name = f"{artifact['stem']}.{FORMATS[artifact['kind']][0]}"
     return {
         "commit": _commit(facts),
-        "uncommitted": _uncommitted(facts),
+        "uncommitted": uncommitted(facts),
         "written": facts.get("written"),
         "options": json.dumps(facts.get("options", {}), ensure_ascii=False),
         "inputs": {str(one["path"]): one["sha256"] for one in facts.get("inputs", {}).values()},
@@ -184,12 +184,6 @@ def _provenance(artifact: Artifact, made: Made) -> dict[str, Any]:
 
 def _commit(facts: Mapping[str, Any]) -> str:
     return str(facts.get("commit") or "unknown")
-
-
-def _uncommitted(facts: Mapping[str, Any]) -> str:
-    if not facts.get("commit"):
-        return ""
-    return ", with uncommitted changes" if facts.get("uncommitted_changes") else ", nothing uncommitted"
 
 
 def _versions(facts: Mapping[str, Any]) -> str:
@@ -235,14 +229,14 @@ def _environment(made: Mapping[str, Made]) -> dict[str, list[tuple[str, int | No
     """Commits, versions and machines of all artifacts, with the number of artifacts where they differ."""
     told: dict[str, list[tuple[str, int | None]]] = {}
     for name, say in (
-        ("commit", lambda one: _commit(one) + _uncommitted(one)),
+        ("commit", lambda one: _commit(one) + uncommitted(one)),
         ("versions", _versions),
         ("machine", _machine),
     ):
         found = Counter(say(one.facts) for one in made.values())
         told[name] = [(text, count if len(found) > 1 else None) for text, count in found.most_common()]
     mine = provenance()
-    told["this page"] = [(f"{mine['written']}, commit {_commit(mine)}{_uncommitted(mine)}", None)]
+    told["this page"] = [(f"{mine['written']}, commit {_commit(mine)}{uncommitted(mine)}", None)]
     return told
 
 
