@@ -195,7 +195,7 @@ def provenance(inputs: dict[str, str | Path] | None = None, **facts: Any) -> dic
 def uncommitted(facts: Mapping[str, Any]) -> str:
     """Say after a commit whether its provenance knows of uncommitted changes; nothing is known of them without a commit."""
     known = facts.get("uncommitted_changes") if facts.get("commit") else None
-    told = {True: "with uncommitted changes", False: "nothing uncommitted"}
+    told: dict[Any, str] = {True: "with uncommitted changes", False: "nothing uncommitted"}
     return f", {told.get(known, 'not known whether anything was uncommitted')}"
 
 
