@@ -6,7 +6,6 @@ Pods are containers of the image of `make image` where there are podman and this
 import json
 import os
 import re
-import shutil
 import signal
 import subprocess
 import sys
@@ -16,15 +15,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import bucket as s3
+import containers
 import pytest
 import yaml
 from runs import FAULTS, LONG, ONE, ROOT, RUN, SLICE, VERSIONS, Workflow, checksums, end_all, until
 
 pytestmark = pytest.mark.cluster
 ENGINE = "Kubernetes, a stand-in for its API"
-IMAGE = os.environ.get("IMAGE", "localhost/neural-echos:latest")
-CONTAINER = ["podman", "--runtime", "runc", "run", "--rm", "--pull", "never", "--network", "host"]
-CONTAINER += ["--ulimit", "nofile=1024:1024", "--ulimit", "nproc=10000:10000", "--entrypoint", '["/bin/sh"]']
 KUBECONFIG = {
     "apiVersion": "v1",
     "kind": "Config",
@@ -46,7 +43,7 @@ class Cluster:
     def run(self, name: str, prefix: str, **more: object) -> Workflow:
         """Start a run through the profile, with the lines that it asks for filled in."""
         words = ["--default-storage-prefix", f"s3://bucket/{prefix}", "--storage-s3-endpoint-url", self.bucket.address]
-        words += ["--container-image", IMAGE, "--seconds-between-status-checks", "2", "--jobs", "2"]
+        words += ["--container-image", containers.IMAGE, "--seconds-between-status-checks", "2", "--jobs", "2"]
         more = {"environment": self.environment, "project": self.project, "gpu": 0} | more
         return Workflow(self.folder / name, "profiles/kubernetes", *words, **more)
 
@@ -86,13 +83,11 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
 
 def pod_command(folder: Path, told: dict[str, str]) -> tuple[list[str], str]:
     """What runs a pod, and what pods are: containers, or namespaces that find the storage plugin's wheel in a folder."""
-    if shutil.which("podman") and not subprocess.run(["podman", "image", "exists", IMAGE]).returncode:
+    if not containers.obstacle():
         script = folder / "container.sh"
         mounts = '--env-file "$1/env" --volume "$1/script:/script:ro" --volume "$1/work:/workdir" --workdir /workdir'
-        words = " ".join(f"'{word}'" for word in CONTAINER)
-        script.write_text(
-            f'#!/bin/sh\nchmod 777 "$1/work"\nexec {words} --name "$(basename "$1")" {mounts} {IMAGE} /script\n'
-        )
+        words = f'exec {containers.quoted()} --name "$(basename "$1")" {mounts} {containers.IMAGE} /script'
+        script.write_text(f'#!/bin/sh\nchmod 777 "$1/work"\n{words}\n')
         script.chmod(0o755)
         return [str(script)], "containers of the image"
     wheels = folder / "wheels"
@@ -136,7 +131,7 @@ def test_a_killed_pod_ends_the_run_and_the_same_command_goes_on(cluster: Cluster
     until(lambda: checkpoint in cluster.bucket.names("killed"), "a checkpoint in the bucket")
     [pod] = cluster.pods()
     if "containers" in VERSIONS[ENGINE]:
-        subprocess.run([*CONTAINER[:3], "kill", pod.name], check=True, capture_output=True)
+        subprocess.run([*containers.PODMAN, "kill", pod.name], check=True, capture_output=True)
     else:
         os.kill(int((pod / "pid").read_text()), signal.SIGKILL)
     assert run.wait() != 0

@@ -16,6 +16,7 @@ from neural_echos.design.artifact_files import ArtifactFiles
 from neural_echos.design.checked import load_artifacts, load_inputs
 from neural_echos.design.load import load_workflow
 from neural_echos.design.preset import Preset
+from neural_echos.errors import EchosError
 from neural_echos.storage import forget_checkpoints, prepare
 
 # Jobs run the Python that runs Snakemake (a conda environment, where one is active, comes before it), and this library.
@@ -42,6 +43,16 @@ CONDA = (ROOT / "envs/environment.yaml").absolute()
 
 PRESET = Preset(CONFIG, INPUTS, DECLARED)
 ARTIFACTS = ArtifactFiles(PRESET)
+
+
+# The image of `make image`, for `--sdm apptainer`; nobody else's jobs run in it.
+container: config["container"]
+
+
+if not CONFIG.container and "APPTAINER" in {one.name for one in workflow.deployment_settings.deployment_method}:
+    raise EchosError(
+        "--sdm apptainer: the config names no image; build one with `make image`, and name it: --config container=…"
+    )
 
 
 # Where files lie in a bucket: commands work in the folder in which Snakemake keeps them, and trainings keep checkpoints there, too.

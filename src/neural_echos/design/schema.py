@@ -288,6 +288,11 @@ class Config(Model):
     )
     runtime_minutes: Count = Field(default=60, description="Time limit of a training job, minutes.")
     watts: Watts = default_of(Watts)
+    container: Annotated[str, Field(min_length=1)] | None = Field(
+        default=None,
+        description="Image of jobs for `--sdm apptainer`, an address or a `.sif` file (docs/clusters.md); null where there "
+        "is none.",
+    )
     adopt: Annotated[str, Field(min_length=1)] | Literal[False] = Field(
         default=False,
         description="Table of published runs, a path from the folder of the Snakefile. A run that is published is adopted and not "
