@@ -9,9 +9,9 @@ IMAGE = os.environ.get("IMAGE", "localhost/neural-echos:latest")
 PODMAN = ["podman", "--runtime", "runc"]
 RUN = [*PODMAN, "run", "--rm", "--pull", "never", "--network", "host"]
 RUN += ["--ulimit", "nofile=1024:1024", "--ulimit", "nproc=10000:10000", "--entrypoint", '["/bin/bash"]']
-# What Snakemake calls: `apptainer --version`, `apptainer pull --name FILE ADDRESS`, and `apptainer exec --home FOLDER … FILE bash -c
-# COMMAND`. As apptainer does, it takes the caller's user and variables and mounts the working folder and /tmp.
-APPTAINER = """#!/bin/sh
+# Snakemake calls apptainer with `--version`, `pull --name FILE ADDRESS` and `exec --home FOLDER … FILE bash -c COMMAND`. As the
+# real one, it takes the caller's user and variables but PATH, and mounts the working folder and /tmp.
+APPTAINER = r"""#!/bin/sh
 case " $* " in
     " --version ") echo "apptainer version 1.3.0" ;;
     *" pull "*) echo "${4#docker://}" > "$3" ;;
@@ -19,7 +19,8 @@ case " $* " in
         while [ "$1" != --home ]; do shift; done
         home=$2
         while [ $# -gt 4 ]; do shift; done
-        exec @RUN@ --env-host --user "$(id -u)" --volume "$home:$home" --volume /tmp:/tmp --workdir "$home" "$(cat "$1")" -c "$4" ;;
+        told=$(env | sed -n 's/^\([A-Z_]*\)=.*/--env \1/p' | grep -v ' PATH$')
+        exec @RUN@ $told --user "$(id -u)" --volume "$home:$home" --volume /tmp:/tmp --workdir "$home" "$(cat "$1")" -c "$4" ;;
 esac
 """
 
