@@ -6,7 +6,7 @@ case "$state" in
     *E*) qdel "$1" > /dev/null; echo failed; exit ;; # it could not be started, and would stay in the queue for ever
     ?*) echo running; exit ;;
 esac
-# It has left the queue: the accounting file says how, some seconds later. qacct ends with 0 where there is no such file yet.
+# It has left the queue: the accounting file says how, some seconds later.
 for _ in 1 2 3 4 5 6 7 8 9 10; do
     ended=$(qacct -j "$1" 2>/dev/null | awk '/^failed / { f = $2 } /^exit_status / { print f "," $2 }' | tail -n 1)
     [ -n "$ended" ] && break

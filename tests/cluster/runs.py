@@ -6,7 +6,7 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -50,11 +50,13 @@ class Workflow:
         targets: tuple[str, ...] = (),
         environment: Mapping[str, str] | None = None,
         project: Path = ROOT,
+        within: Sequence[str] = (),
         **more: Any,
     ) -> None:
         """Start it; the words and the config `more` come last. Targets are files below the run's results.
 
-        In a project of its own, a clone, results lie where the preset puts them: below the prefix of a bucket.
+        `within` are words before the command, such as those that enter a namespace. In a project of its own, a clone, results lie
+        where the preset puts them: below the prefix of a bucket.
         """
         folder.mkdir(parents=True, exist_ok=True)
         own = (folder if project == ROOT else project) / "own.yaml"
@@ -67,7 +69,7 @@ class Workflow:
         command += ["--", *(f"{results}/{target}" for target in targets)]
         self.folder, self.log = folder, folder / "snakemake.log"
         self.process = subprocess.Popen(
-            list(map(str, command)),
+            [*within, *map(str, command)],
             cwd=project,
             env=os.environ | dict(environment or {}),
             stdout=self.log.open("w"),
