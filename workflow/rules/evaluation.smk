@@ -97,7 +97,7 @@ rule structure:
         runtime=10,
     params:
         code=fingerprint("structure"),
-        models=lambda w, input: json.dumps(PRESET.describe_models(bank=input.banks, clusters=input.clusters)),
+        models=lambda w, input: json.dumps(PRESET.describe_models(PRESET.models, bank=input.banks, clusters=input.clusters)),
     shell:
         "python -m neural_echos --log {log:q} structure {params.models:q} --output {output:q}"
 
@@ -119,7 +119,7 @@ rule explained:
         runtime=30,
     params:
         code=fingerprint("explained"),
-        models=lambda w, input: json.dumps(PRESET.describe_models(matches=input.matches)),
+        models=lambda w, input: json.dumps(PRESET.describe_models(PRESET.models, matches=input.matches)),
     shell:
         "python -m neural_echos --log {log:q} explained {params.models:q} --output {output:q}"
 
@@ -127,7 +127,7 @@ rule explained:
 rule shares:
     """Count the kernels of every bank with a named pattern, at every threshold, and with shuffled taps."""
     input:
-        patterns=collect("<results>/patterns/{model}.parquet", model=PRESET.models),
+        patterns=collect("<results>/patterns/{model}.parquet", model=PRESET.compared_models()),
     output:
         "<results>/evaluation/pattern_shares.parquet",
     log:
@@ -141,7 +141,7 @@ rule shares:
         runtime=20,
     params:
         code=fingerprint("shares"),
-        models=lambda w, input: json.dumps(PRESET.describe_models(patterns=input.patterns)),
+        models=lambda w, input: json.dumps(PRESET.describe_models(PRESET.compared_models(), patterns=input.patterns)),
         threshold=config["patterns"]["threshold"],
     shell:
         "python -m neural_echos --log {log:q} shares {params.models:q} --threshold {params.threshold} --output {output:q}"

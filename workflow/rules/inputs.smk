@@ -24,9 +24,10 @@ rule fetch:
         mem_mb=memory(1000),
         runtime=120,
     params:
+        optional=lambda w: ["--optional"] if w.input in PRESET.optional_inputs() else [],
         mirrors=[part for folder in config["mirrors"] for part in ("--mirror", folder)],
     shell:
-        "python -m neural_echos --log {log:q} fetch {wildcards.input:q} --declared {input.declared:q} {params.mirrors:q}"
+        "python -m neural_echos --log {log:q} fetch {wildcards.input:q} --declared {input.declared:q} {params.optional} {params.mirrors:q}"
         " --output {output:q}"
 
 

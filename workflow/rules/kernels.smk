@@ -1,4 +1,4 @@
-"""Kernels: the bank of every model, a declared checkpoint or a run of ours.
+"""Kernels: the bank of every model, a declared checkpoint, a run of ours or an untrained timm model.
 
 Reads weights; leaves one Parquet bank a model, one row a kernel (docs/data.md).
 """
@@ -51,6 +51,30 @@ rule extract_from_checkpoint:
         timm=lambda w: PRESET.models[w.model].timm,
     shell:
         "python -m neural_echos --log {log:q} extract {input.weights:q} --model {wildcards.model:q} --timm={params.timm:q}"
+        " --output {output:q}"
+
+
+rule extract_untrained:
+    """Extract the bank of a timm model with the weights that timm draws for it."""
+    output:
+        "<results>/banks/{model}.parquet",
+    log:
+        "<logs>/extract/{model}.log",
+    benchmark:
+        "<benchmarks>/extract/{model}.tsv"
+    wildcard_constraints:
+        model=alternatives(PRESET.drawn_models()),
+    conda:
+        CONDA
+    resources:
+        mem_mb=memory(2000),
+        runtime=20,
+    params:
+        code=fingerprint("extract"),
+        timm=lambda w: PRESET.models[w.model].timm,
+        seed=config["seed"],
+    shell:
+        "python -m neural_echos --log {log:q} extract --model {wildcards.model:q} --timm {params.timm:q} --seed {params.seed}"
         " --output {output:q}"
 
 

@@ -197,7 +197,8 @@ def typical_by_layer(banks: Banks, clusters: pd.DataFrame, models: Sequence[str]
     banks : mapping of str to pyarrow.Table
     clusters : DataFrame
         Table of schema "clusters".
-    models : sequence of one str
+    models : sequence of str
+        The first of them whose kernels were clustered is shown; the others stand in for one that could not be fetched.
     kernels : int
         At most so many of each layer.
 
@@ -211,13 +212,13 @@ def typical_by_layer(banks: Banks, clusters: pd.DataFrame, models: Sequence[str]
     Raises
     ------
     EchosError
-        There is not exactly one model, or none of its depthwise kernels were clustered.
+        No model has depthwise kernels that were clustered.
     """
-    if len(models) != 1:
-        raise EchosError(f"a layer sheet shows one network, not {len(models)}; name one model")
-    mine = clusters[(clusters.model == models[0]) & (clusters.clustering != "free") & (clusters.kind == "depthwise")]
-    if not len(mine):
-        raise EchosError(f"{models[0]}: none of its depthwise kernels were clustered; choose another model")
+    declared = clusters[(clusters.clustering != "free") & (clusters.kind == "depthwise")]
+    one = next((model for model in models if (declared.model == model).any()), None)
+    if one is None:
+        raise EchosError(f"none of the depthwise kernels of {', '.join(models)} were clustered; choose another model")
+    mine = declared[declared.model == one]
     mine = mine.assign(kernels=mine.groupby("layer").row.transform("size"))
     ordered = mine.sort_values(["layer_index", "distance", "row"])
     shown = ordered.groupby("layer_index").head(kernels)

@@ -10,9 +10,11 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import pandas as pd
+import pyarrow.parquet as pq
 from matplotlib.figure import Figure
 
 from neural_echos.artifacts.by_hand import find_parameters
+from neural_echos.artifacts.names import bank_labels
 from neural_echos.artifacts.style import Style, drawing, save_figure, steady
 from neural_echos.errors import EchosError
 from neural_echos.files import provenance, write_json, write_text
@@ -84,12 +86,18 @@ class Artifact:
         says : str
             A sentence or two, computed from the numbers, that say what it shows.
         """
-        content = getattr(content, "figure", content)
+        content, says = getattr(content, "figure", content), f"{says}{self._left_out()}"
         if isinstance(content, Figure):
             steady(content)
         if self.output:
             self._write(content, says)
         self._show(content, says)
+
+    def _left_out(self) -> str:
+        """Say which models' tables are empty: those of optional inputs that could not be fetched."""
+        banks = [str(path) for name in ("bank", "clusters", "patterns") for path in _listed(self.inputs.get(name, []))]
+        empty = [Path(path).stem for path in banks if not pq.read_metadata(path).num_rows]
+        return f" Left out, for want of kernels: {', '.join(bank_labels(empty).values())}." if empty else ""
 
     def _write(self, content: "Figure | pd.DataFrame", says: str) -> None:
         stem = Path(self.output)
@@ -202,7 +210,10 @@ def read(inputs: Mapping[str, str | Sequence[str]]) -> dict[str, Any]:
             )
         parts = [read_table(path, name) for path in _listed(paths)]
         if name == "bank":
-            tables[name] = {part["model"][0].as_py(): part for part in parts}
+            names = [Path(path).stem for path in _listed(paths)]  # an empty bank has no row to name it
+            tables[name] = {
+                part["model"][0].as_py() if len(part) else stem: part for stem, part in zip(names, parts, strict=True)
+            }
         else:
             frames = [part.to_pandas() for part in parts]
             tables[name] = pd.concat(frames, ignore_index=True) if frames else SCHEMAS[name].empty_table().to_pandas()

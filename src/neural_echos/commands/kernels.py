@@ -16,7 +16,10 @@ Weights = Annotated[
 
 
 def extract(
-    checkpoint: Annotated[Path, Argument(help="Safetensors, PyTorch or ONNX file, index of shards, or folder.")],
+    checkpoint: Annotated[
+        Path | None,
+        Argument(help="Safetensors, PyTorch or ONNX file, index of shards, or folder; without it, --timm untrained."),
+    ] = None,
     *,
     model: Annotated[str, Option(help="Name of the bank.")],
     output: Output,
@@ -24,11 +27,16 @@ def extract(
     layers: Annotated[Path | None, Option(help="JSON beside initial weights, which lists the layers.")] = None,
     weights: Weights = None,
     regular_per_layer: Annotated[int, Option(help="Keep at most this many kernels of a regular layer.")] = 1000,
+    seed: Annotated[int, Option(help="Of the weights of an untrained model.")] = 0,
 ) -> None:
-    """Extract the bank of a checkpoint, reading only its kernels."""
-    from neural_echos.kernels import extract_bank
+    """Extract the bank of a checkpoint, reading only its kernels, or that of an untrained timm model."""
+    from neural_echos.kernels import bank_from_model, extract_bank
     from neural_echos.tables import write_table
 
+    if checkpoint is None:
+        bank = bank_from_model(_untrained(timm, seed), model, regular_per_layer=regular_per_layer)
+        write_table(output, bank, "bank")
+        return
     known = {"layers": _layers_in(layers)} if layers else _layers_of_timm_model(timm) if timm else {}
     bank, summary = extract_bank(checkpoint, model, **known, weights=weights, regular_per_layer=regular_per_layer)
     write_table(output, bank, "bank")
@@ -124,6 +132,19 @@ def _hub_repository(model: str) -> str:
             "give the path of a bank or a checkpoint, or a name from config/survey.csv"
         )
     return str(config.hf_hub_id)
+
+
+def _untrained(timm: str, seed: int) -> Any:
+    """Return a timm model with fresh weights, as timm draws them."""
+    import torch
+
+    from neural_echos.architectures import create
+    from neural_echos.errors import EchosError
+
+    if not timm:
+        raise EchosError("extract: give a checkpoint, or the timm model whose untrained kernels are wanted with --timm")
+    torch.manual_seed(seed)
+    return create(timm, num_classes=1000, in_chans=3)
 
 
 def _layers_in(path: Path) -> list[Any]:

@@ -24,7 +24,7 @@ from neural_echos.design.base import (
     variant,
 )
 
-Role = Literal["trained", "untrained", "trained from dog", "drawn", "lender"]
+Role = Literal["trained", "untrained", "trained from dog", "drawn", "lender", "shown"]
 
 
 class TransferPair(Model):
@@ -63,6 +63,10 @@ _WORDS: dict[str, tuple[Any, str]] = {
     "margin": (Number, "A difference too small to matter."),
     "least": (None, "What the claim asks for at least, of each family where it is about several."),
     "least_kernels": (Count, "Kernels from which on a layer counts."),
+    "controls": (
+        list[str],
+        "Data sets whose regular networks are controls, beside those that the depthwise networks were trained on.",
+    ),
     "least_networks": (Count, "Networks of either kind from which on a kernel size is decided."),
 }
 

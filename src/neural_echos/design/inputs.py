@@ -45,7 +45,7 @@ class DeclaredInput(Model):
     )
     package: str | None = Field(
         default=None,
-        pattern=r"^[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?$",
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$",
         description="Name of the Python package, for the kind package.",
     )
     version: str | None = Field(

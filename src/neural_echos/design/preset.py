@@ -145,6 +145,19 @@ class Preset:
         """Ids of the models whose weights come from an "input", or from a "run"."""
         return [name for name, model in self.models.items() if getattr(model, source) is not None]
 
+    def drawn_models(self) -> list[str]:
+        """Ids of the models that are timm's own initialisation: they have neither an input nor a run."""
+        return [name for name, model in self.models.items() if model.input is None and model.run is None]
+
+    def optional_inputs(self) -> set[str]:
+        """Ids of the inputs that only optional models read: without them the preset goes on."""
+        named = [(model.input, model.optional) for model in self.models.values() if model.input is not None]
+        return {name for name, _ in named} - {name for name, optional in named if not optional}
+
+    def compared_models(self) -> list[str]:
+        """Ids of the models that claims about patterns are read on, and of their untrained controls."""
+        return [name for name, model in self.models.items() if model.role in ("trained", "untrained")]
+
     def source_models(self, initialisation: str) -> tuple[tuple[str, str], ...]:
         """(option, id) of the models that an initialisation is drawn from."""
         return tuple((option, name) for option, kind, name in self._borrowed(initialisation) if kind == "model")
@@ -196,12 +209,12 @@ class Preset:
         assert run is not None
         return f"<results>/initial/{run.dataset}/{run.architecture}/{run.initialisation}/seed{run.seed}.json"
 
-    def describe_models(self, **files: Sequence[str]) -> list[dict[str, Any]]:
-        """What a measure over all banks needs to know of each: name, role, and its file of every kind."""
+    def describe_models(self, models: Iterable[str], **files: Sequence[str]) -> list[dict[str, Any]]:
+        """What a measure over banks needs to know of each: name, role, and its file of every kind."""
         return [
-            {"model": name, "role": model.role, "trained_on": model.trained_on}
+            {"model": name, "role": self.models[name].role, "trained_on": self.models[name].trained_on}
             | {kind: files[kind][place] for kind in files}
-            for place, (name, model) in enumerate(self.models.items())
+            for place, name in enumerate(models)
         ]
 
     def published_accuracies(self) -> list[dict[str, Any]]:

@@ -162,32 +162,43 @@ class Run(Model):
 
 
 class SourceModel(Model):
-    """One model whose bank is analysed, from a declared input or from a run of ours: it has either `input` or `run`."""
+    """One model whose bank is analysed: from a declared input, a run of ours or, with `timm` alone, an untrained timm model."""
 
     id: str = Field(description="Name of its bank.", pattern="^[A-Za-z0-9._-]+$")
     group: str = Field(default="", description="A name by which `select` chooses several models.")
     role: Role = Field(
         description='What it is in comparisons; "untrained" is the negative control, "drawn" a DoG initialisation before '
-        'training, "lender" one that initialisations are drawn from and no claim is read on.'
+        'training, "lender" one that initialisations are drawn from, "shown" one for figures; no claim is read on either.'
     )
     trained_on: str = Field(default="nothing", description="Data set that it was trained on.")
     family: str = Field(
         default="", description="Family of networks that it belongs to, within which networks are compared."
     )
     input: InputName | None = option("Id of the declared input that holds its weights.")
+    optional: bool = Field(
+        default=False,
+        description="Go on without it where no place holds its input, such as a package index that does not answer; every artifact "
+        "then says what is left out.",
+    )
     timm: str = Field(
         default="",
-        description="timm model that the weights belong to; without it the shapes of the tensors decide.",
+        description="timm model that the weights belong to; without it the shapes of the tensors decide. Without `input` and "
+        "`run`, the model as timm draws it.",
     )
     run: Run | None = option("A run of this preset that its weights come from.")
 
     @model_validator(mode="after")
     def _has_one_source(self) -> Self:
-        if (self.input is None) == (self.run is None):
+        untrained = self.input is None and self.run is None and self.timm and self.role == "untrained"
+        if (self.input is None) == (self.run is None) and not untrained:
             found = "neither" if self.input is None else "both"
             raise PydanticCustomError(
-                "one_source", "must have either 'input' or 'run', and has {found}", {"found": found}
+                "one_source",
+                "must have either 'input' or 'run', and has {found}; only an untrained timm model has neither",
+                {"found": found},
             )
+        if self.optional and self.input is None:
+            raise PydanticCustomError("optional_input", "must have an 'input' to be 'optional'")
         return self
 
 

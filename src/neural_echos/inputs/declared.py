@@ -55,8 +55,8 @@ class Input:
     top1_source: str | None = None
 
 
-class UnreachableError(EchosError):
-    """No mirror holds the file, and the package index that may hold it does not answer."""
+class NotAtHandError(EchosError):
+    """No mirror holds the file, and it has no url, or the package index that may hold it does not answer."""
 
 
 class _UnusableError(Exception):
@@ -130,7 +130,7 @@ def fetch(
     Raises
     ------
     EchosError
-        No place holds the file; the sentence names them all. Of this kind is UnreachableError.
+        No place holds the file; the sentence names them all. NotAtHandError where none gave another file or an error.
     """
     output = Path(output)
     tried: list[str] = []
@@ -145,9 +145,11 @@ def fetch(
             got = {"source": _from_url(item, output, retries=retries, pause=pause, timeout=timeout)}
         elif item.kind == "package":
             got = {"source": _from_package(item, output)}
+        else:
+            failure = NotAtHandError
     except packages.IndexUnreachableError as error:
         tried.append(str(error))
-        failure = UnreachableError
+        failure = NotAtHandError
     except _UnusableError as error:
         tried.append(str(error))
     except OSError as error:

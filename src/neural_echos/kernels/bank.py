@@ -122,7 +122,7 @@ def extract_bank(
     bank : pyarrow.Table
         See `bank_from_tensors`.
     summary : Summary
-        What was taken, and what was skipped and why, as one line.
+        What was taken, and what was skipped and why, as one line. Both are empty for an optional input that could not be fetched.
 
     Raises
     ------
@@ -131,6 +131,9 @@ def extract_bank(
         plainly the one to evaluate, or a weight that cannot be computed from what is in the file.
     """
     checkpoint = open_checkpoint(path)
+    if reason := checkpoint.metadata.get("absent"):  # an optional input that no place holds
+        _LOG.warning("%s: an empty bank, for %s", name, reason)
+        return SCHEMAS["bank"].empty_table(), _summary([], {})
     if checkpoint.layers is not None and layers is None and weights is None:
         taken = _from_exact_layers(checkpoint, checkpoint.layers, regular_per_layer)
         return _table(taken, name, str(path)), _summary(taken, {})

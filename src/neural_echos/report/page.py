@@ -84,6 +84,7 @@ def write_report(
     files = [f"{one['stem']}.{FORMATS[one['kind']][0]}" for one in artifacts]
     behind = records.behind([*files, str(verdicts)])
     graph = rule_graph(behind) if behind else None
+    beside = sorted((output.parent / "inputs").glob("*/*.json"))
     page = render(
         "report.html.j2",
         scale=config["scale"],
@@ -96,6 +97,7 @@ def write_report(
         costs=_costs(benchmarks, output.parent / "runs", config.get("watts", {})),
         environment=_environment(made),
         inputs=_inputs(output.parent),
+        absent=[one["absent"] for one in map(read_json, beside) if one.get("absent")],
         config=json.dumps(config, indent=1, sort_keys=True, ensure_ascii=False),
     )
     write_text(output, page)

@@ -58,15 +58,16 @@ def decide(claims: Sequence[Mapping[str, Any]], tables: Tables, scale: str) -> p
                 f"claim {claim['id']}: the rule {claim['rule']} does not take the options {claim['options']} ({error}); "
                 "correct them"
             ) from None
-        measured = rule_of(tables, **claim["options"])
         about = {claim["needs"]} if isinstance(claim["needs"], str) else set(claim["needs"])
-        reading, told = measured.reading, told_of(measured.remark, measured.diverged)
+        mine, others = _about(claim["options"], tables, about)
+        measured = rule_of(mine, **claim["options"])
+        reading, told = measured.reading, told_of(measured.remark, others, measured.diverged)
         if measured.diverged and reading == SUPPORTED:
             reading = INCONCLUSIVE  # the runs that are left may be the better ones
         verdict, reason = reading, told
         if measured.value is None:
             verdict, reason = NOT_RUN, told or "this preset has no such runs"
-        elif _at_hand(claim["options"], tables) != about:
+        elif _at_hand(claim["options"], mine) != about:
             verdict = NOT_RUN
             reason = f"the claim is about {' and '.join(sorted(about))}; at this scale the same rule reads: {reading}"
             reason += f" ({told})" if told else ""
@@ -86,6 +87,24 @@ def decide(claims: Sequence[Mapping[str, Any]], tables: Tables, scale: str) -> p
             }
         )
     return pa.Table.from_pylist(rows, schema=SCHEMAS["verdicts"])
+
+
+def _about(options: Mapping[str, Any], tables: Tables, about: set[str]) -> tuple[Tables, str]:
+    """Leave out depthwise networks that were trained on other data sets than a claim is about, where some were trained on those.
+
+    Returns the tables, and a remark that says what was left out.
+    """
+    if options.keys() & {"dataset", "pairs"}:
+        return tables, ""
+    kept, left = dict(tables), set()
+    for name in ("structure", "pattern_shares"):
+        table = tables[name]
+        mine = (table.role == options.get("role", "trained")) & (table.kind == "depthwise")
+        others = mine & ~table.trained_on.isin(about)
+        if (mine & ~others).any() and others.any():
+            left |= set(table[others].trained_on)
+            kept[name] = table[~others]
+    return kept, f"depthwise networks trained on {' and '.join(sorted(left))} do not count" if left else ""
 
 
 def _at_hand(options: Mapping[str, Any], tables: Tables) -> set[str]:

@@ -34,7 +34,7 @@ def gain(
 
     With ``expect="positive"``: supported when the interval lies above 0, not supported when it lies below `margin` (a
     difference too small to matter). With ``expect="none"``: supported when the interval lies below `margin`, not supported
-    when it lies above 0.
+    when it lies above 0. A whole interval below 0 is named as what it is, a loss.
     """
     measured = f"top-1 of {initialisation} − {baseline} on {dataset}, paired by seed, mean over {len(architectures)} architectures"
     runs = runs_of(tables, dataset, architectures)
@@ -51,7 +51,8 @@ def gain(
         reading = SUPPORTED if low > 0 else NOT_SUPPORTED if high < margin else INCONCLUSIVE
     else:
         reading = SUPPORTED if high < margin else NOT_SUPPORTED if low > 0 else INCONCLUSIVE
-    return Reading(measured, value, low, high, reading, detectable_effect(gains), diverged)
+    remark = told_of("no gain: a loss" if high < 0 else "", detectable_effect(gains))
+    return Reading(measured, value, low, high, reading, remark, diverged)
 
 
 @rule

@@ -1,5 +1,7 @@
 """Claims about the structure of banks: NE1 and NE2."""
 
+from collections.abc import Sequence
+
 import pandas as pd
 
 from neural_echos.evaluation import mean_interval
@@ -16,21 +18,24 @@ from neural_echos.verdicts.readings import (
 
 
 @rule
-def structure_beats_controls(tables: Tables, *, role: str = "trained", least_networks: int = 2) -> Reading:
+def structure_beats_controls(
+    tables: Tables, *, role: str = "trained", least_networks: int = 2, controls: Sequence[str] = ()
+) -> Reading:
     """NE1: trained depthwise kernels are structured, and more so than trained regular kernels of the same size.
 
     Each kernel size is read by itself, where at least `least_networks` depthwise and as many regular networks have it, trained on
-    the same data sets: the difference of their structured shares, means over networks, with a bootstrap interval over networks,
-    then layers. Layers that read the image itself are no control. Value: the least difference over those sizes. Supported when at
-    each of them the interval lies above 0 and every depthwise bank, of any size, has its interval above chance; not supported
-    when at any of them it lies below 0 or any depthwise bank's interval below chance. The reason names every size's difference, the
-    sizes without a control, which the verdict leaves open, and what regular kernels have themselves.
+    the same data sets or on one of `controls`: the difference of their structured shares, means over networks, with a bootstrap
+    interval over networks, then layers. Layers that read the image itself are no control. Value: the least difference over those
+    sizes. Supported when at each of them the interval lies above 0 and every depthwise bank, of any size, has its interval above
+    chance; not supported when at any of them it lies below 0 or any depthwise bank's interval below chance. The reason names every
+    size's difference, the sizes without a control, which the verdict leaves open, and what regular kernels have themselves.
     """
     measured = "structured share of trained depthwise − regular kernels"
     table = tables["structure"]
     depthwise = table[(table.role == role) & (table.kind == "depthwise")]
-    controls = table[table.role.isin(["trained", role]) & (table.kind == "regular")]
-    regular = controls[controls.trained_on.isin(depthwise.trained_on)]
+    others = table[table.role.isin(["trained", role]) & (table.kind == "regular")]
+    counted = {*depthwise.trained_on, *controls}
+    regular = others[others.trained_on.isin(counted)]
     if not len(depthwise):
         return Reading(measured, remark="no trained depthwise bank")
     sizes = {
@@ -43,8 +48,10 @@ def structure_beats_controls(tables: Tables, *, role: str = "trained", least_net
     above, below = (depthwise.low > CHANCE).sum(), (depthwise.high < CHANCE).sum()
     told = [_told_of_size(size, *banks, decided.get(size)) for size, banks in sizes.items()]
     told.append(f"{above} of {len(depthwise)} depthwise banks and sizes are above chance with their whole interval")
-    if others := sorted(set(controls.trained_on) - set(depthwise.trained_on)):
-        told.append(f"regular networks trained on {' and '.join(others)} do not count")
+    if foreign := sorted(set(regular.trained_on) - set(depthwise.trained_on)):
+        told.append(f"regular networks trained on {' and '.join(foreign)} are among the controls")
+    if unused := sorted(set(others.trained_on) - counted):
+        told.append(f"regular networks trained on {' and '.join(unused)} do not count")
     if not decided:
         return Reading(measured, remark="; ".join(told))
     measured += f" at {' and '.join(f'{size}×{size}' for size in decided)}" + ", the least difference" * (
