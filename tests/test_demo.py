@@ -69,16 +69,29 @@ def test_table_1_is_complete_and_learned_something() -> None:
     ).all()
 
 
-def test_verdicts_cover_every_claim_and_claim_nothing_at_this_scale() -> None:
-    verdicts = pd.read_parquet(RESULTS / "verdicts.parquet")
-    assert list(verdicts.claim) == ["NE1", "NE2", "NE3", "NE4", "NE5", "NE6"]
-    assert set(verdicts.verdict) == {"not run at this scale"}
-    one_network, others = verdicts[verdicts.claim == "NE1"], verdicts[verdicts.claim != "NE1"]
-    assert one_network.reason.str.contains(
-        "too few networks for an interval"
-    ).all()  # one network a size is no evidence
-    assert others.value.notna().all()
-    assert others.reason.str.contains("the same rule reads").all()
+def test_claims_about_trained_kernels_are_decided_and_those_about_trainings_are_not() -> None:
+    verdicts = pd.read_parquet(RESULTS / "verdicts.parquet").set_index("claim")
+    assert list(verdicts.index) == ["NE1", "NE2", "NE3", "NE4", "NE5", "NE6", "UU2"]
+    assert verdicts.value.notna().all()
+    kernels, trainings = ["NE1", "NE2", "UU2"], ["NE3", "NE4", "NE5", "NE6"]
+    assert (verdicts.verdict[trainings] == "not run at this scale").all()
+    assert verdicts.reason[trainings].str.contains("the same rule reads").all()
+    assert verdicts.verdict[kernels].isin(["supported", "inconclusive"]).all()
+    assert verdicts.reason[kernels].str.contains("depthwise networks trained on cifar10_10k do not count").all()
+    assert "regular networks trained on faces are among the controls" in verdicts.reason["NE1"]
+
+
+def test_trained_networks_came_from_their_packages_and_stand_in_the_figures() -> None:
+    for name in ("efficientnet_lite0", "efficientnet_lite2", "mtcnn_rnet", "mtcnn_onet"):
+        (facts,) = [json.loads(path.read_text()) for path in (RESULTS / "inputs" / name).glob("*.json")]
+        assert facts.get("absent") is None and facts["licence"] in ("Apache-2.0", "MIT")
+    for path in (RESULTS / "figures").glob("*.json"):
+        assert "Left out" not in json.loads(path.read_text(encoding="utf-8"))["says"]
+    structure = pd.read_parquet(RESULTS / "evaluation/structure.parquet").set_index(["model", "kind", "kernel_size"])
+    for name in ("efficientnet_lite0", "efficientnet_lite2"):
+        for size in (3, 5):
+            trained, untrained = (structure.loc[(one, "depthwise", size)] for one in (name, f"{name}-untrained"))
+            assert trained.low > untrained.high
 
 
 def test_untrained_kernels_have_no_structure_and_drawn_dogs_do() -> None:

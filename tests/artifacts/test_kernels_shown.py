@@ -93,11 +93,12 @@ def test_random_kernels_are_whole_rows_of_each_network_and_size(run_notebook, ba
 
 def test_kernels_closest_to_a_dog_of_each_sign_come_first(run_notebook, bank):
     fits = fit_bank(bank, seed=0, threshold=0.7)[0].to_pandas()
-    found = shown.closest_to_dogs({"convnext": bank}, fits, ["convnext"], size=None, kernels=16, columns=8)
-    assert found.groupby("sign").size().tolist() == [16, 16]
-    for sign, rows in found.groupby("sign"):
-        of = fits[fits.sign == sign].cosine.sort_values(ascending=False)
-        np.testing.assert_array_equal(rows.cosine, of[:16])
+    found = shown.closest_to_dogs({"convnext": bank}, fits, ["convnext"], size=None, gammas=[0.5, 0.3], kernels=8)
+    assert found.groupby(["sign", "nearest"]).size().tolist() == [4] * 4
+    for (sign, nearest), rows in found.groupby(["sign", "nearest"]):
+        of = fits[(fits.sign == sign) & ((fits.gamma < 0.4) == (nearest == 0.3))].cosine.sort_values(ascending=False)
+        np.testing.assert_array_equal(rows.cosine, of[:4])
+        assert rows.place.tolist() == [0, 1, 2, 3]
     assert found.close.iloc[0] == (fits.cosine > 0.9).mean()
     options = {"models": ["convnext"], "gammas": [0.3, 0.5], "kernels": 8}
     ran = run_notebook("figure_01_kernels_beside_dogs", {"bank": bank, "fits": fits}, options)
@@ -107,7 +108,7 @@ def test_kernels_closest_to_a_dog_of_each_sign_come_first(run_notebook, bank):
     assert titles[:2] == ["(a) trained, inhibitory", "(a) trained, excitatory"]
     assert [text.get_text() for text in ran.content.axes[2].texts] == ["0.3", "0.5"]
     with pytest.raises(EchosError, match="no 9×9 depthwise kernels in convnext"):
-        shown.closest_to_dogs({}, fits, ["convnext"], size=9, kernels=8, columns=8)
+        shown.closest_to_dogs({}, fits, ["convnext"], size=9, gammas=[0.5], kernels=8)
 
 
 def test_kernels_of_one_sign_alone_leave_the_other_panel_empty(run_notebook):
@@ -116,7 +117,7 @@ def test_kernels_of_one_sign_alone_leave_the_other_panel_empty(run_notebook):
     ran = run_notebook(
         "figure_01_kernels_beside_dogs", {"bank": bank, "fits": fits}, {"models": ["a"], "gammas": [0.5]}
     )
-    assert "8 of a, with cosines from" in ran.says
+    assert "9 of a, with cosines from" in ran.says
 
 
 def test_the_same_kernels_are_shown_before_and_after_training(run_notebook):
@@ -249,5 +250,7 @@ def test_a_layer_sheet_shows_the_most_typical_kernels_first(run_notebook, bank):
     assert all(rows.distance.is_monotonic_increasing for _, rows in found.groupby("layer"))
     ran = run_notebook("layer_sheet", {"bank": bank, "clusters": clusters}, {"models": ["convnext"], "kernels": 6})
     assert ran.says.startswith("ConvNeXt: 2 depthwise layers; ")
+    options = {"models": ["absent", "convnext"], "kernels": 6}  # the second stands in for the first
+    assert run_notebook("layer_sheet", {"bank": bank, "clusters": clusters}, options).says == ran.says
     with pytest.raises(EchosError, match="shows one network, not 2"):
         shown.typical_by_layer({}, clusters.to_pandas(), ["a", "b"], kernels=6)

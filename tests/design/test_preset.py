@@ -156,6 +156,20 @@ def test_where_the_weights_of_models_come_from() -> None:
     assert (preset().models_from("run"), preset().models_from("input")) == (["trained", "untrained"], ["timm"])
 
 
+def test_models_that_can_be_missed_and_those_that_timm_draws_are_known() -> None:
+    declared = {"checkpoint": {"file": "a.bin"}, "other": {"file": "b.bin"}}
+    models = [
+        {"id": "a", "role": "trained", "input": "checkpoint", "optional": True},
+        {"id": "b", "role": "shown", "input": "other", "optional": True},
+        {"id": "c", "role": "lender", "input": "other"},
+        {"id": "a-untrained", "role": "untrained", "timm": "efficientnet_lite0"},
+    ]
+    some = Preset(check_config(CONFIG | {"models": models, "artifacts": []}, {}), declared)
+    assert some.optional_inputs() == {"checkpoint"}
+    assert some.drawn_models() == ["a-untrained"]
+    assert some.compared_models() == ["a", "a-untrained"]
+
+
 def test_selected_models_are_chosen_by_id_and_by_group() -> None:
     assert list(preset(select=["ours"]).models) == ["trained", "untrained"]
     assert list(preset(select=["timm"]).models) == ["timm"]

@@ -210,6 +210,15 @@ def test_ne1_without_two_networks_of_each_kind_was_not_run(rows, told):
     assert row["reason"].startswith(told)
 
 
+def test_ne1_counts_regular_networks_of_the_declared_other_data_sets():
+    controls = networks("regular", 0.2, 0.1, trained_on="faces")
+    table = structure_of(*networks("depthwise", 0.8, 0.7), *controls)
+    assert "trained on faces do not count" in verdict("structure_beats_controls", table)["reason"]
+    row = verdict("structure_beats_controls", table, controls=["faces"])
+    assert row["verdict"] == SUPPORTED
+    assert row["reason"].endswith("regular networks trained on faces are among the controls")
+
+
 def test_ne1_takes_the_declared_least_number_of_networks():
     table = structure_of(*networks("depthwise", 0.8, 0.7, 0.75), *REGULAR)
     assert verdict("structure_beats_controls", table, least_networks=4)["verdict"] == NOT_RUN
@@ -345,6 +354,15 @@ def test_a_gain_tells_what_its_seeds_could_have_seen():
     assert verdict("gain", runs_of({"a": UP}), **GAIN)["reason"] == "3 seeds find 3.3 points with 80 % power"
     assert verdict("gain", runs_of({"a": [0.03, 0.03, 0.03]}), **GAIN)["verdict"] == SUPPORTED
     assert verdict("gain", runs_of({"a": [0.1]}), **GAIN)["reason"] == ""
+
+
+@pytest.mark.parametrize("expect", ["none", "positive"])
+def test_a_loss_is_named_as_one(expect):
+    loss = verdict("gain", runs_of({"a": [-0.03, -0.025, -0.035]}), **ASKED | {"expect": expect})
+    assert loss["verdict"] == (SUPPORTED if expect == "none" else NOT_SUPPORTED)
+    assert loss["reason"].startswith("no gain: a loss; ")
+    none = verdict("gain", runs_of({"a": [-0.03, 0.025, 0.0]}), **ASKED | {"expect": expect})
+    assert "loss" not in none["reason"]
 
 
 def test_runs_that_diverged_are_left_out_and_told():
@@ -547,10 +565,13 @@ def test_banks_of_another_data_set_give_a_remark_and_no_verdict():
     assert "the claim is about imagenet; at this scale the same rule reads: supported (7×7: +50.0 [" in row["reason"]
 
 
-def test_depthwise_banks_of_several_data_sets_are_not_about_one_of_them():
+def test_depthwise_banks_of_other_data_sets_do_not_count_beside_those_that_a_claim_is_about():
     elsewhere = [row | {"trained_on": "imagenet"} for row in BEYOND]
-    lone = [*elsewhere, networks("depthwise", 0.9)[0]]
-    assert verdict("structure_beats_controls", structure_of(*lone), needs="imagenet")["verdict"] == NOT_RUN
+    alone = verdict("structure_beats_controls", structure_of(*elsewhere), needs="imagenet")
+    beside = [*elsewhere, networks("depthwise", 0.01)[0]]  # it would turn the verdict
+    row = verdict("structure_beats_controls", structure_of(*beside), needs="imagenet")
+    assert (row["verdict"], row["value"], row["low"]) == (SUPPORTED, alone["value"], alone["low"])
+    assert row["reason"] == f"{alone['reason']}; depthwise networks trained on d do not count"
     regular = [*elsewhere, *REGULAR]  # only the depthwise ones are what the claim is about
     assert verdict("structure_beats_controls", structure_of(*regular), needs="imagenet")["verdict"] == SUPPORTED
 

@@ -71,9 +71,9 @@ def sample(available: int, *, seed: int, kernels: int, columns: int) -> np.ndarr
 
 
 def closest_to_dogs(
-    banks: Banks, fits: pd.DataFrame, models: Sequence[str], *, size: int | None, kernels: int, columns: int
+    banks: Banks, fits: pd.DataFrame, models: Sequence[str], *, size: int | None, gammas: Sequence[float], kernels: int
 ) -> pd.DataFrame:
-    """Find the trained depthwise kernels that look most like a Difference of Gaussians of each sign.
+    """Find the trained depthwise kernels that look most like a Difference of Gaussians of each sign, and of each ratio.
 
     Parameters
     ----------
@@ -83,15 +83,17 @@ def closest_to_dogs(
     models : sequence of str
     size : int, optional
         Side of the kernels, taps; the largest that was fitted by default.
-    kernels, columns : int
-        At most so many of each sign, in whole rows of `columns`.
+    gammas : sequence of float
+        Ratios; a kernel belongs to the one nearest to that of its best Difference of Gaussians.
+    kernels : int
+        At most so many of each sign, equally many of each ratio and at least one.
 
     Returns
     -------
     DataFrame
-        One row per kernel, the closest of each sign first: the columns of `random_kernels` (`kernels`: how many have this size),
-        `sign` (+1 excitatory, −1 inhibitory centre), `gamma`, `cosine` (with that Difference of Gaussians) and `close` (share of
-        all kernels of this size whose cosine is above .9).
+        One row per kernel, by sign, ratio and cosine: the columns of `random_kernels` (`kernels`: how many have this size), `sign`
+        (+1 excitatory, −1 inhibitory centre), `nearest` (of `gammas`), `place` (0 for the closest of its ratio), `gamma`, `cosine`
+        (with that Difference of Gaussians) and `close` (share of all kernels of this size whose cosine is above .9).
 
     Raises
     ------
@@ -104,13 +106,12 @@ def closest_to_dogs(
     if not len(fits):
         what = f"{size}×{size} depthwise kernels" if size else "fitted depthwise kernels"
         raise EchosError(f"there are no {what} in {', '.join(models)}; choose another size or other models")
-    parts = []
-    for sign in (-1, 1):
-        mine = fits[fits.sign == sign]
-        shown, _ = whole_rows(len(mine), kernels, columns)
-        parts.append(mine.nlargest(shown, "cosine"))
-    best = _with_taps(banks, pd.concat(parts))
-    return best.assign(kernels=len(fits), close=(fits.cosine > 0.9).mean())
+    wanted = np.asarray(gammas)
+    nearest = wanted[np.abs(fits.gamma.to_numpy()[:, None] - wanted).argmin(axis=1)]
+    ordered = fits.assign(nearest=nearest).sort_values(["sign", "nearest", "cosine"], ascending=[True, True, False])
+    ordered["place"] = ordered.groupby(["sign", "nearest"]).cumcount()
+    best = _with_taps(banks, ordered[ordered.place < max(1, kernels // len(wanted))])
+    return best.assign(kernels=len(fits), close=(fits.cosine > 0.9).mean()).reset_index(drop=True)
 
 
 def beside_fits(banks: Banks, fits: pd.DataFrame, models: Sequence[str], *, kernels: int) -> pd.DataFrame:
@@ -189,6 +190,12 @@ def before_and_after(
     return pd.concat(parts, ignore_index=True)
 
 
+def first_clustered(clusters: pd.DataFrame, models: Sequence[str]) -> list[str]:
+    """Return the first model that has clustered depthwise kernels; the others stand in for one that could not be fetched."""
+    there = set(clusters[clusters.kind == "depthwise"].model)
+    return [model for model in models if model in there][:1] or list(models[:1])
+
+
 def typical_by_layer(banks: Banks, clusters: pd.DataFrame, models: Sequence[str], *, kernels: int) -> pd.DataFrame:
     """Lay out the depthwise kernels of one network layer by layer, those nearest to their cluster's average first.
 
@@ -197,8 +204,7 @@ def typical_by_layer(banks: Banks, clusters: pd.DataFrame, models: Sequence[str]
     banks : mapping of str to pyarrow.Table
     clusters : DataFrame
         Table of schema "clusters".
-    models : sequence of str
-        The first of them whose kernels were clustered is shown; the others stand in for one that could not be fetched.
+    models : sequence of one str
     kernels : int
         At most so many of each layer.
 
@@ -212,13 +218,13 @@ def typical_by_layer(banks: Banks, clusters: pd.DataFrame, models: Sequence[str]
     Raises
     ------
     EchosError
-        No model has depthwise kernels that were clustered.
+        There is not exactly one model, or none of its depthwise kernels were clustered.
     """
-    declared = clusters[(clusters.clustering != "free") & (clusters.kind == "depthwise")]
-    one = next((model for model in models if (declared.model == model).any()), None)
-    if one is None:
-        raise EchosError(f"none of the depthwise kernels of {', '.join(models)} were clustered; choose another model")
-    mine = declared[declared.model == one]
+    if len(models) != 1:
+        raise EchosError(f"a layer sheet shows one network, not {len(models)}; name one model")
+    mine = clusters[(clusters.model == models[0]) & (clusters.clustering != "free") & (clusters.kind == "depthwise")]
+    if not len(mine):
+        raise EchosError(f"{models[0]}: none of its depthwise kernels were clustered; choose another model")
     mine = mine.assign(kernels=mine.groupby("layer").row.transform("size"))
     ordered = mine.sort_values(["layer_index", "distance", "row"])
     shown = ordered.groupby("layer_index").head(kernels)

@@ -245,6 +245,11 @@ def bank_labels(models: Iterable[str]) -> dict[str, str]:
     return {model: model.replace("_", " ") if name in shared else name for model, name in short.items()}
 
 
+def with_size(network: str, size: int) -> str:
+    """Tell a kernel size behind a network's name, unless the name ends in it."""
+    return network if network.endswith(f"{size}×{size}") else f"{network}, {size}×{size}"
+
+
 def _parts(model: str) -> list[str]:
     """Split the id of a bank into its network and what else is told of it, `k9` as 9×9."""
     network, *rest = model.split(".")[0].split("-")
