@@ -38,4 +38,4 @@ rule all:
         ARTIFACTS.main_files(),
         paper="<results>/paper/paper.tex",
         report="<results>/report.html",
-        trained=PRESET.adopted_weights(Path(config["pathvars"]["results"])),
+        trained=PRESET.adopted_weights(result) if workflow.is_main_process else [],

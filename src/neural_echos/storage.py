@@ -7,6 +7,7 @@ commands. `enter` makes a command work inside that folder, so that its messages 
 The workflow tells its jobs by two environment variables: ECHOS_STORAGE, the address, and ECHOS_STORAGE_FOLDER, the folder.
 """
 
+import json
 import logging
 import os
 import threading
@@ -17,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from neural_echos.errors import EchosError
-from neural_echos.files import atomic_path
+from neural_echos.files import atomic_path, read_json
 
 _LOG = logging.getLogger(__name__)
 
@@ -186,7 +187,7 @@ def listed(start: str) -> list[str]:
     try:
         return [found.key.removeprefix(prefix) for found in bucket.objects.filter(Prefix=f"{prefix}{start}")]
     except Exception as error:
-        raise EchosError(f"{os.environ[ADDRESS]}: cannot be read ({error}); check address and credentials") from None
+        raise _unreadable(error) from None
 
 
 def fetch(folder: str | Path, suffix: str = "") -> None:
@@ -203,6 +204,25 @@ def fetch(folder: str | Path, suffix: str = "") -> None:
                 _download(name, Path(name))
 
 
+def read_result(path: str) -> dict[str, Any]:
+    """Read a JSON file of the bucket, or of this folder where there is no bucket; empty where there is no such file.
+
+    Raises
+    ------
+    EchosError
+        It is no JSON, or the bucket cannot be read.
+    """
+    if not _in_bucket():
+        return read_json(path) if Path(path).is_file() else {}
+    bucket, prefix = _address()
+    try:
+        return json.loads(bucket.Object(f"{prefix}{path}").get()["Body"].read())
+    except Exception as error:
+        if getattr(error, "response", {}).get("Error", {}).get("Code") in ("NoSuchKey", "NoSuchBucket"):
+            return {}
+        raise _unreadable(error) from None
+
+
 def store(paths: Iterable[Path]) -> None:
     """Store files in the bucket that are no outputs of a rule; does nothing where there is no bucket."""
     if _in_bucket():
@@ -213,6 +233,10 @@ def store(paths: Iterable[Path]) -> None:
 
 def _in_bucket() -> bool:
     return os.environ.get(ADDRESS, "").startswith("s3://")
+
+
+def _unreadable(error: Exception) -> EchosError:
+    return EchosError(f"{os.environ[ADDRESS]}: cannot be read ({error}); check address and credentials")
 
 
 def _download(name: str, path: Path) -> None:

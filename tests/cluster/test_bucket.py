@@ -101,6 +101,8 @@ def test_published_runs_travel_with_the_sources(place: Place, made: Workflow) ->
     assert json.loads((found / "metrics.json").read_text())["adopted"]
     assert json.loads((found / "run.json").read_text())["adopted"] == table
     assert (found / "history.parquet").read_bytes() == (there / "runs" / RUN / "history.parquet").read_bytes()
+    plan = place.run("plan", "adopted", "--dry-run")  # nothing is adopted any more
+    assert plan.wait() == 0 and f"{RUN}/weights.safetensors" in plan.log.read_text(), plan.log.read_text()
 
 
 def test_a_change_of_a_module_reruns_its_jobs_and_no_others(place: Place, made: Workflow) -> None:

@@ -1,6 +1,5 @@
 """Presets: the runs, models, jobs and files that a config asks for, counted by hand on a small config."""
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -247,10 +246,12 @@ def test_every_job_of_every_preset_makes_runs_that_another_asks_for(name: str | 
         assert list(shown.inputs(artifact)) == list(shown.declared(artifact)["reads"])
 
 
-def test_adopted_runs_are_trained_once_nothing_is_adopted(tmp_path: Path) -> None:
-    for seed, metrics in ((0, {"adopted": True}), (1, {"top1": 0.5})):
-        folder = tmp_path / f"runs/pictures/mixer/dog/seed{seed}"
-        folder.mkdir(parents=True)
-        (folder / "metrics.json").write_text(json.dumps(metrics))
-    assert preset().adopted_weights(tmp_path) == ["<results>/runs/pictures/mixer/dog/seed0/weights.safetensors"]
-    assert preset(adopt="published.parquet").adopted_weights(tmp_path) == []
+def test_adopted_runs_are_trained_once_nothing_is_adopted() -> None:
+    metrics = {0: {"adopted": True}, 1: {"top1": 0.5}}
+    found = {f"<results>/runs/pictures/mixer/dog/seed{seed}/metrics.json": one for seed, one in metrics.items()}
+
+    def read(name: str) -> dict[str, object]:
+        return found.get(name, {})
+
+    assert preset().adopted_weights(read) == ["<results>/runs/pictures/mixer/dog/seed0/weights.safetensors"]
+    assert preset(adopt="published.parquet").adopted_weights(read) == []

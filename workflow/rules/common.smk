@@ -17,7 +17,7 @@ from neural_echos.design.checked import load_artifacts, load_inputs
 from neural_echos.design.load import load_workflow
 from neural_echos.design.preset import Preset
 from neural_echos.errors import EchosError
-from neural_echos.storage import forget_checkpoints, prepare
+from neural_echos.storage import forget_checkpoints, prepare, read_result
 
 # Jobs run the Python that runs Snakemake (a conda environment, where one is active, comes before it), and this library.
 os.environ.update(
@@ -67,6 +67,11 @@ if workflow.storage_settings.default_storage_provider is not None:
 onsuccess:
     if STORAGE.startswith("s3://"):
         forget_checkpoints(config["pathvars"]["results"])
+
+
+def result(name):
+    """What a JSON file among the results holds, wherever these lie; nothing where it is not there."""
+    return read_result(name.replace("<results>", config["pathvars"]["results"]))
 
 
 def source(path):

@@ -7,16 +7,15 @@ A *condition* is a data set, an architecture and an initialisation; a *run* is a
 an initialisation takes kernels, weights or statistics from: it must exist before the initialisation can be drawn.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from itertools import product
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from neural_echos.design.base import references
 from neural_echos.design.jobs import InitialiseJob, TrainJob
 from neural_echos.errors import EchosError
-from neural_echos.files import read_json
 
 if TYPE_CHECKING:
     from neural_echos.design.schema import Config, SourceModel
@@ -283,20 +282,18 @@ class Preset:
             (Condition(run.dataset, run.architecture, run.initialisation), run.seed) for run in runs
         }
 
-    def adopted_weights(self, results: Path) -> list[str]:
-        """Weights of the runs that lie in a folder of results as adopted, though the config adopts none.
+    def adopted_weights(self, read: Callable[[str], Mapping[str, Any]]) -> list[str]:
+        """Weights of the runs that lie among the results as adopted, though the config adopts none.
 
         An adopted run has no weights, so whoever asks for them has it trained.
+
+        Parameters
+        ----------
+        read : callable
+            Given the name of a JSON file, "<results>/…", returns what it holds; nothing where there is no such file.
         """
-        if self.config.adopt:
-            return []
-        folders = self.run_folders(self.conditions)
-        metrics = {folder: Path(folder.replace("<results>", str(results))) / "metrics.json" for folder in folders}
-        return [
-            f"{folder}/weights.safetensors"
-            for folder, path in metrics.items()
-            if path.is_file() and read_json(path).get("adopted")
-        ]
+        folders = [] if self.config.adopt else self.run_folders(self.conditions)
+        return [f"{folder}/weights.safetensors" for folder in folders if read(f"{folder}/metrics.json").get("adopted")]
 
     # Files
 
