@@ -108,11 +108,7 @@ def test_curves_follow_the_threshold(run_notebook, shares):
         "7×7, 1 trained bank\n80.0 % at 0.8",
         "80.0 % at 0.8",
     ]
-    assert [text.get_text() for text in ran.content.legends[0].texts] == [
-        "shuffled taps",
-        "untrained",
-        "trained depthwise",
-    ]
+    assert [text.get_text().strip() for text in axes[0].texts] == ["shuffled taps", "untrained", "trained depthwise"]
     with pytest.raises(EchosError, match="no trained bank has patterns; choose other models"):
         threshold_curves(shares[shares.role == "untrained"])
 

@@ -298,9 +298,9 @@ def test_a_manuscript_includes_every_artifact(made: Path) -> None:
     ).read_bytes()
     text, table = ((paper / name).read_text() for name in ("paper.tex", "table-numbers.tex"))
     assert r"\caption{Clusters \& averages. As in the paper: 100 \% of <k>. Half < all \& 5 \% of $\gamma$.}" in text
-    assert set(re.findall(r"\\(?:artifacttable|includegraphics\[.*\]){(.*?)}", text)) == {
-        path.name for path in paper.iterdir()
-    } - {"paper.tex"}
+    assert set(re.findall(r"\\artifact(?:table|figure){(.*?)}", text)) == {path.name for path in paper.iterdir()} - {
+        "paper.tex"
+    }
     assert r"\begin{tabular}{lp{4.5cm}}" in table and r"a\_b & what it is \\" in table and r"$\gamma$ $\pm$ 1" in table
     for written in (text, table):
         assert sorted(re.findall(r"\\begin{(.*?)}", written)) == sorted(re.findall(r"\\end{(.*?)}", written))
