@@ -38,7 +38,7 @@ def render() -> str:
     for preset, rows in found.items():
         scale = next(iter(rows.values()))["scale"]
         lines = [
-            f"| {name} | {_value(row)} | {row['verdict']} | {row['measured']} |" for name, row in sorted(rows.items())
+            f"| {name} | {_value(row)} | {_verdict(row)} | {row['measured']} |" for name, row in sorted(rows.items())
         ]
         intro = f"## {preset}\n\n{scale}. [Figures, tables and notes](../results/published/{preset}/README.md)"
         parts.append(_table(intro, "claim | ours [95 %] | verdict | measured", lines))
@@ -49,7 +49,7 @@ def summary() -> str:
     """Return the README's table: each claim of the paper where it was measured closest to its own terms."""
     rows = [(verdicts(preset)[claim], preset) for claim, preset in SHOWN]
     lines = [
-        f"| {row['claim']} | {row['statement']} | {_value(row)}{_sizes(row)} | {row['verdict']} "
+        f"| {row['claim']} | {row['statement']} | {_value(row)}{_sizes(row)} | {_verdict(row)} "
         f"| [{preset}](results/published/{preset}/README.md) |"
         for row, preset in rows
     ]
@@ -66,6 +66,11 @@ def _value(row: Verdict) -> str:
     sign = "+" if " − " in str(row["measured"]) or "slope" in str(row["measured"]) else ""
     value, low, high = (f"{100 * float(str(row[key])):{sign}.1f}".replace("-", "−") for key in ("value", "low", "high"))
     return f"{value} [{low}, {high}]"
+
+
+def _verdict(row: Verdict) -> str:
+    """The verdict, and that it rests on a loss where a difference lies below 0 with its whole interval."""
+    return f"{row['verdict']} (no gain: a loss)" if "no gain: a loss" in str(row["reason"]) else str(row["verdict"])
 
 
 def _sizes(row: Verdict) -> str:

@@ -118,6 +118,15 @@ def page(verdicts: str = "results/verdicts.parquet") -> str:
     return Path("results/report.html").read_text(encoding="utf-8")
 
 
+def test_an_input_that_no_place_held_is_told_first(made: Path) -> None:
+    assert "Made without an input" not in page()
+    reason = "weights/x.pth: the package index that pip is set up for does not answer"
+    write_json("results/inputs/x/x.pth.json", {"input": "x", "absent": reason, "licence": "MIT", "sha256": "ab12"})
+    Path("results/inputs/x/x.pth").write_bytes(b"nothing")
+    told = page()
+    assert told.index(reason) < told.index('id="verdicts"')
+
+
 class Tags(HTMLParser):
     """Collect tags, and see that every one is closed in its turn."""
 

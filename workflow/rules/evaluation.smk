@@ -97,7 +97,9 @@ rule structure:
         runtime=10,
     params:
         code=fingerprint("structure"),
-        models=lambda w, input: json.dumps(PRESET.describe_models(PRESET.models, bank=input.banks, clusters=input.clusters)),
+        models=lambda w, input: json.dumps(
+            PRESET.describe_models(PRESET.models, bank=input.banks, clusters=input.clusters)
+        ),
     shell:
         "python -m neural_echos --log {log:q} structure {params.models:q} --output {output:q}"
 

@@ -94,7 +94,9 @@ class Artifact:
         self._show(content, says)
 
     def _left_out(self) -> str:
-        """Say which models' tables are empty: those of optional inputs that could not be fetched."""
+        """Say which models' tables were read and are empty: those of optional inputs that could not be fetched."""
+        if "tables" not in vars(self):
+            return ""
         banks = [str(path) for name in ("bank", "clusters", "patterns") for path in _listed(self.inputs.get(name, []))]
         empty = [Path(path).stem for path in banks if not pq.read_metadata(path).num_rows]
         return f" Left out, for want of kernels: {', '.join(bank_labels(empty).values())}." if empty else ""
