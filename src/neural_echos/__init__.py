@@ -22,6 +22,7 @@ _PUBLIC = {
     "cluster_bank": "structure.kmeans",
     "draw_kernels": "initialisations",
     "init_depthwise_": "initialisations",
+    "inspect": "report.inspection",
     "measure_signals": "initialisations.signal_propagation",
     "read_table": "tables",
     "EchosError": "errors",

@@ -23,7 +23,7 @@ _LOG = logging.getLogger("neural_echos")
 # Rooms in the order of the data flow, as `echos --help` and docs/commands.md group them: commands and the module of each.
 ROOMS: dict[str, dict[str, str]] = {
     "Inputs and data sets": {"fetch": "inputs", "dataset": "datasets"},
-    "Kernels": {"extract": "kernels", "survey": "kernels", "show": "kernels"},
+    "Kernels": dict.fromkeys(("extract", "survey", "show", "inspect"), "kernels"),
     "Structure": dict.fromkeys(("cluster", "patterns", "shares", "structure"), "structure"),
     "Receptive fields": dict.fromkeys(("fit", "match", "explained", "scales"), "receptive_fields"),
     "Initialisations": {"initialise": "initialisations", "signals": "initialisations"},

@@ -54,6 +54,13 @@ def bank_from_model(model: "nn.Module", name: str, *, regular_per_layer: int = 1
     EchosError
         The model has no spatial convolutions, or a layer has no weights yet (lazy, or on the meta device).
     """
+    bank, summary = bank_and_summary(model, name, regular_per_layer=regular_per_layer)
+    _LOG.info("%s: %s", name, summary)
+    return bank
+
+
+def bank_and_summary(model: "nn.Module", name: str, *, regular_per_layer: int = 1000) -> tuple[pa.Table, Summary]:
+    """Extract the bank of a model in memory as `bank_from_model` does, and say what was taken and skipped."""
     layers, seen = [], set()
     for layer in layers_of(model):
         module = model.get_submodule(layer.name)
@@ -62,8 +69,7 @@ def bank_from_model(model: "nn.Module", name: str, *, regular_per_layer: int = 1
             seen.add(key)
             layers.append(layer)
     taken = _take(numbered(layers), lambda layer: weight_of(model, layer), name, regular_per_layer)
-    _LOG.info("%s: %s", name, _summary(taken, skipped=unlisted_layers(model)))
-    return _table(taken, name, name)
+    return _table(taken, name, name), _summary(taken, skipped=unlisted_layers(model))
 
 
 def bank_from_checkpoint(
