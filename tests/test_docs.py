@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 import neural_echos
+from neural_echos.design.inputs import Input
 from neural_echos.files import provenance
 from neural_echos.initialisations import LayerReport
-from neural_echos.inputs import Input
 from neural_echos.kernels import Layer
 from neural_echos.tables import SCHEMAS
 
@@ -42,7 +42,7 @@ def test_the_data_dictionary_holds_the_keys_of_json_files():
     declared = {"sha256", "bytes", "licence", "citation", "origin", "trained_on", "note", "revision", "part"}
     found = {"source", "etag", "header_sha256", "moved_bytes", "why_whole"}
     assert set(keys_of("Inputs")) == {"input"} | declared | found
-    assert declared <= {field.name for field in fields(Input)}
+    assert declared <= set(Input.model_fields)
 
 
 @pytest.mark.parametrize(

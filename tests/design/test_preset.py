@@ -6,13 +6,17 @@ from typing import Any
 import pytest
 
 from neural_echos.design.artifact_files import ArtifactFiles, paper_name
-from neural_echos.design.checked import load_artifacts, load_inputs
+from neural_echos.design.checked import load_artifacts
+from neural_echos.design.inputs import Input, load_inputs
 from neural_echos.design.load import check_config, load_preset
 from neural_echos.design.preset import Condition, Filtered, Preset
 from neural_echos.errors import EchosError
 
 ROOT = Path(__file__).resolve().parents[2]
-INPUTS = {name: {"file": f"folder/{name}.bin"} for name in ("images", "checkpoint", "eight", "unused")}
+INPUTS = {
+    name: Input.model_construct(id=name, file=f"folder/{name}.bin")
+    for name in ("images", "checkpoint", "eight", "unused")
+}
 
 
 def declared(kind: str, reads: list[str], **options: str) -> dict[str, Any]:

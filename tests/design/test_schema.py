@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from neural_echos.design.checked import check, load_artifacts, load_inputs
-from neural_echos.design.inputs import DeclaredInputs
+from neural_echos.design.checked import check, load_artifacts
+from neural_echos.design.inputs import DeclaredInputs, load_inputs
 from neural_echos.design.load import check_config, load_preset
 from neural_echos.design.schema import Config
 from neural_echos.design.yaml import merge, read_yaml
@@ -262,7 +262,7 @@ def test_every_key_says_what_it_means(model):
 
 def test_inputs_and_artifacts_are_completed_as_their_files_declare_them():
     inputs, artifacts = load_inputs(ROOT / "config/inputs.yaml"), load_artifacts(ROOT)
-    assert all(item["part"] in ("whole", "kernels", "depthwise") for item in inputs.values())
+    assert all(item.part in ("whole", "kernels", "depthwise") for item in inputs.values())
     gamma = artifacts["figure_02_dog_profile"]["options"]["gamma"]
     assert gamma == {"type": "ratio", "required": True, "default": None, "description": "Centre-to-surround ratio."}
 

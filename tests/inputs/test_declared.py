@@ -6,35 +6,29 @@ import os
 import socket
 import threading
 from collections.abc import Iterator
-from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from neural_echos.design.inputs import Input, load_inputs
 from neural_echos.errors import EchosError
 from neural_echos.files import sha256
-from neural_echos.inputs import Input, fetch, load_inputs, mirror_folders
+from neural_echos.inputs import fetch, mirror_folders
 
 ROOT = Path(__file__).parents[2]
 DATA = ROOT.parent / "shared" / "data"
 GOOD = bytes(range(256)) * 40
 
-ITEM = Input(
-    id="thing",
-    kind="file",
-    file="folder/thing.bin",
-    url=None,
-    hub=None,
-    revision=None,
-    origin="somewhere",
-    sha256=hashlib.sha256(GOOD).hexdigest(),
-    bytes=len(GOOD),
-    licence="CC0",
-    citation="Someone 2020",
-    trained_on=None,
-    note="",
-)
+
+def declared(**changes: Any) -> Input:
+    fields = {"file": "folder/thing.bin", "sha256": hashlib.sha256(GOOD).hexdigest(), "bytes": len(GOOD)}
+    about = {"id": "thing", "origin": "somewhere", "licence": "CC0", "citation": "Someone 2020"}
+    return Input(**{**fields, **about, **changes})
+
+
+ITEM = declared()
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -161,7 +155,7 @@ def test_a_wrong_declaration_is_told_with_its_line(tmp_path, text, expected):
 def test_two_inputs_of_one_file_are_refused(tmp_path):
     item = f"{{file: x.bin, origin: o, sha256: '{'0' * 64}', bytes: 1, licence: MIT, citation: c}}"
     (tmp_path / "inputs.yaml").write_text(f"a: {item}\nb: {item}\n")
-    with pytest.raises(EchosError, match=r"'a' and 'b' both declare the file x\.bin"):
+    with pytest.raises(EchosError, match=r"inputs\.yaml:2: 'b' declares the file x\.bin, as 'a' does"):
         load_inputs(tmp_path / "inputs.yaml")
 
 
@@ -170,9 +164,7 @@ def test_a_file_of_another_format_than_the_hubs_is_refused(tmp_path):
         "{kind: hub, hub: a/b, file: x.safetensors, hub_file: pytorch_model.bin, origin: o, sha256: null, bytes: null"
     )
     (tmp_path / "inputs.yaml").write_text(f"a: {item}, licence: MIT, citation: c}}\n")
-    with pytest.raises(
-        EchosError, match=r"of 'a', x\.safetensors, must end as its hub_file pytorch_model\.bin does; rename it"
-    ):
+    with pytest.raises(EchosError, match=r"'a\.file' must end as its hub_file pytorch_model\.bin does; correct it"):
         load_inputs(tmp_path / "inputs.yaml")
 
 
@@ -233,7 +225,10 @@ def test_mirror_folders_come_from_the_environment_first(monkeypatch):
 def test_a_real_mirror(tmp_path):
     item = load_inputs(ROOT / "config" / "inputs.yaml")["master_key_filters_8"]
     assert fetch(item, tmp_path / "x.txt", [DATA])["source"] == f"mirror: {item.file}"
-    assert fetch(replace(item, file="renamed.txt"), tmp_path / "y.txt", [DATA])["source"] == f"mirror: {item.file}"
+    assert (
+        fetch(item.model_copy(update={"file": "renamed.txt"}), tmp_path / "y.txt", [DATA])["source"]
+        == f"mirror: {item.file}"
+    )
     assert sha256(tmp_path / "y.txt") == item.sha256
 
 
@@ -241,22 +236,15 @@ def test_a_real_mirror(tmp_path):
 
 
 def test_a_download(tmp_path, server):
-    facts = fetch(replace(ITEM, url=f"{server}/good"), tmp_path / "x.bin", [tmp_path])
+    facts = fetch(declared(url=f"{server}/good"), tmp_path / "x.bin", [tmp_path])
     assert (tmp_path / "x.bin").read_bytes() == GOOD
     assert (facts["source"], facts["sha256"]) == (f"{server}/good", ITEM.sha256)
     assert files_under(tmp_path) == ["x.bin"]
 
 
-def test_a_download_without_a_declared_checksum_is_recorded_with_a_warning(tmp_path, server, caplog):
-    item = replace(ITEM, url=f"{server}/good", sha256=None, bytes=None)
-    put(tmp_path / "mirror" / ITEM.file, b"never trusted by its name")
-    assert fetch(item, tmp_path / "x.bin", [tmp_path / "mirror"])["sha256"] == ITEM.sha256
-    assert any("no checksum is declared" in message for message in caplog.messages)
-
-
 @pytest.mark.parametrize("path", ["/busy-once", "/breaks-off-once"])
 def test_a_passing_failure_is_tried_again(tmp_path, server, path):
-    fetch(replace(ITEM, url=f"{server}{path}"), tmp_path / "x.bin", pause=0.01)
+    fetch(declared(url=f"{server}{path}"), tmp_path / "x.bin", pause=0.01)
     assert (tmp_path / "x.bin").read_bytes() == GOOD
     assert Handler.counts[path] == 2
 
@@ -271,7 +259,7 @@ def test_a_passing_failure_is_tried_again(tmp_path, server, path):
     ],
 )
 def test_a_bad_download_is_one_sentence_and_leaves_nothing(tmp_path, server, path, expected, requests):
-    said = complaint(replace(ITEM, url=f"{server}{path}"), tmp_path / "out" / "x.bin", [], retries=2)
+    said = complaint(declared(url=f"{server}{path}"), tmp_path / "out" / "x.bin", [], retries=2)
     assert f"{server}{path} gave " in said
     assert expected in said
     assert Handler.counts[path] == requests
@@ -281,7 +269,7 @@ def test_a_refused_connection_is_one_sentence_and_leaves_nothing(tmp_path):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    said = complaint(replace(ITEM, url=f"http://127.0.0.1:{port}/x"), tmp_path / "out" / "x.bin", [], retries=1)
+    said = complaint(declared(url=f"http://127.0.0.1:{port}/x"), tmp_path / "out" / "x.bin", [], retries=1)
     assert "gave no connection" in said
 
 
@@ -290,13 +278,24 @@ def test_a_silent_server_is_given_up(tmp_path):
         silent.bind(("127.0.0.1", 0))
         silent.listen()
         url = f"http://127.0.0.1:{silent.getsockname()[1]}/x"
-        said = complaint(replace(ITEM, url=url), tmp_path / "out" / "x.bin", [], retries=0, timeout=0.2)
+        said = complaint(declared(url=url), tmp_path / "out" / "x.bin", [], retries=0, timeout=0.2)
     assert "no answer within 0.2 s" in said
 
 
 # The hub
 
-HUB = replace(ITEM, kind="hub", hub="timm/thing.in1k", sha256=None, bytes=None, file="weights/thing.safetensors")
+
+def on_hub(**changes: Any) -> Input:
+    fields = {
+        "kind": "hub",
+        "hub": "timm/thing.in1k",
+        "file": "weights/thing.safetensors",
+        "sha256": None,
+        "bytes": None,
+    }
+    return declared(**{**fields, **changes})
+
+
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
 
@@ -316,20 +315,26 @@ def hub(tmp_path, monkeypatch) -> list[tuple[object, ...]]:
 
 
 def test_a_hub_checkpoint_records_what_it_resolved_to(tmp_path, hub):
-    facts = fetch(HUB, tmp_path / "x.safetensors")
+    facts = fetch(on_hub(), tmp_path / "x.safetensors")
     assert hub == [("timm/thing.in1k", "model.safetensors", None)]
     assert (facts["sha256"], facts["revision"]) == (ITEM.sha256, COMMIT)
     assert facts["source"] == f"hub: timm/thing.in1k@{COMMIT}"
 
 
+def test_a_hub_checkpoint_without_a_declared_checksum_is_recorded_with_a_warning(tmp_path, hub, caplog):
+    put(tmp_path / "mirror" / on_hub().file, b"never trusted by its name")
+    assert fetch(on_hub(), tmp_path / "x.bin", [tmp_path / "mirror"])["sha256"] == ITEM.sha256
+    assert any("no checksum is declared" in message for message in caplog.messages)
+
+
 def test_a_hub_file_in_a_folder_has_the_revision_and_not_the_folder(tmp_path, monkeypatch):
     cached = put(tmp_path / "cache" / "snapshots" / COMMIT / "sub" / "model.safetensors", GOOD)
     monkeypatch.setattr(pytest.importorskip("huggingface_hub"), "hf_hub_download", lambda *_, **__: str(cached))
-    assert fetch(replace(HUB, hub_file="sub/model.safetensors"), tmp_path / "x.safetensors")["revision"] == COMMIT
+    assert fetch(on_hub(hub_file="sub/model.safetensors"), tmp_path / "x.safetensors")["revision"] == COMMIT
 
 
 def test_a_pinned_hub_checkpoint_comes_from_a_mirror_or_from_that_revision(tmp_path, hub):
-    pinned = replace(HUB, revision=COMMIT, sha256=ITEM.sha256, bytes=ITEM.bytes)
+    pinned = on_hub(revision=COMMIT, sha256=ITEM.sha256, bytes=ITEM.bytes)
     fetch(pinned, tmp_path / "x.safetensors", [tmp_path / "mirror"])
     assert hub == [("timm/thing.in1k", "model.safetensors", COMMIT)]
     put(tmp_path / "mirror" / pinned.file, GOOD)
@@ -338,7 +343,7 @@ def test_a_pinned_hub_checkpoint_comes_from_a_mirror_or_from_that_revision(tmp_p
 
 
 def test_a_hub_checkpoint_of_another_checksum_is_refused(tmp_path, hub):
-    said = complaint(replace(HUB, sha256="0" * 64), tmp_path / "out" / "x.safetensors", [])
+    said = complaint(on_hub(sha256="0" * 64), tmp_path / "out" / "x.safetensors", [])
     assert "the hub repository timm/thing.in1k gave sha256" in said
 
 
@@ -349,7 +354,7 @@ def test_an_unreachable_hub_is_one_sentence(tmp_path, monkeypatch):
         raise ConnectionError("offline\nand in two lines")
 
     monkeypatch.setattr(huggingface_hub, "hf_hub_download", download)
-    said = complaint(HUB, tmp_path / "out" / "x.safetensors", [tmp_path])
+    said = complaint(on_hub(), tmp_path / "out" / "x.safetensors", [tmp_path])
     assert "gave ConnectionError (offline and in two lines)" in said
     assert "mirrors not searched (no checksum declared)" in said
     assert "declare its sha256 and bytes in config/inputs.yaml, put the file in a mirror folder" in said

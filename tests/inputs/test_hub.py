@@ -13,7 +13,6 @@ import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -24,9 +23,10 @@ import yaml
 from safetensors import safe_open
 from safetensors.numpy import load_file, save_file
 
+from neural_echos.design.inputs import Input
 from neural_echos.errors import EchosError
 from neural_echos.files import read_json, sha256, write_text
-from neural_echos.inputs import Input, fetch
+from neural_echos.inputs import fetch
 from neural_echos.inputs.hub import Part, choose, download_kernels, plan
 from neural_echos.inputs.remote import HubError, Patience, WholeNeededError
 from neural_echos.kernels import bank_from_checkpoint
@@ -396,23 +396,9 @@ def test_a_file_without_kernels_is_told(tmp_path, hub):
 
 
 def declared(**changes: Any) -> Input:
-    item = Input(
-        id="thing",
-        kind="hub",
-        file="weights/thing.safetensors",
-        url=None,
-        hub=REPOSITORY,
-        revision=None,
-        origin="somewhere",
-        sha256=None,
-        bytes=None,
-        licence="CC0",
-        citation="Someone 2020",
-        trained_on=None,
-        note="",
-        part="kernels",
-    )
-    return replace(item, **changes)
+    fields = {"kind": "hub", "file": "weights/thing.safetensors", "hub": REPOSITORY, "sha256": None, "bytes": None}
+    about = {"id": "thing", "origin": "somewhere", "licence": "CC0", "citation": "Someone 2020", "part": "kernels"}
+    return Input(**{**fields, **about, **changes})
 
 
 def test_a_declared_part_is_fetched_and_recorded(tmp_path, hub, caplog):
@@ -440,7 +426,11 @@ def test_a_mirror_gives_the_whole_file(tmp_path, hub):
     ("mode", "changes", "expected"),
     [
         ("refuse", {}, f"the hub repository {REPOSITORY} answers no range requests"),
-        ("", {"hub_file": "pytorch_model.bin"}, "pytorch_model.bin has no header that says where its tensors lie"),
+        (
+            "",
+            {"hub_file": "pytorch_model.bin", "file": "thing.bin"},
+            "pytorch_model.bin has no header that says where its tensors lie",
+        ),
         ("git etag", {"sha256": "whole"}, "has an ETag that is no SHA-256 to compare with the declared one"),
     ],
 )

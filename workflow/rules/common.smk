@@ -13,7 +13,8 @@ sys.path.insert(0, str(ROOT / "src"))
 
 from neural_echos.code import Code
 from neural_echos.design.artifact_files import ArtifactFiles
-from neural_echos.design.checked import load_artifacts, load_inputs
+from neural_echos.design.checked import load_artifacts
+from neural_echos.design.inputs import load_inputs
 from neural_echos.design.load import load_workflow
 from neural_echos.design.preset import Preset
 from neural_echos.errors import EchosError

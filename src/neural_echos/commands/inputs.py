@@ -22,9 +22,10 @@ def fetch(
     ] = False,
 ) -> None:
     """Fetch a declared input from a mirror folder, its URL, the hub or a Python package, and check it."""
+    from neural_echos.design.inputs import load_inputs
     from neural_echos.errors import EchosError, nearest
     from neural_echos.files import provenance, write_json
-    from neural_echos.inputs import NotAtHandError, load_inputs, mirror_folders, write_absent
+    from neural_echos.inputs import NotAtHandError, mirror_folders, write_absent
     from neural_echos.inputs import fetch as fetch_input
 
     inputs = load_inputs(declared)

@@ -7,9 +7,8 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from neural_echos.design.inputs import DeclaredInputs
 from neural_echos.design.messages import sentence
-from neural_echos.design.yaml import Layer, read_yaml
+from neural_echos.design.yaml import Layer
 from neural_echos.errors import EchosError
 
 M = TypeVar("M", bound=BaseModel)
@@ -43,11 +42,6 @@ def declaration(path: Path) -> dict[str, Any]:
     if not title.startswith("# ") or not caption.strip():
         raise EchosError(f"{path}: its first cell must hold a heading (# …) and, below it, the caption")
     return said | {"title": title[2:].strip(), "caption": " ".join(caption.split())}
-
-
-def load_inputs(path: Path) -> dict[str, dict[str, Any]]:
-    """Read and check config/inputs.yaml, or a file like it: what is declared of every input, by id."""
-    return check(read_yaml(path), DeclaredInputs, [path]).model_dump()
 
 
 def check(document: Mapping[str, Any], model: type[M], layers: Sequence[Layer] = ()) -> M:

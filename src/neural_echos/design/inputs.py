@@ -1,11 +1,14 @@
 """Declared inputs: what config/inputs.yaml says of every file that comes from outside this repository."""
 
+from pathlib import Path, PurePosixPath
 from typing import Annotated, Literal, Self
 
 from pydantic import ConfigDict, Field, RootModel, model_validator
 from pydantic_core import PydanticCustomError
 
 from neural_echos.design.base import Model
+from neural_echos.design.checked import check
+from neural_echos.design.yaml import read_yaml
 
 _PATH = r"^(?!.*\.\.)[A-Za-z0-9][A-Za-z0-9._/-]*[A-Za-z0-9]$"
 Id = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
@@ -81,6 +84,7 @@ class DeclaredInput(Model):
 
         A file in a package says where it lies there. A published accuracy has a source.
         """
+        ending = PurePosixPath(self.hub_file).suffix
         wrong: dict[str, str | bool] = {}
         for key in ("package", "version", "member", "wheel_sha256"):
             given = getattr(self, key) is not None
@@ -90,6 +94,9 @@ class DeclaredInput(Model):
             wrong["url"] = self.url is not None and f"must be left out, for a file of the kind {self.kind} has no url"
         if self.kind == "hub":
             wrong["hub"] = self.hub is None and "must name a repository, for the kind is hub"
+            wrong["file"] = (
+                PurePosixPath(self.file).suffix != ending and f"must end as its hub_file {self.hub_file} does"
+            )
         else:
             wrong |= {
                 "hub": self.hub is not None and "must be left out, for only the kind hub has a repository",
@@ -107,7 +114,34 @@ class DeclaredInput(Model):
         return self
 
 
+class Input(DeclaredInput):
+    """A declared file with its id."""
+
+    id: Id
+
+
 class DeclaredInputs(RootModel[dict[Id, DeclaredInput]]):
     """Every file that comes from outside this repository, by id. Nothing else is ever fetched."""
 
     model_config = ConfigDict(defer_build=True, regex_engine="python-re")
+
+    @model_validator(mode="after")
+    def _has_one_of_each_file(self) -> Self:
+        seen: dict[str, str] = {}
+        for name, item in self.root.items():
+            if (other := seen.setdefault(item.file, name)) != name:
+                told = {"key": name, "file": item.file, "other": other}
+                raise PydanticCustomError("repeated_file", "declares the file {file}, as '{other}' does", told)
+        return self
+
+
+def load_inputs(path: str | Path) -> dict[str, Input]:
+    """Read and check config/inputs.yaml, or a file like it: what is declared of every input, by id.
+
+    Raises
+    ------
+    EchosError
+        See `read_yaml` and `check`.
+    """
+    declared = check(read_yaml(path), DeclaredInputs, [Path(path)])
+    return {name: Input.model_construct(id=name, **dict(item)) for name, item in declared.root.items()}

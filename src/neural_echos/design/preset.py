@@ -18,6 +18,7 @@ from neural_echos.design.jobs import InitialiseJob, TrainJob
 from neural_echos.errors import EchosError
 
 if TYPE_CHECKING:
+    from neural_echos.design.inputs import Input
     from neural_echos.design.schema import Config, SourceModel
 
 # The table of a model that an option stands for; `weights` stands for its checkpoint, or those of a run.
@@ -56,14 +57,15 @@ class Preset:
     Parameters
     ----------
     config : Config
-    inputs, artifacts : mapping of str to mapping
+    inputs : mapping of str to Input
+    artifacts : mapping of str to mapping
         What config/inputs.yaml and the notebooks declare, by id; only needed for what depends on them.
     """
 
     def __init__(
         self,
         config: "Config",
-        inputs: Mapping[str, Mapping[str, Any]] | None = None,
+        inputs: Mapping[str, "Input"] | None = None,
         artifacts: Mapping[str, Mapping[str, Any]] | None = None,
     ) -> None:
         self.config = config
@@ -218,9 +220,7 @@ class Preset:
 
     def published_accuracies(self) -> list[dict[str, Any]]:
         """The models whose input declares a published top-1, with their family."""
-        found = [
-            (name, one.family, self.inputs[one.input].get("top1")) for name, one in self.models.items() if one.input
-        ]
+        found = [(name, one.family, self.inputs[one.input].top1) for name, one in self.models.items() if one.input]
         return [{"model": name, "family": family, "top1": top1} for name, family, top1 in found if top1 is not None]
 
     # Jobs
@@ -299,7 +299,7 @@ class Preset:
 
     def input_file(self, name: str) -> str:
         """Where a declared input lies once it is fetched."""
-        return f"<results>/inputs/{name}/{PurePosixPath(self.inputs[name]['file']).name}"
+        return f"<results>/inputs/{name}/{PurePosixPath(self.inputs[name].file).name}"
 
     def dataset_files(self, dataset: str, split: str) -> list[str]:
         """Fetched files of one split of a data set that is made from declared inputs."""

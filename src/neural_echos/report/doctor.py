@@ -11,10 +11,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from neural_echos.design.checked import load_artifacts
+from neural_echos.design.inputs import Input, load_inputs
 from neural_echos.design.load import load_preset
 from neural_echos.design.preset import Preset
 from neural_echos.errors import EchosError
-from neural_echos.inputs import Input, load_inputs, mirror_folders
+from neural_echos.inputs import mirror_folders
 
 OK, NOTE, PROBLEM = "ok", "note", "problem"
 _DISK_GB = 8  # the environment, and what the demo makes
