@@ -53,7 +53,7 @@ def structure_forest(structure: pd.DataFrame) -> pd.DataFrame:
 
 
 def control_samples(banks: Banks, forest: pd.DataFrame, *, seed: int, kernels: int, columns: int) -> pd.DataFrame:
-    """Draw kernels at random from one bank of each group: the first one of the largest kernel size.
+    """Draw kernels at random from one bank and size of each group: the first one of the most kernels.
 
     Parameters
     ----------
@@ -72,7 +72,7 @@ def control_samples(banks: Banks, forest: pd.DataFrame, *, seed: int, kernels: i
     """
     parts = []
     for group, rows in forest.groupby("group", sort=False):
-        one = rows[rows.kernel_size == rows.kernel_size.max()].iloc[0]
+        one = rows.loc[rows.kernels.idxmax()]
         taps = kernels_of(banks[one.model], one.kernel_size, one.kernel_size, one.kind)[1]
         drawn = taps[sample(len(taps), seed=seed, kernels=kernels, columns=columns)]
         of = {"group": group, "row": one.row, "kernel_size": one.kernel_size}
