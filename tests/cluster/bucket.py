@@ -65,6 +65,7 @@ class Bucket:
         words = [f"-{name}={port}" for name, port in ports.items()]
         words += ["-s3", f"-s3.port={self.port}", f"-s3.config={self.folder}/s3.json", "-master.volumeSizeLimitMB=64"]
         words += [f"-dir={self.folder}/data", "-ip=127.0.0.1", "-ip.bind=127.0.0.1"]
+        words += ["-s3.port.iceberg=0", "-s3.port.lance=0"]  # none: these have fixed ports
         with (self.folder / "log").open("w") as log:
             self.process = subprocess.Popen([weed, "server", *words], stdout=log, stderr=subprocess.STDOUT)
         deadline = time.monotonic() + 60
