@@ -190,7 +190,7 @@ def main() -> None:
     parser.add_argument("--published-epochs", type=int, help="of the published run, instead of its own number")
     arguments = parser.parse_args()
     if arguments.device == "cuda" and not torch.cuda.is_available():
-        sys.exit("gpu_training: expected a GPU, found none; run it on a machine that has one")
+        sys.exit("gpu_training: there is no GPU here; run it on a machine that has one")
     files = {split: sorted(map(str, arguments.shards.glob(f"{split}*.parquet"))) for split in ("train", "test")}
     data, _ = make_dataset(
         "parquet", {"name": "cifar10", "train_limit": arguments.images, "test_limit": arguments.images}, 0, files

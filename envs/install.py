@@ -25,7 +25,7 @@ def main() -> int:
     """Install what is missing; returns the exit code."""
     if sys.version_info < (3, 11):  # noqa: UP036 (this file also runs before the environment exists)
         print(
-            f"install: expected Python 3.11 or newer, found {sys.version.split()[0]}; run it with a newer python3",
+            f"install: Python {sys.version.split()[0]} is too old; run it with Python 3.11 or newer",
             file=sys.stderr,
         )
         return 1
@@ -73,7 +73,7 @@ def _locked(name: str) -> str:
     """The lines of the lock that pin one package."""
     found = re.search(rf"^{name}==(?:.*\\\n)*.*\n", LOCK.read_text(), re.MULTILINE)
     if not found:
-        raise SystemExit(f"install: expected {name} in {LOCK}, found none; run `make lock`")
+        raise SystemExit(f"install: {LOCK} does not pin {name}; run `make lock`")
     return found[0]
 
 
@@ -118,9 +118,7 @@ def _install_debian_venv() -> None:
     apt = shutil.which("apt-get")
     command = [] if os.geteuid() == 0 else ["sudo", "-n"]
     if not apt or (command and not shutil.which("sudo")):
-        raise SystemExit(
-            "install: expected Python's venv module, found none; install it (Debian: apt-get install python3-venv)"
-        )
+        raise SystemExit("install: this Python has no venv module; install it (Debian: apt-get install python3-venv)")
     package = f"python3.{sys.version_info.minor}-venv"
     print(f"Installing Debian's {package} …", flush=True)
     subprocess.run([*command, apt, "update", "-qq"], check=True)

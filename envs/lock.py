@@ -43,7 +43,7 @@ def main() -> int:
         subprocess.run([*resolve, *hide, *beside], cwd=HERE, check=True)
         conda.write_text(environment(lock.read_text()))
     if conda.read_text() != environment(lock.read_text()):
-        print(f"lock: expected {conda} to hold the pins of {lock}, found others; run `make lock`", file=sys.stderr)
+        print(f"lock: {conda} holds other pins than {lock}; run `make lock`", file=sys.stderr)
         return 1
     return 0
 

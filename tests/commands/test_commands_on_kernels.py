@@ -33,7 +33,7 @@ def test_show_draws_the_kernels_of_a_layer(trained, tmp_path, capsys):
         ),
         (
             "show bank.parquet --kind regular --layer blocks.* --output x.png",
-            "expected a regular layer, found none that matches 'blocks.*'",
+            "no regular layer matches 'blocks.*'",
         ),
         ("show bank.parquet --output x.jpeg", "x.jpeg: figures are written as .png, .pdf or .svg"),
         ("show absent.parquet --output x.png", "absent.parquet: there is no such bank table"),

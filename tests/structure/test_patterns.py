@@ -240,8 +240,8 @@ def test_several_models_are_pooled():
 @pytest.mark.parametrize(
     ("options", "found"),
     [
-        ({"clusters": 1}, "clusters: .* found 1;"),
-        ({"trainings": 0}, "trainings: .* found 0;"),
+        ({"clusters": 1}, "clusters: .* not 1;"),
+        ({"trainings": 0}, "trainings: .* not 0;"),
         ({"threshold": 1.5}, "threshold must be .* not 1.5"),
     ],
 )
@@ -253,7 +253,7 @@ def test_bad_options_are_one_sentence(options, found):
 @pytest.mark.parametrize("options", [{"hidden": (8, 0)}, {"steps": 0}, {"batch": 0}, {"learning_rate": 0.0}])
 def test_bad_settings_are_one_sentence(options):
     (name,) = options
-    with pytest.raises(EchosError, match=f"^{name}: expected a positive number, found 0"):
+    with pytest.raises(EchosError, match=f"^{name}: must be a positive number, not 0"):
         Settings(**options)
 
 

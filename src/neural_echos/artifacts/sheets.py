@@ -76,7 +76,7 @@ def _layers(bank: pa.Table, pattern: str, kind: str) -> list[tuple[str, np.ndarr
         guess = nearest(pattern, names) or (
             f" (there are {', '.join(names[:5])}{', …' if len(names) > 5 else ''})" if names else ""
         )
-        raise EchosError(f"--layer: expected a {kind} layer, found none that matches {pattern!r}{guess}; name one")
+        raise EchosError(f"--layer: no {kind} layer matches {pattern!r}{guess}; name one")
     found = []
     for name in matching:
         of = mine.filter(pc.equal(mine["layer"], name))

@@ -176,10 +176,10 @@ def _lacks(preset: Preset, declared: Mapping[str, Input], root: Path) -> Iterato
     mirrors = mirror_folders([folder if Path(folder).is_absolute() else root / folder for folder in config.mirrors])
     missing = sorted(
         name
-        for name in preset.needed_inputs()
+        for name in preset.needed_inputs() - preset.optional_inputs()
         if not any((folder / declared[name].file).exists() for folder in mirrors)
     )
-    fetched = [name for name in missing if declared[name].url or declared[name].kind == "hub"]
+    fetched = [name for name in missing if declared[name].url or declared[name].kind != "file"]
     if fetched:
         yield f"will be downloaded: {', '.join(fetched)}"
     if lost := [name for name in missing if name not in fetched]:

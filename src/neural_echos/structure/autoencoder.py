@@ -51,7 +51,7 @@ class Settings:
         named = {"hidden": min(self.hidden, default=1), "steps": self.steps, "batch": self.batch}
         for name, value in (named | {"learning_rate": self.learning_rate}).items():
             if not value > 0:
-                raise EchosError(f"{name}: expected a positive number, found {value}; correct it")
+                raise EchosError(f"{name}: must be a positive number, not {value}; correct it")
 
 
 class Autoencoder(nn.Module):

@@ -340,14 +340,12 @@ def _check(k: int, restarts: int, threshold: float, free_range: tuple[int, int],
     low, high = free_range
     check_threshold(threshold)
     if k < 2:
-        raise EchosError(f"k: expected at least 2 clusters, found {k}; the papers' number is 3")
+        raise EchosError(f"k: must be at least 2, not {k}; the papers' number is 3")
     if restarts < 1:
-        raise EchosError(f"restarts: expected at least 1 start of k-means, found {restarts}; correct it")
+        raise EchosError(f"restarts: k-means needs at least 1 start, not {restarts}; correct it")
     if not 2 <= low <= high:
-        raise EchosError(
-            f"free_range: expected a least and a largest number with 2 ≤ least ≤ largest, found {free_range}"
-        )
+        raise EchosError(f"free_range: must be a least and a largest number with 2 ≤ least ≤ largest, not {free_range}")
     if sample <= high:
         raise EchosError(
-            f"sample: expected more kernels than free_range's largest number, {high}, found {sample}; raise it"
+            f"sample: must be more kernels than free_range's largest number, {high}, not {sample}; raise it"
         )

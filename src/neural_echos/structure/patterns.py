@@ -130,9 +130,9 @@ def pattern_batches(
     """
     check_threshold(threshold)
     if clusters < 2:
-        raise EchosError(f"clusters: expected at least 2 clusters, found {clusters}; correct it")
+        raise EchosError(f"clusters: must be at least 2, not {clusters}; correct it")
     if trainings < 1:
-        raise EchosError(f"trainings: expected at least 1 training, found {trainings}; correct it")
+        raise EchosError(f"trainings: must be at least 1, not {trainings}; correct it")
     taps, models = _usable_taps(read(), report)
     found: dict[_Group, _Found] = {}
     for group in sorted(taps):

@@ -12,6 +12,7 @@ from neural_echos.verdicts.readings import (
     Tables,
     against_zero,
     detectable_effect,
+    differences_of,
     diverged_runs,
     rule,
     runs_of,
@@ -37,15 +38,11 @@ def gain(
     when it lies above 0. A whole interval below 0 is named as what it is, a loss.
     """
     measured = f"top-1 of {initialisation} − {baseline} on {dataset}, paired by seed, mean over {len(architectures)} architectures"
-    runs = runs_of(tables, dataset, architectures)
-    pairs = paired(runs, initialisation, baseline)
     if expect not in ("positive", "none"):
         raise EchosError(f"gain: expect must be 'positive' or 'none', not {expect!r}; correct the claim")
-    pairs = pairs[pairs.groupby("seed").architecture.transform("nunique") == len(set(architectures))]
-    diverged = diverged_runs(runs, [initialisation, baseline])
-    if not len(pairs):
+    gains, diverged = differences_of(tables, dataset, architectures, initialisation, baseline)
+    if not len(gains):
         return Reading(measured, diverged=diverged)
-    gains = pairs.groupby("seed").difference.mean().to_numpy()
     value, low, high = mean_interval(gains)
     if expect == "positive":
         reading = SUPPORTED if low > 0 else NOT_SUPPORTED if high < margin else INCONCLUSIVE
