@@ -29,7 +29,7 @@ def test_show_draws_the_kernels_of_a_layer(trained, tmp_path, capsys):
     [
         (
             "show bank.parquet --layer blocks.7.* --output x.png",
-            "none that matches 'blocks.7.*' (did you mean 'blocks.",
+            "layer matches 'blocks.7.*' (did you mean 'blocks.",
         ),
         (
             "show bank.parquet --kind regular --layer blocks.* --output x.png",
