@@ -25,7 +25,7 @@ PAGES = sorted(
 SHARED = ROOT.parent / "shared"
 # What needs minutes, a hub, several GPUs or a preset's results, and the test that runs the same command on less.
 ELSEWHERE = {
-    "echos show": "test_show_draws_the_kernels_of_a_layer",
+    "echos inspect": "test_the_command_makes_the_page_of_a_checkpoint_beside_its_untrained_layers",
     "torchrun": "test_two_processes_give_the_result_of_one",
     "echos replace": "test_commands_from_initial_weights_to_artifacts",
     "echos survey": "test_a_survey_writes_its_table_and_its_page",
