@@ -72,7 +72,7 @@ def control_samples(banks: Banks, forest: pd.DataFrame, *, seed: int, kernels: i
     """
     parts = []
     for group, rows in forest.groupby("group", sort=False):
-        one = rows.loc[rows.kernels.idxmax()]
+        one = rows.iloc[int(rows.kernels.to_numpy().argmax())]
         taps = kernels_of(banks[one.model], one.kernel_size, one.kernel_size, one.kind)[1]
         drawn = taps[sample(len(taps), seed=seed, kernels=kernels, columns=columns)]
         of = {"group": group, "row": one.row, "kernel_size": one.kernel_size}
