@@ -108,7 +108,10 @@ def test_the_notebook_draws_the_ends_of_the_range(run_notebook, tables):
     assert "80 of 80 trained depthwise kernels have a centre" in ran.says
     assert "25.0 % of 3×3 centres at the upper end of the range, γ = 0.71" in ran.says
     gammas = ran.content.axes[0]
-    assert [text.get_text().strip() for text in gammas.texts] == ["25 % at γ = 0.71", "25 % at γ = 0.94"]
+    assert [text.get_text().strip() for text in gammas.texts] == [
+        "3×3: 25 % at γ = 0.71",
+        "5×5: 25 % at γ = 0.94",
+    ]
     dotted = {
         round(line.get_xdata()[0], 4) for line in gammas.lines if line.get_linestyle() == ":" and len(line.get_xdata())
     }

@@ -46,7 +46,7 @@ TRAIN = "train --data digits.safetensors --dataset d --architecture a --initiali
         ),
         ("extract good.safetensors --model m --output good.json/x", [], "good.json: cannot be read or written: "),
         ("cluster absent.parquet --centroids c --output x", [], "absent.parquet: there is no such bank table"),
-        ("cluster bank.parquet --k 1 --centroids c --output x", [], "found 1"),
+        ("cluster bank.parquet --k 1 --centroids c --output x", [], "k: must be at least 2, not 1"),
         ("fit cut.parquet --output x", [], "cut.parquet: cannot be read as a bank table in Parquet"),
         ("fit bank.parquet --threshold 2 --output x", [], "threshold must be a cosine in [0, 1], not 2.0"),
         ("structure --output x", [ENTRY], "bank.parquet: not a table of schema clusters/1, but bank/1"),

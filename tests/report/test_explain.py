@@ -138,15 +138,15 @@ def test_the_command_that_is_named_makes_the_artifact_again_and_nothing_else(tmp
     assert (tmp_path / figure).read_bytes() == before
 
 
-def test_a_figure_of_the_demo_goes_back_to_photographs(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_figure_of_the_demo_goes_back_to_packages_and_photographs(capsys: pytest.CaptureFixture[str]) -> None:
     if not (ROOT / FIGURE).exists():
         pytest.skip("the demo has not been run here")
     assert commands.main(["explain", str(ROOT / FIGURE), "--root", str(ROOT), "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
     rules = [step["rule"] for step in found["steps"]]
-    assert rules[0] == "dataset"
+    assert rules[0] == "fetch"
     assert rules[-1] == "figure"
-    assert {"extract_from_run", "cluster"} <= set(rules)
+    assert {"dataset", "extract_from_run", "cluster"} <= set(rules)
     assert any(rule.startswith("train_photographs_") for rule in rules)
     assert len(found["facts"]["commit"]) == 40
     assert "astronaut: public domain" in found["sources"]["results/datasets/photographs.safetensors"]["licence"]
