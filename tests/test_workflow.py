@@ -9,6 +9,7 @@ import sys
 import time
 from itertools import product
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -156,6 +157,27 @@ def test_second_run_finds_nothing_to_do(tiny: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize(
+    ("changed", "first"),
+    [
+        ({"recipes": {"photographs": {"epochs": 3}}}, {"train_photographs_convmixer_0_0"}),
+        ({"initialisations": {"dog": {"gamma": 0.4}}}, {"initialise_photographs_convmixer"}),
+        ({"images": 1}, set()),
+    ],
+    ids=["recipe", "initialisation", "something else"],
+)
+def test_a_changed_recipe_or_initialisation_runs_again(
+    tiny: Path, tmp_path: Path, changed: dict[str, Any], first: set[str]
+) -> None:
+    more = tmp_path / "changed.yaml"
+    more.write_text(yaml.safe_dump({key: value for key, value in changed.items() if key != "images"}))
+    code, told = dry_run(*slice_into(tiny), more)
+    assert code == 0, told
+    found = re.findall(r"params have changed since last execution:\n\s+(.*)", told)
+    assert first <= {name for line in found for name in line.split(", ")}
+    assert bool(first) != ("Nothing to be done" in told)
+
+
 def test_killed_run_ends_with_the_same_bytes(tiny: Path, tmp_path: Path) -> None:
     """SIGKILL the whole process group twice on the way to the verdicts; every file that is left equals the undisturbed run's."""
     slice_to_verdicts = [*slice_into(tmp_path), "--", f"{tmp_path}/results/verdicts.parquet"]

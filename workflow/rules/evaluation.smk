@@ -97,6 +97,7 @@ rule structure:
         runtime=10,
     params:
         code=fingerprint("structure"),
+        declared=lambda w: json.dumps(PRESET.describe_models(PRESET.models)),
         models=lambda w, input: json.dumps(
             PRESET.describe_models(PRESET.models, bank=input.banks, clusters=input.clusters)
         ),
@@ -121,6 +122,7 @@ rule explained:
         runtime=30,
     params:
         code=fingerprint("explained"),
+        declared=lambda w: json.dumps(PRESET.describe_models(PRESET.models)),
         models=lambda w, input: json.dumps(PRESET.describe_models(PRESET.models, matches=input.matches)),
     shell:
         "python -m neural_echos --log {log:q} explained {params.models:q} --output {output:q}"
@@ -143,6 +145,7 @@ rule shares:
         runtime=20,
     params:
         code=fingerprint("shares"),
+        declared=lambda w: json.dumps(PRESET.describe_models(PRESET.compared_models())),
         models=lambda w, input: json.dumps(PRESET.describe_models(PRESET.compared_models(), patterns=input.patterns)),
         threshold=config["patterns"]["threshold"],
     shell:

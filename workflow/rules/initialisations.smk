@@ -39,6 +39,7 @@ for job in PRESET.initialise_jobs():
             code=fingerprint("initialise"),
             model=config["architectures"][job.architecture]["model"],
             kwargs=json.dumps(config["architectures"][job.architecture]["kwargs"]),
+            declared=lambda w, names=job.initialisations: json.dumps(PRESET.initialisation_options(names)),
             initialisations=lambda w, input, names=job.initialisations: json.dumps(
                 PRESET.initialisation_options(names, input.borrowed)
             ),
@@ -73,6 +74,7 @@ rule signals:
         code=fingerprint("signals"),
         model=lambda w: config["architectures"][w.architecture]["model"],
         kwargs=lambda w: json.dumps(config["architectures"][w.architecture]["kwargs"]),
+        declared=lambda w: json.dumps(PRESET.initialisation_options(PRESET.measured_initialisations())),
         initialisations=lambda w, input: json.dumps(
             PRESET.initialisation_options(PRESET.measured_initialisations(), input.borrowed)
         ),

@@ -42,7 +42,9 @@ for job in PRESET.train_jobs():
             code=fingerprint("train"),
             launcher=PRESET.launcher,
             runs=lambda w, output: [str(Path(path).parent) for path in output.metrics],
-            recipe=lambda w, output: json.dumps(PRESET.recipe(*Path(output.metrics[0]).parts[-5:-3])),
+            recipe=lambda w, of=(job.dataset, job.architecture): json.dumps(
+                PRESET.recipe(*(name.format(**dict(w.items())) for name in of))
+            ),
             dataset=job.dataset,
             architecture=job.architecture,
             initialisations=[one for one, seed in job.runs],

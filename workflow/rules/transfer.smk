@@ -47,6 +47,7 @@ for number, seeds in enumerate(PRESET.seed_groups):
         params:
             code=fingerprint("replace"),
             recipe=lambda w: json.dumps(PRESET.tuning_recipe(w.dataset, w.architecture)),
+            declared=lambda w: json.dumps(PRESET.candidate_options(w.candidates)),
             candidates=lambda w, input: json.dumps(PRESET.candidate_options(w.candidates, input.lent)),
             runs=lambda w, input: [str(Path(path).parent) for path in input.metrics],
             images=config["replacement"]["batch_norm_images"],
@@ -91,6 +92,7 @@ for number, seeds in enumerate(PRESET.seed_groups):
         params:
             code=fingerprint("eliminate"),
             recipe=lambda w: json.dumps(PRESET.tuning_recipe(w.dataset, w.architecture)),
+            declared=lambda w: json.dumps(PRESET.candidate_options(w.candidates)),
             candidates=lambda w, input: json.dumps(PRESET.candidate_options(w.candidates, input.lent)),
             runs=lambda w, input: [str(Path(path).parent) for path in input.metrics],
             images=config["replacement"]["images"],

@@ -171,14 +171,15 @@ class Preset:
         """Files that initialisations are drawn from, in the order in which `initialisation_options` takes them."""
         return [self._file(*named) for one in initialisations for named in self._borrowed(one)]
 
-    def initialisation_options(self, initialisations: Iterable[str], files: Iterable[str]) -> dict[str, dict[str, Any]]:
-        """The declared settings of initialisations, with the files that they are drawn from in place of ids."""
-        given = iter(files)
-        return {
-            one: self.config.initialisations[one].model_dump()
-            | {option: str(next(given)) for option, *_ in self._borrowed(one)}
-            for one in initialisations
-        }
+    def initialisation_options(
+        self, initialisations: Iterable[str], files: Iterable[str] | None = None
+    ) -> dict[str, dict[str, Any]]:
+        """The declared settings of initialisations; where they are given, the files that they are drawn from replace ids."""
+        declared = {one: self.config.initialisations[one].model_dump() for one in initialisations}
+        given = iter(files or ())
+        for one, options in declared.items() if files is not None else ():
+            options.update({option: str(next(given)) for option, *_ in self._borrowed(one)})
+        return declared
 
     def model(self, name: str) -> "SourceModel":
         """A model of the preset.
@@ -328,10 +329,11 @@ class Preset:
         """Files that a set of filters is made from, by option."""
         return {named[0]: self._file(*named) for named in _named(self.config.replacement.candidates[candidates])}
 
-    def candidate_options(self, candidates: str, files: Iterable[str]) -> dict[str, Any]:
-        """A declared set of filters, with the files that it is made from in place of ids."""
+    def candidate_options(self, candidates: str, files: Iterable[str] | None = None) -> dict[str, Any]:
+        """A declared set of filters; where they are given, the files that it is made from replace ids."""
         declared = self.config.replacement.candidates[candidates].model_dump()
-        return declared | dict(zip(self.candidate_files(candidates), map(str, files), strict=True))
+        lent = [] if files is None else zip(self.candidate_files(candidates), map(str, files), strict=True)
+        return declared | dict(lent)
 
     def transfer_files(self, conditions: Iterable[Filtered], table: str) -> list[str]:
         """Tables of replacement or elimination, one for each group of seeds of each condition."""
