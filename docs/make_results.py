@@ -64,7 +64,9 @@ def _table(intro: str, head: str, lines: list[str]) -> str:
 def _value(row: Verdict) -> str:
     """A share in %, or a difference in points with its sign, and the interval: 84.7 [74.6, 94.9], +0.1 [−0.6, +0.8]."""
     sign = "+" if " − " in str(row["measured"]) or "slope" in str(row["measured"]) else ""
-    value, low, high = (f"{100 * float(str(row[key])):{sign}z.1f}".replace("-", "−") for key in ("value", "low", "high"))
+    value, low, high = (
+        f"{100 * float(str(row[key])):{sign}z.1f}".replace("-", "−") for key in ("value", "low", "high")
+    )
     return f"{value} [{low}, {high}]"
 
 
