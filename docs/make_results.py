@@ -5,6 +5,7 @@ import re
 from pathlib import Path
 
 from neural_echos.tables import read_table
+from neural_echos.verdicts.readings import LOSS
 
 ROOT = Path(__file__).resolve().parent.parent
 PUBLISHED = ROOT / "results" / "published"
@@ -72,7 +73,7 @@ def _value(row: Verdict) -> str:
 
 def _verdict(row: Verdict) -> str:
     """The verdict, and that it rests on a loss where a difference lies below 0 with its whole interval."""
-    return f"{row['verdict']} (no gain: a loss)" if "no gain: a loss" in str(row["reason"]) else str(row["verdict"])
+    return f"{row['verdict']} ({LOSS})" if LOSS in str(row["reason"]) else str(row["verdict"])
 
 
 def _sizes(row: Verdict) -> str:

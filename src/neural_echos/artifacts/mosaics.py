@@ -33,6 +33,33 @@ def even_columns(panels: int, most: int) -> int:
     return min(choices, key=lambda columns: -panels % columns)
 
 
+def tiled(kernels: np.ndarray, columns: int, below: int = 0) -> np.ndarray:
+    """Lay kernels out as one mosaic, each scaled by its own largest |tap|, with a missing value between and `below` them.
+
+    Parameters
+    ----------
+    kernels : ndarray, shape (n, h, w)
+        Missing taps (NaN) stay missing.
+    columns : int
+        Kernels per row.
+    below : int
+        Further rows of missing values below each kernel.
+
+    Returns
+    -------
+    ndarray of float64, shape (rows · (h + 1 + below) − 1, columns · (w + 1) − 1)
+        In [−1, 1].
+    """
+    n, height, width = kernels.shape
+    step = height + 1 + below
+    mosaic = np.full((-(-n // columns) * step - 1, columns * (width + 1) - 1), np.nan)
+    largest = np.nanmax(np.abs(kernels), axis=(1, 2), keepdims=True, initial=0.0)
+    for index, kernel in enumerate(kernels / np.where(largest > 0, largest, 1.0)):
+        top, left = (index // columns) * step, (index % columns) * (width + 1)
+        mosaic[top : top + height, left : left + width] = kernel
+    return mosaic
+
+
 def draw_kernels(
     axes: Axes, kernels: Iterable[np.ndarray], columns: int, labels: Sequence[str] | None = None, room: float = 0.3
 ) -> AxesImage:
@@ -49,21 +76,18 @@ def draw_kernels(
         Height that the labels take, as a share of a kernel's.
     """
     shown = np.stack(list(kernels))
-    n, height, width = shown.shape
-    rows, below = -(-n // columns), 0 if labels is None else math.ceil(height * room)
-    step = height + 1 + below
-    mosaic = np.full((rows * step - 1, columns * (width + 1) - 1), np.nan)
-    largest = np.abs(shown).max(axis=(1, 2), keepdims=True)
-    for index, kernel in enumerate(shown / np.where(largest > 0, largest, 1.0)):
-        top, left = (index // columns) * step, (index % columns) * (width + 1)
-        mosaic[top : top + height, left : left + width] = kernel
-        if labels is not None:
-            size, middle = mpl.rcParams["xtick.labelsize"], left + (width - 1) / 2
-            text = axes.text(middle, top + height - 0.4, labels[index], fontsize=size, ha="center", va="top")
-            text.set_in_layout(False)  # it lies within the mosaic
+    _, height, width = shown.shape
+    below = 0 if labels is None else math.ceil(height * room)
+    for index, label in enumerate(() if labels is None else labels):
+        bottom, left = (index // columns) * (height + 1 + below) + height, (index % columns) * (width + 1)
+        size, middle = mpl.rcParams["xtick.labelsize"], left + (width - 1) / 2
+        text = axes.text(middle, bottom - 0.4, label, fontsize=size, ha="center", va="top")
+        text.set_in_layout(False)  # it lies within the mosaic
     axes.set_axis_off()
     axes.set_anchor("N")
-    return axes.imshow(mosaic, cmap=current().colour_map, vmin=-1.0, vmax=1.0, interpolation="nearest")
+    return axes.imshow(
+        tiled(shown, columns, below), cmap=current().colour_map, vmin=-1.0, vmax=1.0, interpolation="nearest"
+    )
 
 
 def colour_bar(figure: Figure, image: AxesImage, axes: Any, length: float | None = None) -> None:

@@ -17,7 +17,9 @@ Weights = Annotated[
 def extract(
     checkpoint: Annotated[
         Path | None,
-        Argument(help="Safetensors, PyTorch or ONNX file, index of shards, or folder; without it, --timm untrained."),
+        Argument(
+            help="Safetensors, PyTorch or ONNX file, index of shards, or folder; without one, the model of --timm, untrained."
+        ),
     ] = None,
     *,
     model: Annotated[str, Option(help="Name of the bank.")],
@@ -26,7 +28,7 @@ def extract(
     layers: Annotated[Path | None, Option(help="JSON beside initial weights, which lists the layers.")] = None,
     weights: Weights = None,
     regular_per_layer: Annotated[int, Option(help="Keep at most this many kernels of a regular layer.")] = 1000,
-    seed: Annotated[int, Option(help="Of the weights of an untrained model.")] = 0,
+    seed: Seed = 0,
 ) -> None:
     """Extract the bank of a checkpoint, reading only its kernels, or that of an untrained timm model."""
     from neural_echos.errors import EchosError

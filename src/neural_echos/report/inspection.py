@@ -1,7 +1,6 @@
 """Inspection: what the kernels of one network are like, layer by layer, beside shuffled taps and the same layers untrained."""
 
 import copy
-import logging
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,8 +14,7 @@ from neural_echos.errors import EchosError
 from neural_echos.kernels import bank_from_model
 from neural_echos.kernels.sources import Source, bank_of, untrained
 from neural_echos.progress import tracked
-from neural_echos.receptive_fields import OTHER, best_pattern, check_threshold, fit_dog, has_dog
-from neural_echos.receptive_fields.dog_fit import DogFit
+from neural_echos.receptive_fields import OTHER, best_pattern, check_threshold, dog_cosine, fit_dog, has_dog
 from neural_echos.receptive_fields.normalisation import center_norm, shuffled_taps, usable
 from neural_echos.structure.filter_quality import is_sparse
 from neural_echos.structure.intervals import wilson_interval
@@ -24,7 +22,6 @@ from neural_echos.structure.kmeans import cluster_kernels, groups, name_centroid
 from neural_echos.structure.shares import structured_share
 from neural_echos.tables import read_table
 
-_LOG = logging.getLogger(__name__)
 CLUSTERS = 3  # the papers' number
 _RESTARTS = 10
 _UNTRAINED_SHUFFLES = 20_000
@@ -217,12 +214,12 @@ def _of_size(
     if has_dog(height, width):
         layer_of = kernels.layer_index[kept].to_numpy()
         measured = structured_share(good, layer_of, seed=seed)
-        fit: DogFit = fit_dog(good)
+        fit = fit_dog(good)
         columns = {
             "dog": fit.cosine,
             "gamma": fit.gamma,
             "sign": fit.sign,
-            "structured": fit.cosine > measured.threshold,
+            "structured": dog_cosine(good) > measured.threshold,  # as `structured_share` counts them
         }
         for column, values in columns.items():
             kernels.loc[kept, column] = values
@@ -263,7 +260,7 @@ def _untrained_shares(
             layer = control["layer"].take(pa.array(rows[kept])).to_pandas()
             codes = layer.astype("category").cat.codes.to_numpy()
             share = structured_share(taps[kept], codes, shuffles=_UNTRAINED_SHUFFLES, seed=seed)
-            beyond = pd.Series(fit_dog(taps[kept]).cosine > share.threshold)
+            beyond = pd.Series(dog_cosine(taps[kept]) > share.threshold)
             return share.share, {
                 (str(name), f"{height}×{width}"): float(mean) for name, mean in beyond.groupby(layer).mean().items()
             }
@@ -279,20 +276,18 @@ def _clusters(
         return [("", float(at)) for at in range(len(normalised))], pd.DataFrame()
     found = cluster_kernels(normalised, CLUSTERS, restarts=_RESTARTS, seed=seed)
     names, cosine, gamma = name_centroids(found.centroids, threshold)
-    distance = np.linalg.norm((normalised - found.centroids[found.labels]).reshape(len(normalised), -1), axis=1)
-    counts = np.bincount(found.labels, minlength=len(names))
     clusters = pd.DataFrame(
         {
             "size": size,
             "name": names,
-            "kernels": counts,
-            "share": counts / counts.sum(),
+            "kernels": found.counts,
+            "share": found.counts / len(normalised),
             "cosine": cosine,
             "gamma": gamma,
             "taps": list(found.centroids),
         }
     )
-    return [(names[label], far) for label, far in zip(found.labels, distance, strict=True)], clusters
+    return [(names[label], far) for label, far in zip(found.labels, found.distance, strict=True)], clusters
 
 
 def _of_layers(kernels: pd.DataFrame, shares: dict[tuple[str, str], float], threshold: float) -> pd.DataFrame:

@@ -1,32 +1,33 @@
 """The page of an inspection: one HTML file that works offline, in print, on a phone, in light and dark."""
 
-import base64
 import io
 import json
 from html import escape
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import matplotlib as mpl
 import numpy as np
 import pandas as pd
 import seaborn as sns
 from markupsafe import Markup
-from matplotlib.figure import Figure
 from PIL import Image
 
+from neural_echos.artifacts.mosaics import tiled
 from neural_echos.artifacts.names import label
 from neural_echos.artifacts.style import FAINT, GREY, canvas, current, drawing
 from neural_echos.artifacts.words import count_of, number, percent
-from neural_echos.report.inspection import Inspection
-from neural_echos.report.templates import FOLDER, render
+from neural_echos.report.templates import FOLDER, embedded, render
 from neural_echos.structure.shares import CHANCE
+
+if TYPE_CHECKING:
+    from neural_echos.report.inspection import Inspection
 
 _ACROSS = 48  # kernels in a row of a mosaic
 _CELL = 20  # pixels of a kernel on the page
 _LARGE = 88  # pixels of a cluster's average
 
 
-def page(found: Inspection) -> str:
+def page(found: "Inspection") -> str:
     """Render the page."""
     with drawing():
         return render(
@@ -38,7 +39,8 @@ def page(found: Inspection) -> str:
             js=Markup((FOLDER / "inspection.js").read_text(encoding="utf-8")),
             says=one_sentence(found),
             sizes=[_size(found, one) for _, one in found.sizes.iterrows()],
-            curves=_embedded(_curves(found.layers), found.layers.depth.nunique() > 1),
+            curves=_curves(found.layers) if found.layers.depth.nunique() > 1 else "",
+            key=", ".join(mpl.colors.to_hex(colour) for colour in _colours(9)),
             layers=[_layer(found, row) for _, row in found.layers.iterrows()],
             data=Markup(json.dumps(_numbers(found.kernels, found.kind), ensure_ascii=False).replace("<", "\\u003c")),
             chance=percent(CHANCE, 0),
@@ -48,12 +50,12 @@ def page(found: Inspection) -> str:
         )
 
 
-def framed(found: Inspection) -> str:
+def framed(found: "Inspection") -> str:
     """Return the page in a frame, as a notebook shows it."""
     return f'<iframe srcdoc="{escape(page(found))}" style="width: 100%; height: 40rem; border: 0"></iframe>'
 
 
-def one_sentence(found: Inspection) -> str:
+def one_sentence(found: "Inspection") -> str:
     """The finding, in one sentence."""
     known = found.sizes[found.sizes.structured.notna()]
     if not len(known):
@@ -67,7 +69,7 @@ def one_sentence(found: Inspection) -> str:
     return f"{'; '.join(told)}."
 
 
-def _size(found: Inspection, size: pd.Series) -> dict[str, Any]:
+def _size(found: "Inspection", size: pd.Series) -> dict[str, Any]:
     """Clusters of one size, and where its structured share stands among published networks."""
     mine = found.clusters[found.clusters["size"] == size["size"]] if len(found.clusters) else found.clusters
     clusters = [
@@ -78,11 +80,11 @@ def _size(found: Inspection, size: pd.Series) -> dict[str, Any]:
 
 
 def _cluster_label(one: pd.Series) -> str:
-    shape = f"its best DoG has γ {one.gamma:.2f}, cosine {one.cosine:.2f}"
+    shape = f"its best DoG has γ {number(one.gamma, 2)}, cosine {number(one.cosine, 2)}"
     return f"{one['name']}: {percent(one.share, 0)} of the kernels; {shape}"
 
 
-def _ranks(found: Inspection, size: pd.Series) -> list[dict[str, Any]]:
+def _ranks(found: "Inspection", size: pd.Series) -> list[dict[str, Any]]:
     """Bars of the structured share of published networks and of this one, the largest first."""
     if found.zoo is None or not np.isfinite(size.structured):
         return []
@@ -95,7 +97,7 @@ def _ranks(found: Inspection, size: pd.Series) -> list[dict[str, Any]]:
     return sorted(rows, key=lambda row: -row["share"])
 
 
-def _layer(found: Inspection, row: pd.Series) -> dict[str, Any]:
+def _layer(found: "Inspection", row: pd.Series) -> dict[str, Any]:
     """All that the page shows of one layer."""
     mine = found.kernels[(found.kernels.layer == row.layer) & (found.kernels["size"] == row["size"])]
     taps = np.stack(mine.taps.tolist())
@@ -111,26 +113,22 @@ def _layer(found: Inspection, row: pd.Series) -> dict[str, Any]:
 
 
 def mosaic(kernels: np.ndarray, across: int) -> str:
-    """Draw kernels, (n, h, w), as a PNG of one pixel per tap, each scaled by its own largest |tap|, and embed it.
+    """Draw kernels, (n, h, w), as a PNG of one pixel per tap, and embed it; what is not finite is transparent.
 
-    Every kernel has a transparent pixel below and to the right of it. Taps that are not finite are transparent.
+    Every kernel has a transparent pixel below and to the right of it, so that all take as much room.
     """
-    n, height, width = kernels.shape
-    down = -(-n // across)
-    colours = (np.asarray(mpl.colormaps[current().colour_map](np.linspace(0, 1, 255))) * 255).round().astype(np.uint8)
-    taps = np.where(np.isfinite(kernels), kernels, np.nan).astype(np.float64)
-    largest = np.nanmax(np.abs(taps), axis=(1, 2), keepdims=True, initial=0.0)
-    scaled = taps / np.where(largest > 0, largest, 1.0)
-    index = np.where(np.isnan(scaled), 255, np.nan_to_num((scaled + 1) * 127).round()).astype(np.uint8)
-    sheet = np.full((down * (height + 1), across * (width + 1)), 255, np.uint8)
-    for at, kernel in enumerate(index):
-        top, left = at // across * (height + 1), at % across * (width + 1)
-        sheet[top : top + height, left : left + width] = kernel
-    image = Image.fromarray(sheet, "P")
-    image.putpalette([*colours[:, :3].ravel().tolist(), 255, 255, 255])
+    sheet = np.pad(tiled(np.where(np.isfinite(kernels), kernels, np.nan), across), (0, 1), constant_values=np.nan)
+    index = np.where(np.isnan(sheet), 255, np.nan_to_num((sheet + 1) * 127).round()).astype(np.uint8)
+    image = Image.fromarray(index, "P")
+    image.putpalette([*(_colours(255)[:, :3] * 255).round().astype(np.uint8).ravel().tolist(), 255, 255, 255])
     held = io.BytesIO()
     image.save(held, "PNG", transparency=255, optimize=True)
-    return f"data:image/png;base64,{base64.b64encode(held.getvalue()).decode()}"
+    return embedded(held.getvalue(), "png")
+
+
+def _colours(n: int) -> np.ndarray:
+    """Colours of taps from −max to +max, (n, 4)."""
+    return np.asarray(mpl.colormaps[current().colour_map](np.linspace(0, 1, n)))
 
 
 def _numbers(kernels: pd.DataFrame, kind: str) -> dict[str, list[Any]]:
@@ -154,8 +152,8 @@ def _numbers(kernels: pd.DataFrame, kind: str) -> dict[str, list[Any]]:
     }
 
 
-def _curves(layers: pd.DataFrame) -> Figure:
-    """Four measures over depth, a point per layer; sizes differ in their markers."""
+def _curves(layers: pd.DataFrame) -> str:
+    """Draw four measures over depth, a point per layer; sizes differ in their markers."""
     figure, axes = canvas(1, 4, (9.6, 2.1))
     panels = [
         ("structured", "structured share"),
@@ -163,13 +161,13 @@ def _curves(layers: pd.DataFrame) -> Figure:
         ("gamma", "median γ of centres"),
         ("offset", "median offset, taps"),
     ]
-    marks = dict(zip(sorted(layers["size"].unique()), "osD^vP*X", strict=False))
+    several = layers["size"].nunique() > 1
     for axis, (column, title) in zip(axes.flat, panels, strict=True):
         if column == "structured" and layers.untrained.notna().any():
             sns.scatterplot(layers, x="depth", y="untrained", color=GREY, marker="_", s=40, label="untrained", ax=axis)
         sns.scatterplot(
-            layers, x="depth", y=column, style="size", markers=marks, color="#333333", s=24,
-            legend="brief" if column == "structured" and len(marks) > 1 else False, ax=axis,
+            layers, x="depth", y=column, style="size", markers=True, color="#333333", s=24,
+            legend="brief" if column == "structured" and several else False, ax=axis,
         )  # fmt: skip
         axis.set(title=title, xlabel="relative depth", ylabel="", xlim=(-0.05, 1.05))
         if column in ("structured", "on_centre"):
@@ -182,12 +180,6 @@ def _curves(layers: pd.DataFrame) -> Figure:
     if axes[0, 0].get_legend() is not None:
         axes[0, 0].get_legend().remove()
         figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=5)
-    return figure
-
-
-def _embedded(figure: Figure, wanted: bool) -> str:
-    if not wanted:
-        return ""
     held = io.BytesIO()
     figure.savefig(held, format="svg", metadata={"Date": None})
-    return f"data:image/svg+xml;base64,{base64.b64encode(held.getvalue()).decode()}"
+    return embedded(held.getvalue(), "svg+xml")

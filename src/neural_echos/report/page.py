@@ -1,6 +1,5 @@
 """The page that a reader opens first: verdicts, every artifact with what made it, rules, costs, machine, inputs, config."""
 
-import base64
 import io
 import json
 import math
@@ -21,7 +20,7 @@ from neural_echos.files import provenance, read_json, sha256, uncommitted, write
 from neural_echos.report.costs import adopted_seconds, costs, training_seconds
 from neural_echos.report.explain import Explanation, Records, explain, source_of
 from neural_echos.report.rule_graph import draw, rule_graph
-from neural_echos.report.templates import FOLDER, render
+from neural_echos.report.templates import FOLDER, embedded, render
 from neural_echos.verdicts import INCONCLUSIVE, NOT_RUN, NOT_SUPPORTED, SUPPORTED
 
 Artifact = Mapping[str, str]
@@ -162,7 +161,7 @@ def _picture(stem: Path, most: int) -> str:
         buffer = io.BytesIO()
         reduced.save(buffer, "PNG")
         smallest, kind = min((smallest, kind), (buffer.getvalue(), "png"), key=lambda one: len(one[0]))
-    return f"data:image/{kind};base64,{base64.b64encode(smallest).decode()}"
+    return embedded(smallest, kind)
 
 
 def _provenance(artifact: Artifact, made: Made) -> dict[str, Any]:

@@ -6,6 +6,7 @@ from neural_echos.errors import EchosError
 from neural_echos.evaluation import holm, mean_interval, paired, paired_p, slopes_over_size
 from neural_echos.verdicts.readings import (
     INCONCLUSIVE,
+    LOSS,
     NOT_SUPPORTED,
     SUPPORTED,
     Reading,
@@ -48,7 +49,7 @@ def gain(
         reading = SUPPORTED if low > 0 else NOT_SUPPORTED if high < margin else INCONCLUSIVE
     else:
         reading = SUPPORTED if high < margin else NOT_SUPPORTED if low > 0 else INCONCLUSIVE
-    remark = told_of("no gain: a loss" if high < 0 else "", detectable_effect(gains))
+    remark = told_of(LOSS if high < 0 else "", detectable_effect(gains))
     return Reading(measured, value, low, high, reading, remark, diverged)
 
 

@@ -9,6 +9,7 @@ import pandas as pd
 from neural_echos.evaluation import detectable, mean_interval, paired
 
 SUPPORTED, NOT_SUPPORTED, INCONCLUSIVE, NOT_RUN = "supported", "not supported", "inconclusive", "not run at this scale"
+LOSS = "no gain: a loss"  # of a difference whose whole interval lies below 0
 
 
 @dataclass(frozen=True)

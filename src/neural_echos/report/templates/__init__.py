@@ -1,5 +1,6 @@
 """Templates of the report's pages: HTML with everything escaped, and LaTeX with delimiters that LaTeX leaves alone."""
 
+import base64
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -37,3 +38,8 @@ def render(name: str, **values: Any) -> str:
     latex = name.endswith(".tex.j2")
     text = _environment(latex).get_template(name).render(values)
     return text if latex else Markup(text)
+
+
+def embedded(picture: bytes, kind: str) -> str:
+    """Return a picture as an address that holds it; `kind` is "png" or "svg+xml"."""
+    return f"data:image/{kind};base64,{base64.b64encode(picture).decode()}"
