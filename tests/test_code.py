@@ -171,6 +171,12 @@ def count(options):
 
 def _few(limit):
     return limit
+
+
+def judge(options):
+    from neural_echos.rules import decide
+
+    decide()
 ''',
     "tables/__init__.py": "from neural_echos.tables.io import read\nfrom neural_echos.tables.output import write\n",
     "tables/io.py": "def read():\n    return 1\n",
@@ -189,6 +195,16 @@ def circle(*_, settings):
 """,
     "shapes/square.py": "",
     "numbers.py": "pi = 3  # nearly\n",
+    "discovery.py": "def import_modules(package): ...\n",
+    "rules/__init__.py": "from neural_echos.rules.decide import decide\n",
+    "rules/decide.py": """
+from neural_echos.discovery import import_modules
+
+import_modules('neural_echos.rules')
+
+def decide(): ...
+""",
+    "rules/strict.py": "from neural_echos.numbers import pi\n",
     "types.py": "class Shape: ...\n",
 }
 
@@ -208,6 +224,8 @@ def test_names_are_followed_to_the_modules_that_define_them(library: Path) -> No
     assert found.modules("count") == ["commands/drawing.py", "tables/io.py", "tables/words.txt"]
     drawing = {"numbers.py", "shapes/circles.py", "shapes/square.py"}
     assert found.modules("draw") == sorted({"commands/drawing.py", "tables/io.py", "tables/words.txt"} | drawing)
+    rules = ["discovery.py", "numbers.py", "rules/decide.py", "rules/strict.py"]
+    assert found.modules("judge") == ["commands/drawing.py", *rules]  # nobody imports `strict` by name
     assert [part for part in found.parts("draw") if part.startswith("commands")] == [
         *(
             "commands/drawing.py:LIMIT",

@@ -8,6 +8,7 @@ Snakemake reruns the jobs of that rule and of no other. What counts is read from
 - A name imported from a package counts for the module that defines it, so that a job does not depend on a whole room. What a
   package's `__init__` imports as modules it imports for effect (they register something): those count for everyone who imports a
   name through that package.
+- A module that imports `import_modules`, with which a room learns what registers itself there, counts with its whole folder.
 - Other files in a module's folder, such as templates, count with it.
 
 Comments, docstrings, `help=` texts and blank lines do not count. Each file is parsed once: what was found is kept in a cache keyed
@@ -19,6 +20,7 @@ import atexit
 import hashlib
 import json
 import os
+import re
 from collections.abc import Iterable, Iterator
 from functools import cached_property
 from pathlib import Path
@@ -28,6 +30,7 @@ from neural_echos.errors import EchosError, nearest
 
 Facts = dict[str, Any]  # what `read_facts` finds in a file, as JSON
 _MOST_KEPT = 500  # files in the cache before those that this process did not read are dropped
+_ALL_OF_A_ROOM = "neural_echos.discovery.import_modules"
 _DEFINITION = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
 
 
@@ -125,6 +128,9 @@ class Code:
             found = {target for dotted in names for target in self._resolve(dotted, file)}
             if name:
                 found |= {(file, other) for other in facts["blocks"][name]["uses"] if other in facts["blocks"]}
+            if _ALL_OF_A_ROOM in names:
+                room = f"{file.rpartition('/')[0]}/"
+                found |= {(one, "") for one in self._files if re.fullmatch(rf"{room}(?!__init__)\w+\.py", one)}
             self._next[file, name] = found
         return self._next[file, name]
 

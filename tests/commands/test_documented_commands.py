@@ -14,6 +14,7 @@ import pytest
 
 from dry_runs import dry_run
 from neural_echos.commands.app import program
+from neural_echos.datasets import load_dataset
 from neural_echos.tables import read_table
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -70,7 +71,7 @@ def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name in listed.stdout.splitlines() or [
         str(path.relative_to(ROOT)) for path in ROOT.rglob("*") if path.is_file()
     ]:
-        if (ROOT / name).is_file() and not name.startswith((".venv", "results/")):
+        if (ROOT / name).is_file() and not re.match(r"\.venv|results/(?!published/demo/)", name):
             (copy / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(ROOT / name, copy / name)
     [mine] = blocks(ROOT / "docs/tutorial.md", "yaml")  # the tutorial's own config
@@ -136,9 +137,9 @@ def put(path: Path, old: str, new: str) -> None:
 def test_the_walks_of_adding_something(checkout: Path) -> None:
     """docs/adding.md from its first line to its last, with the code and the configs that it shows; workflows as dry runs."""
     page = ROOT / "docs/adding.md"
-    [*zoo, reference, ring, new, figure] = commands(page)
-    drawn, example, artifact = blocks(page, "python")
-    model, of_ring, chosen = blocks(page, "yaml")
+    [*zoo, reference, ring, look, gratings, speed, new, figure] = commands(page)
+    drawn, example, kind, rule, reading, artifact = blocks(page, "python")
+    model, of_ring, of_gratings, of_speed, chosen = blocks(page, "yaml")
     noise = checkout / "src/neural_echos/initialisations/noise.py"
 
     put(checkout / "config/presets/zoo.yaml", "\nmodels:\n", f"\nmodels:\n{model}")
@@ -153,6 +154,17 @@ def test_the_walks_of_adding_something(checkout: Path) -> None:
     assert "`ring`" in (checkout / "docs/config.md").read_text(encoding="utf-8")
     (checkout / "ring.yaml").write_text(of_ring, encoding="utf-8")
     execute(as_executed(ring), checkout)
+
+    (checkout / "src/neural_echos/datasets/gratings.py").write_text(kind, encoding="utf-8")
+    (checkout / "gratings.yaml").write_text(of_gratings, encoding="utf-8")
+    execute(as_executed(look), checkout)
+    assert load_dataset(checkout / "results/try/gratings.safetensors").train_images.shape == (1600, 1, 16, 16)
+    execute(as_executed(gratings), checkout)
+
+    (checkout / "src/neural_echos/verdicts/speed.py").write_text(rule, encoding="utf-8")
+    (checkout / "speed.yaml").write_text(of_speed, encoding="utf-8")
+    assert "low=" in execute(f"{sys.executable} -c {shlex.quote(reading)}", checkout).stdout
+    execute(as_executed(speed), checkout)
 
     execute(as_executed(new), checkout)
     path = checkout / "workflow/notebooks/figure_gammas.ipynb"

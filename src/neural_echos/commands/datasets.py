@@ -12,7 +12,7 @@ _LOG = logging.getLogger("neural_echos")
 
 
 def dataset(
-    kind: Annotated[str, Argument(help="photographs, digits, parquet, archive, folder or shards.")],
+    kind: Annotated[str, Argument(help="Its kind, such as digits or folder (docs/datasets.md).")],
     *,
     output: Output,
     options: Options = {},
@@ -20,7 +20,7 @@ def dataset(
     test: Annotated[list[Path], Option(help="Parquet files of the test split.")] = [],
     seed: Seed = 0,
 ) -> None:
-    """Make a data set file from photographs, digits, or images in Parquet, archives, folders or tar shards."""
+    """Make a data set file of one of the kinds that the library knows."""
     from neural_echos.datasets import make_dataset, save_dataset
 
     files = {"train": train, "test": test} if train or test else None

@@ -1,8 +1,8 @@
 """Data sets for training, behind one interface: a safetensors file each, with the images or with where they lie.
 
-Makers are registered in `MAKERS`: patches of the photographs that ship inside scikit-image and the handwritten digits that
-ship inside scikit-learn (no network), and real images in Parquet, in CIFAR's binary archives, in image folders, and in tar
-archives. Images of the last four are decoded into memory (`Dataset`) or stay on disk (`StreamedDataset`).
+Each kind has a maker, entered in `MAKERS` by `@maker`: patches of the photographs that ship inside scikit-image and the
+handwritten digits that ship inside scikit-learn (no network), and real images in Parquet, in CIFAR's binary archives, in image
+folders, and in tar archives. Images of the last four are decoded into memory (`Dataset`) or stay on disk (`StreamedDataset`).
 
 References
 ----------
@@ -11,16 +11,11 @@ References
 - Le, Yang: Tiny ImageNet visual recognition challenge, 2015.
 """
 
-import inspect
-from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
-from types import UnionType
-from typing import Any, get_args, get_origin, get_type_hints
-
 from neural_echos.datasets.archives import CIFAR10_CLASSES, read_archive
 from neural_echos.datasets.base import Dataset, Facts
 from neural_echos.datasets.digits import make_digits
 from neural_echos.datasets.folders import index_folder
+from neural_echos.datasets.making import make_dataset
 from neural_echos.datasets.parquet import read_parquet_images
 from neural_echos.datasets.photographs import (
     SCENES,
@@ -31,10 +26,10 @@ from neural_echos.datasets.photographs import (
     normalise_patches,
     patch_places,
 )
+from neural_echos.datasets.registry import MAKERS, maker
 from neural_echos.datasets.shards import index_shards
 from neural_echos.datasets.storage import dataset_facts, dataset_shape, load_dataset, save_dataset
 from neural_echos.datasets.streamed import Index, StreamedDataset
-from neural_echos.errors import EchosError, nearest
 
 __all__ = [
     "CIFAR10_CLASSES",
@@ -55,112 +50,10 @@ __all__ = [
     "make_dataset",
     "make_digits",
     "make_photographs",
+    "maker",
     "normalise_patches",
     "patch_places",
     "read_archive",
     "read_parquet_images",
     "save_dataset",
 ]
-
-MAKERS: dict[str, Callable[..., tuple[Dataset | StreamedDataset, Facts]]] = {
-    "photographs": make_photographs,
-    "digits": make_digits,
-    "parquet": read_parquet_images,
-    "archive": read_archive,
-    "folder": index_folder,
-    "shards": index_shards,
-}
-
-
-def make_dataset(
-    kind: str,
-    options: Mapping[str, Any] | None = None,
-    seed: int = 0,
-    files: Mapping[str, Sequence[str | Path]] | None = None,
-) -> tuple[Dataset | StreamedDataset, Facts]:
-    """Make a dataset of one of the registered kinds.
-
-    Parameters
-    ----------
-    kind : str
-        A key of `MAKERS`.
-    options : mapping
-        Keyword arguments of that maker, other than its seed and files.
-    seed : int
-        Decides every draw.
-    files : mapping
-        For the parquet kind: {"train": files, "test": files}; for an archive, which holds both: {"train": [file]}. The other
-        kinds take none.
-
-    Returns
-    -------
-    dataset : Dataset or StreamedDataset
-    facts : dict
-        Kind, options, seed, how it was made, licence, citation, and the checksum of every file read.
-
-    Raises
-    ------
-    EchosError
-        Unknown kind or option, missing option or files, or whatever is wrong with the input itself.
-    """
-    if kind not in MAKERS:
-        raise EchosError(f"there is no dataset kind {kind!r}{nearest(kind, MAKERS)}; kinds are {', '.join(MAKERS)}")
-    if seed < 0:
-        raise EchosError(f"dataset kind {kind}: the seed must be 0 or more, not {seed}")
-    maker = MAKERS[kind]
-    arguments = _checked_options(kind, maker, dict(options or {}))
-    found = {split: list(paths) for split, paths in (files or {}).items() if paths}
-    expected = [
-        name.removesuffix("_files")
-        for name, parameter in inspect.signature(maker).parameters.items()
-        if parameter.kind is parameter.POSITIONAL_OR_KEYWORD
-    ]
-    if set(found) != set(expected):
-        raise EchosError(
-            f"dataset kind {kind} takes {' and '.join(expected) or 'no'} files, not {' and '.join(sorted(found)) or 'none'}; "
-            "correct the declaration"
-        )
-    dataset, facts = maker(*(found[split] for split in expected), seed=seed, **arguments)
-    return dataset, {"kind": kind, **facts}
-
-
-def _checked_options(kind: str, maker: Callable[..., Any], options: dict[str, Any]) -> dict[str, Any]:
-    keywords = {
-        name: parameter
-        for name, parameter in inspect.signature(maker).parameters.items()
-        if parameter.kind is parameter.KEYWORD_ONLY and name != "seed"
-    }
-    for name in options:
-        if name not in keywords:
-            raise EchosError(
-                f"dataset kind {kind} has no option {name!r}{nearest(name, keywords)}; its options are {', '.join(keywords)}"
-            )
-    hints = get_type_hints(maker)
-    for name, value in options.items():
-        if not _fits(value, hints[name]):
-            expected = _words(hints[name])
-            raise EchosError(f"dataset kind {kind}: the option {name!r} must be {expected}, not {value!r}")
-    for name, parameter in keywords.items():
-        if parameter.default is parameter.empty and name not in options:
-            raise EchosError(f"dataset kind {kind} needs the option {name!r}")
-    return options
-
-
-def _fits(value: Any, hint: Any) -> bool:
-    """Whether a value of a config has the type that a maker's option is annotated with."""
-    if isinstance(hint, UnionType):
-        return any(_fits(value, one) for one in get_args(hint))
-    if get_origin(hint) is Sequence:
-        return isinstance(value, list | tuple) and all(_fits(one, get_args(hint)[0]) for one in value)
-    if hint in (int, float):
-        return isinstance(value, int if hint is int else int | float) and not isinstance(value, bool)
-    return isinstance(value, hint)
-
-
-def _words(hint: Any) -> str:
-    """Say which type an option has, in words."""
-    if isinstance(hint, UnionType):
-        return " or ".join(_words(one) for one in get_args(hint))
-    if get_origin(hint) is Sequence:
-        return f"a list, each item {_words(get_args(hint)[0])},"
-    return {int: "a whole number", float: "a number", str: "text", bool: "true or false"}.get(hint, "null")

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from neural_echos.datasets.base import Dataset, Facts, measured
+from neural_echos.datasets.registry import maker
 from neural_echos.datasets.selection import Selection, described
 from neural_echos.errors import EchosError
 
@@ -45,6 +46,7 @@ _LAYOUTS = {
 _PICKLED = {"cifar-10-batches-py": "cifar-10-binary.tar.gz", "cifar-100-python": "cifar-100-binary.tar.gz"}
 
 
+@maker("archive")
 def read_archive(
     train_files: Sequence[str | Path],
     *,

@@ -8,9 +8,11 @@ References
 import numpy as np
 
 from neural_echos.datasets.base import Dataset, Facts, measured
+from neural_echos.datasets.registry import maker
 from neural_echos.errors import EchosError
 
 
+@maker("digits")
 def make_digits(*, size: int = 16, test_share: float = 0.25, seed: int) -> tuple[Dataset, Facts]:
     """Make a dataset of the 1,797 handwritten digits (8 × 8 pixels) that ship inside scikit-learn, without network.
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from neural_echos.datasets.base import Dataset, Facts
+from neural_echos.datasets.registry import maker
 from neural_echos.datasets.selection import (
     BROKEN_LINK,
     COMPANION,
@@ -35,6 +36,7 @@ _THREADS = 16  # listing waits for the file system, not for a core
 Listing = list[tuple[str, int]]  # (name relative to the root, bytes) of each image
 
 
+@maker("folder")
 def index_folder(
     *,
     root: str,

@@ -9,11 +9,13 @@ from typing import Any
 import numpy as np
 
 from neural_echos.datasets.base import Dataset, Facts
+from neural_echos.datasets.registry import maker
 from neural_echos.datasets.selection import Selection, described
 from neural_echos.datasets.streamed import Index, StreamedDataset, assembled, open_parquet
 from neural_echos.errors import EchosError, nearest
 
 
+@maker("parquet")
 def read_parquet_images(
     train_files: Sequence[str | Path],
     test_files: Sequence[str | Path],

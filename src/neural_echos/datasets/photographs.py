@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from neural_echos.datasets.base import Dataset, Facts, measured
+from neural_echos.datasets.registry import maker
 from neural_echos.errors import EchosError, nearest
 from neural_echos.files import sha256
 
@@ -81,6 +82,7 @@ SCENES: dict[str, Scene] = {
 }
 
 
+@maker("photographs")
 def make_photographs(
     *,
     size: int = 32,

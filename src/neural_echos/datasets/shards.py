@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from neural_echos.datasets.base import Dataset, Facts
+from neural_echos.datasets.registry import maker
 from neural_echos.datasets.selection import FOREIGN, LeftOut, Selection, described, is_image, report_left_out
 from neural_echos.datasets.streamed import Index, StreamedDataset, assembled
 from neural_echos.datasets.tars import Member, members
@@ -37,6 +38,7 @@ class _Listing:
         self.labels.append(label)
 
 
+@maker("shards")
 def index_shards(
     *,
     root: str,

@@ -35,14 +35,9 @@ class Dataset(Model):
     files: Files = default_of(Files)
 
 
-def _options(kind: str, maker: str) -> Any:
-    taken = signatures.function("datasets", maker)
-    return options_of(Dataset, kind, signatures.fields(taken, without=("seed",)))
-
-
 KINDS = {
-    kind: variant(Dataset, "kind", kind, options=_options(kind, maker))
-    for kind, maker in signatures.constant("datasets/__init__", "MAKERS").items()
+    kind: variant(Dataset, "kind", kind, options=options_of(Dataset, kind, signatures.fields(taken, without=("seed",))))
+    for kind, taken in signatures.decorated("datasets", "maker").items()
 }
 if TYPE_CHECKING:
     AnyDataset = Dataset

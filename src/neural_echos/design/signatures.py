@@ -59,10 +59,14 @@ class Option:
 
 
 def decorated(room: str, decorator: str) -> dict[str, dict[str, Option]]:
-    """Return the options of every function of a room that is entered in its registry by a decorator, by the function's name."""
-    head = re.compile(rf"^@{decorator}\b[^\n]*\n(def (\w+)\(.*?\"\"\".*?\"\"\")", re.M | re.S)
-    found = (match for text in _sources(room) if f"@{decorator}" in text for match in head.finditer(text))
-    return {match[2]: _options(match[1]) for match in sorted(found, key=lambda match: match[2])}
+    """Return the options of every function of a room that is entered in its registry by a decorator.
+
+    They are listed by the name that the decorator gives, or else by that of the function.
+    """
+    head = re.compile(rf"^@{decorator}\b(?:\(\"(\w+)\"\))?[^\n]*\n(def (\w+)\(.*?\"\"\".*?\"\"\")", re.M | re.S)
+    texts = (text for text in _sources(room) if f"@{decorator}" in text)
+    found = {match[1] or match[3]: match[2] for text in texts for match in head.finditer(text)}
+    return {name: _options(found[name]) for name in sorted(found)}
 
 
 def function(room: str, name: str) -> dict[str, Option]:

@@ -11,9 +11,9 @@ from typing import Any
 import pandas as pd
 import pyarrow as pa
 
+from neural_echos.discovery import import_modules
 from neural_echos.errors import EchosError, nearest
 from neural_echos.tables import SCHEMAS
-from neural_echos.verdicts import gains, patterns, structure, transfers, universal  # noqa: F401  their rules
 from neural_echos.verdicts.readings import (
     INCONCLUSIVE,
     NOT_RUN,
@@ -23,6 +23,8 @@ from neural_echos.verdicts.readings import (
     rules,
     told_of,
 )
+
+import_modules("neural_echos.verdicts")  # their rules
 
 
 def decide(claims: Sequence[Mapping[str, Any]], tables: Tables, scale: str) -> pa.Table:

@@ -1,0 +1,26 @@
+"""The registry of data sets: a maker enters itself under the kind that the config names.
+
+A maker is a function `(*files, seed, options…) -> (data set, facts)`. Its positional parameters, `train_files` and `test_files`,
+say which files it takes; its other keywords are the options of its kind, in the config too.
+"""
+
+from collections.abc import Callable
+from typing import TypeVar
+
+from neural_echos.datasets.base import Dataset, Facts
+from neural_echos.datasets.streamed import StreamedDataset
+
+Maker = Callable[..., tuple[Dataset | StreamedDataset, Facts]]
+M = TypeVar("M", bound=Maker)
+
+MAKERS: dict[str, Maker] = {}
+
+
+def maker(kind: str) -> Callable[[M], M]:
+    """Enter a maker in the registry."""
+
+    def enter(function: M) -> M:
+        MAKERS[kind] = function
+        return function
+
+    return enter
