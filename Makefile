@@ -48,7 +48,7 @@ environment:
 # The documentation as a site, in docs/_build; broken links and docstrings end it.
 site: environment
 	$(BIN)/sphinx-build --quiet --fail-on-warning --keep-going -c docs . docs/_build
-	@echo "Done. Start with docs/_build/docs/contents.html."
+	@echo "Done. Start with docs/_build/index.html."
 
 lock: environment
 	$(PYTHON) envs/lock.py

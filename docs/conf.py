@@ -15,6 +15,8 @@ include_patterns = [
     "results/published/**",
 ]
 html_theme = "furo"
+templates_path = ["templates"]
+html_additional_pages = {"index": "index.html"}  # leads to root_doc
 html_title = project
 myst_heading_anchors = 3
 html_copy_source = False

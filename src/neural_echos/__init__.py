@@ -6,7 +6,9 @@ The names below are the public ones; each is imported from its room on first use
 from importlib import import_module
 from typing import Any
 
-_PUBLIC = {
+_PUBLIC = {  # in the order of the rooms, as docs/library.rst shows them
+    "EchosError": "errors",
+    "read_table": "tables",
     "bank_from_checkpoint": "kernels",
     "bank_from_model": "kernels",
     "layers_of": "kernels",
@@ -22,10 +24,9 @@ _PUBLIC = {
     "cluster_bank": "structure.kmeans",
     "draw_kernels": "initialisations",
     "init_depthwise_": "initialisations",
-    "inspect": "report.inspection",
     "measure_signals": "initialisations.signal_propagation",
-    "read_table": "tables",
-    "EchosError": "errors",
+    "inspect": "report.inspection",
+    "show_kernels": "report.sheet",
 }
 
 __all__ = list(_PUBLIC)
@@ -34,7 +35,11 @@ __all__ = list(_PUBLIC)
 def __getattr__(name: str) -> Any:
     if name not in _PUBLIC:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"neural_echos.{_PUBLIC[name]}"), name)
+    try:
+        return getattr(import_module(f"neural_echos.{_PUBLIC[name]}"), name)
+    except ModuleNotFoundError as error:
+        told = import_module("neural_echos.errors").missing_package(error, f"neural_echos.{name}")
+        raise told or error from None
 
 
 def __dir__() -> list[str]:

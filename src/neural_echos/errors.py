@@ -1,6 +1,7 @@
 """The one error that users meet: a sentence that names the file, what was expected, what was found and what to do."""
 
 import difflib
+import re
 from collections.abc import Iterable
 
 
@@ -20,6 +21,32 @@ class Preempted(EchosError):
     """Work that a signal stopped, and that the same command goes on with; the exit code is EX_TEMPFAIL of sysexits.h."""
 
     code = 75
+
+
+def missing_package(error: ModuleNotFoundError, what: str) -> EchosError | None:
+    """Say how to install a package that an optional part of the library needs; None where no extra of it brings the package.
+
+    Parameters
+    ----------
+    error : ModuleNotFoundError
+    what : str
+        What needs the package, such as "echos show".
+    """
+    from importlib.metadata import PackageNotFoundError, requires
+
+    package = (error.name or "").partition(".")[0]
+    try:
+        optional = [line for line in requires("neural-echos") or [] if "extra ==" in line]
+    except PackageNotFoundError:
+        return None
+    for line in optional:
+        found = re.match(r"([\w-]+).*extra == [\"']([\w-]+)[\"']", line)
+        if found and found[1].lower().replace("-", "_") == package.lower():
+            return EchosError(
+                f"{what} needs the package {package}, which is not installed; "
+                f"install it with `pip install 'neural-echos[{found[2]}]'`"
+            )
+    return None
 
 
 def nearest(name: str, names: Iterable[str]) -> str:

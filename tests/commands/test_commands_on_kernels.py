@@ -18,7 +18,7 @@ def test_show_draws_the_kernels_of_a_layer(trained, tmp_path, capsys):
     assert echos("extract", weights, "--model", "digits-net", "--output", tmp_path / "bank.parquet") == 0
     capsys.readouterr()
     assert echos("show", tmp_path / "bank.parquet", "--layer", "blocks.0.*", "--output", tmp_path / "a.png") == 0
-    assert "digits-net: 16 of 16 depthwise kernels in 1 layers" in capsys.readouterr().err
+    assert "digits-net: 16 of 16 depthwise kernels in 1 layer," in capsys.readouterr().err
     for suffix in ("png", "pdf", "svg"):
         assert echos("show", weights, "--output", tmp_path / f"b.{suffix}") == 0
         assert (tmp_path / f"b.{suffix}").stat().st_size > 1000

@@ -1,6 +1,7 @@
 """Runs by hand: dataset, initialise, signals, train, evaluate and verdicts."""
 
 import json
+import re
 
 import pytest
 from by_hand import NAMES, SMALL, echos
@@ -77,10 +78,13 @@ def test_images_in_folders_stay_there_and_give_initial_weights_and_signals(tmp_p
     assert len(read_table(table, "signals")) == 2
 
 
-def test_runs_walk_to_verdicts(trained, tmp_path):
+def test_runs_walk_to_verdicts(trained, tmp_path, capsys):
     runs = sorted((trained / "runs").glob("*/*"))
     table, history, comparisons = (tmp_path / f"{name}.parquet" for name in ("runs", "history", "comparisons"))
+    capsys.readouterr()
     assert echos("evaluate", *runs, "--histories", history, "--comparisons", comparisons, "--output", table) == 0
+    shown = [line for line in capsys.readouterr().out.splitlines() if line.startswith("digits")]
+    assert [re.split("  +", line)[:3] for line in shown] == [["digits", "convmixer", "dog − kaiming"]]
     rows = read_table(table, "runs").to_pylist()
     found = {
         (row["dataset"], row["architecture"], row["initialisation"], row["seed"], row["kernel_size"]) for row in rows
@@ -101,3 +105,7 @@ def test_runs_walk_to_verdicts(trained, tmp_path):
     (verdict,) = read_table(tmp_path / "v.parquet", "verdicts").to_pylist()
     assert verdict["value"] == pytest.approx(compared["difference"])
     assert verdict["verdict"] in ("supported", "not supported", "inconclusive")
+    told = capsys.readouterr().out.splitlines()[1]
+    assert (
+        told.startswith("NE5") and told.rstrip().endswith(verdict["verdict"]) and re.search(r"[+−]\d+\.\d \[.*\]", told)
+    )

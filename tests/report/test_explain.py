@@ -94,6 +94,35 @@ def test_the_preset_is_part_of_the_command(made: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("name", "command", "again"),
+    [
+        (
+            "zoo/figure_07_cluster_shares.png",
+            None,
+            "--configfile config/presets/zoo.yaml --force -- results/zoo/figures/f",
+        ),
+        ("demo/table_4_verdicts.md", None, "snakemake --force -- results/tables/table_4_verdicts.csv"),
+        ("one/a.png", ["echos", "render", "a b.ipynb"], "echos render 'a b.ipynb'"),
+    ],
+)
+def test_what_was_published_is_explained_by_the_json_beside_it(
+    made: Path, name: str, command: list[str] | None, again: str
+) -> None:
+    published = ROOT / "results/published"
+    root = ROOT
+    if command:
+        root, published = made, made / "results/published"
+        (published / name).parent.mkdir(parents=True)
+        (published / name).write_bytes(b"")
+        (published / name).with_suffix(".json").write_text(json.dumps({"command": command, "says": "much"}))
+    found = explain(published / name, root)
+    assert not found.steps and again in found.rebuild and found.facts["says"]
+    text = render_explanation(found)
+    assert "steps    not recorded here" in text
+    assert all(f"    {one['path']} sha256 {one['sha256']}" in text for one in found.facts.get("inputs", {}).values())
+
+
+@pytest.mark.parametrize(
     ("name", "words"),
     [
         ("results/figures/none.pdf", "there is no such file"),

@@ -208,7 +208,7 @@ def test_without_records_the_page_says_so(made: Path) -> None:
     (made / ".snakemake").rename(made / "elsewhere")
     text = page()
     assert "records of the steps (.snakemake/metadata) are not here" in text
-    assert "snakemake results/figures/figure_05_clusters.pdf" in text
+    assert ".venv/bin/snakemake --force -- results/figures/figure_05_clusters.pdf" in text
     assert "<svg class" not in text
 
 

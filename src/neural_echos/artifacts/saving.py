@@ -6,7 +6,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import pandas as pd
@@ -15,7 +14,7 @@ from matplotlib.figure import Figure
 
 from neural_echos.artifacts.by_hand import find_parameters
 from neural_echos.artifacts.names import bank_labels
-from neural_echos.artifacts.style import Style, drawing, save_figure, steady
+from neural_echos.artifacts.style import Style, drawing, picture, save_figure, steady
 from neural_echos.errors import EchosError
 from neural_echos.files import provenance, write_json, write_text
 from neural_echos.tables import SCHEMAS, read_table
@@ -138,11 +137,7 @@ class Artifact:
 
     def _picture(self, figure: Figure) -> bytes:
         """The figure as PNG: the file that was written, or drawn anew where none was."""
-        if self.output:
-            return Path(f"{self.output}.png").read_bytes()
-        with TemporaryDirectory() as folder:
-            save_figure(figure, Path(folder) / "a.png", self.style)
-            return (Path(folder) / "a.png").read_bytes()
+        return Path(f"{self.output}.png").read_bytes() if self.output else picture(figure, self.style)
 
 
 def _table_as(suffix: str, table: pd.DataFrame, title: str, says: str) -> str:

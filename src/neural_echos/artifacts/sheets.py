@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 
 from neural_echos.artifacts.mosaics import colour_bar, draw_kernels
 from neural_echos.artifacts.style import canvas, drawing
+from neural_echos.artifacts.words import count_of
 from neural_echos.errors import EchosError, nearest
 from neural_echos.tables import kernels_of
 
@@ -61,10 +62,8 @@ def contact_sheet(
     colour_bar(figure, image, axes)
     total = sum(len(taps) for _, taps in layers)
     models = ", ".join(sorted(bank["model"].unique().to_pylist()))
-    return (
-        figure,
-        f"{models}: {sum(map(len, shown))} of {total:,} {kind} kernels in {len(layers)} layers, each scaled by its largest tap.",
-    )
+    told = f"{sum(map(len, shown))} of {total:,} {kind} kernels in {count_of(len(layers), 'layer')}"
+    return figure, f"{models}: {told}, each scaled by its largest tap."
 
 
 def _layers(bank: pa.Table, pattern: str, kind: str) -> list[tuple[str, np.ndarray]]:
@@ -76,7 +75,7 @@ def _layers(bank: pa.Table, pattern: str, kind: str) -> list[tuple[str, np.ndarr
         guess = nearest(pattern, names) or (
             f" (there are {', '.join(names[:5])}{', …' if len(names) > 5 else ''})" if names else ""
         )
-        raise EchosError(f"--layer: no {kind} layer matches {pattern!r}{guess}; name one")
+        raise EchosError(f"no {kind} layer matches {pattern!r}{guess}")
     found = []
     for name in matching:
         of = mine.filter(pc.equal(mine["layer"], name))

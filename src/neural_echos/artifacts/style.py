@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import matplotlib as mpl
@@ -185,3 +186,11 @@ def save_figure(figure: Figure, path: Path, style: Style | None = None) -> None:
             del os.environ["SOURCE_DATE_EPOCH"]
             if before is not None:
                 os.environ["SOURCE_DATE_EPOCH"] = before
+
+
+def picture(figure: Figure, style: Style | None = None) -> bytes:
+    """Draw a figure as PNG, with the bytes that `save_figure` writes."""
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "figure.png"
+        save_figure(figure, path, style)
+        return path.read_bytes()

@@ -15,14 +15,14 @@ import typer
 from typer.main import get_command
 
 from neural_echos.commands.parsing import Command, Group
-from neural_echos.errors import EchosError
+from neural_echos.errors import EchosError, missing_package
 from neural_echos.storage import enter, kept_checkpoints, store
 
 _LOG = logging.getLogger("neural_echos")
 
 # Rooms in the order of the data flow, as `echos --help` and docs/commands.md group them: commands and the module of each.
 ROOMS: dict[str, dict[str, str]] = {
-    "Inputs and data sets": {"fetch": "inputs", "dataset": "datasets"},
+    "Inputs and data sets": {"fetch": "inputs", "declare": "inputs", "dataset": "datasets"},
     "Kernels": dict.fromkeys(("extract", "survey", "show", "inspect"), "kernels"),
     "Structure": dict.fromkeys(("cluster", "patterns", "shares", "structure"), "structure"),
     "Receptive fields": dict.fromkeys(("fit", "match", "explained", "scales"), "receptive_fields"),
@@ -176,7 +176,10 @@ def guarded(work: Callable[[], int | None], command: str) -> int:
     except KeyboardInterrupt:
         _LOG.error("interrupted; run the same command to go on")
         return 130
-    except Exception:
+    except Exception as error:
+        if isinstance(error, ModuleNotFoundError) and (told := missing_package(error, f"echos {command}")):
+            _LOG.error("%s", told)
+            return told.code
         _LOG.exception("%s failed: this is a defect of echos, not of your input; please report it", command)
         return 1
 

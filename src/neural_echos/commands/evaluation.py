@@ -7,6 +7,7 @@ from typing import Annotated
 from typer import Argument, Option
 
 from neural_echos.commands.arguments import Output
+from neural_echos.commands.printing import interval, print_table
 
 _LOG = logging.getLogger("neural_echos")
 
@@ -31,4 +32,17 @@ def evaluate(
     write_table(comparisons, compared, "comparisons")
     write_table(histories, history, "history")
     write_table(output, runs, "runs")
+    rank = {name: place for place, name in enumerate(baselines)}
+    rows = [
+        (
+            one["dataset"],
+            one["architecture"],
+            f"{one['initialisation']} − {one['baseline']}",
+            interval(one["difference"], one["low"], one["high"], factor=100),
+            str(one["seeds"]),
+        )
+        for one in compared.to_pylist()
+        if one["measure"] == "top1" and rank[one["baseline"]] < rank.get(one["initialisation"], len(rank))
+    ]  # of two baselines, once
+    print_table(("data set", "architecture", "initialisation − baseline", "top-1, points [95 %]", "seeds"), rows)
     _LOG.info("%s: %d runs", output, runs.num_rows)

@@ -1,4 +1,4 @@
-"""Commands that fetch declared inputs."""
+"""Commands that declare and fetch inputs."""
 
 import logging
 from pathlib import Path
@@ -41,3 +41,43 @@ def fetch(
         _LOG.error("%s; going on without it (delete %s to try again)", error, output)
     write_json(f"{output}.json", provenance({}, **facts))
     _LOG.info("%s: from %s", output, facts["source"])
+
+
+def declare(
+    file: Annotated[Path, Argument(help="A checkpoint, a data set or another file that a preset shall read.")],
+    *,
+    declared: Annotated[Path, Option(help="File of declarations.")] = Path("config/inputs.yaml"),
+) -> None:
+    """Print what to add to config/inputs.yaml for a file: its size, checksum and content, with blanks for what you know."""
+    from neural_echos.design.inputs import load_inputs
+    from neural_echos.files import sha256
+    from neural_echos.inputs.declaration import declaration
+
+    print(declaration(file, _inside), end="")
+    same = [one.id for one in load_inputs(declared).values() if one.sha256 == sha256(file)] if declared.exists() else []
+    if same:
+        _LOG.warning("%s: declared already, as %s in %s", file, same[0], declared)
+
+
+def _inside(file: Path) -> str:
+    """Say in a sentence what a reader finds in a file."""
+    import tarfile
+
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    from neural_echos.errors import EchosError
+    from neural_echos.kernels.sources import bank_of
+
+    try:
+        if file.suffix == ".parquet":
+            held = pq.ParquetFile(file)
+            return f"A table of {held.metadata.num_rows:,} rows: {', '.join(held.schema_arrow.names)}."
+        if tarfile.is_tarfile(file):
+            with tarfile.open(file) as archive:
+                names = [one.name for one in archive if one.isfile()]
+            return f"An archive of {len(names):,} files: {', '.join(names[:5])}{', …' if len(names) > 5 else ''}."
+        return f"{bank_of(file)[1]}."
+    except (EchosError, pa.ArrowInvalid) as error:
+        _LOG.info("not read as weights, a table or an archive: %s", error)
+        return "FILL IN: what it holds."

@@ -79,16 +79,12 @@ def show(
     ] = 400,
 ) -> None:
     """Draw the kernels of a bank, a checkpoint, or a timm model with pretrained weights on the hub."""
-    from neural_echos.artifacts import contact_sheet
-    from neural_echos.artifacts.style import save_figure
-    from neural_echos.errors import EchosError
-    from neural_echos.kernels.sources import bank_of
+    from neural_echos.report.sheet import check_format, show_kernels
 
-    if output.suffix.lstrip(".") not in ("png", "pdf", "svg"):
-        raise EchosError(f"{output}: figures are written as .png, .pdf or .svg; give the output one of these suffixes")
-    sheet, says = contact_sheet(bank_of(model, timm=timm, weights=weights)[0], layer=layer, kernels=kernels, kind=kind)
-    save_figure(sheet, output)
-    _LOG.info("%s: %s", output, says)
+    check_format(output)
+    sheet = show_kernels(model, layer=layer, kind=kind, kernels=kernels, timm=timm, weights=weights)
+    sheet.save(output)
+    _LOG.info("%s: %s", output, sheet.says)
 
 
 def inspect(

@@ -6,6 +6,7 @@ from typing import Annotated
 from typer import Argument, Option
 
 from neural_echos.commands.arguments import AsJson, Device, Root
+from neural_echos.commands.printing import print_table
 
 
 def plan(
@@ -67,15 +68,8 @@ def doctor(*, root: Root = Path(), as_json: AsJson = False) -> None:
     if as_json:
         print(json.dumps([vars(one) for one in findings], indent=2))
     else:
-        from rich.console import Console
-        from rich.table import Table
-
-        table = Table(box=None, pad_edge=False)
-        for head in ("what", "state", "found", "what to do"):
-            table.add_column(head, overflow="fold", no_wrap=head in ("what", "state"))
-        for one in findings:
-            table.add_row(one.what, one.state, one.found, one.advice)
-        Console().print(table)
+        rows = [(one.what, one.state, one.found, one.advice) for one in findings]
+        print_table(("what", "state", "found", "what to do"), rows, whole=("what", "state"))
     problems = [one.what for one in findings if one.state == PROBLEM]
     if problems:
         raise EchosError(f"doctor: this machine cannot run the demo because of {', '.join(problems)}; see above")

@@ -8,6 +8,7 @@ from typer import Argument, Option
 
 from neural_echos.commands.arguments import Objects, Output
 from neural_echos.commands.parsing import json_list_of
+from neural_echos.commands.printing import interval, print_table
 
 _LOG = logging.getLogger("neural_echos")
 
@@ -50,4 +51,9 @@ def verdicts(
     tables["models"] = pd.DataFrame(models, columns=["model", "family", "top1"])
     made = decide(claims, tables, scale)
     write_table(output, made, "verdicts")
+    rows = [
+        (one["claim"], one["statement"], interval(one["value"], one["low"], one["high"], factor=100), one["verdict"])
+        for one in made.to_pylist()
+    ]
+    print_table(("claim", "statement", "ours, % or points [95 %]", "verdict"), rows, whole=("claim",))
     _LOG.info("%s: %d verdicts", output, made.num_rows)

@@ -8,6 +8,7 @@ import base64
 import json
 import os
 import re
+import shlex
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -57,11 +58,11 @@ class Explanation:
     ----------
     path : str
     facts : mapping
-        What lies beside it as JSON: what it says, options, commit, uncommitted changes, versions, machine, time.
+        What lies beside it as JSON: what it says, inputs, options, commit, uncommitted changes, versions, machine, time.
     seeds : mapping of str to tuple of int
         Seeds of the steps that draw, by the first word of their rule's name.
     steps : tuple of Step
-        The first comes first.
+        The first comes first; empty where Snakemake's records are not here, as for what was published.
     sources : mapping of str to mapping
         Data sets and fetched inputs, each with its licence, citation and checksums.
     rebuild : str
@@ -153,22 +154,31 @@ def explain(path: str | Path, root: Path, records: Records | None = None) -> Exp
     Raises
     ------
     EchosError
-        There is no such file, or no record of how it was made.
+        There is no such file, or neither a record of how it was made nor a JSON file beside it that says so.
     """
     records = records or Records(root)
     name = _named(Path(path), root)
     if not (root / name).is_file():
         raise EchosError(f"{path}: there is no such file; make it with snakemake first")
     found = records.behind([name])
-    if not found:
+    facts = _facts(root / name)
+    if not found and "command" not in facts:
         raise EchosError(
-            f"{path}: {root / '.snakemake/metadata'} has no record of how this file was made; name "
-            "a result of a rule, in the folder where snakemake ran"
+            f"{path}: {root / '.snakemake/metadata'} has no record of how this file was made, and no JSON file beside it "
+            "says so; name a result of a rule, in the folder where snakemake ran, or a published figure or table"
         )
     steps = tuple(sorted(_steps(found, records), key=lambda step: step.ended))
     sources = {key: source for key in sorted(found) if (source := source_of(root / key))}
-    again = f".venv/bin/snakemake {records.preset_of(name)}--force -- {name}"
-    return Explanation(name, _facts(root / name), _seeds(steps), steps, sources, again)
+    return Explanation(name, facts, _seeds(steps), steps, sources, _again(name if found else "", facts, records))
+
+
+def _again(name: str, facts: Mapping[str, Any], records: Records) -> str:
+    """The command that makes a result again: one that Snakemake recorded by its `name`, others by what lies beside them."""
+    if not name:
+        program, *_, name = facts["command"]
+        if program != "snakemake":
+            return shlex.join(facts["command"])
+    return f".venv/bin/snakemake {records.preset_of(name)}--force -- {name}"
 
 
 def _named(path: Path, root: Path) -> str:
@@ -232,7 +242,7 @@ def _facts(path: Path) -> dict[str, Any]:
     for beside in (path.with_suffix(".json"), path.with_name("run.json"), path.with_name(f"{path.name}.json")):
         if beside.is_file() and beside != path:
             found = read_json(beside)
-            return {key: value for key, value in found.items() if key not in ("inputs", "layers", "did")}
+            return {key: value for key, value in found.items() if key not in ("layers", "did")}
     return {}
 
 
@@ -268,23 +278,37 @@ def render_explanation(found: Explanation) -> str:
         machine = facts.get("machine", {})
         add("machine", f"{machine.get('processor')}, {machine.get('cores')} cores, {machine.get('system')}")
         add("options", json.dumps(facts.get("options", {}), ensure_ascii=False))
-    told = [f"{rule} {', '.join(map(str, seeds))}" for rule, seeds in found.seeds.items()]
-    add("seeds", "; ".join(told) or "none: nothing was drawn")
-    add("steps", f"{len(found.steps)}, {sum(step.seconds for step in found.steps):,.0f} s of work")
-    for step in found.steps:
-        more = f" and {len(step.made) - 1} more" if len(step.made) > 1 else ""
-        lines.append(f"    {step.ended}  {step.seconds:7.1f} s  {step.rule}: {step.made[0]}{more}")
-    add("sources", f"{len(found.sources)} data sets and fetched inputs" if found.sources else "none from outside")
-    for name, source in found.sources.items():
-        lines.append(f"    {name}: {source.get('origin') or source.get('how')}; licence: {source.get('licence')}")
-        files = source.get("files") or ({name: source["sha256"]} if source.get("sha256") else {})
-        lines += [f"      {file} sha256 {digest}" for file, digest in files.items()]
+    if found.steps:
+        told = [f"{rule} {', '.join(map(str, seeds))}" for rule, seeds in found.seeds.items()]
+        add("seeds", "; ".join(told) or "none: nothing was drawn")
+        add("steps", f"{len(found.steps)}, {sum(step.seconds for step in found.steps):,.0f} s of work")
+        lines += _step_lines(found.steps)
+        add("sources", f"{len(found.sources)} data sets and fetched inputs" if found.sources else "none from outside")
+        lines += _source_lines(found.sources)
+    else:
+        inputs = facts.get("inputs", {})
+        add("steps", "not recorded here; it was made elsewhere, or Snakemake's records are gone")
+        add("inputs", "none" if not inputs else "1 file" if len(inputs) == 1 else f"{len(inputs)} files")
+        lines += [f"    {one['path']} sha256 {one['sha256']}" for one in inputs.values()]
     changed = sorted({one for step in found.steps for one in step.changed})
     if changed:
         shown = ", ".join(changed[:3]) + (f" and {len(changed) - 3} more" if len(changed) > 3 else "")
         add("changed", f"since then: {shown}; the next snakemake makes it anew")
     add("again", found.rebuild)
     return "\n".join(lines)
+
+
+def _step_lines(steps: Sequence[Step]) -> Iterator[str]:
+    for step in steps:
+        more = f" and {len(step.made) - 1} more" if len(step.made) > 1 else ""
+        yield f"    {step.ended}  {step.seconds:7.1f} s  {step.rule}: {step.made[0]}{more}"
+
+
+def _source_lines(sources: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
+    for name, source in sources.items():
+        yield f"    {name}: {source.get('origin') or source.get('how')}; licence: {source.get('licence')}"
+        files = source.get("files") or ({name: source["sha256"]} if source.get("sha256") else {})
+        yield from (f"      {file} sha256 {digest}" for file, digest in files.items())
 
 
 def explanation_json(found: Explanation) -> str:

@@ -15,7 +15,6 @@ from markupsafe import Markup
 
 from neural_echos.artifacts import FORMATS, read
 from neural_echos.artifacts.verdicts import count_verdicts, verdict_cells, verdicts_by_claim
-from neural_echos.errors import EchosError
 from neural_echos.files import provenance, read_json, sha256, uncommitted, write_json, write_text
 from neural_echos.report.costs import adopted_seconds, costs, training_seconds
 from neural_echos.report.explain import Explanation, Records, explain, source_of
@@ -35,10 +34,10 @@ PICTURES = 9e6  # bytes of all embedded pictures together, before base64 adds a 
 
 @dataclass(frozen=True)
 class Made:
-    """What is known of an artifact: the JSON beside it, and the way back where Snakemake recorded it."""
+    """What is known of an artifact: the JSON beside it, and the way back."""
 
     facts: Mapping[str, Any]
-    way: Explanation | None
+    way: Explanation
 
 
 def write_report(
@@ -104,11 +103,7 @@ def write_report(
 
 def _made(artifact: Artifact, root: Path, records: Records) -> Made:
     stem = artifact["stem"]
-    facts = read_json(root / f"{stem}.json")
-    try:
-        return Made(facts, explain(f"{stem}.{FORMATS[artifact['kind']][0]}", root, records))
-    except EchosError:  # Snakemake recorded nothing of it
-        return Made(facts, None)
+    return Made(read_json(root / f"{stem}.json"), explain(f"{stem}.{FORMATS[artifact['kind']][0]}", root, records))
 
 
 def _verdicts(path: Path, config: Mapping[str, Any], titles: Mapping[str, str]) -> dict[str, Any]:
@@ -177,9 +172,8 @@ def _provenance(artifact: Artifact, made: Made) -> dict[str, Any]:
         "versions": _versions(facts),
         "machine": _machine(facts),
         "way": way,
-        "work": sum(step.seconds for step in way.steps) if way else None,
-        "own": next((step.seconds for step in way.steps if name in step.made), None) if way else None,
-        "again": way.rebuild if way else " ".join(facts.get("command", [])),
+        "work": sum(step.seconds for step in way.steps),
+        "own": next((step.seconds for step in way.steps if name in step.made), None),
     }
 
 
