@@ -34,10 +34,10 @@ from neural_echos.initialisations import init_depthwise_
         ("box", {"taps": 10}, "layer 2: box cannot set 10 taps: a kernel of 3×3 has only 9"),
         ("covariance", {"sigma0": -5.0}, "sigma0 must be a number above 0, not -5"),
         ("covariance", {"velocity": -5.0}, "layer 1: covariance: .* must stay above 0 taps, and is -1.875"),
-        ("dog_fitted", {}, "dog_fitted needs fits=…"),
-        ("transfer", {}, "transfer needs bank=…"),
+        ("dog_fitted", {}, "dog_fitted needs the option fits"),
+        ("transfer", {}, "transfer needs the option bank"),
         ("transfer", {"bank": "nowhere.parquet"}, "nowhere.parquet: there is no such bank table"),
-        ("master_key", {}, "master_key needs filters=…, the path of master_key_filters_8.txt"),
+        ("master_key", {}, "master_key needs the option filters: the path of master_key_filters_8.txt"),
         (
             "master_key",
             {"filters": np.zeros((2, 7))},

@@ -45,7 +45,7 @@ def test_pointwise_weights_are_taken_shuffled_by_rows_or_kept_and_frozen(rows, t
 @pytest.mark.parametrize(
     ("options", "expected"),
     [
-        ({}, "'pointwise' needs weights=…, those of another model"),
+        ({}, "pointwise needs the option weights: those of a trained model"),
         (
             {"weights": "absent.safetensors"},
             "absent.safetensors cannot be read as the weights of a model (",

@@ -14,6 +14,7 @@ for job in PRESET.initialise_jobs():
         input:
             data=f"<results>/datasets/{job.dataset}.safetensors",
             borrowed=PRESET.borrowed_files(job.initialisations),
+            checkpoint=[local(path) for path in PRESET.checkpoint_files(job.architecture)],
         output:
             weights=collect(
                 f"<results>/initial/{job.dataset}/{job.architecture}/{{initialisation}}/seed{{seed}}.safetensors",
@@ -44,12 +45,13 @@ for job in PRESET.initialise_jobs():
                 PRESET.initialisation_options(names, input.borrowed)
             ),
             seeds=config["seeds"],
+            start=[part for path in PRESET.checkpoint_files(job.architecture) for part in ("--checkpoint", path)],
             pattern=lambda wildcards, output: str(
                 Path(output.weights[0]).parents[1] / "{initialisation}/seed{seed}.safetensors"
             ),
         shell:
             "python -m neural_echos --log {log:q} initialise {params.model:q} --data {input.data:q} --kwargs {params.kwargs:q}"
-            " --initialisations {params.initialisations:q} --seeds {params.seeds} --threads {threads}"
+            " --initialisations {params.initialisations:q} --seeds {params.seeds} --threads {threads} {params.start:q}"
             " --output {params.pattern:q}"
 
 
@@ -58,6 +60,7 @@ rule signals:
     input:
         data=f"<results>/datasets/{config['signals']['dataset']}.safetensors",
         borrowed=PRESET.borrowed_files(PRESET.measured_initialisations()),
+        checkpoint=lambda w: [local(path) for path in PRESET.checkpoint_files(w.architecture)],
     output:
         "<results>/signals/{architecture}.parquet",
     log:
@@ -79,9 +82,10 @@ rule signals:
             PRESET.initialisation_options(PRESET.measured_initialisations(), input.borrowed)
         ),
         seeds=config["seeds"],
+        start=lambda w: [part for path in PRESET.checkpoint_files(w.architecture) for part in ("--checkpoint", path)],
         images=config["signals"]["images"],
         dataset=config["signals"]["dataset"],
     shell:
         "python -m neural_echos --log {log:q} signals {params.model:q} --data {input.data:q} --kwargs {params.kwargs:q}"
-        " --initialisations {params.initialisations:q} --seeds {params.seeds} --images {params.images} --threads {threads}"
+        " --initialisations {params.initialisations:q} --seeds {params.seeds} --images {params.images} --threads {threads} {params.start:q}"
         " --dataset {params.dataset:q} --architecture {wildcards.architecture:q} --output {output:q}"

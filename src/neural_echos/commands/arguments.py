@@ -31,6 +31,9 @@ Initialisations = Annotated[
         help="Object of name to {scheme, and the options of that scheme}; JSON or @file.",
     ),
 ]
+Checkpoint = Annotated[
+    Path | None, Option(help="Trained weights of the model, over which the kernels are drawn; a classifier may differ.")
+]
 Initial = Annotated[list[Path], Option(help="Initial weights of each run, as `echos initialise` writes them.")]
 TrainedRuns = Annotated[list[Path], Option(help="Folders of the trained runs, in the same order.")]
 RecipeJson = Annotated[dict[str, Any], Option(parser=json_object, help="Training recipe; JSON or @file.")]

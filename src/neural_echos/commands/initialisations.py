@@ -9,6 +9,7 @@ from typer import Option
 
 from neural_echos.commands.arguments import (
     ArchitectureName,
+    Checkpoint,
     Data,
     DatasetName,
     Initialisations,
@@ -18,6 +19,7 @@ from neural_echos.commands.arguments import (
     Seeds,
     Threads,
 )
+from neural_echos.commands.parsing import LARGEST, json_object
 from neural_echos.errors import EchosError
 
 _LOG = logging.getLogger("neural_echos")
@@ -26,43 +28,80 @@ _LOG = logging.getLogger("neural_echos")
 def initialise(
     model: Model,
     *,
-    data: Data,
-    initialisations: Initialisations,
-    seeds: Seeds,
     output: Annotated[
-        str, Option(help="Path of the weights, with {initialisation} and {seed}, ending in .safetensors.")
+        str,
+        Option(
+            help="Path of the weights, ending in .safetensors; of several networks, with {initialisation} and {seed} in it."
+        ),
     ],
+    scheme: Annotated[str, Option(help="What draws the kernels, such as dog (docs/initialise.md).")] = "",
+    options: Annotated[
+        dict[str, Any],
+        Option(parser=json_object, help='Options of that scheme, such as {"bank": "bank.parquet"}; JSON or @file.'),
+    ] = {},
+    initialisations: Initialisations = {},
+    num_classes: Annotated[int | None, Option(min=1, help="Classes of the model; 1000 where nothing says.")] = None,
+    in_chans: Annotated[int | None, Option(min=1, help="Channels of its images; 3 where nothing says.")] = None,
+    data: Annotated[Path | None, Option(help="Data set file, whose classes and channels the model gets.")] = None,
+    checkpoint: Checkpoint = None,
+    seeds: Annotated[list[int], Option("--seeds", "--seed", min=0, max=LARGEST, help="Seeds, one network each.")] = [0],
     kwargs: ModelKeywords = {},
     threads: Threads = 1,
 ) -> None:
-    """Draw initial weights, a file for each initialisation and seed, with a JSON beside each about what was done."""
-    from neural_echos.datasets import load_dataset
+    """Draw initial weights, a file for each initialisation and seed, with a JSON beside each about what was done.
+
+    timm takes such a file: create_model(..., checkpoint_path=...) and train.py --initial-checkpoint.
+    """
     from neural_echos.files import provenance, write_json, write_tensors
     from neural_echos.initialisations import borrowed_files, check_declared, universal_filters
     from neural_echos.kernels import layers_of, layers_to_json
 
-    for name, declared in initialisations.items():
-        check_declared(name, declared)
-    outputs = _output_paths(output, list(initialisations), seeds)
-    images = load_dataset(data)
-    for name, seed, network, report, shared in _initialised(model, images, initialisations, seeds, kwargs, threads):
-        path = outputs[name, seed]
+    declared = _asked_for(scheme, options, initialisations)
+    for name, one in declared.items():
+        check_declared(name, one)
+    outputs = _output_paths(output, list(declared), seeds)
+    shape = _shape(data, num_classes, in_chans)
+    read = {name: path for name, path in {"data": data, "checkpoint": checkpoint}.items() if path}
+    for name, seed, network, report, shared in _initialised(model, shape, declared, seeds, kwargs, threads, checkpoint):
+        path, one = outputs[name, seed], declared[name]
         write_tensors(path, network.state_dict())
-        declared = initialisations[name]
         write_json(
             path.with_suffix(".json"),
             provenance(
-                {"data": data} | borrowed_files(declared),
+                read | borrowed_files(one),
                 layers=layers_to_json(layers_of(network)),
                 did=[vars(entry) for entry in report],
                 model=model,
                 kwargs=kwargs,
-                initialisation=declared,
-                universal=universal_filters.describe_universal(declared, seed, shared),
+                initialisation=one,
+                universal=universal_filters.describe_universal(one, seed, shared),
                 seed=seed,
             ),
         )
-        _LOG.info("%s: %s, %d layers", path, declared["scheme"], len(report))
+        _LOG.info("%s: %s, %d layers", path, one["scheme"], len(report))
+
+
+def _asked_for(scheme: str, options: dict[str, Any], initialisations: dict[str, Any]) -> dict[str, Any]:
+    """Return the initialisations by name: the one of a scheme, or those that a JSON object declares."""
+    if scheme and initialisations:
+        raise EchosError("--scheme names one initialisation and --initialisations several; give one of the two")
+    if not scheme and not initialisations:
+        raise EchosError("no initialisation is named; name one with --scheme, such as --scheme dog")
+    if options and not scheme:
+        raise EchosError("--options belongs to --scheme; with --initialisations, options stand beside each scheme")
+    return {scheme: options | {"scheme": scheme}} if scheme else initialisations
+
+
+def _shape(data: Path | None, num_classes: int | None, in_chans: int | None) -> tuple[int, int]:
+    """Return the numbers of classes and channels: those of a data set, or those that are given, 1000 and 3 as timm has it."""
+    if data is None:
+        return num_classes or 1000, in_chans or 3
+    if num_classes or in_chans:
+        raise EchosError(f"{data}: this data set says how many classes and channels there are; leave them out")
+    from neural_echos.datasets import load_dataset
+
+    images = load_dataset(data)
+    return len(images.classes), images.channels
 
 
 def signals(
@@ -75,6 +114,7 @@ def signals(
     architecture: ArchitectureName,
     output: Output,
     images: Annotated[int, Option(min=1, help="Train images that pass through the network.")] = 64,
+    checkpoint: Checkpoint = None,
     kwargs: ModelKeywords = {},
     threads: Threads = 1,
 ) -> None:
@@ -91,7 +131,10 @@ def signals(
     held = load_dataset(data)
     batch, labels = batch_of(held, images)
     parts = []
-    for name, seed, network, report, _ in _initialised(model, held, initialisations, seeds, kwargs, threads):
+    shape = len(held.classes), held.channels
+    for name, seed, network, report, _ in _initialised(
+        model, shape, initialisations, seeds, kwargs, threads, checkpoint
+    ):
         measured = measure_signals(network, batch, labels)
         run = {"dataset": dataset, "architecture": architecture, "initialisation": name, "seed": seed}
         parts.append(signals_table(measured, {entry.layer: entry.replaced for entry in report}, run))
@@ -100,7 +143,13 @@ def signals(
 
 
 def _initialised(
-    model: str, data: Any, declared: dict[str, Any], seeds: list[int], kwargs: dict[str, Any], threads: int
+    model: str,
+    shape: tuple[int, int],
+    declared: dict[str, Any],
+    seeds: list[int],
+    kwargs: dict[str, Any],
+    threads: int,
+    checkpoint: Path | None,
 ) -> Iterator[tuple[str, int, Any, list[Any], dict[str, Any]]]:
     """Yield (name, seed, network, report of every depthwise layer, what the layers share) for each initialisation and seed."""
     import torch
@@ -108,10 +157,13 @@ def _initialised(
     from neural_echos import architectures, initialisations
 
     torch.set_num_threads(threads)
+    classes, channels = shape
     for name, one in declared.items():
         for seed in seeds:
             torch.manual_seed(seed)
-            network = architectures.create(model, num_classes=len(data.classes), in_chans=data.channels, kwargs=kwargs)
+            network = architectures.create(model, num_classes=classes, in_chans=channels, kwargs=kwargs)
+            if checkpoint:
+                initialisations.start_from(network, checkpoint)
             shared: dict[str, Any] = {}
             report = initialisations.initialise_(network, one, seed=seed, shared=shared)
             yield name, seed, network, report, shared

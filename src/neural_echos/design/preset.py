@@ -134,6 +134,11 @@ class Preset:
     def _changed(self, recipe: str, architecture: str) -> dict[str, Any]:
         return self.config.recipes[recipe].model_dump() | self.config.architectures[architecture].recipe.model_dump()
 
+    def checkpoint_files(self, architecture: str) -> list[str]:
+        """The trained weights that runs of an architecture start from: one file, or none."""
+        declared = self.config.architectures[architecture].checkpoint
+        return [declared] if declared else []
+
     # Models, and what initialisations take from them
 
     @cached_property

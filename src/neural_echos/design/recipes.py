@@ -1,11 +1,11 @@
 """Recipes and architectures in the config; the keys of a recipe are the attributes of `neural_echos.training.recipe.Recipe`."""
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import Field, create_model
 
 from neural_echos.design import signatures
-from neural_echos.design.base import Model, default_of
+from neural_echos.design.base import Model, default_of, option
 
 if TYPE_CHECKING:
     Recipe = Model
@@ -23,4 +23,8 @@ class Architecture(Model):
 
     model: str = Field(description="Name of a timm model; ours are among them.")
     kwargs: dict[str, Any] = Field(default={}, description="Keywords of the model.")
+    checkpoint: Annotated[str, Field(min_length=1)] | None = option(
+        "File with trained weights of this model, over which initialisations draw their kernels: `default` keeps its own. A "
+        "classifier of another number of classes is drawn anew."
+    )
     recipe: Recipe = default_of(Recipe, "What this architecture changes in the data set's recipe.")

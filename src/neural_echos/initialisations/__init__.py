@@ -7,6 +7,7 @@ pointwise weights what transfer does for kernels, and `initialise_` does what a 
 
 from neural_echos.initialisations import borrowed, noise, receptive, universal_filters
 from neural_echos.initialisations.apply import SCALES, LayerReport, check_settings, init_depthwise_
+from neural_echos.initialisations.checkpoint import start_from
 from neural_echos.initialisations.declared import (
     borrowed_files,
     borrowed_options,
@@ -35,5 +36,6 @@ __all__ = [
     "receptive",
     "register",
     "scheme_options",
+    "start_from",
     "universal_filters",
 ]

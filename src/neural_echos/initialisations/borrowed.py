@@ -56,7 +56,7 @@ def transfer(
         each kernel's L2 norm. Otherwise that is an error.
     """
     if bank is None:
-        raise EchosError("transfer needs bank=…, the bank of another model; make one with echos extract")
+        raise EchosError("transfer needs the option bank: the bank of a trained model, which echos extract writes")
     table = depthwise_of(bank)
     if by_layer:
         rows = np.arange(n) if channels is None else channels
@@ -130,7 +130,7 @@ def master_key(
     """
     if filters is None:
         raise EchosError(
-            "master_key needs filters=…, the path of master_key_filters_8.txt; fetch it with echos fetch master_key_filters_8"
+            "master_key needs the option filters: the path of master_key_filters_8.txt; echos fetch master_key_filters_8 writes it"
         )
     known = np.asarray(read_filters(filters) if isinstance(filters, str | Path) else filters, dtype=np.float64)
     if known.ndim != 3 or not len(known) or not np.isfinite(known).all():

@@ -128,7 +128,7 @@ def _opened(weights: Weights | None) -> Mapping[str, np.ndarray]:
 
     if weights is None:
         raise EchosError(
-            "initialisation 'pointwise' needs weights=…, those of another model, such as a run's weights.safetensors"
+            "pointwise needs the option weights: those of a trained model, such as a run's weights.safetensors"
         )
     if isinstance(weights, Mapping):
         return weights

@@ -102,7 +102,7 @@ def dog_fitted(
         Draw from the layer nearest in depth that has such kernels; otherwise from all layers.
     """
     if fits is None:
-        raise EchosError("dog_fitted needs fits=…, the fits of a bank; make them with echos fit")
+        raise EchosError("dog_fitted needs the option fits: the fits of a trained model's bank, which echos fit writes")
     table = opened({"fits": fits})["fits"]
     table = table.filter(pc.equal(table["kind"], "depthwise"))
     found = kernel_sizes(table)
