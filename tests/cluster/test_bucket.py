@@ -17,7 +17,7 @@ from runs import FAULTS, LONG, ONE, RUN, SLICE, VERSIONS, Workflow, checksums, e
 pytestmark = pytest.mark.cluster
 ENGINE = "S3, nothing else shared"
 # Rules of the slice that measure the structure of banks, and what is made of it.
-AFTER_MEASURES = {"structure", "verdicts", "report", "all"}
+AFTER_MEASURES = {"structure", "shares", "verdicts", "report", "all"}
 
 
 @dataclass(frozen=True)
