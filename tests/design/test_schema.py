@@ -136,7 +136,7 @@ def test_whatever_a_key_holds_is_taken_or_refused_in_one_sentence(key, value):
         ("seeds: []\n", "'seeds' must be at least 1 long, not []"),
         ("datasets: {1: {}}\n", "mine.yaml:1: the keys of 'datasets' must be text, not 1; put it in quotes"),
         ("on: 1\n", "the keys of the top level must be text, not true; put it in quotes"),
-        ("datasets: {d: {kind: digit}}\n", "'datasets.d.kind' must be one of 'photographs', 'digits'"),
+        ("datasets: {d: {kind: digit}}\n", "'datasets.d.kind' must be one of 'archive', 'digits'"),
         ("datasets: {d: {kind: digit}}\n", "not 'digit' (did you mean 'digits'?)"),
         ("datasets: {e: {recipe: r}}\n", "'datasets.e' lacks the key 'kind'"),
         ("datasets: {d: {options: {sise: 8}}}\n", "unknown key 'datasets.d.options.sise' (did you mean 'size'?)"),

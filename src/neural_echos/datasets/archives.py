@@ -65,15 +65,8 @@ def read_archive(
         The one archive, which holds train and test images.
     labels : str
         "fine" (100 classes) or "coarse" (20), for CIFAR-100.
-    seed : int
-        Decides which images a limit or the share keeps.
-    train_limit, test_limit : int, optional
-        Keep so many images of each split, drawn at random, in their order; a smaller limit keeps some of the same.
-    train_share : float, optional
-        Keep this share, in (0, 1], of every class's train images; a smaller share keeps some of the same.
-    classes_kept : list of str, or str, optional
-        Keep only these classes, in the data set's order and numbered anew, or those of a half that is split by meaning
-        (`selection.HALVES`); limits and the share count what they have.
+    seed, train_limit, test_limit, train_share, classes_kept
+        See `Selection`.
 
     Raises
     ------

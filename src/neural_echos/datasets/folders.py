@@ -66,21 +66,10 @@ def index_folder(
         Folder with train/<class>/… and val/<class>/….
     name : str
         Name of the data set; by default the root's.
-    seed : int
-        Decides which images a limit or the share keeps.
-    train_limit, test_limit : int, optional
-        Keep so many images of each split, drawn at random, in their order; a smaller limit keeps some of the same.
-    train_share : float, optional
-        Keep this share, in (0, 1], of every class's train images; a smaller share keeps some of the same.
-    classes_kept : list of str, or str, optional
-        Keep only these classes, in the data set's order and numbered anew, or those of a half that is split by meaning
-        (`selection.HALVES`); limits and the share count what they have.
-    memory : bool
-        Decode into memory, or leave on disk and keep the index.
-    size : int, optional
-        In memory, the side that images are resized and cropped to; without it they must be equal.
-    mean, std : sequence of three floats, optional
-        On disk, what pixels are normalised with; by default ImageNet's.
+    seed, train_limit, test_limit, train_share, classes_kept
+        See `Selection`.
+    memory, size, mean, std
+        See `assembled`.
     checksums : bool
         Read every file for its SHA-256, of 5,000 files at most; a digest of names and sizes is kept in any case.
     licence, citation : str

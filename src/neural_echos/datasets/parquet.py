@@ -53,23 +53,10 @@ def read_parquet_images(
         Integers from 0; for CIFAR-100 "fine_label" or "coarse_label".
     classes : sequence of str, optional
         Class names; by default those in the file's Hugging Face metadata, or else its "wnid" column.
-    grey : bool
-        Read as grey (c = 1) and not as colour (c = 3); in memory only.
-    seed : int
-        Decides which images a limit or the share keeps.
-    train_limit, test_limit : int, optional
-        Keep so many images of each split, drawn at random, in their order; a smaller limit keeps some of the same.
-    train_share : float, optional
-        Keep this share, in (0, 1], of every class's train images; a smaller share keeps some of the same.
-    classes_kept : list of str, or str, optional
-        Keep only these classes, in the data set's order and numbered anew, or those of a half that is split by meaning
-        (`selection.HALVES`); limits and the share count what they have.
-    memory : bool
-        Decode into memory, or leave on disk and keep an index.
-    size : int, optional
-        In memory, the side that images are resized and cropped to; without it they must be equal.
-    mean, std : sequence of three floats, optional
-        On disk, what pixels are normalised with; by default ImageNet's.
+    seed, train_limit, test_limit, train_share, classes_kept
+        See `Selection`.
+    memory, size, grey, mean, std
+        See `assembled`.
     pool : int
         On disk, how many row groups are shuffled together and kept in memory by each process.
     checksums : bool

@@ -97,13 +97,14 @@ class Selection:
     name : str
         The data set's name.
     seed : int
-        Decides the draws.
+        Decides which images a limit or the share keeps.
     train_limit, test_limit : int, optional
         Keep so many images of each split, drawn at random, in their order; a smaller limit keeps some of the same.
     train_share : float, optional
         Keep this share, in (0, 1], of every class's train images; a smaller share keeps some of the same.
     classes_kept : list of str, or str, optional
-        Keep only these classes, or those of a half (`HALVES`); limits and the share count what they have.
+        Keep only these classes, in the data set's order and numbered anew, or those of a half that is split by meaning
+        (`selection.HALVES`); limits and the share count what they have.
     """
 
     name: str

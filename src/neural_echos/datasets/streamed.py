@@ -291,11 +291,13 @@ def assembled(
     splits : (Index, ndarray of int64) for train and for test
         All images and their labels.
     memory : bool
-        Whether to decode the images into memory.
-    size, grey
-        In memory, see `StreamedDataset.in_memory`.
+        Decode into memory, or leave on disk and keep an index.
+    size : int, optional
+        In memory, the side that images are resized and cropped to; without it they must be equal.
+    grey : bool
+        Read as grey (c = 1) and not as colour (c = 3); in memory only.
     mean, std : sequence of three floats, optional
-        On disk, by default timm's constants for ImageNet; in memory they are measured.
+        On disk, what pixels are normalised with; by default ImageNet's.
     column, pool
         See `StreamedDataset`.
     """

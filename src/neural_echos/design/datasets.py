@@ -1,5 +1,6 @@
 """Data sets in the config: one model for each kind, whose options are those of the kind's maker in `neural_echos.datasets`."""
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import Field
@@ -35,8 +36,21 @@ class Dataset(Model):
     files: Files = default_of(Files)
 
 
+# what several kinds have in common, and describe where it is used
+_SHARED = signatures.attributes("datasets/selection", "Selection") | signatures.function("datasets", "assembled")
+
+
+def _options(kind: str, taken: dict[str, signatures.Option]) -> Any:
+    described = {
+        name: one if one.description else replace(one, kind=_SHARED[name].kind, description=_SHARED[name].description)
+        for name, one in taken.items()
+        if name != "seed"
+    }
+    return options_of(Dataset, kind, signatures.fields(described))
+
+
 KINDS = {
-    kind: variant(Dataset, "kind", kind, options=options_of(Dataset, kind, signatures.fields(taken, without=("seed",))))
+    kind: variant(Dataset, "kind", kind, options=_options(kind, taken))
     for kind, taken in signatures.decorated("datasets", "maker").items()
 }
 if TYPE_CHECKING:

@@ -102,6 +102,8 @@ CHOICES = Table(
     ),
 )
 
+CODE_CLUSTER = Column("cluster", "int16", "cluster of the code within its kind and size; 0 is the largest")
+
 PATTERNS = Table(
     "patterns/<model>.parquet",
     (
@@ -116,7 +118,7 @@ PATTERNS = Table(
         ROW,
         *KERNEL,
         Column("code", "float64", "code of the kernel; between 0 and 1 where the config squashes it"),
-        Column("cluster", "int16", "cluster of the code within its kind and size; 0 is the largest"),
+        CODE_CLUSTER,
         Column(
             "cluster_pattern",
             "string",
@@ -142,7 +144,7 @@ PATTERN_CENTROIDS = Table(
         KIND,
         KERNEL_HEIGHT,
         KERNEL_WIDTH,
-        Column("cluster", "int16", "cluster of the code within its kind and size; 0 is the largest"),
+        CODE_CLUSTER,
         Column("code", "float64", "mean code of the cluster"),
         Column("count", "int64", "kernels in the cluster"),
         Column("pattern", "string", "cluster_pattern of patterns"),

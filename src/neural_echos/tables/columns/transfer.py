@@ -12,6 +12,8 @@ from neural_echos.tables.columns.base import (
     Table,
 )
 
+FILTERS = Column("filters", "int16", "filters of the set; null for the control, whose kernels are kept")
+
 REPLACEMENTS = Table(
     "transfer/<dataset>/<architecture>/<initialisation>/<candidates>.<n>.replacements.parquet",
     (
@@ -21,7 +23,7 @@ REPLACEMENTS = Table(
     (
         *RUN,
         CANDIDATES,
-        Column("filters", "int16", "filters of the set; null for the control, whose kernels are kept"),
+        FILTERS,
         Column(
             "stage",
             "string",
@@ -40,7 +42,7 @@ REPLACEMENT_ERRORS = Table(
     (
         *RUN,
         CANDIDATES,
-        Column("filters", "int16", "filters of the set; null for the control, whose kernels are kept"),
+        FILTERS,
         LAYER,
         LAYER_INDEX,
         DEPTH,
