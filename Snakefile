@@ -14,6 +14,7 @@ configfile: BASE if Path(BASE).exists() else os.path.relpath(Path(workflow.curre
 
 
 include: "workflow/rules/common.smk"
+include: "workflow/rules/storage.smk"
 include: "workflow/rules/inputs.smk"
 include: "workflow/rules/initialisations.smk"
 include: "workflow/rules/training.smk"

@@ -52,6 +52,27 @@ def measured(command: list[str]) -> tuple[float, float]:
     return time.perf_counter() - start, usage.ru_maxrss / 1e6
 
 
+def commands_of(options: argparse.Namespace, weights: Path, bank: Path) -> dict[str, list[str]]:
+    """Return the command of each room."""
+    folder = bank.parent
+    return {
+        "extract": ["extract", str(weights), "--model", "synthetic", "--output", str(bank)],
+        "cluster": [
+            *["cluster", str(bank), "--centroids", f"{folder}/centroids.parquet"],
+            *["--output", f"{folder}/clusters.parquet"],
+        ],
+        "fit": ["fit", str(bank), "--output", f"{folder}/fits.parquet"],
+        "patterns": [
+            *["patterns", str(bank), "--trainings", str(options.trainings)],
+            *["--centroids", f"{folder}/patterns.c.parquet", "--output", f"{folder}/patterns.parquet"],
+        ],
+        "match": [
+            *["match", str(bank), "--null-every", str(options.null_every), "--restarts", str(options.restarts)],
+            *["--threads", "2", "--output", f"{folder}/matches.parquet"],
+        ],
+    }
+
+
 def main() -> None:
     """Measure the rooms one after another and print a row for each."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n\n")[0])
@@ -72,40 +93,7 @@ def main() -> None:
     weights, bank = folder / "synthetic.safetensors", folder / "bank.parquet"
     if not weights.exists():
         checkpoint(weights, options.kernels)
-    commands = {
-        "extract": ["extract", str(weights), "--model", "synthetic", "--output", str(bank)],
-        "cluster": [
-            "cluster",
-            str(bank),
-            "--centroids",
-            f"{folder}/centroids.parquet",
-            "--output",
-            f"{folder}/clusters.parquet",
-        ],
-        "fit": ["fit", str(bank), "--output", f"{folder}/fits.parquet"],
-        "patterns": [
-            "patterns",
-            str(bank),
-            "--trainings",
-            str(options.trainings),
-            "--centroids",
-            f"{folder}/patterns.c.parquet",
-            "--output",
-            f"{folder}/patterns.parquet",
-        ],
-        "match": [
-            "match",
-            str(bank),
-            "--null-every",
-            str(options.null_every),
-            "--restarts",
-            str(options.restarts),
-            "--threads",
-            "2",
-            "--output",
-            f"{folder}/matches.parquet",
-        ],
-    }
+    commands = commands_of(options, weights, bank)
     print(f"{options.kernels:,} kernels of 7×7, {os.cpu_count()} cores")
     for room in options.rooms:
         seconds, memory = measured(commands[room])

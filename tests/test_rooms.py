@@ -61,6 +61,19 @@ def test_a_module_imports_only_from_rooms_to_its_left(path):
     assert ours <= set(left)
 
 
+def test_no_module_function_or_rule_file_grows_beyond_a_few_screens():
+    """A body is what stands below a docstring."""
+    for path in [*FILES, *(ROOT / "benchmarks").glob("*.py"), *(ROOT / "docs").glob("*.py")]:
+        text = path.read_text(encoding="utf-8")
+        assert len(text.splitlines()) <= 400, path
+        for node in ast.walk(ast.parse(text)):
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+                first = node.body[1 if len(node.body) > 1 and ast.get_docstring(node, clean=False) is not None else 0]
+                assert (node.end_lineno or 0) - first.lineno < 60, f"{path}: {node.name}"
+    for path in (ROOT / "workflow/rules").glob("*.smk"):
+        assert len(path.read_text(encoding="utf-8").splitlines()) < (80 if path.stem == "common" else 200), path
+
+
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(LIBRARY)))
 def test_the_library_knows_nothing_of_snakemake(path):
     assert not [name for name in imported(path) if name.split(".")[0] == "snakemake"]

@@ -18,15 +18,12 @@ from neural_echos.design.inputs import load_inputs
 from neural_echos.design.load import load_workflow
 from neural_echos.design.preset import Preset
 from neural_echos.errors import EchosError
-from neural_echos.storage import forget_checkpoints, prepare, read_result
 
 # Jobs run the Python that runs Snakemake (a conda environment, where one is active, comes before it), and this library.
 os.environ.update(
     PATH=os.pathsep.join([str(Path(sys.executable).parent), os.getenv("PATH", "")]),
     PYTHONPATH=str((ROOT / "src").absolute()),
 )
-
-
 # What a rule has among its params, so that it runs again where the code that its command imports changed.
 fingerprint = Code(cache=".snakemake/echos_code.json").fingerprint
 
@@ -39,10 +36,8 @@ CONFIG = load_workflow(
     artifacts=DECLARED,
 )
 config.update(CONFIG.model_dump())
-INPUTS = load_inputs(ROOT / "config/inputs.yaml")
 CONDA = (ROOT / "envs/environment.yaml").absolute()
-
-PRESET = Preset(CONFIG, INPUTS, DECLARED)
+PRESET = Preset(CONFIG, load_inputs(ROOT / "config/inputs.yaml"), DECLARED)
 ARTIFACTS = ArtifactFiles(PRESET)
 
 
@@ -54,25 +49,6 @@ if not CONFIG.container and "APPTAINER" in {one.name for one in workflow.deploym
     raise EchosError(
         "--sdm apptainer: the config names no image; build one with `make image`, and name it: --config container=…"
     )
-
-
-# Where files lie in a bucket: commands work in the folder in which Snakemake keeps them, and trainings keep checkpoints there, too.
-STORAGE = (workflow.storage_settings.default_storage_prefix or "").rstrip("/")
-if workflow.storage_settings.default_storage_provider is not None:
-    provider = workflow.storage_registry.default_storage_provider
-    folder = Path(provider.object(f"{STORAGE}/file").local_path()).parent
-    sources = [str(ROOT / CONFIG.adopt)] if CONFIG.adopt else []
-    os.environ.update(prepare(STORAGE, folder, config["pathvars"].values(), provider.settings, sources))
-
-
-onsuccess:
-    if STORAGE.startswith("s3://"):
-        forget_checkpoints(config["pathvars"]["results"])
-
-
-def result(name):
-    """What a JSON file among the results holds, wherever these lie; nothing where it is not there."""
-    return read_result(name.replace("<results>", config["pathvars"]["results"]))
 
 
 def source(path):
