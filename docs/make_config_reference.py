@@ -17,6 +17,7 @@ from pydantic.json_schema import GenerateJsonSchema
 
 from neural_echos.design.artifacts import DeclaredArtifact, with_options
 from neural_echos.design.checked import load_artifacts
+from neural_echos.design.claims import PapersClaims
 from neural_echos.design.inputs import DeclaredInputs
 from neural_echos.design.schema import Config
 
@@ -27,8 +28,9 @@ FILES: dict[str, tuple[type[BaseModel], str, str]] = {
     "config": (with_options(Config, ARTIFACTS, ARTIFACTS), "config/config.yaml, config/presets/*.yaml", "name"),
     "artifacts": (DeclaredArtifact, "metadata `neural_echos` of workflow/notebooks/*.ipynb", "option"),
     "inputs": (DeclaredInputs, "config/inputs.yaml", "input"),
+    "claims": (PapersClaims, "config/claims.yaml", "id"),
 }
-TITLES = {"config": "Config", "artifacts": "Artifacts", "inputs": "Declared inputs"}
+TITLES = {"config": "Config", "artifacts": "Artifacts", "inputs": "Declared inputs", "claims": "Claims of the papers"}
 HEAD = """# Config reference
 
 Every key of every config file. This page is generated from the models in `src/neural_echos/design` by

@@ -54,11 +54,11 @@ def test_verdicts_show_value_and_interval_in_columns_of_their_own(run_notebook):
         "reason": "r",
     }
     rows = [
-        claim | {"value": 0.1, "low": -0.05, "high": 0.25, "verdict": "supported"},
+        claim | {"published": "92 %", "value": 0.1, "low": -0.05, "high": 0.25, "verdict": "supported"},
         claim | {"claim": "A2", "value": np.nan, "low": np.nan, "high": np.nan, "verdict": "not run at this scale"},
     ]
     verdicts = pd.DataFrame(rows)[SCHEMAS["verdicts"].names]
-    claims = verdicts_by_claim(verdicts, {"A1": "92 %"})
+    claims = verdicts_by_claim(verdicts)
     assert claims.published.tolist() == ["92 %", "not readable"]
     assert claims.value[0] == 10
     assert count_verdicts(claims) == "2 claims: 1 supported, 1 not run at this scale."

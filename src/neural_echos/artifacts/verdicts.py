@@ -1,21 +1,17 @@
 """Tidy table of the verdicts on the papers' claims."""
 
-from collections.abc import Mapping
-
 import pandas as pd
 
 from neural_echos.artifacts.words import UNREADABLE, count_of, intervals, numbers
 
 
-def verdicts_by_claim(verdicts: pd.DataFrame, published: Mapping[str, str] | None = None) -> pd.DataFrame:
+def verdicts_by_claim(verdicts: pd.DataFrame) -> pd.DataFrame:
     """Put what was measured for each claim beside what its paper prints.
 
     Parameters
     ----------
     verdicts : DataFrame
         Of schema "verdicts".
-    published : mapping of str to str, optional
-        A claim's published numbers, as printed.
 
     Returns
     -------
@@ -23,22 +19,8 @@ def verdicts_by_claim(verdicts: pd.DataFrame, published: Mapping[str, str] | Non
         One row for each claim with `claim`, `paper`, `statement`, `published`, `measured`, `value`, `low` and `high` (percent, or
         percentage points of a difference; NaN where nothing was measured), `scale`, `verdict`, `reason` and `artifact`.
     """
-    rows = verdicts.assign(**{name: 100 * verdicts[name].astype(float) for name in ("value", "low", "high")})
-    rows["published"] = [(published or {}).get(claim, UNREADABLE) for claim in rows.claim]
-    order = [
-        "claim",
-        "paper",
-        "statement",
-        "published",
-        "measured",
-        "value",
-        "low",
-        "high",
-        "scale",
-        "verdict",
-        "reason",
-    ]
-    return rows[[*order, "artifact"]]
+    percent = {name: 100 * verdicts[name].astype(float) for name in ("value", "low", "high")}
+    return verdicts.assign(published=verdicts.published.fillna(UNREADABLE), **percent)
 
 
 def verdict_cells(claims: pd.DataFrame) -> pd.DataFrame:

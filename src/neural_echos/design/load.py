@@ -7,6 +7,7 @@ from typing import Any
 
 from neural_echos.design.artifacts import with_options
 from neural_echos.design.checked import check, load_artifacts
+from neural_echos.design.claims import with_papers_claims
 from neural_echos.design.references import check_references
 from neural_echos.design.schema import Config
 from neural_echos.design.yaml import CommandLine, Layer, merge, read_yaml
@@ -106,7 +107,7 @@ def _load(
     artifacts: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> Config:
     artifacts = artifacts or load_artifacts(root)
-    config = check_config(document, artifacts, layers)
+    config = check_config(with_papers_claims(document, root / "config/claims.yaml"), artifacts, layers)
     inputs = read_yaml(root / "config/inputs.yaml")
     check_references(config, inputs=inputs, artifacts=artifacts, layers=layers)
     return config

@@ -108,8 +108,7 @@ def _made(artifact: Artifact, root: Path, records: Records) -> Made:
 
 def _verdicts(path: Path, config: Mapping[str, Any], titles: Mapping[str, str]) -> dict[str, Any]:
     """What all verdicts say together, and a row for each claim."""
-    published = next((one["options"].get("published") for one in config["artifacts"] if "verdict" in one["id"]), None)
-    claims = verdicts_by_claim(read({"verdicts": str(path)})["verdicts"], published)
+    claims = verdicts_by_claim(read({"verdicts": str(path)})["verdicts"])
     cells = verdict_cells(claims).rename(columns={"ours, % or points": "ours"})
     rows = cells.assign(scale=claims.scale).to_dict("records")
     signs = [dict(zip(("sign", "kind"), SIGNS[row["verdict"]], strict=True)) for row in rows]

@@ -33,7 +33,8 @@ def decide(claims: Sequence[Mapping[str, Any]], tables: Tables, scale: str) -> p
     Parameters
     ----------
     claims : sequence of mappings
-        Each with id, paper, statement, rule, needs (the data set that the claim is about, or a list of them), options, artifact.
+        Each with id, paper, statement, rule, needs (the data set that the claim is about, or a list of them), options, artifact
+        and, where it is known, what the paper prints (published).
     tables : mapping of DataFrames
         "runs", "structure", "pattern_shares" and "replacements", any of them possibly empty, and "models", with columns model,
         family and top1, of networks whose accuracy is published.
@@ -78,6 +79,7 @@ def decide(claims: Sequence[Mapping[str, Any]], tables: Tables, scale: str) -> p
                 "claim": claim["id"],
                 "paper": claim["paper"],
                 "statement": claim["statement"],
+                "published": claim.get("published"),
                 "measured": measured.measured,
                 "value": measured.value,
                 "low": measured.low,

@@ -176,6 +176,7 @@ VERDICTS = Table(
         Column("claim", "string", "id of the claim, such as NE1"),
         Column("paper", "string", "the paper that makes it"),
         Column("statement", "string", "the claim in one sentence"),
+        Column("published", "string", "what the paper prints for it; null where that could not be read"),
         Column("measured", "string", "what `value` is"),
         Column("value", "float64", "what was measured, as `measured` says; null where there was nothing to measure"),
         Column("low", "float64", "lower end of its interval"),
