@@ -16,6 +16,7 @@ rule report:
         artifacts=ARTIFACTS.main_files(),
         beside=ARTIFACTS.other_files(),
         verdicts="<results>/verdicts.parquet",
+        structure="<results>/evaluation/structure.parquet" if PRESET.needs_structure() else [],
         made=[f"{folder}/run.json" for folder in PRESET.run_folders(PRESET.conditions)],
         data=collect("<results>/datasets/{dataset}.safetensors", dataset=sorted(PRESET.needed_datasets())),
     output:
@@ -37,7 +38,7 @@ rule report:
         benchmarks=config["pathvars"]["benchmarks"],
     shell:
         "python -m neural_echos --log {log:q} report {params.entries:q} --verdicts {input.verdicts:q}"
-        " --config {params.config:q} --benchmarks {params.benchmarks:q} --output {output.page:q}"
+        " --structure {input.structure:q} --config {params.config:q} --benchmarks {params.benchmarks:q} --output {output.page:q}"
 
 
 rule paper:

@@ -35,6 +35,7 @@ def report(
         Option(parser=json_object, help="The whole config of the preset; JSON or @file."),
     ],
     benchmarks: Annotated[Path, Option(help="Folder of Snakemake's benchmarks.")],
+    structure: Annotated[list[Path], Option(help="Tables of structure, for the first sentence.")] = [],
     root: Root = Path(),
 ) -> None:
     """Write the page that a reader opens first: verdicts, artifacts and what made them, and the cost of the work."""
@@ -43,7 +44,9 @@ def report(
 
     fetch(benchmarks)
     fetch(output.parent / "inputs", suffix=".json")
-    write_report(output, artifacts, verdicts=verdicts, config=config, benchmarks=benchmarks, root=root)
+    write_report(
+        output, artifacts, verdicts=verdicts, config=config, benchmarks=benchmarks, structure=structure, root=root
+    )
     _LOG.info("%s: %d artifacts", output, len(artifacts))
 
 

@@ -1,34 +1,28 @@
 """The page that a reader opens first: verdicts, every artifact with what made it, rules, costs, machine, inputs, config."""
 
-import io
 import json
 import math
 import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import groupby
 from pathlib import Path
 from typing import Any
 
 from markupsafe import Markup
 
 from neural_echos.artifacts import FORMATS, read
-from neural_echos.artifacts.verdicts import count_verdicts, verdict_cells, verdicts_by_claim
+from neural_echos.artifacts.style import Style
 from neural_echos.files import provenance, read_json, sha256, uncommitted, write_json, write_text
 from neural_echos.report.costs import adopted_seconds, costs, training_seconds
 from neural_echos.report.explain import Explanation, Records, explain, source_of
+from neural_echos.report.front import claims, headline, merged, message
+from neural_echos.report.pictures import picture_of
 from neural_echos.report.rule_graph import draw, rule_graph
-from neural_echos.report.templates import FOLDER, embedded, render
-from neural_echos.verdicts import INCONCLUSIVE, NOT_RUN, NOT_SUPPORTED, SUPPORTED
+from neural_echos.report.templates import FOLDER, render
 
 Artifact = Mapping[str, str]
-SIGNS = {
-    SUPPORTED: ("✓", "supported"),
-    NOT_SUPPORTED: ("✗", "not-supported"),
-    INCONCLUSIVE: ("?", "inconclusive"),
-    NOT_RUN: ("○", "not-run"),
-}
+UNREADABLE = " (caption not readable)"  # in the title of a figure of the paper
 PICTURES = 9e6  # bytes of all embedded pictures together, before base64 adds a third
 
 
@@ -47,6 +41,7 @@ def write_report(
     verdicts: Path,
     config: Mapping[str, Any],
     benchmarks: Path,
+    structure: Sequence[Path] = (),
     root: Path = Path(),
 ) -> None:
     """Write the report of a preset as one HTML file that needs no other, and its config beside it as `config.json`.
@@ -63,6 +58,8 @@ def write_report(
         The preset's, as the workflow checked and completed it.
     benchmarks : Path
         Folder of Snakemake's benchmarks, a folder or file for each kind of rule.
+    structure : sequence of Path
+        Tables of schema "structure", from which the page's first sentence is computed; otherwise it is the first figure's message.
     root : Path
         Folder in which Snakemake ran; its records may be missing, and the page says so.
 
@@ -75,10 +72,11 @@ def write_report(
     made = {one["id"]: _made(one, root, records) for one in artifacts}
     write_json(output.with_name("config.json"), config)
     most = int(PICTURES / max(1, sum(one["kind"] == "figure" for one in artifacts)))
-    groups = [
-        (name, [_shown(one, made[one["id"]], output.parent, most) for one in members])
-        for name, members in groupby(artifacts, key=lambda one: one["group"] or "Artifacts")
-    ]
+    shown = {one["id"]: _shown(one, made[one["id"]], output.parent, most) for one in artifacts}
+    lead = next((one for one in shown.values() if one["picture"]), None)
+    table = next((one for one in shown.values() if "verdict" in one["id"]), None)
+    apart = [one["id"] for one in (lead, table) if one]
+    groups = merged([one for one in shown.values() if one["id"] not in apart])
     files = [f"{one['stem']}.{FORMATS[one['kind']][0]}" for one in artifacts]
     behind = records.behind([*files, str(verdicts)])
     graph = rule_graph(behind) if behind else None
@@ -87,8 +85,15 @@ def write_report(
         "report.html.j2",
         scale=config["scale"],
         css=Markup((FOLDER / "report.css").read_text(encoding="utf-8")),
-        verdicts=_verdicts(verdicts, config, {one["id"]: one["title"] for one in artifacts}),
+        js=Markup((FOLDER / "report.js").read_text(encoding="utf-8")),
+        headline=headline(
+            [read({"structure": str(one)})["structure"] for one in structure], lead["says"] if lead else ""
+        ),
+        lead=lead,
+        table=table,
+        claims=claims(verdicts, {name: one["title"] for name, one in shown.items()}, root),
         groups=groups,
+        unread=any(one["unread"] for one in shown.values()),
         digest=sha256(output.with_name("config.json")),
         graph=graph,
         drawing=draw(graph) if graph else "",
@@ -106,56 +111,31 @@ def _made(artifact: Artifact, root: Path, records: Records) -> Made:
     return Made(read_json(root / f"{stem}.json"), explain(f"{stem}.{FORMATS[artifact['kind']][0]}", root, records))
 
 
-def _verdicts(path: Path, config: Mapping[str, Any], titles: Mapping[str, str]) -> dict[str, Any]:
-    """What all verdicts say together, and a row for each claim."""
-    claims = verdicts_by_claim(read({"verdicts": str(path)})["verdicts"])
-    cells = verdict_cells(claims).rename(columns={"ours, % or points": "ours"})
-    rows = cells.assign(scale=claims.scale).to_dict("records")
-    signs = [dict(zip(("sign", "kind"), SIGNS[row["verdict"]], strict=True)) for row in rows]
-    return {
-        "says": count_verdicts(claims),
-        "rows": [row | sign | {"title": titles.get(row["artifact"])} for row, sign in zip(rows, signs, strict=True)],
-    }
-
-
 def _shown(artifact: Artifact, made: Made, folder: Path, most: int) -> dict[str, Any]:
     """All that the page shows of one artifact."""
     stem = Path(artifact["stem"])
     picture = table = None
     if artifact["kind"] == "figure":
-        picture = _picture(stem, most)
+        picture = picture_of(stem, most, made.facts["style"].get("dpi", Style().dpi))
     else:
         page = stem.with_name(f"{stem.name}.html").read_text(encoding="utf-8")
         table = Markup(page[page.index("<table") : page.index("</table>") + 8])
     more = made.facts["style"].get("formats", []) if artifact["kind"] == "figure" else []
     suffixes = (*FORMATS[artifact["kind"]], *more, "json")
+    heading, rest = message(made.facts["says"])
     return {
         **artifact,
+        "title": artifact["title"].replace(UNREADABLE, ""),
+        "unread": UNREADABLE in artifact["title"],
         "says": made.facts["says"],
+        "message": heading,
+        "rest": rest,
         "picture": picture,
         "table": table,
+        "columns": table.partition("</thead>")[0].count("<th>") if table else 0,
         "files": [(suffix, f"{os.path.relpath(stem, folder)}.{suffix}") for suffix in suffixes],
         "provenance": _provenance(artifact, made),
     }
-
-
-def _picture(stem: Path, most: int) -> str:
-    """Embed a figure as SVG or PNG, whichever is smaller; where both are larger than `most` bytes, as a PNG of fewer pixels."""
-    from PIL import Image
-
-    pixels, drawn = stem.with_name(f"{stem.name}.png").read_bytes(), stem.with_name(f"{stem.name}.svg")
-    smallest, kind = pixels, "png"
-    if drawn.exists() and drawn.stat().st_size < len(pixels):
-        smallest, kind = drawn.read_bytes(), "svg+xml"
-    for width in (1600, 1000, 600):
-        if len(smallest) <= most:
-            break
-        with Image.open(io.BytesIO(pixels)) as image:
-            reduced = image.convert("RGB").resize((width, round(image.height * width / image.width)))
-        buffer = io.BytesIO()
-        reduced.save(buffer, "PNG")
-        smallest, kind = min((smallest, kind), (buffer.getvalue(), "png"), key=lambda one: len(one[0]))
-    return embedded(smallest, kind)
 
 
 def _provenance(artifact: Artifact, made: Made) -> dict[str, Any]:

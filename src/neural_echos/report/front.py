@@ -1,0 +1,145 @@
+"""What a report says first: one sentence of what was found, and each claim with its number, or with what would decide it."""
+
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from neural_echos.artifacts import read
+from neural_echos.artifacts.controls import structure_forest
+from neural_echos.artifacts.verdicts import count_verdicts, verdict_cells, verdicts_by_claim
+from neural_echos.artifacts.words import count_of, percent
+from neural_echos.design.load import load_preset, preset_files
+from neural_echos.design.preset import Preset
+from neural_echos.errors import EchosError
+from neural_echos.structure.shares import CHANCE
+from neural_echos.verdicts import INCONCLUSIVE, NOT_RUN, NOT_SUPPORTED, SUPPORTED
+
+SIGNS = {
+    SUPPORTED: ("✓", "supported"),
+    NOT_SUPPORTED: ("✗", "not-supported"),
+    INCONCLUSIVE: ("?", "inconclusive"),
+    NOT_RUN: ("○", "not-run"),
+}
+_LONGEST = 180  # characters of a heading, from which it ends at a semicolon
+_GROUPS = {"trained": "trained depthwise kernels", "regular": "trained regular ones", "untrained": "untrained ones"}
+
+
+def message(says: str) -> tuple[str, str]:
+    """Split what an artifact says into a heading, its first sentence or a part of it, and the rest."""
+    first = next((found.end() for found in re.finditer(r"\.(?= [A-ZΓ0-9])", says)), len(says))
+    if first > _LONGEST:
+        first = max((found.end() for found in re.finditer(";(?= )", says[:_LONGEST])), default=first)
+    return says[:first].removesuffix(";"), says[first:].strip()
+
+
+def headline(structure: Sequence[pd.DataFrame], otherwise: str) -> str:
+    """Say in one sentence what was found: how structured kernels are, beside their controls.
+
+    Parameters
+    ----------
+    structure : sequence of DataFrame
+        Tables of schema "structure".
+    otherwise : str
+        What to say where no trained depthwise bank was measured.
+    """
+    found = pd.concat(structure) if structure else pd.DataFrame(columns=["role", "kind"])
+    if not ((found.role == "trained") & (found.kind == "depthwise")).any():
+        return message(otherwise)[0]
+    forest = structure_forest(found)
+    shares = forest.groupby("group").share.median()
+    trained, *controls = [f"{percent(shares[group])} of {name}" for group, name in _GROUPS.items() if group in shares]
+    return (
+        f"{trained} resemble a Difference of Gaussians more than {percent(1 - CHANCE, 0)} of shuffled kernels do; "
+        f"{', '.join([*controls, f'{percent(CHANCE, 0)} by chance'])} (medians over networks and kernel sizes)."
+    )
+
+
+def claims(path: Path, titles: Mapping[str, str], root: Path) -> dict[str, Any]:
+    """Read the verdicts: what they say together, and a row for each claim, those that this scale cannot decide apart.
+
+    Parameters
+    ----------
+    path : Path
+        Table of schema "verdicts".
+    titles : mapping of str to str
+        Titles of the artifacts on the page, by id.
+    root : Path
+        Folder of the workflow, whose presets may decide more.
+    """
+    found = verdicts_by_claim(read({"verdicts": str(path)})["verdicts"])
+    cells = verdict_cells(found).rename(columns={"ours, % or points": "ours"})
+    rows = [
+        row | dict(zip(("sign", "kind"), SIGNS[row["verdict"]], strict=True)) | {"title": titles.get(row["artifact"])}
+        for row in cells.assign(id=found.claim).to_dict("records")
+    ]
+    open_rows = [row for row in rows if row["verdict"] == NOT_RUN]
+    elsewhere = _elsewhere(root, {one["id"] for one in open_rows}) if open_rows else {}
+    return {
+        "says": count_verdicts(found),
+        "measured": [row for row in rows if row["verdict"] != NOT_RUN],
+        "open": [row | {"elsewhere": elsewhere.get(row["id"], "no preset here")} for row in open_rows],
+    }
+
+
+def _elsewhere(root: Path, wanted: set[str]) -> dict[str, str]:
+    """Name for each claim the preset that decides it with the least training, and what that is."""
+    best: dict[str, tuple[float, str]] = {}
+    for path in sorted((root / "config" / "presets").glob("*.yaml")):
+        try:
+            files = preset_files(root, path.stem)[1:]
+            if not any(name in file.read_text(encoding="utf-8") for file in files for name in wanted):
+                continue
+            preset = Preset(load_preset(root, path.stem))
+        except EchosError:  # `echos doctor` tells why
+            continue
+        images, told = _training(preset)
+        for claim in preset.config.claims:
+            if claim.id in wanted and _decides(preset, claim) and images < best.get(claim.id, (float("inf"),))[0]:
+                best[claim.id] = (images, f"{path.stem}: {told}")
+    return {name: told for name, (_, told) in best.items()}
+
+
+def _decides(preset: Preset, claim: Any) -> bool:
+    """Whether a preset has what a claim is about: runs on its data sets, or networks trained on them."""
+    about = {claim.needs} if isinstance(claim.needs, str) else set(claim.needs)
+    options = claim.options.model_dump()
+    if "pairs" in options:
+        return about <= {pair["dataset"] for pair in options["pairs"]}
+    if "dataset" in options:
+        drawn = {one.initialisation for one in preset.conditions if one.dataset == options["dataset"]}
+        several = [value for value in options.values() if isinstance(value, list | dict)]
+        named = {value for value in options.values() if isinstance(value, str)}.union(*several)
+        return about == {options["dataset"]} and bool(drawn) and named & set(preset.config.initialisations) <= drawn
+    return about <= {one.trained_on for one in preset.models.values() if one.role == options.get("role", "trained")}
+
+
+def _training(preset: Preset) -> tuple[float, str]:
+    """Number of training images of all epochs of all runs of a preset, and its trainings in words."""
+    images, runs = 0.0, 0
+    epochs: list[int] = []
+    for dataset, architecture in sorted({(one.dataset, one.architecture) for one in preset.conditions}):
+        count, recipe = preset.runs_of(dataset, architecture), preset.recipe(dataset, architecture)
+        shape = preset.config.datasets[dataset].shape
+        images += count * recipe["epochs"] * (shape.train if shape else 0)
+        runs += count
+        epochs.append(recipe["epochs"])
+    if not runs:
+        return images, "no training"
+    spread = f"{min(epochs)} to {max(epochs)}" if min(epochs) < max(epochs) else f"{epochs[0]}"
+    on = " on GPUs" if preset.config.gpu else ""
+    return images, f"{count_of(runs, 'training')}{on} of {spread} epochs, {_large(images)} images in all"
+
+
+def _large(number: float) -> str:
+    return f"{number / 1e9:,.1f} billion" if number >= 1e9 else f"{number / 1e6:,.0f} million"
+
+
+def merged(artifacts: Sequence[Mapping[str, str]]) -> dict[str, list[Mapping[str, str]]]:
+    """Gather artifacts by group, in the order in which groups first appear."""
+    found: dict[str, list[Mapping[str, str]]] = {}
+    for one in artifacts:
+        found.setdefault(one["group"] or "Artifacts", []).append(one)
+    return found

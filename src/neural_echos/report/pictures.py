@@ -1,0 +1,72 @@
+"""Figures as a page shows them: embedded, at the size of their inches, and cut between panels for narrow screens."""
+
+import io
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from neural_echos.report.templates import embedded
+
+PIXELS_PER_INCH = 120  # of a page; text of 8 points is then as large as the page's own
+_GAP = 0.06  # inches without ink, from which a figure may be cut
+_MIDDLE = (0.3, 0.7)  # of a figure's width, where it may be cut
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A figure on a page.
+
+    Attributes
+    ----------
+    source : str
+        Address that holds it.
+    width : int
+        Pixels of the page, at which all figures have one text size.
+    cut : float or None
+        Where it falls into a left and a right half, as a share of its width; None where something crosses its middle.
+    """
+
+    source: str
+    width: int
+    cut: float | None
+
+
+def picture_of(stem: Path, most: int, dpi: int) -> Picture:
+    """Embed a figure as SVG or PNG, whichever is smaller; where both are larger than `most` bytes, as a PNG of fewer pixels.
+
+    Parameters
+    ----------
+    stem : Path
+        Of the figure's files, without suffix.
+    most : int
+        Bytes.
+    dpi : int
+        Resolution of the PNG file.
+    """
+    from PIL import Image
+
+    pixels, drawn = stem.with_name(f"{stem.name}.png").read_bytes(), stem.with_name(f"{stem.name}.svg")
+    smallest, kind = pixels, "png"
+    if drawn.exists() and drawn.stat().st_size < len(pixels):
+        smallest, kind = drawn.read_bytes(), "svg+xml"
+    with Image.open(io.BytesIO(pixels)) as image:
+        whole = image.convert("RGB")
+    for width in (1600, 1000, 600):
+        if len(smallest) <= most:
+            break
+        buffer = io.BytesIO()
+        whole.resize((width, round(whole.height * width / whole.width))).save(buffer, "PNG")
+        smallest, kind = min((smallest, kind), (buffer.getvalue(), "png"), key=lambda one: len(one[0]))
+    return Picture(
+        embedded(smallest, kind), round(PIXELS_PER_INCH * whole.width / dpi), _cut(np.asarray(whole), round(_GAP * dpi))
+    )
+
+
+def _cut(pixels: np.ndarray, gap: int) -> float | None:
+    """Find the strip without ink nearest to the middle of a picture, shape (height, width, 3), at least `gap` pixels wide."""
+    blank = (pixels == pixels[0, 0]).all(axis=(0, 2))
+    edges = np.flatnonzero(np.diff(np.concatenate([[0], blank.astype(np.int8), [0]])))
+    middles = [(start + end) / 2 / len(blank) for start, end in edges.reshape(-1, 2) if end - start >= gap]
+    nearest = min(middles, key=lambda middle: abs(middle - 0.5), default=0.0)
+    return round(float(nearest), 4) if _MIDDLE[0] < nearest < _MIDDLE[1] else None

@@ -1,0 +1,43 @@
+// Contents: folded on a narrow screen; on a wide one they mark the section that is being read.
+const narrow = matchMedia("(max-width: 72rem)"), contents = document.querySelector("nav details");
+contents.open = !narrow.matches;
+const links = new Map([...contents.querySelectorAll("a")].map((link) => [link.hash.slice(1), link]));
+const targets = [...links.keys()].map((id) => document.getElementById(id)).filter(Boolean);
+let marked = null;
+function mark() {
+  const read = targets.filter((target) => target.getBoundingClientRect().top < innerHeight / 3);
+  const link = links.get(read.length ? read[read.length - 1].id : "");
+  if (link === marked) return;
+  marked?.removeAttribute("aria-current");
+  marked = link ?? null;
+  if (!marked) return;
+  marked.setAttribute("aria-current", "true");
+  const box = document.querySelector("nav"), at = marked.offsetTop - box.clientHeight / 2;
+  if (!narrow.matches) box.scrollTop = at;
+}
+document.addEventListener("scroll", mark, { passive: true });
+mark();
+
+// On a phone the halves of a figure stack, both at one text size, where nothing crosses its middle.
+function halves(card) {
+  const image = card.querySelector("img"), cut = +card.dataset.cut, across = 1 / Math.max(cut, 1 - cut);
+  for (const [from, to] of [[0, cut], [cut, 1]]) {
+    const half = document.createElement("div");
+    half.className = "half";
+    half.style.width = `${(to - from) * across * 100}%`;
+    half.style.aspectRatio = `${(to - from) * image.naturalWidth} / ${image.naturalHeight}`;
+    const part = image.cloneNode();
+    part.style.width = `${100 / (to - from)}%`;
+    part.style.marginLeft = `${-100 * from / (to - from)}%`;
+    if (from) part.alt = "";
+    half.append(part);
+    card.append(half);
+  }
+}
+for (const card of document.querySelectorAll(".card[data-cut]")) {
+  const image = card.querySelector("img");
+  image.decode().then(() => halves(card), () => card.removeAttribute("data-cut"));
+}
+
+// What is folded for the screen is part of the printed page.
+addEventListener("beforeprint", () => document.querySelectorAll("details.open").forEach((one) => { one.open = true; }));

@@ -1,0 +1,73 @@
+"""What a report says first: its sentence, its claims, and what would decide those that its scale cannot."""
+
+import re
+from pathlib import Path
+
+import pandas as pd
+import pyarrow as pa
+import pytest
+
+from neural_echos.report.front import claims, headline, merged, message
+from neural_echos.tables import SCHEMAS, write_table
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.mark.parametrize(
+    ("says", "heading", "rest"),
+    [
+        ("Size 9, γ = 0.5: r = 2.5 taps.", "Size 9, γ = 0.5: r = 2.5 taps.", ""),
+        ("Half, .9 of it. Shown are 3.", "Half, .9 of it.", "Shown are 3."),
+        (
+            f"Shares: a 1 %; b {'x' * 100}; c {'y' * 90}; d. More.",
+            f"Shares: a 1 %; b {'x' * 100}",
+            f"c {'y' * 90}; d. More.",
+        ),
+        ("no stop", "no stop", ""),
+    ],
+)
+def test_a_message_is_the_first_sentence_or_a_part_of_a_long_one(says: str, heading: str, rest: str) -> None:
+    assert message(says) == (heading, rest)
+
+
+def structure(**shares: float) -> pd.DataFrame:
+    roles = {"net": ("depthwise", "trained"), "other": ("regular", "trained"), "fresh": ("depthwise", "untrained")}
+    rows = [
+        {"model": name, "kind": roles[name][0], "role": roles[name][1], "share": share, "kernel_size": 3, "kernels": 9}
+        for name, share in shares.items()
+    ]
+    return pd.DataFrame(rows).assign(low=0.0, high=1.0, layers=1)
+
+
+def test_the_headline_sets_trained_kernels_beside_the_controls_at_hand() -> None:
+    told = headline([structure(net=0.6, other=0.02, fresh=0.05)], "Other. More.")
+    assert told == (
+        "60.0 % of trained depthwise kernels resemble a Difference of Gaussians more than 95 % of shuffled kernels do; "
+        "2.0 % of trained regular ones, 5.0 % of untrained ones, 5 % by chance (medians over networks and kernel sizes)."
+    )
+    assert "do; 5 % by chance (" in headline([structure(net=0.6)], "")
+    assert headline([structure(fresh=0.05)], "Other. More.") == headline([], "Other. More.") == "Other."
+
+
+def test_claims_that_were_not_run_name_the_preset_that_decides_them(tmp_path: Path) -> None:
+    row = dict.fromkeys(SCHEMAS["verdicts"].names, "x") | {"value": 0.1, "low": 0.0, "high": None}
+    rows = [
+        row | {"claim": claim, "verdict": verdict, "artifact": "a"}
+        for claim, verdict in (("NE1", "supported"), ("NE5", "not run at this scale"), ("XX1", "not run at this scale"))
+    ]
+    write_table(tmp_path / "verdicts.parquet", pa.Table.from_pylist(rows, schema=SCHEMAS["verdicts"]), "verdicts")
+    found = claims(tmp_path / "verdicts.parquet", {"a": "Table A"}, ROOT)
+    assert [(one["claim"], one["sign"], one["title"]) for one in found["measured"]] == [("NE1 (x)", "✓", "Table A")]
+    cifar, unknown = (one["elsewhere"] for one in found["open"])
+    assert re.fullmatch(r"cifar10_cpu: \d+ trainings of \d+ epochs, \d+ million images in all", cifar)
+    assert unknown == "no preset here"
+    assert found["says"] == "3 claims: 2 not run at this scale, 1 supported."
+
+
+def test_artifacts_of_one_group_stand_together_where_it_first_appears() -> None:
+    listed = [{"id": str(place), "group": group} for place, group in enumerate(["b", "a", "", "b"])]
+    assert {name: [one["id"] for one in members] for name, members in merged(listed).items()} == {
+        "b": ["0", "3"],
+        "a": ["1"],
+        "Artifacts": ["2"],
+    }
