@@ -29,7 +29,7 @@ ROOMS: dict[str, dict[str, str]] = {
     "Initialisations": {"initialise": "initialisations", "signals": "initialisations"},
     "Training": {"train": "training", "publish": "training"},
     "Transfer": dict.fromkeys(("replace", "eliminate", "zero"), "transfer"),
-    "Evaluation and verdicts": {"evaluate": "evaluation", "verdicts": "verdicts"},
+    "Evaluation and verdicts": {"compare": "comparison", "evaluate": "evaluation", "verdicts": "verdicts"},
     "Artifacts and report": {
         **dict.fromkeys(("render", "new-artifact"), "artifacts"),
         **dict.fromkeys(("paper", "report", "crate"), "report"),

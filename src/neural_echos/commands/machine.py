@@ -11,7 +11,9 @@ from neural_echos.commands.printing import print_table
 
 def plan(
     *,
-    preset: Annotated[list[str], Option(help="Names of presets on top of config/config.yaml.")] = [],
+    preset: Annotated[
+        list[str], Option(help="Presets on top of config/config.yaml, by name or as a path (.yaml).")
+    ] = [],
     root: Root = Path(),
     seconds: Annotated[float, Option(help="Time for all calibrations together, in seconds.")] = 60,
     devices: Annotated[int, Option(min=1, help="Devices that work at the same time.")] = 1,
@@ -23,24 +25,12 @@ def plan(
     """Estimate what the trainings of a preset will cost, by calibrating this machine; nothing is started."""
     import os
 
-    import torch
-
-    from neural_echos.datasets import dataset_shape
     from neural_echos.design.load import load_preset
-    from neural_echos.design.preset import Preset
-    from neural_echos.training import cost, pick_device
+    from neural_echos.training import cost
 
-    threads = threads or os.cpu_count() or 1
-    config = load_preset(root, *preset)
-    folder = root / str(config.pathvars.results) / "datasets"
-    made = {name: folder / f"{name}.safetensors" for name in config.datasets}
-    shapes = {name: dataset_shape(path) for name, path in made.items() if path.exists()}
-    picked = pick_device(device)
-    name = torch.cuda.get_device_name(picked) if picked.type == "cuda" else f"cpu, {threads} threads"
-    work = cost.list_work(Preset(config), shapes)
-    costs = list(cost.estimate(work, seconds=seconds, device=picked, threads=threads))
-    total = cost.summarise(costs, devices=devices, watts=watts)
-    print((cost.plan_json if as_json else cost.render_plan)(costs, total, name))
+    config, threads = load_preset(root, *preset), threads or os.cpu_count() or 1
+    found = cost.plan(config, root, seconds=seconds, device=device, threads=threads, devices=devices, watts=watts)
+    print((cost.plan_json if as_json else cost.render_plan)(*found))
 
 
 def explain(

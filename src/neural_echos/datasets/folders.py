@@ -1,4 +1,4 @@
-"""Images in folders: train/<class>/ and val/<class>/, as ImageNet-1k is unpacked, and Tiny-ImageNet-200 as it is distributed."""
+"""Images in folders: train/<class>/ and val/<class>/, as ImageNet-1k is unpacked, class folders alone, and Tiny-ImageNet-200."""
 
 import logging
 import os
@@ -15,6 +15,7 @@ from neural_echos.datasets.selection import (
     COMPANION,
     FOREIGN,
     HIDDEN,
+    NAMED,
     NO_CLASS,
     SPECIAL,
     SUFFIXES,
@@ -34,6 +35,7 @@ _KAGGLE = "ILSVRC/Data/CLS-LOC"
 _TEST_FOLDERS = ("val", "validation", "valid", "test")  # the first that is there holds the test images
 _THREADS = 16  # listing waits for the file system, not for a core
 Listing = list[tuple[str, int]]  # (name relative to the root, bytes) of each image
+Left = dict[str, tuple[int, LeftOut]]  # images and what was left out, by the folder of the split
 
 
 @maker("folder")
@@ -46,6 +48,8 @@ def index_folder(
     test_limit: int | None = None,
     train_share: float | None = None,
     classes_kept: Sequence[str] | str | None = None,
+    test_share: float | None = None,
+    leave_out: Sequence[str] = (),
     memory: bool = False,
     size: int | None = None,
     mean: Sequence[float] | None = None,
@@ -68,6 +72,11 @@ def index_folder(
         Name of the data set; by default the root's.
     seed, train_limit, test_limit, train_share, classes_kept
         See `Selection`.
+    test_share : float, optional
+        For a folder without val: this share, in (0, 1), of each class's images is drawn for testing, one at least, and never all;
+        the class folders lie in train, or in `root` itself.
+    leave_out : list of str
+        Images to leave out, such as damaged ones, by their paths from `root`.
     memory, size, mean, std
         See `assembled`.
     checksums : bool
@@ -82,28 +91,24 @@ def index_folder(
         that are not recognised.
     """
     selection = Selection(name or Path(root).resolve().name, seed, train_limit, test_limit, train_share, classes_kept)
-    folder = Path(root)
-    tiny = (folder / "wnids.txt").is_file() and (folder / "val" / "val_annotations.txt").is_file()
-    names = (_split_folder(folder, ("train",)), "val" if tiny else _split_folder(folder, _TEST_FOLDERS))
-    left_out: tuple[LeftOut, LeftOut] = ([], [])
-    classes = sorted(_lines(folder / "wnids.txt") if tiny else _class_folders(folder, names[0], left_out[0]))
-    train = _listed(folder, names[0], classes, "images" if tiny else "", left_out[0])
-    if tiny:
-        test = _annotated(folder, classes)
+    folder, tiny = Path(root), _is_tiny_imagenet(Path(root))
+    if test_share is None:
+        classes, train, test, left_out = _read_splits(folder, tiny, frozenset(leave_out))
     else:
-        _require_same(folder, names, classes, _class_folders(folder, names[1], left_out[1]))
-        test = _listed(folder, names[1], classes, "", left_out[1])
-    missed = {
-        split: report_left_out(str(folder / split), sum(map(len, listings)), left)
-        for split, listings, left in zip(names, (train, test), left_out, strict=True)
-    }
+        classes, train, test, left_out = _draw_split(folder, test_share, seed, frozenset(leave_out))
+    _require_found(folder, leave_out, left_out)
+    missed = {split: report_left_out(str(folder / split), count, left) for split, (count, left) in left_out.items()}
     splits = [_index(part) for part in (train, test)]
     dataset = assembled(selection, classes, folder, splits, memory=memory, size=size, mean=mean, std=std)
     files = [image for part in (*train, *test) for image in part]
     paths, sizes = (folder / file for file, _ in files), [size for _, size in files]
     facts = {
         "how": f"{'Tiny-ImageNet-200' if tiny else 'one folder per class'}, {'decoded' if memory else 'index only'}",
-        "options": {"root": root, **selection.options(), "size": size},
+        "options": {
+            **{"root": root, **selection.options(), "size": size},
+            **({"test_share": test_share} if test_share is not None else {}),
+            **({"leave_out": list(leave_out)} if leave_out else {}),
+        },
         "seed": seed,
         **described(paths, sizes, [file for file, _ in files], checksums),
         **({"left_out": missed} if any(missed.values()) else {}),
@@ -111,6 +116,75 @@ def index_folder(
         "citation": citation,
     }
     return dataset, facts
+
+
+def has_test_split(root: Path) -> bool:
+    """Whether a folder comes with labelled test images: in val or the like beside train, or as Tiny-ImageNet-200 has them."""
+    found = _found(root, ("train",)), _found(root, _TEST_FOLDERS)
+    return _is_tiny_imagenet(root) or all(names and _has_folders(root / names[0]) for names in found)
+
+
+def _has_folders(folder: Path) -> bool:
+    with os.scandir(folder) as entries:
+        return any(entry.is_dir() and not is_hidden(entry.name) for entry in entries)
+
+
+def _is_tiny_imagenet(root: Path) -> bool:
+    return (root / "wnids.txt").is_file() and (root / "val" / "val_annotations.txt").is_file()
+
+
+def _read_splits(
+    root: Path, tiny: bool, leave_out: frozenset[str]
+) -> tuple[list[str], list[Listing], list[Listing], Left]:
+    """List the images of every class in the folders of the two splits."""
+    names = (_split_folder(root, ("train",)), "val" if tiny else _split_folder(root, _TEST_FOLDERS))
+    left: tuple[LeftOut, LeftOut] = ([], [])
+    classes = sorted(_lines(root / "wnids.txt") if tiny else _class_folders(root, names[0], left[0]))
+    train = _listed(root, names[0], classes, "images" if tiny else "", left[0], leave_out)
+    if tiny:
+        test = _annotated(root, classes)
+    else:
+        _require_same(root, names, classes, _class_folders(root, names[1], left[1]))
+        test = _listed(root, names[1], classes, "", left[1], leave_out)
+    counts = (sum(map(len, listings)) for listings in (train, test))
+    return classes, train, test, dict(zip(names, zip(counts, left, strict=True), strict=True))
+
+
+def _draw_split(
+    root: Path, share: float, seed: int, leave_out: frozenset[str]
+) -> tuple[list[str], list[Listing], list[Listing], Left]:
+    """List the images of every class, and draw those for testing."""
+    if not 0 < share < 1:
+        raise EchosError(f"{root}: test_share must be above 0 and below 1, not {share}")
+    if has_test_split(root):
+        raise EchosError(
+            f"{root}: this folder has test images in {_found(root, _TEST_FOLDERS)[0]}; leave test_share out"
+        )
+    split = next((one for one in _found(root, ("train",)) if _has_folders(root / one)), "")  # or a class of trains
+    left: LeftOut = []
+    classes = sorted(_class_folders(root, split, left))
+    listings = _listed(root, split, classes, "", left, leave_out)
+    rng = np.random.default_rng([seed, 2])
+    train, test = [], []
+    for name, listing in zip(classes, listings, strict=True):
+        if len(listing) < 2:
+            raise EchosError(
+                f"{root / split / name}: this class has one image only, and needs one for training and one for testing; add "
+                "images or remove the folder"
+            )
+        count = min(max(1, round(share * len(listing))), len(listing) - 1)
+        drawn = set(rng.permutation(len(listing))[:count].tolist())
+        train.append([image for place, image in enumerate(listing) if place not in drawn])
+        test.append([image for place, image in enumerate(listing) if place in drawn])
+    return classes, train, test, {split: (sum(map(len, listings)), left)}
+
+
+def _require_found(root: Path, leave_out: Sequence[str], left_out: Left) -> None:
+    found = {name for _, left in left_out.values() for reason, name in left if reason == NAMED}
+    if absent := [name for name in leave_out if name not in found]:
+        raise EchosError(
+            f"{root}: leave_out names {absent[0]!r}, and there is no such image in a class folder; correct it"
+        )
 
 
 def _index(listings: Sequence[Listing]) -> tuple[Index, np.ndarray]:
@@ -125,24 +199,29 @@ def _index(listings: Sequence[Listing]) -> tuple[Index, np.ndarray]:
 
 def _split_folder(root: Path, names: Sequence[str]) -> str:
     """Find the folder of a split by the names that it may have, in upper or lower case; the first one counts."""
-    if not root.is_dir():
-        raise EchosError(f"{root}: no such folder; correct root")
-    with os.scandir(root) as entries:
-        folders = sorted((entry.name for entry in entries if entry.is_dir()), reverse=True)
-    there = {folder.lower(): folder for folder in folders}
-    found = [there[name] for name in names if name in there]
+    found = _found(root, names)
     if not found and (root / _KAGGLE).is_dir():
         raise EchosError(
             f"{root}: this is Kaggle's layout; give {root / _KAGGLE} as root, its val sorted into one folder per class"
         )
     if not found:
-        deeper = next((one for one in sorted(folders) if (root / one / names[0]).is_dir()), None)
+        deeper = next((one.name for one in sorted(root.iterdir()) if (one / names[0]).is_dir()), None)
         hint = f"is {root / deeper} the right root?" if deeper else "correct root"
         raise EchosError(f"{root}: there is no folder {' or '.join(names)} with one folder per class in it; {hint}")
     if found[0] != names[0]:
         others = f"; {', '.join(found[1:])} left alone" if found[1:] else ""
         _LOG.info("%s: no folder %s, %s is read in its place%s", root, names[0], found[0], others)
     return found[0]
+
+
+def _found(root: Path, names: Sequence[str]) -> list[str]:
+    """Which of some folders there are, in upper or lower case."""
+    if not root.is_dir():
+        raise EchosError(f"{root}: no such folder; correct root")
+    with os.scandir(root) as entries:
+        folders = sorted((entry.name for entry in entries if entry.is_dir()), reverse=True)
+    there = {folder.lower(): folder for folder in folders}
+    return [there[name] for name in names if name in there]
 
 
 def _class_folders(root: Path, split: str, left_out: LeftOut) -> list[str]:
@@ -162,7 +241,7 @@ def _class_folders(root: Path, split: str, left_out: LeftOut) -> list[str]:
         raise EchosError(f"{folder}: there are no class folders in it; correct root")
     for name in files:
         reason = HIDDEN if is_hidden(name) else NO_CLASS if is_image(name) else FOREIGN
-        left_out.append((reason, f"{split}/{name}"))
+        left_out.append((reason, f"{split}/{name}" if split else name))
     return classes
 
 
@@ -178,13 +257,16 @@ def _require_same(root: Path, splits: tuple[str, str], classes: Sequence[str], f
         )
 
 
-def _listed(root: Path, split: str, classes: Sequence[str], below: str, left_out: LeftOut) -> list[Listing]:
-    """List the images of each class, at any depth, in the order of their names."""
+def _listed(
+    root: Path, split: str, classes: Sequence[str], below: str, left_out: LeftOut, leave_out: frozenset[str]
+) -> list[Listing]:
+    """List the images of each class, at any depth, in the order of their names, but for those to leave out."""
     above = frozenset({_identity(root.stat()), _identity((root / split).stat())})
 
     def listing(name: str) -> tuple[Listing, LeftOut]:
         prefix = "/".join(part for part in (split, name, below) if part)
-        found = list(_walked(root / prefix, prefix, above))
+        walked = _walked(root / prefix, prefix, above)
+        found = [(name, reason or NAMED * (name in leave_out), size) for name, reason, size in walked]
         images = sorted((name, size) for name, reason, size in found if not reason)
         others = _with_companions(images, sorted((name, reason) for name, reason, _ in found if reason))
         if not images:

@@ -33,6 +33,7 @@ FOREIGN = "not an image by its name"
 BROKEN_LINK = "a broken link"
 SPECIAL = "a link or a special file"
 NO_CLASS = "an image outside the class folders"
+NAMED = "left out by name"
 EXPECTED = (HIDDEN, COMPANION, FIELD)
 LeftOut = list[tuple[str, str]]  # (reason, name) of every file that is left out
 
@@ -62,6 +63,7 @@ def report_left_out(where: str, images: int, left_out: LeftOut) -> dict[str, int
     images : int
         How many images were recognised there.
     left_out : list of (reason, name)
+        Those that the user named do not count.
 
     Returns
     -------
@@ -73,7 +75,7 @@ def report_left_out(where: str, images: int, left_out: LeftOut) -> dict[str, int
     EchosError
         More than 2 files, and more than 1 % of the images and these files together, were not recognised.
     """
-    counts = Counter(reason for reason, _ in left_out)
+    counts = Counter(reason for reason, _ in left_out if reason != NAMED)
     examples = {reason: name for reason, name in reversed(left_out)}
     missed = {reason: count for reason, count in sorted(counts.items()) if reason not in EXPECTED}
     told = {reason: f"{count:,} × {reason} (such as {examples[reason]})" for reason, count in sorted(counts.items())}

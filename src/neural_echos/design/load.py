@@ -14,25 +14,25 @@ from neural_echos.design.yaml import CommandLine, Layer, merge, read_yaml
 from neural_echos.errors import EchosError
 
 
-def preset_files(root: Path, *presets: str) -> list[Path]:
-    """Files of presets, the demo's config first, each after those that it declares to lie on top of."""
+def preset_files(root: Path, *presets: str | Path) -> list[Path]:
+    """Files of presets, given by name or as a path, the demo's config first, each after those that it lies on top of."""
     files = [root / "config/config.yaml"]
     for name in presets:
-        path = root / f"config/presets/{name}.yaml"
+        path = Path(name) if Path(name).suffix in (".yaml", ".yml") else root / f"config/presets/{name}.yaml"
         below = read_yaml(path).get("on_top_of")
         files += [*(preset_files(root, below)[1:] if isinstance(below, str) else []), path]
     return list(dict.fromkeys(files))
 
 
-def load_preset(root: Path, *presets: str) -> Config:
+def load_preset(root: Path, *presets: str | Path) -> Config:
     """Read presets on top of the demo's config, and check them and the names that they use; without any, the demo's.
 
     Parameters
     ----------
     root : Path
         Folder that holds the Snakefile.
-    *presets : str
-        Names of files in config/presets, those on top last.
+    *presets : str or path
+        Names of files in config/presets, or paths of others (.yaml), those on top last.
 
     Raises
     ------

@@ -10,6 +10,7 @@ import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -17,6 +18,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from neural_echos import architectures
+from neural_echos.datasets import dataset_shape
 from neural_echos.errors import EchosError
 from neural_echos.training import Recipe, pick_device
 from neural_echos.training.depthwise import fast_weight_gradients
@@ -25,6 +27,7 @@ from neural_echos.training.preparation import make_optimizer
 
 if TYPE_CHECKING:
     from neural_echos.design.preset import Preset
+    from neural_echos.design.schema import Config
 
 _log = logging.getLogger(__name__)
 
@@ -94,6 +97,47 @@ class Cost:
     extrapolated: tuple[str, ...]
 
 
+def plan(
+    config: "Config",
+    root: Path,
+    *,
+    seconds: float,
+    device: str,
+    threads: int,
+    devices: int = 1,
+    watts: float | None = None,
+) -> tuple[list[Cost], dict[str, Any], str]:
+    """Estimate what all trainings of a preset cost.
+
+    Parameters
+    ----------
+    config : Config
+    root : Path
+        Folder of the workflow; data sets that are made already are looked for among its results.
+    seconds, device, threads
+        See `estimate`.
+    devices, watts
+        See `summarise`.
+
+    Returns
+    -------
+    costs : list of Cost
+    total : dict
+        See `summarise`.
+    name : str
+        What the device is called.
+    """
+    from neural_echos.design.preset import Preset
+
+    folder = root / str(config.pathvars.results) / "datasets"
+    made = {name: folder / f"{name}.safetensors" for name in config.datasets}
+    shapes = {name: dataset_shape(path) for name, path in made.items() if path.exists()}
+    picked = pick_device(device)
+    name = torch.cuda.get_device_name(picked) if picked.type == "cuda" else f"cpu, {threads} threads"
+    costs = list(estimate(list_work(Preset(config), shapes), seconds=seconds, device=picked, threads=threads))
+    return costs, summarise(costs, devices=devices, watts=watts), name.replace(", 1 threads", ", 1 thread")
+
+
 def list_work(preset: "Preset", shapes: Mapping[str, Mapping[str, int]] | None = None) -> list[Work]:
     """List a preset's trainings by data set and architecture, those that only replacement needs among them.
 
@@ -145,7 +189,7 @@ def estimate(
     threads : int
         Of torch.
     progress : callable
-        Takes a line for each.
+        Takes a line for each of several.
     """
     picked = pick_device(device)
     before = torch.get_num_threads()
@@ -153,10 +197,11 @@ def estimate(
     try:
         for number, one in enumerate(work, start=1):
             cost = _cost(one, picked, seconds / len(work))
-            progress(
-                f"{number}/{len(work)} {one.architecture} on {one.dataset}: {cost.images_per_second:,.0f} images/s, "
-                f"{cost.runs} runs of {_time(cost.hours_per_run)}"
-            )
+            if len(work) > 1:
+                progress(
+                    f"{number}/{len(work)} {one.architecture} on {one.dataset}: {cost.images_per_second:,.0f} images/s, "
+                    f"{cost.runs} runs of {_time(cost.hours_per_run)}"
+                )
             yield cost
     finally:
         torch.set_num_threads(before)
@@ -309,6 +354,18 @@ def render_plan(costs: Sequence[Cost], total: Mapping[str, Any], device: str) ->
         "images, and what several devices lose to one another.",
     ]
     return "\n".join(lines + ([f"* Extrapolated to {starred}."] if told else []))
+
+
+def tell_plan(costs: Sequence[Cost], total: Mapping[str, Any], device: str) -> str:
+    """Write the plan of one network on one data set as a sentence or two."""
+    (cost,) = costs
+    several = f", {total['devices']} at a time" if total["devices"] > 1 else ""
+    disk = f" {total['gigabytes']:,.1f} GB of weights." if total["gigabytes"] >= 0.05 else ""
+    return (
+        f"{total['runs']:,} runs of {_time(cost.hours_per_run)} each{several}: {_time(24 * total['days'])} of training on this "
+        f"machine ({device}, {cost.images_per_second:,.0f} images/s); decoding and augmentation of images, and the seconds that "
+        f"each job takes to start, come on top.{disk}"
+    )
 
 
 def plan_json(costs: Sequence[Cost], total: Mapping[str, Any], device: str) -> str:

@@ -1,0 +1,169 @@
+"""The command that compares initialisations on one's own images: it writes a preset, and runs the workflow on it."""
+
+import logging
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+from typer import Option
+
+from neural_echos.commands.arguments import ModelKeywords, Root
+from neural_echos.commands.printing import print_table
+from neural_echos.errors import EchosError
+
+if TYPE_CHECKING:
+    from neural_echos.datasets.look import Look
+    from neural_echos.design.comparison import Comparison
+
+_LOG = logging.getLogger("neural_echos")
+
+
+def compare(
+    *,
+    data: Annotated[Path, Option(help="Folder of images: train/CLASS and val/CLASS, or class folders alone.")],
+    model: Annotated[str, Option(help="timm model with depthwise convolutions, or one of ours.")],
+    initialisations: Annotated[
+        list[str], Option(help="Initialisations, with commas between them; others are compared with default.")
+    ] = ["default,dog"],
+    seeds: Annotated[int, Option(min=1, help="Runs of each initialisation.")] = 5,
+    epochs: Annotated[int, Option(min=1, help="Epochs of a run.")] = 10,
+    checkpoint: Annotated[
+        Path | None, Option(help="Trained weights of the model, to fine-tune instead of training from scratch.")
+    ] = None,
+    frozen: Annotated[bool, Option("--frozen", help="Keep the depthwise kernels from training.")] = False,
+    image_size: Annotated[
+        int | None, Option(min=8, help="Side of the images, pixels; by default what suits model and images.")
+    ] = None,
+    test_share: Annotated[
+        float, Option(help="Share of each class that is drawn for testing where the folder has no split.")
+    ] = 0.2,
+    kwargs: ModelKeywords = {},
+    output: Annotated[Path | None, Option(help="The preset, a .yaml file; by default named after the folder.")] = None,
+    results: Annotated[
+        Path | None, Option(help="Folder of the results; by default results/ and the preset's name.")
+    ] = None,
+    cores: Annotated[int | None, Option(min=1, help="Processor cores; all of them by default.")] = None,
+    seconds: Annotated[float, Option(help="Time for the calibration of this machine, in seconds.")] = 10,
+    write_only: Annotated[bool, Option("--write-only", help="Write the preset and stop.")] = False,
+    root: Root = Path(),
+) -> None:
+    """Compare initialisations of a model on a folder of images: write a preset, say what it will cost, and run it."""
+    from neural_echos.architectures import timm_name
+    from neural_echos.datasets.look import describe_look, look_at_folder
+    from neural_echos.design import comparison as design
+    from neural_echos.training import cost
+    from neural_echos.training.trial import image_side, try_network
+
+    require_workflow(root, run=not write_only)
+    model, names = timm_name(model), [name for words in initialisations for name in words.split(",") if name]
+    chosen = design.choose_initialisations(root, names, frozen=frozen)
+    path = output or Path(f"compare_{design.free_name(data.resolve().name, {})}.yaml")
+    if path.suffix != ".yaml":
+        raise EchosError(f"{path}: a preset is a .yaml file; give --output this suffix")
+    look = look_at_folder(data, test_share=test_share, seed=design.SEED)
+    said = describe_look(look)
+    for line in said:
+        _LOG.info("%s", line)
+    side = image_size or image_side(model, look.shorter_side)
+    try_network(model, kwargs, classes=len(look.classes), side=side, checkpoint=checkpoint, initialisations=chosen)
+    made = design.Comparison(
+        **_facts(look),
+        **_machine(cores),
+        said=said,
+        side=side,
+        model=model,
+        kwargs=kwargs,
+        checkpoint=checkpoint.resolve() if checkpoint else None,
+        initialisations=chosen,
+        seeds=seeds,
+        epochs=epochs,
+        results=_results(results, path, root),
+    )
+    config = design.write_preset(path, made, root)
+    _LOG.info("%s: the preset; it can be read and edited", path)
+    device = "cuda" if made.gpus else "cpu"
+    found = cost.plan(config, root, seconds=seconds, device=device, threads=made.threads, devices=made.jobs)
+    print(cost.tell_plan(*found))
+    words = [
+        sys.executable,
+        "-m",
+        "snakemake",
+        *(["--cores", str(cores)] if cores else []),
+        "--configfile",
+        str(path.resolve()),
+    ]
+    if write_only:
+        print(f"\nRun it with:\n  cd {shlex.quote(str(root.resolve()))} && {shlex.join(words)}")
+        return
+    _run(words, root)
+    _show(made, root / made.results)
+
+
+def require_workflow(root: Path, *, run: bool) -> None:
+    """Refuse a folder that does not hold the workflow, and a Python that cannot run it where it is to run."""
+    from importlib.util import find_spec
+
+    if not (root / "Snakefile").is_file() or not (root / "config/config.yaml").is_file():
+        raise EchosError(
+            f"{root.resolve()}: the workflow is not here; run this command in a clone of the project, or name that with --root"
+        )
+    if run and find_spec("snakemake") is None:
+        raise EchosError(
+            "Snakemake is not installed for this Python, and the comparison runs on it; use the project's environment "
+            "(python3 envs/install.py), or write the preset alone with --write-only"
+        )
+
+
+def _facts(look: "Look") -> dict[str, Any]:
+    """What a comparison needs to know of the images."""
+    return {
+        "root": look.root,
+        "classes": len(look.classes),
+        "train": int(look.train.sum()),
+        "test": int(look.test.sum()),
+        "test_share": look.test_share,
+        "leave_out": list(look.unreadable),
+    }
+
+
+def _machine(cores: int | None) -> dict[str, Any]:
+    """What a comparison needs to know of this machine."""
+    import os
+
+    import torch
+
+    return {"cores": cores or os.cpu_count() or 1, "gpus": torch.cuda.device_count()}
+
+
+def _results(results: Path | None, preset: Path, root: Path) -> str:
+    """Folder of the results, relative to the workflow's where it lies in it."""
+    if results is None:
+        return f"results/{preset.stem}"
+    whole = results.resolve()
+    return str(whole.relative_to(root.resolve()) if whole.is_relative_to(root.resolve()) else whole)
+
+
+def _run(words: list[str], root: Path) -> None:
+    done = subprocess.run(words, cwd=root, check=False)
+    if done.returncode:
+        raise EchosError(
+            "the workflow did not finish, for the reason above; what is done stays, and the same command goes on with the rest"
+        )
+
+
+def _show(made: "Comparison", results: Path) -> None:
+    """Print the comparison, and where the rest is."""
+    import csv
+
+    with (results / "tables/initialisations_compared.csv").open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    heads = [head for head in rows[0] if head != "architecture"]
+    print()
+    print_table(heads, [[row[head] for head in heads] for row in rows])
+    print(
+        f"\nDifferences are from {made.baseline}, paired by seed: in points of top-1 and of the area under the learning curve, "
+        f"and in epochs.\n\n  learning curves  {results / 'figures/figure_09_training_curves.png'}\n"
+        f"  report           {results / 'report.html'}"
+    )

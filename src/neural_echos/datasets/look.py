@@ -1,0 +1,181 @@
+"""A look at an image folder before anything is made of it: classes, splits, sizes, and images that cannot be read."""
+
+import os
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from neural_echos.datasets.folders import has_test_split, index_folder
+from neural_echos.datasets.streamed import StreamedDataset
+from neural_echos.errors import EchosError
+from neural_echos.progress import tracked
+
+_MOST_OPENED = 10_000  # images; of more, so many are drawn
+_LEAST_TRAINED = 8  # images, or no batch has two of them in several steps
+_TRIVIAL_SHARE = 0.01  # of images that cannot be read; more are an error
+
+
+@dataclass(frozen=True, eq=False)
+class Look:
+    """What lies in an image folder.
+
+    Attributes
+    ----------
+    root : Path
+        Absolute.
+    classes : tuple of str
+    train, test : ndarray of int64, shape (classes,)
+        Images of each class.
+    test_share : float or None
+        Share of each class that was drawn for testing; None where the folder has a split of its own.
+    sizes : ndarray of int64, shape (opened, 2)
+        Width and height of the images that were opened, pixels.
+    unreadable : dict of str to str
+        What is wrong with those that could not be read, by their paths from `root`; they count nowhere else.
+    """
+
+    root: Path
+    classes: tuple[str, ...]
+    train: np.ndarray
+    test: np.ndarray
+    test_share: float | None
+    sizes: np.ndarray
+    unreadable: dict[str, str]
+
+    @property
+    def shorter_side(self) -> int:
+        """Median of the images' shorter sides, pixels."""
+        return int(np.median(self.sizes.min(axis=1)))
+
+
+def look_at_folder(root: Path, *, test_share: float, seed: int) -> Look:
+    """Look at an image folder: list it as the data set of the kind `folder` does, and open its images.
+
+    Parameters
+    ----------
+    root : path
+        With train/<class>/… and val/<class>/…, or with class folders alone.
+    test_share : float
+        Share of each class that is drawn for testing where the folder has no split of its own, in (0, 1).
+    seed : int
+        Decides that draw, and of more than 10,000 images which are opened.
+
+    Raises
+    ------
+    EchosError
+        What `index_folder` refuses; a single class; fewer than 8 images for training; more than 1 % of the images, and more than
+        two, cannot be read.
+    """
+    root = root.resolve()
+    share = None if has_test_split(root) else test_share
+    index = partial(index_folder, root=str(root), seed=seed, test_share=share)
+    data = _streamed(index())
+    if len(data.classes) < 2:
+        _refuse_one_class(root, data.classes[0])
+    sizes, unreadable = _opened(data, seed)
+    _refuse_many(root, len(sizes) + len(unreadable), unreadable)
+    if unreadable:
+        data = _streamed(index(leave_out=list(unreadable)))
+    train, test = (np.bincount(labels, minlength=len(data.classes)) for labels in (data.train_labels, data.test_labels))
+    if train.sum() < _LEAST_TRAINED:
+        raise EchosError(f"{root}: {train.sum()} images for training are too few; at least {_LEAST_TRAINED} are needed")
+    return Look(root, data.classes, train, test, share, sizes, unreadable)
+
+
+def _streamed(made: tuple[object, object]) -> StreamedDataset:
+    data, _ = made
+    assert isinstance(data, StreamedDataset)
+    return data
+
+
+def _refuse_one_class(root: Path, name: str) -> None:
+    inside = root / name
+    deeper = inside.is_dir() and (has_test_split(inside) or sum(one.is_dir() for one in inside.iterdir()) > 1)
+    hint = f"is {inside} the right one?" if deeper else "put the images of each class into a folder of its own"
+    raise EchosError(f"{root}: this folder holds only one class, {name!r}, and there is nothing to tell apart; {hint}")
+
+
+def _opened(data: StreamedDataset, seed: int) -> tuple[np.ndarray, dict[str, str]]:
+    """Sizes of the images that can be read, int64 (n, 2), and what is wrong with the others, by name."""
+    rows = [(split, row) for split in ("train", "test") for row in range(len(getattr(data, f"{split}_labels")))]
+    if len(rows) > _MOST_OPENED:
+        drawn = np.random.default_rng(seed).permutation(len(rows))[:_MOST_OPENED]
+        rows = [rows[place] for place in np.sort(drawn)]
+
+    def opened(split: str, row: int) -> tuple[int, int] | tuple[str, str]:
+        try:
+            return data.read(split, row).size
+        except EchosError as error:
+            index = {"train": data.train, "test": data.test}[split]
+            return index.name(int(index.places[row, 0])), str(error)
+
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        found = list(tracked(pool.map(opened, *zip(*rows, strict=True)), "images", len(rows)))
+    unreadable = {str(name): str(why) for name, why in found if isinstance(name, str)}
+    sizes = [one for one in found if not isinstance(one[0], str)]
+    return np.array(sizes, dtype=np.int64).reshape(-1, 2), unreadable
+
+
+def _refuse_many(root: Path, opened: int, unreadable: dict[str, str]) -> None:
+    if len(unreadable) > max(2, _TRIVIAL_SHARE * opened):
+        first = next(iter(unreadable.values()))
+        raise EchosError(f"{root}: {len(unreadable):,} of {opened:,} images cannot be read; the first: {first}")
+
+
+def describe_look(look: Look, most_classes: int = 12) -> list[str]:
+    """Say what lies in an image folder, a sentence each: classes with their images, the split, sizes, what cannot be read.
+
+    Parameters
+    ----------
+    look : Look
+    most_classes : int
+        Of more classes only the least and the greatest number of images are told.
+    """
+    lines = [
+        f"{len(look.classes)} classes, {look.train.sum():,} images for training and {look.test.sum():,} for testing: "
+    ]
+    if len(look.classes) <= most_classes:
+        counts = zip(look.classes, look.train, look.test, strict=True)
+        lines[0] += ", ".join(f"{name} {train:,} + {test:,}" for name, train, test in counts) + "."
+    else:
+        ranges = [f"{_range(counts)} for {what}" for counts, what in ((look.train, "training"), (look.test, "testing"))]
+        lines[0] += f"of each class {' and '.join(ranges)}."
+    if look.test_share is None:
+        lines.append("The folder comes with its own split.")
+    else:
+        lines.append(f"The folder has no split: {100 * look.test_share:g} % of each class are drawn for testing.")
+    return [*lines, _described_sizes(look), *_described_losses(look)]
+
+
+def _range(values: Sequence[int] | np.ndarray) -> str:
+    low, high = min(values), max(values)
+    return f"{low:,}" if low == high else f"{low:,} to {high:,}"
+
+
+def _described_sizes(look: Look) -> str:
+    smallest, largest = (look.sizes[place] for place in look.sizes.prod(axis=1).argsort()[[0, -1]])
+    counted = look.train.sum() + look.test.sum()
+    of = f" (of {len(look.sizes):,} that were opened)" if len(look.sizes) < counted else ""
+    if (look.sizes == look.sizes[0]).all():
+        return f"All images have {smallest[0]}×{smallest[1]} pixels{of}."
+    share = 100 * (look.sizes[:, 0] != look.sizes[:, 1]).mean()
+    return (
+        f"Images have {smallest[0]}×{smallest[1]} to {largest[0]}×{largest[1]} pixels{of}, "
+        f"and {'none is' if not share else f'{share:.0f} % are not'} square."
+    )
+
+
+def _described_losses(look: Look) -> list[str]:
+    if not look.unreadable:
+        return []
+    names = ", ".join(look.unreadable)
+    images = (
+        "1 image cannot be read and is"
+        if len(look.unreadable) == 1
+        else f"{len(look.unreadable)} images cannot be read and are"
+    )
+    return [f"{images} left out: {names}."]

@@ -1,0 +1,366 @@
+"""A preset that compares initialisations on an image folder of one's own, written for a person to read and edit.
+
+`write_preset` writes it as `echos compare` shows it; what it says has been loaded by the config's own loader before.
+"""
+
+import re
+import textwrap
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from neural_echos.design.base import references
+from neural_echos.design.initialisations import SCHEMES
+from neural_echos.design.load import load_preset
+from neural_echos.design.schema import Config
+from neural_echos.design.yaml import read_yaml
+from neural_echos.errors import EchosError, nearest
+from neural_echos.files import atomic_path
+
+SEED = 0  # of what is not a run: the split
+_IN_MEMORY = 1e9  # bytes of decoded images, at most
+_LARGEST_BATCH = 64
+_WIDTH = 120
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What is compared, and on what.
+
+    Attributes
+    ----------
+    root : Path
+        Absolute path of the image folder.
+    classes, train, test : int
+        Numbers of classes, and of images for training and for testing.
+    said : sequence of str
+        Sentences about the images.
+    test_share : float or None
+        Share of each class that is drawn for testing; None where the folder has a split of its own.
+    leave_out : sequence of str
+        Images to leave out, by their paths from `root`.
+    side : int
+        Side of the images as the network sees them, pixels.
+    model : str
+        Name of a timm model.
+    kwargs : mapping
+        Its keywords.
+    checkpoint : Path or None
+        Trained weights that all runs start from.
+    initialisations : mapping of str to mapping
+        As the config declares them; the others are compared with `default`, or with the first where that is not among them.
+    seeds, epochs : int
+        How many of each.
+    results : str
+        Folder of the results.
+    cores, gpus : int
+        Of the machine.
+    """
+
+    root: Path
+    classes: int
+    train: int
+    test: int
+    said: Sequence[str]
+    test_share: float | None
+    leave_out: Sequence[str]
+    side: int
+    model: str
+    kwargs: Mapping[str, Any]
+    checkpoint: Path | None
+    initialisations: Mapping[str, Mapping[str, Any]]
+    seeds: int
+    epochs: int
+    results: str
+    cores: int
+    gpus: int
+
+    @property
+    def baseline(self) -> str:
+        """The initialisation that others are compared with."""
+        return "default" if "default" in self.initialisations else next(iter(self.initialisations))
+
+    @property
+    def decoded_bytes(self) -> int:
+        """Bytes of all images, decoded."""
+        return (self.train + self.test) * 3 * self.side**2
+
+    @property
+    def in_memory(self) -> bool:
+        """Whether the images are decoded once, rather than read from disk in every epoch."""
+        return self.decoded_bytes <= _IN_MEMORY
+
+    @property
+    def threads(self) -> int:
+        """Threads of a training: one where several run at the same time and nothing has to be decoded."""
+        if self.gpus:
+            return min(self.cores, 2 if self.in_memory else 8)
+        return min(self.cores, 1 if self.in_memory else 2)
+
+    @property
+    def jobs(self) -> int:
+        """Trainings that run at the same time."""
+        return 1 if self.gpus else max(1, self.cores // self.threads)
+
+    @property
+    def seeds_per_job(self) -> int:
+        """As many seeds as leave two jobs for each place where one can run: starting a job takes some seconds."""
+        for parts in range(1, self.seeds):
+            if len(self.initialisations) * parts >= 2 * self.jobs:
+                return -(-self.seeds // parts)
+        return 1
+
+
+def choose_initialisations(root: Path, names: Sequence[str], *, frozen: bool = False) -> dict[str, dict[str, Any]]:
+    """Find initialisations by name: those that config/config.yaml declares, or schemes with their defaults.
+
+    Parameters
+    ----------
+    root : Path
+        Folder that holds the Snakefile.
+    names : sequence of str
+    frozen : bool
+        Keep the kernels from training in all of them.
+
+    Raises
+    ------
+    EchosError
+        There are fewer than two, one is named twice or unknown, or one is drawn from a model or file that the preset would have to
+        declare.
+    """
+    if len(names) < 2:
+        raise EchosError("a comparison needs at least two initialisations, such as --initialisations default,dog")
+    if repeated := [name for place, name in enumerate(names) if name in names[:place]]:
+        raise EchosError(f"the initialisation {repeated[0]!r} is named twice; name it once")
+    written = read_yaml(root / "config/config.yaml")["initialisations"]
+    declared, chosen = load_preset(root).initialisations, {}
+    for name in names:
+        if name not in declared and name not in SCHEMES:
+            known = sorted({*declared, *SCHEMES})
+            raise EchosError(f"unknown initialisation {name!r}{nearest(name, known)}; known are {', '.join(known)}")
+        borrowed = [kind for _, kind, _ in references(declared[name])] if name in declared else []
+        if borrowed:
+            raise EchosError(
+                f"the initialisation {name!r} is drawn from a trained {borrowed[0]}, which this command does not choose; leave it "
+                "out, and add it to the preset by hand (docs/compare.md)"
+            )
+        chosen[name] = dict(written.get(name, {"scheme": name})) | ({"frozen": True} if frozen else {})
+    return chosen
+
+
+def free_name(text: str, taken: Mapping[str, Any]) -> str:
+    """Make a name of letters, digits, dots, - and _, which is none of those that the demo's config declares."""
+    name = re.sub(r"[^A-Za-z0-9._-]+", "_", text).strip("._-") or "images"
+    return f"my_{name}" if name in taken else name
+
+
+def write_preset(path: Path, comparison: Comparison, root: Path) -> Config:
+    """Write a preset, once the config's own loader has read it; one that is there already and says the same stays.
+
+    Parameters
+    ----------
+    path : Path
+    comparison : Comparison
+    root : Path
+        Folder that holds the Snakefile.
+
+    Returns
+    -------
+    Config
+        As it was loaded.
+
+    Raises
+    ------
+    EchosError
+        There is another file at `path`, which is left alone.
+    """
+    text = render(comparison, root)
+    if path.exists() or path.is_symlink():
+        if not path.is_file() or path.read_bytes() != text.encode():
+            raise EchosError(
+                f"{path}: this file is there already and says something else, and is not overwritten; name another with --output, "
+                f"remove it, or run it as it is: snakemake --configfile {path}"
+            )
+        return load_preset(root, path)
+    with atomic_path(path) as temporary:
+        temporary.write_text(text, encoding="utf-8", errors="surrogateescape")
+        return load_preset(root, temporary)
+
+
+def render(comparison: Comparison, root: Path) -> str:
+    """Return the preset as YAML with comments."""
+    below = read_yaml(root / "config/config.yaml")
+    data = free_name(comparison.root.name, below["datasets"] | below["recipes"])
+    architecture = free_name(comparison.model, below["architectures"])
+    parts = [
+        _head(comparison, data),
+        _runs(comparison),
+        _data_set(comparison, data),
+        _recipe(comparison, data),
+        _networks(comparison, data, architecture),
+        _artifacts(comparison, data, architecture),
+    ]
+    return "\n".join(parts)
+
+
+def _head(one: Comparison, data: str) -> str:
+    names = ", ".join(one.initialisations)
+    told = f"Initialisations of {one.model} compared on {one.root}: {names}."
+    start = f"fine-tuned from {one.checkpoint.name}" if one.checkpoint else "from scratch"
+    scale = f"{data}: {one.train:,} images of {one.side}×{one.side}, {one.model} {start}, {_count(one.epochs, 'epoch')}"
+    return f"""{_comment(told)}
+# Written by `echos compare`, on top of config/config.yaml. Edit what you like: docs/config.md describes every key.
+# Run it, or go on with it, in the project's folder with `snakemake --configfile` and the path of this file.
+
+pathvars:
+  results: {_flow(one.results)}
+  logs: {_flow(f"{one.results}/logs")}
+  benchmarks: {_flow(f"{one.results}/benchmarks")}
+
+# Stands beside every number.
+scale: {_flow(scale)}
+"""
+
+
+def _runs(one: Comparison) -> str:
+    conditions = len(one.initialisations)
+    told = (
+        f"{conditions} initialisations with {_count(one.seeds, 'seed')} each: {conditions * one.seeds} runs. Two runs of one seed "
+        "differ in nothing but their depthwise kernels, so every difference is taken seed by seed. More seeds find smaller ones."
+    )
+    least = 3000 + 3 * one.decoded_bytes // 10**6 if one.in_memory else 6000
+    return f"""{_rule("Runs")}
+{_comment(told)}
+seeds: {_flow(list(range(one.seeds)))}
+# Of what all runs share, such as a split that is drawn.
+seed: {SEED}
+# One job trains so many, one after another; 1 and 1 on a cluster.
+seeds_per_job: {one.seeds_per_job}
+initialisations_per_job: 1
+threads: {one.threads}
+gpu: {min(one.gpus, 1)}
+memory_mb: {least}
+# Time limit of a job on a cluster.
+runtime_minutes: 600
+"""
+
+
+def _data_set(one: Comparison, data: str) -> str:
+    options: dict[str, Any] = {"root": str(one.root)}
+    if one.test_share is not None:
+        options["test_share"] = one.test_share
+    if one.leave_out:
+        options["leave_out"] = list(one.leave_out)
+    options |= {"memory": True, "size": one.side} if one.in_memory else {"memory": False}
+    shape = {"train": one.train, "test": one.test, "classes": one.classes, "channels": 3, "size": one.side}
+    if one.in_memory:
+        told = f"Images are decoded once: the shorter side is resized to {one.side} pixels, and the centre is kept."
+    else:
+        told = f"Images stay on disk and are read in every epoch, at {one.side}×{one.side} pixels (image_size of the recipe)."
+    accuracy = f"One image for testing is {100 / one.test:.2g} points of top-1."
+    return f"""{_rule("The data set")}
+{chr(10).join(map(_comment, [*one.said, told, accuracy]))}
+datasets:
+  {_flow(data)}:
+    kind: folder
+    recipe: {_flow(data)}
+    options: {_flow(options)}
+    # What `echos plan` counts with until the data set is made.
+    shape: {_flow(shape)}
+"""
+
+
+def _recipe(one: Comparison, data: str) -> str:
+    batch = _LARGEST_BATCH
+    while batch > max(2, one.train // 4):
+        batch //= 2
+    rate, smallest = (0.0002, 0.5) if one.checkpoint else (0.002, 0.35)
+    size = "" if one.in_memory else f"\n    image_size: {one.side}"
+    return f"""{_rule("How each run is trained: AdamW with a cosine, plain augmentation")}
+recipes:
+  {_flow(data)}:
+    epochs: {one.epochs}
+    batch_size: {batch}{size}
+    lr: {rate}  # peak learning rate
+    warmup_epochs: {min(2.0, round(one.epochs / 10, 2)):g}
+    weight_decay: 0.05
+    label_smoothing: 0.1
+    resized_crop: [{smallest}, 1]  # share of an image's area that a random crop keeps
+    flip: true  # false where left and right differ, as in letters
+"""
+
+
+def _networks(one: Comparison, data: str, architecture: str) -> str:
+    network: dict[str, Any] = {"model": one.model, "kwargs": dict(one.kwargs)}
+    start = ""
+    if one.checkpoint:
+        network["checkpoint"] = str(one.checkpoint)
+        start = "# All runs start from the checkpoint's weights, over which kernels are drawn; `default` keeps the checkpoint's.\n"
+    declared = "\n".join(f"  {_flow(name)}: {_flow(dict(made))}" for name, made in one.initialisations.items())
+    names = _flow(list(one.initialisations))
+    return f"""{_rule("What is compared")}
+# Any timm model with depthwise convolutions (docs/zoo.md).
+{start}architectures:
+  {_flow(architecture)}: {_flow({key: value for key, value in network.items() if value != {}})}
+
+# Each is a scheme with its options (docs/initialise.md).
+initialisations:
+{declared}
+
+experiments:
+  - name: main
+    datasets: [{_flow(data)}]
+    architectures: [{_flow(architecture)}]
+    initialisations: {names}
+
+# All others are compared with this one: by final top-1, by the area under the learning curve, and by the first epoch that reaches
+# this share of its final top-1.
+comparisons: {{baselines: [{_flow(one.baseline)}], target: 0.9}}
+
+# What each initialisation does to a batch of images before any training.
+signals:
+  dataset: {_flow(data)}
+  architectures: [{_flow(architecture)}]
+  initialisations: {names}
+  images: {min(64, one.train)}
+"""
+
+
+def _artifacts(one: Comparison, data: str, architecture: str) -> str:
+    cell = {"dataset": data, "architectures": [architecture]}
+    ordered = [one.baseline, *(name for name in one.initialisations if name != one.baseline)]
+    return f"""{_rule("What is made of it")}
+# No kernels of other networks, and no claims of the papers: they are not about these images.
+models: []
+claims: []
+
+artifacts:
+  - id: initialisations_compared
+    options: {_flow(cell | {"baseline": one.baseline})}
+  - id: figure_09_training_curves
+    options: {_flow(cell | {"initialisations": ordered})}
+  - id: initialisation_signals
+"""
+
+
+def _count(number: int, thing: str) -> str:
+    return f"{number:,} {thing}" if number == 1 else f"{number:,} {thing}s"
+
+
+def _rule(title: str) -> str:
+    return f"# {title} ".ljust(_WIDTH, "-")
+
+
+def _comment(text: str) -> str:
+    return textwrap.fill(
+        text, _WIDTH, initial_indent="# ", subsequent_indent="# ", break_long_words=False, break_on_hyphens=False
+    )
+
+
+def _flow(value: Any) -> str:
+    """Write a value on one line of YAML."""
+    text = yaml.safe_dump(value, default_flow_style=True, sort_keys=False, allow_unicode=True, width=10**9)
+    return text.removesuffix("\n").removesuffix("\n...")
