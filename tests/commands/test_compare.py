@@ -15,15 +15,25 @@ ROOT = Path(__file__).resolve().parents[2]
 SMALL = ["--model", "convnext_atto", "--kwargs", '{"depths": [1, 1, 1, 1], "dims": [8, 8, 8, 16]}']
 QUICK = ["--seconds", "0.1", "--cores", "2", "--root", ROOT]
 
-# Takes the place of the workflow: it reads the preset and leaves the table that the workflow leaves, unless box is compared.
+# Takes the place of the workflow: it reads the preset and leaves the table as the workflow does, unless box is compared.
 WORKFLOW = """
 configfile: "config/config.yaml"
 assert "box" not in config["experiments"][0]["initialisations"]
 rule all:
-    output: config["pathvars"]["results"] + "/tables/initialisations_compared.csv"
-    shell: "cp table.csv {output:q}"
+    output: multiext(config["pathvars"]["results"] + "/tables/initialisations_compared", ".csv", ".json")
+    shell: "cp table.csv {output[0]:q} && cp table.json {output[1]:q}"
 """
-TABLE = 'measure,architecture,initialisation,value,difference\n"final top-1, %",convnext atto,DoG,51.0 ± 2.0,+1.5\n'
+TABLE = """measure,architecture,initialisation,value,difference,95 % interval,p,detectable,seeds
+"final top-1, %",convnext atto,default,49.5 ± 2.0,–,–,–,–,2
+"final top-1, %",convnext atto,DoG,51.0 ± 2.0,+1.5,−0.9 to +3.9,.35,3.1,2
+"area, %",convnext atto,DoG,44.0 ± 2.0,+0.0,all alike,1,–,2
+"""
+SHOWN = """
+measure          initialisation  value       difference [95 %]  p    detects
+final top-1, %   default         49.5 ± 2.0  –                     –    –
+                 DoG             51.0 ± 2.0  +1.5 [−0.9, +3.9]     .35  3.1
+area, %          DoG             44.0 ± 2.0  +0.0 [all alike]      1    –
+"""
 
 
 @pytest.fixture
@@ -46,6 +56,7 @@ def project(tmp_path: Path) -> Path:
         (root / part).symlink_to(ROOT / part)
     (root / "Snakefile").write_text(WORKFLOW)
     (root / "table.csv").write_text(TABLE, encoding="utf-8")
+    (root / "table.json").write_text('{"says": "No difference is significant."}')
     return root
 
 
@@ -78,7 +89,10 @@ def test_the_workflow_is_run_and_the_table_shown(
     words = ["compare", "--data", pictures, *SMALL, *QUICK[:4], "--root", project, "--seeds", 2, "--epochs", 1]
     assert echos(*words, "--output", tmp_path / "mine.yaml") == 0
     told = capfd.readouterr().out
-    assert "final top-1, %" in told and "51.0 ± 2.0" in told and "convnext atto" not in told.split("measure")[1]
+    assert [line.split() for line in SHOWN.splitlines() if line] == [
+        line.split() for line in told[told.index("measure") :].splitlines()[:4]
+    ]
+    assert "No difference is significant." in told
     assert f"{project}/results/mine/figures/figure_09_training_curves.png" in told
     other = [
         *words,

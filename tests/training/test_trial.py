@@ -7,7 +7,7 @@ import timm
 from safetensors.torch import save_file
 
 from neural_echos.errors import EchosError
-from neural_echos.training.trial import image_side, try_network
+from neural_echos.training.trial import WEAK, image_side, try_network
 
 SMALL = {"depths": [1, 1, 1, 1], "dims": [8, 8, 8, 16]}
 BOTH = {"default": {"scheme": "default"}, "dog": {"scheme": "dog"}}
@@ -32,7 +32,9 @@ def test_a_network_that_fits_passes(tmp_path: Path) -> None:
     save_file(trained.state_dict(), tmp_path / "trained.safetensors")
     given = {"classes": 2, "side": 32, "initialisations": BOTH}
     for checkpoint in (None, tmp_path / "trained.safetensors"):
-        try_network("convnext_atto", SMALL, checkpoint=checkpoint, **given)
+        assert 0 < try_network("convnext_atto", SMALL, checkpoint=checkpoint, **given) < WEAK  # its layer scale is 1e-6
+    scaled = SMALL | {"ls_init_value": 1.0}
+    assert try_network("convnext_atto", scaled, checkpoint=None, **given) > WEAK
 
 
 @pytest.mark.parametrize(

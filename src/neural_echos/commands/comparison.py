@@ -4,6 +4,7 @@ import logging
 import shlex
 import subprocess
 import sys
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -54,7 +55,7 @@ def compare(
     from neural_echos.datasets.look import describe_look, look_at_folder
     from neural_echos.design import comparison as design
     from neural_echos.training import cost
-    from neural_echos.training.trial import image_side, try_network
+    from neural_echos.training.trial import WEAK, image_side, try_network
 
     require_workflow(root, run=not write_only)
     model, names = timm_name(model), [name for words in initialisations for name in words.split(",") if name]
@@ -67,7 +68,16 @@ def compare(
     for line in said:
         _LOG.info("%s", line)
     side = image_size or image_side(model, look.shorter_side)
-    try_network(model, kwargs, classes=len(look.classes), side=side, checkpoint=checkpoint, initialisations=chosen)
+    differ = try_network(
+        model, kwargs, classes=len(look.classes), side=side, checkpoint=checkpoint, initialisations=chosen
+    )
+    if differ < WEAK:
+        _LOG.warning(
+            "%s hardly depends on its depthwise kernels when training starts (its output changes by %.0e of itself), as where a "
+            "layer scale is small: short trainings may show no difference at all",
+            model,
+            differ,
+        )
     made = design.Comparison(
         **_facts(look),
         **_machine(cores),
@@ -157,13 +167,28 @@ def _show(made: "Comparison", results: Path) -> None:
     """Print the comparison, and where the rest is."""
     import csv
 
-    with (results / "tables/initialisations_compared.csv").open(encoding="utf-8", newline="") as file:
+    from neural_echos.files import read_json
+
+    table = results / "tables/initialisations_compared.csv"
+    with table.open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
-    heads = [head for head in rows[0] if head != "architecture"]
+    heads = ("measure", "initialisation", "value", "difference [95 %]", "p", "detects")
     print()
-    print_table(heads, [[row[head] for head in heads] for row in rows])
+    print_table(heads, _cells(rows), whole=("difference [95 %]",))
     print(
-        f"\nDifferences are from {made.baseline}, paired by seed: in points of top-1 and of the area under the learning curve, "
-        f"and in epochs.\n\n  learning curves  {results / 'figures/figure_09_training_curves.png'}\n"
-        f"  report           {results / 'report.html'}"
+        f"\nDifferences are from {made.baseline}, paired by seed; one as large as in the last column would be found with 80 % power."
     )
+    print(f"\n{read_json(table.with_suffix('.json'))['says']}\n")
+    for what, path in (("curves", "figures/figure_09_training_curves.png"), ("report", "report.html")):
+        print(f"  {what}  {results / path}")
+
+
+def _cells(rows: Sequence[Mapping[str, str]]) -> Iterator[list[str]]:
+    """Cells of the table for a terminal: a measure is named once, an interval stands beside its difference."""
+    measure = ""
+    for row in rows:
+        interval = row["95 % interval"].replace(" to ", ", ")
+        difference = row["difference"] + ("" if interval == "–" else f" [{interval}]")
+        again = row["measure"] == measure
+        measure = row["measure"]
+        yield ["" if again else measure, row["initialisation"], row["value"], difference, row["p"], row["detectable"]]

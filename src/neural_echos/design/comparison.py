@@ -338,10 +338,10 @@ models: []
 claims: []
 
 artifacts:
-  - id: initialisations_compared
-    options: {_flow(cell | {"baseline": one.baseline})}
   - id: figure_09_training_curves
     options: {_flow(cell | {"initialisations": ordered})}
+  - id: initialisations_compared
+    options: {_flow(cell | {"baseline": one.baseline})}
   - id: initialisation_signals
 """
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 from timm.models import get_pretrained_cfg
+from torch import nn
 
 from neural_echos import architectures
 from neural_echos.errors import EchosError
@@ -14,6 +15,7 @@ from neural_echos.kernels import layers_of
 
 _USUAL = 224  # pixels
 _LEAST, _STEP = 32, 16  # pixels
+WEAK = 1e-3  # share of its output by which a network must change for its kernels to count from the start
 
 
 def image_side(model: str, shorter_side: int) -> int:
@@ -41,7 +43,7 @@ def try_network(
     side: int,
     checkpoint: Path | None,
     initialisations: Mapping[str, Mapping[str, Any]],
-) -> None:
+) -> float:
     """Build a network for colour images, draw each initialisation, and pass two images through it.
 
     Parameters
@@ -57,6 +59,12 @@ def try_network(
     initialisations : mapping of str to mapping
         As a config declares them.
 
+    Returns
+    -------
+    float
+        How far the initialisations' outputs for two random images lie from the first one's, the farthest of them, as a share of
+        that output's norm.
+
     Raises
     ------
     EchosError
@@ -71,14 +79,23 @@ def try_network(
         )
     if checkpoint:
         start_from(network, checkpoint)
+    images = torch.randn(2, 3, side, side, generator=torch.Generator().manual_seed(0))
+    outputs = []
     for name, declared in initialisations.items():
         try:
             initialise_(network, declared, seed=0)
         except EchosError as error:
             raise EchosError(f"the initialisation {name!r} does not fit {model}: {error}") from None
+        outputs.append(_output(network, images, model))
+    first = outputs[0]
+    return max(float((one - first).norm() / first.norm()) for one in outputs)
+
+
+def _output(network: nn.Module, images: torch.Tensor, model: str) -> torch.Tensor:
+    side = images.shape[-1]
     try:
         with torch.no_grad():
-            network.eval()(torch.zeros(2, 3, side, side))
+            return network.eval()(images)
     except (RuntimeError, AssertionError, ValueError) as error:
         why = (str(error).splitlines() or [type(error).__name__])[0]
         raise EchosError(
