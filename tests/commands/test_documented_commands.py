@@ -28,6 +28,7 @@ SHARED = ROOT.parent / "shared"
 ELSEWHERE = {
     "echos inspect": "test_the_command_makes_the_page_of_a_checkpoint_beside_its_untrained_layers",
     "torchrun": "test_two_processes_give_the_result_of_one",
+    "echos compare": "test_a_preset_is_written_and_the_workflow_takes_it",
     "echos replace": "test_commands_from_initial_weights_to_artifacts",
     "echos survey": "test_a_survey_writes_its_table_and_its_page",
     "echos plan": "test_the_command_prints_a_plan",

@@ -176,7 +176,7 @@ def _show(made: "Comparison", results: Path) -> None:
     print()
     print_table(heads, _cells(rows), whole=("difference [95 %]",))
     print(
-        f"\nDifferences are from {made.baseline}, paired by seed; one as large as in the last column would be found with 80 % power."
+        f"\nDifferences are from {made.baseline}, paired by seed; one as large as the last column would be found with 80 % power."
     )
     print(f"\n{read_json(table.with_suffix('.json'))['says']}\n")
     for what, path in (("curves", "figures/figure_09_training_curves.png"), ("report", "report.html")):

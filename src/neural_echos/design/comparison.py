@@ -182,7 +182,7 @@ def write_preset(path: Path, comparison: Comparison, root: Path) -> Config:
         if not path.is_file() or path.read_bytes() != text.encode():
             raise EchosError(
                 f"{path}: this file is there already and says something else, and is not overwritten; name another with --output, "
-                f"remove it, or run it as it is: snakemake --configfile {path}"
+                f"remove it, or run it as it is: snakemake --configfile {path.resolve()}"
             )
         return load_preset(root, path)
     with atomic_path(path) as temporary:
