@@ -44,7 +44,7 @@ def try_network(
     checkpoint: Path | None,
     initialisations: Mapping[str, Mapping[str, Any]],
 ) -> float:
-    """Build a network for colour images, draw each initialisation, and pass two images through it.
+    """Build a network for colour images, draw each initialisation, and pass some images through it.
 
     Parameters
     ----------
@@ -62,7 +62,7 @@ def try_network(
     Returns
     -------
     float
-        How far the initialisations' outputs for two random images lie from the first one's, the farthest of them, as a share of
+        How far the initialisations' outputs for random images lie from the first one's, the farthest of them, as a share of
         that output's norm.
 
     Raises
@@ -79,7 +79,7 @@ def try_network(
         )
     if checkpoint:
         start_from(network, checkpoint)
-    images = torch.randn(2, 3, side, side, generator=torch.Generator().manual_seed(0))
+    images = torch.randn(4, 3, side, side, generator=torch.Generator().manual_seed(0))
     outputs = []
     for name, declared in initialisations.items():
         try:
@@ -95,7 +95,7 @@ def _output(network: nn.Module, images: torch.Tensor, model: str) -> torch.Tenso
     side = images.shape[-1]
     try:
         with torch.no_grad():
-            return network.eval()(images)
+            return network.train()(images)  # with a batch's own statistics: at first, batch norm has no others
     except (RuntimeError, AssertionError, ValueError) as error:
         why = (str(error).splitlines() or [type(error).__name__])[0]
         raise EchosError(
