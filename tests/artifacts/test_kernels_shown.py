@@ -107,6 +107,14 @@ def test_kernels_closest_to_a_dog_of_each_sign_come_first(run_notebook, bank):
     titles = [axis.get_title(loc="left") for axis in ran.content.axes]
     assert titles[:2] == ["(a) trained, inhibitory", "(a) trained, excitatory"]
     assert [text.get_text() for text in ran.content.axes[2].texts] == ["0.3", "0.5"]
+    assert len(ran.content.axes) == 4 + 1 and "Below" not in ran.says
+    control = bank_of("mtcnn", np.random.default_rng(0).normal(size=(9, 3, 3)), kind="regular")
+    with_control = {"bank": [bank, control], "fits": fits}
+    ran = run_notebook("figure_01_kernels_beside_dogs", with_control, options | {"regular": "mtcnn"})
+    assert ran.says.endswith("Below, 4 of 9 regular kernels at random.")
+    titles = [axis.get_title(loc="left") for axis in ran.content.axes]
+    assert titles[4:6] == ["(c) trained, regular: mtcnn, 3×3"] * 2
+    assert not len(shown.random_regular_kernels({"convnext": bank}, "convnext", seed=0, kernels=4))
     with pytest.raises(EchosError, match="no 9×9 depthwise kernels in convnext"):
         shown.closest_to_dogs({}, fits, ["convnext"], size=9, gammas=[0.5], kernels=8)
 

@@ -23,6 +23,7 @@ ROOT = Path(__file__).resolve().parents[2]
             f"Shares: a 1 %; b {'x' * 100}",
             f"c {'y' * 90}; d. More.",
         ),
+        (f"A: {'x' * 90}; b (c; {'y' * 90}). More.", f"A: {'x' * 90}", f"b (c; {'y' * 90}). More."),
         ("no stop", "no stop", ""),
     ],
 )

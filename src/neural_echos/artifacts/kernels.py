@@ -54,6 +54,36 @@ def random_kernels(banks: Banks, models: Sequence[str], *, seed: int, kernels: i
     return pd.concat(parts, ignore_index=True)
 
 
+def random_regular_kernels(banks: Banks, model: str | None, *, seed: int, kernels: int) -> pd.DataFrame:
+    """Draw regular kernels of one network at random, of the odd, square size of which it has the most.
+
+    Parameters
+    ----------
+    banks : mapping of str to pyarrow.Table
+    model : str, optional
+    seed : int
+        Of the sample.
+    kernels : int
+        At most so many.
+
+    Returns
+    -------
+    DataFrame
+        One row per kernel, the columns of `random_kernels`; none without a model, or where its bank is not at hand or has none.
+    """
+    found: dict[int, tuple[np.ndarray, np.ndarray]] = {}
+    if model is not None and model in banks:
+        sides = kernel_sizes(banks[model].filter(pc.equal(banks[model]["kind"], "regular")))
+        squares = [height for height, width in sides if height == width and height % 2]
+        found = {size: kernels_of(banks[model], size, size, "regular") for size in squares}
+    if not found or model is None:
+        return pd.DataFrame(columns=["network", "model", "kernel_size", "kernels", "row", "layer", "taps"])
+    size, (rows, taps) = max(found.items(), key=lambda one: len(one[1][0]))
+    chosen = sample(len(rows), seed=seed, kernels=kernels, columns=1)
+    of = {"network": bank_labels([model])[model], "model": model, "kernel_size": size, "kernels": len(rows)}
+    return _rows(banks[model], rows[chosen], taps[chosen], of)
+
+
 def sized(banks: Banks, models: Sequence[str]) -> Iterator[tuple[str, str, int]]:
     """Name, model and each odd, square size of its depthwise kernels, networks in the order of the name table, sizes rising."""
     for model, network in bank_labels(models).items():

@@ -92,13 +92,22 @@ class ArtifactFiles:
         named = pairs if named is None else named
         return [name for name in named if name in self.preset.models] or list(self.preset.models)
 
+    def _models_beside(self, artifact: str) -> list[str]:
+        """Models of which an artifact reads nothing but the bank: those of its options of the type `model`."""
+        declared, asked = self.artifacts[artifact]
+        named = [
+            getattr(asked.options, name, None) for name, one in declared["options"].items() if one["type"] == "model"
+        ]
+        return [name for name in named if name in self.preset.models and name not in self.shown_models(artifact)]
+
     def inputs(self, artifact: str) -> dict[str, list[str]]:
         """The tables that an artifact reads, by schema."""
         return {schema: self._tables(schema, artifact) for schema in self.artifacts[artifact][0]["reads"]}
 
     def _tables(self, schema: str, artifact: str) -> list[str]:
         if schema in _OF_EACH_MODEL:
-            return [_OF_EACH_MODEL[schema].format(name) for name in self.shown_models(artifact)]
+            beside = self._models_beside(artifact) if schema == "bank" else []
+            return [_OF_EACH_MODEL[schema].format(name) for name in [*self.shown_models(artifact), *beside]]
         if schema == "ablated":
             return [f"<results>/ablated/{'/'.join(one)}.parquet" for one in self.preset.zeroed]
         if schema == "signals":

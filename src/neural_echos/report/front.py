@@ -31,7 +31,8 @@ def message(says: str) -> tuple[str, str]:
     """Split what an artifact says into a heading, its first sentence or a part of it, and the rest."""
     first = next((found.end() for found in re.finditer(r"\.(?= [A-ZΓ0-9])", says)), len(says))
     if first > _LONGEST:
-        first = max((found.end() for found in re.finditer(";(?= )", says[:_LONGEST])), default=first)
+        ends = [found.end() for found in re.finditer(";(?= )", says[:_LONGEST])]
+        first = max((end for end in ends if says[:end].count("(") == says[:end].count(")")), default=first)
     return says[:first].removesuffix(";"), says[first:].strip()
 
 
