@@ -1,5 +1,6 @@
 """What all rooms share: the checked config, the tables of runs, models and artifacts, and the wildcards that they allow."""
 
+import gc
 import json
 import os
 import re
@@ -10,6 +11,7 @@ from snakemake.io import sourcecache_entry
 
 ROOT = Path(os.path.relpath(Path(workflow.current_basedir).parents[1]))
 sys.path.insert(0, str(ROOT / "src"))
+gc.freeze()  # what is imported stays; not to look for garbage there saves a tenth of the start
 
 from neural_echos.code import Code
 from neural_echos.design.artifact_files import ArtifactFiles
@@ -26,7 +28,6 @@ os.environ.update(
 )
 # What a rule has among its params, so that it runs again where the code that its command imports changed.
 fingerprint = Code(cache=".snakemake/echos_code.json").fingerprint
-
 DECLARED = load_artifacts(ROOT)
 CONFIG = load_workflow(
     config,
