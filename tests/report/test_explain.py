@@ -197,3 +197,12 @@ def test_the_command_of_a_preset_on_top_of_another_names_both() -> None:
     found = Records(ROOT).preset_of("results/imagenet100/figures/figure_05_clusters.pdf")
     assert found == "--configfile config/presets/imagenet.yaml config/presets/imagenet100.yaml "
     assert Records(ROOT).preset_of(FIGURE) == ""
+
+
+def test_a_preset_in_the_project_s_folder_is_found(tmp_path):
+    (tmp_path / "compare_pets.yaml").write_text("pathvars: {results: results/compare_pets}\n")
+    (tmp_path / "broken.yaml").write_text("{")
+    (tmp_path / "other.yaml").write_text("pathvars: 3\n")
+    found = Records(tmp_path)
+    assert found.presets == {"results/compare_pets": tmp_path / "compare_pets.yaml"}
+    assert found.preset_of("results/compare_pets/tables/a.csv") == "--configfile compare_pets.yaml "

@@ -12,6 +12,7 @@ import shlex
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -86,11 +87,8 @@ class Records:
         self.prefix = f"{os.environ[ADDRESS]}/" if os.environ.get(ADDRESS) else ""
         self._records: dict[str, Record | None] = {}
         self._checksums: dict[str, str | None] = {}
-        self.presets = {
-            str(results): path
-            for path in sorted((root / "config" / "presets").glob("*.yaml"))
-            if (results := read_yaml(path).get("pathvars", {}).get("results"))
-        }  # from a preset's results to its config
+        own = sorted((root / "config" / "presets").glob("*.yaml")), sorted(root.glob("*.yaml"))  # and the user's own
+        self.presets = {results: path for path in chain(*own) if (results := _results_of(path))}
 
     def of(self, name: str) -> Record | None:
         """Read the record of a file, None where there is none or it is cut short."""
@@ -134,9 +132,18 @@ class Records:
         """Option that names the preset in whose results a file lies, and those below it; "" for the demo's."""
         for results, path in self.presets.items():
             if name.startswith(f"{results}/"):
-                files = preset_files(self.root, path.stem)[1:]
+                files = preset_files(self.root, path)[1:]
                 return f"--configfile {' '.join(str(file.relative_to(self.root)) for file in files)} "
         return ""
+
+
+def _results_of(path: Path) -> str:
+    """Folder of a preset's results; "" for a YAML file that is no preset."""
+    try:
+        folders = read_yaml(path).get("pathvars")
+    except EchosError:
+        return ""
+    return str(folders.get("results") or "") if isinstance(folders, dict) else ""
 
 
 def explain(path: str | Path, root: Path, records: Records | None = None) -> Explanation:
