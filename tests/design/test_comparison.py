@@ -72,7 +72,7 @@ def test_what_differs_is_written_only_where_it_applies(tmp_path: Path) -> None:
     assert config.architectures["convnext_atto"].checkpoint == "/w/best.pth"
     assert Preset(config).checkpoint_files("convnext_atto") == ["/w/best.pth"]
     assert config.recipes[name].model_dump()["lr"] == 0.0002
-    assert "fine-tuned from best.pth" in config.scale
+    assert "fine-tuned from best.pth, kernels frozen, 3 epochs" in config.scale
     assert (config.initialisations["box"].frozen, config.comparisons.baselines) == (True, ["kaiming"])
 
 

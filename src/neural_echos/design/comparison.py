@@ -210,7 +210,9 @@ def _head(one: Comparison, data: str) -> str:
     names = ", ".join(one.initialisations)
     told = f"Initialisations of {one.model} compared on {one.root}: {names}."
     start = f"fine-tuned from {one.checkpoint.name}" if one.checkpoint else "from scratch"
-    scale = f"{data}: {one.train:,} images of {one.side}×{one.side}, {one.model} {start}, {_count(one.epochs, 'epoch')}"
+    kept = ", kernels frozen" if all(declared.get("frozen") for declared in one.initialisations.values()) else ""
+    images = f"{one.train:,} images of {one.side}×{one.side}"
+    scale = f"{data}: {images}, {one.model} {start}{kept}, {_count(one.epochs, 'epoch')}"
     return f"""{_comment(told)}
 # Written by `echos compare`, on top of config/config.yaml. Edit what you like: docs/config.md describes every key.
 # Run it, or go on with it, in the project's folder with `snakemake --configfile` and the path of this file.
