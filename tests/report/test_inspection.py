@@ -4,13 +4,12 @@ import base64
 import io
 import json
 import re
-import shutil
-import subprocess
 
 import numpy as np
 import pytest
 import timm
 import torch
+from browser import needs_chromium, shown
 from PIL import Image
 
 import neural_echos
@@ -111,23 +110,18 @@ def test_the_page_needs_no_other_file_and_shows_every_kernel(found, tmp_path):
     assert "iframe" in found._repr_html_()
 
 
-@pytest.mark.skipif(not shutil.which("chromium"), reason="there is no Chromium on this machine")
+@needs_chromium
 def test_a_browser_filters_layers_and_shows_the_numbers_of_a_kernel(found, tmp_path):
     found.save(tmp_path / "page.html")
     page = (tmp_path / "page.html").read_text(encoding="utf-8")
-    steps = """<script>
+    steps = """
       layer.value = "noi"; layer.dispatchEvent(new Event("input"));
       const image = document.querySelectorAll("img.mosaic")[1], box = image.getBoundingClientRect();
-      image.dispatchEvent(new PointerEvent("pointermove", {bubbles: true, clientX: box.left + 25, clientY: box.top + 5}));
-    </script></body>"""
-    (tmp_path / "page.html").write_text(page.replace("</body>", steps), encoding="utf-8")
-    options = ["--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={tmp_path / 'profile'}", "--dump-dom"]
-    made = subprocess.run(["chromium", *options, tmp_path / "page.html"], capture_output=True, text=True, timeout=120)
-    assert "1 of 2 layers" in made.stdout, made.stderr[-2000:]
+      image.dispatchEvent(new PointerEvent("pointermove", {bubbles: true, clientX: box.left + 25, clientY: box.top + 5}));"""
+    made = shown(page, tmp_path, steps)
+    assert "1 of 2 layers" in made
     second = found.kernels[found.kernels.layer == NOISE].iloc[1]
-    assert re.search(
-        rf'<div id="hint"[^>]*>channel {second.channel}, input 0|channel {second.channel}<br>', made.stdout
-    )
+    assert re.search(rf'<div id="hint"[^>]*>channel {second.channel}, input 0|channel {second.channel}<br>', made)
 
 
 def test_the_command_makes_the_page_of_a_checkpoint_beside_its_untrained_layers(tmp_path, capsys):

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from browser import needs_chromium, shown
 from test_explain import record
 
 from neural_echos import commands
@@ -215,6 +216,26 @@ def test_without_records_the_page_says_so(made: Path) -> None:
 def test_all_but_times_is_the_same_each_time(made: Path) -> None:
     first, second = (re.sub(r"<dt>this page</dt><dd>[^<]*", "", page()) for _ in range(2))
     assert first == second
+
+
+@needs_chromium
+@pytest.mark.parametrize("width", [1280, 500])
+def test_contents_follow_on_a_wide_screen_and_halves_of_a_figure_stack_on_a_narrow_one(made: Path, width: int) -> None:
+    steps = """
+      const told = () => {
+        const halves = [...document.querySelectorAll(".half")].map((half) => half.getBoundingClientRect());
+        const stacked = halves.length === 2 && halves[1].top >= halves[0].bottom && halves[0].height > 0;
+        const wide = document.documentElement.scrollWidth > innerWidth;
+        document.title = JSON.stringify([contents.open, stacked, wide, document.querySelector("[aria-current]")?.hash]);
+      };
+      scrollTo(0, document.documentElement.scrollHeight);
+      document.dispatchEvent(new Event("scroll"));
+      setTimeout(told, 500);"""
+    given = page().replace('<div class="card">', '<div class="card" data-cut="0.4">')
+    [told] = re.findall("<title>(.*)</title>", shown(given, made, steps, width))
+    narrow = width == 500
+    assert json.loads(told)[:3] == [not narrow, narrow, False]
+    assert json.loads(told)[3] == "#config"
 
 
 # The work

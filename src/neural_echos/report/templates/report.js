@@ -5,7 +5,8 @@ const links = new Map([...contents.querySelectorAll("a")].map((link) => [link.ha
 const targets = [...links.keys()].map((id) => document.getElementById(id)).filter(Boolean);
 let marked = null;
 function mark() {
-  const read = targets.filter((target) => target.getBoundingClientRect().top < innerHeight / 3);
+  const end = scrollY > 0 && innerHeight + scrollY >= document.documentElement.scrollHeight - 2;
+  const read = targets.filter((target) => end || target.getBoundingClientRect().top < innerHeight / 3);
   const link = links.get(read.length ? read[read.length - 1].id : "");
   if (link === marked) return;
   marked?.removeAttribute("aria-current");
