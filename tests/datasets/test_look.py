@@ -108,6 +108,12 @@ def test_what_cannot_be_compared_on_is_refused(tmp_path: Path, counts: dict[str,
         look(class_folders(tmp_path / "mine", counts))
 
 
+def test_a_file_is_no_folder_of_images(tmp_path: Path) -> None:
+    (tmp_path / "images.tar").write_bytes(b"")
+    with pytest.raises(EchosError, match=r"images\.tar: a file, and not a folder of images"):
+        look(tmp_path / "images.tar")
+
+
 def test_many_classes_are_summed_up() -> None:
     counts = np.arange(20, 40)
     found = Look(Path("/x"), tuple("abcdefghijklmnopqrst"), counts, counts // 4, 0.2, np.full((9, 2), 32), {})

@@ -71,6 +71,13 @@ def look_at_folder(root: Path, *, test_share: float, seed: int) -> Look:
         two, cannot be read.
     """
     root = root.resolve()
+    if not root.is_dir():
+        found = (
+            "a file, and not a folder of images; other kinds of data sets need a preset by hand"
+            if root.exists()
+            else "no such folder"
+        )
+        raise EchosError(f"{root}: {found}")
     share = None if has_test_split(root) else test_share
     index = partial(index_folder, root=str(root), seed=seed, test_share=share)
     data = _streamed(index())
