@@ -1,14 +1,18 @@
-"""Order of the tests: files that take long come first, so that two processes end at about the same time."""
+"""What all tests share, and their order: files that take long come first, so that two processes end at about the same time."""
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
+
+from neural_echos import commands
 
 LONGEST = (
     "test_slurm",
     "test_workflow",
     "test_faults",
+    "test_faults_of_surroundings",
     "test_documented_commands",
     "test_checkpoints",
     "test_devices",
@@ -34,3 +38,14 @@ def logs() -> Iterator[None]:
         handler.close()
     root.handlers[:], root.level = handlers, level
     logging.captureWarnings(False)
+
+
+@pytest.fixture
+def digits(capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str]]:
+    """Run a command that writes some 100 kB, and return its exit code and what it said."""
+
+    def run(output: Path, *more: str) -> tuple[int, str]:
+        code = commands.main([*more, "dataset", "digits", "--output", str(output)])
+        return code, capsys.readouterr().err
+
+    return run

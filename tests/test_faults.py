@@ -5,7 +5,6 @@ all commands in the folder that it is given, undisturbed and killed; children ar
 """
 
 import json
-import logging
 import os
 import re
 import shutil
@@ -21,19 +20,18 @@ from typing import Any
 import numpy as np
 import pytest
 
-import neural_echos
+from commands_in_trouble import ENVIRONMENT, ROOT, contents, line
 from neural_echos import commands
 from neural_echos.errors import EchosError
-from neural_echos.files import read_json, sha256, write_json, write_text
+from neural_echos.files import sha256, write_json, write_text
 from neural_echos.training.checkpoints import CHECKPOINT
 
-ROOT = Path(__file__).resolve().parents[1]
 PAGES = [ROOT / "docs" / name for name in ("faults.md", "security.md")]
-ENVIRONMENT = {**os.environ, "PYTHONPATH": str(Path(neural_echos.__file__).parents[1]), "OMP_NUM_THREADS": "1"}
-
 CHEAP = 1.5  # seconds of a command that is killed at every write
 
+
 # Killed at every write ------------------------------------------------------------------------------------------------
+
 
 KWARGS = '{"dim": 8, "depth": 1, "kernel_size": 7, "patch_size": 2}'
 RUNS = [f"runs/{name}/{seed}" for name in ("default", "dog") for seed in (0, 1)]
@@ -45,6 +43,8 @@ NAMES = ["--dataset", "digits", "--architecture", "convmixer"]
 RECIPE = ["--recipe", '{"epochs": 1, "batch_size": 500}', "--device", "cpu"]
 FEW = [*DATA, "--initial", INITIAL[0], "--run", RUNS[0], *RECIPE, *NAMES, "--initialisation", "default"]
 FILTERS = ["--candidates", '{"set": "random", "number": 3}', "--name", "random"]
+
+
 CLAIM: dict[str, Any] = {
     "id": "NE5",
     "paper": "p",
@@ -53,8 +53,14 @@ CLAIM: dict[str, Any] = {
     "needs": "digits",
     "artifact": "a",
 }
+
+
 CLAIM |= {"options": {"expect": "none", "margin": 0.5, "dataset": "digits", "architectures": ["convmixer"]}}
+
+
 CLAIM["options"] |= {"initialisation": "dog", "baseline": "default"}
+
+
 PAGE = {"id": "a", "kind": "figure", "group": "g", "title": "t", "caption": "c", "stem": "figures/a"}
 
 
@@ -62,12 +68,10 @@ def of_bank(**files: str) -> str:
     return json.dumps([{"model": "m", "role": "trained", "trained_on": "digits", **files}])
 
 
-def line(words: str, *more: str) -> list[str]:
-    return [*words.split(), *more]
-
-
 # The command of every rule, on tiny inputs, in the order of the walk.
 FIGURE = str(ROOT / "workflow/notebooks/figure_02_dog_profile.ipynb")
+
+
 WALK: list[list[str]] = [
     line("fetch filters --declared config/inputs.yaml --mirror mirror --output filters.txt"),
     line("dataset digits --output data.safetensors --options", '{"size": 8}'),
@@ -149,27 +153,6 @@ def die_after(seconds: float) -> Callable[[], None]:
         signal.setitimer(signal.ITIMER_REAL, seconds)
 
     return set_up
-
-
-def contents(folder: Path) -> dict[str, Any]:
-    """Every file below a folder by its name, temporary ones too; of JSON what does not depend on when it was made."""
-    found: dict[str, Any] = {}
-    for path in sorted(folder.rglob("*")):
-        if path.is_file() and "drafts" not in path.parts:
-            found[str(path.relative_to(folder))] = timeless(path)
-    return found
-
-
-def timeless(path: Path) -> Any:
-    if path.suffix == ".json":
-        made = read_json(path)
-        timed = ("written", "seconds", "images_per_second", "energy", "inputs")
-        return {key: value for key, value in made.items() if key not in timed} if isinstance(made, dict) else made
-    if path.suffix == ".html":  # the report tells when each artifact was made
-        return re.sub(r"\d{4}-\d\d-\d\dT[\d:+]+", "", path.read_text(encoding="utf-8"))
-    if path.suffix == ".ipynb":
-        return [(cell["source"], cell["outputs"]) for cell in read_json(path)["cells"] if cell["cell_type"] == "code"]
-    return path.read_bytes()
 
 
 def walk(folder: Path) -> None:
@@ -273,23 +256,6 @@ def test_every_writer_on_a_full_disk_leaves_what_was_there_and_names_its_file(mo
         (small / name).unlink()
 
 
-@pytest.fixture
-def digits(capsys: pytest.CaptureFixture[str]) -> Iterator[Callable[..., tuple[int, str]]]:
-    """Run a command that writes some 100 kB, and return its exit code and what it said; log handlers are put back."""
-    root = logging.getLogger()
-    handlers, level = root.handlers[:], root.level
-
-    def run(output: Path, *more: str) -> tuple[int, str]:
-        code = commands.main([*more, "dataset", "digits", "--output", str(output)])
-        return code, capsys.readouterr().err
-
-    yield run
-    for handler in set(root.handlers) - set(handlers):
-        handler.close()
-    root.handlers[:], root.level = handlers, level
-    logging.captureWarnings(False)
-
-
 def test_a_command_on_a_full_disk_ends_with_one_sentence_even_where_its_log_is_there(mount, digits) -> None:
     small = mount("-t", "tmpfs", "-o", "size=8k", "none")
     (small / "ballast").write_bytes(bytes(4096))
@@ -310,117 +276,6 @@ def test_a_command_in_read_only_results_ends_with_one_sentence(mount, digits, tm
     found = "cannot be read or written: Read-only file system"
     assert re.fullmatch(rf"echos: {results}/a.safetensors: {found}; [^\n]*\n", told)
     assert (results / "a.safetensors").read_bytes() == b"old"
-
-
-# Two runs at once -----------------------------------------------------------------------------------------------------
-
-# Executes the commands that come as lines, each when it comes.
-OBEY = """import json, sys
-from neural_echos import commands, datasets, kernels, receptive_fields
-from neural_echos.structure import kmeans as clusters
-for line in sys.stdin:
-    print(commands.main(json.loads(line)), flush=True)
-"""
-OF_BANK = {
-    "dataset": line("dataset digits --output data.safetensors --options", '{"size": 8}'),
-    "extract": line("extract weights.safetensors --model m --output bank.parquet"),
-    "fit": line("fit bank.parquet --output fits.parquet"),
-    "cluster": line("cluster bank.parquet --k 2 --restarts 1 --centroids centroids.parquet --output clusters.parquet"),
-}
-
-
-def test_two_processes_that_write_the_same_files_at_once_leave_the_bytes_of_one(tmp_path: Path) -> None:
-    from safetensors.numpy import save_file
-
-    kernels = np.random.default_rng(0).normal(size=(12, 1, 7, 7)).astype(np.float32)
-    save_file({"layer.weight": kernels}, tmp_path / "weights.safetensors")
-    pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-    two = [
-        subprocess.Popen([sys.executable, "-c", OBEY], cwd=tmp_path, env=ENVIRONMENT, text=True, **pipes)
-        for _ in range(2)
-    ]
-
-    def obey(name: str, *running: subprocess.Popen[str]) -> dict[str, Any]:
-        """Let processes execute a command at once, and return what lies in the folder then."""
-        for one in running:
-            one.stdin.write(json.dumps(OF_BANK[name]) + "\n")
-        for one in running:
-            one.stdin.flush()
-        assert [one.stdout.readline() for one in running] == ["0\n"] * len(running), name
-        return contents(tmp_path)
-
-    for name in OF_BANK:
-        of_one = obey(name, two[0])
-    for names in [("dataset", "extract")] * 8 + [tuple(OF_BANK)] * 2:
-        for name in names:
-            assert obey(name, *two) == of_one, name
-    assert len(of_one) == 6
-    for one in two:
-        told = one.communicate(timeout=60)[1]
-        assert one.returncode == 0
-        assert all(re.match(r"echos: \w+\.\w+: ", line) for line in told.splitlines()), told
-
-
-# Languages and clocks -------------------------------------------------------------------------------------------------
-
-
-def test_the_same_bytes_in_a_language_without_letters_outside_ascii_and_below_any_name(tmp_path, digits) -> None:
-    folder = tmp_path / "a folder é ı"
-    assert digits(folder / "plain.safetensors")[0] == 0
-    language = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
-    command = ["--log", str(folder / "é.log"), "dataset", "digits", "--output", str(folder / "other.safetensors")]
-    subprocess.run([sys.executable, "-m", "neural_echos", *command], env=ENVIRONMENT | language, check=True)
-    assert "1347 train" in (folder / "é.log").read_text(encoding="utf-8")
-    write_json(folder / "é.json", {"path": "\udcc3\udca9"})  # what such a process takes é for
-    assert read_json(folder / "é.json") == {"path": "é"}
-    assert (folder / "plain.safetensors").read_bytes() == (folder / "other.safetensors").read_bytes()
-
-
-# Executes commands in the folder C with the C library in that language, then in the folder "own" in the one of the environment.
-TRANSLATE = """import ctypes, json, locale, os, sys
-from neural_echos import commands
-library = ctypes.CDLL(None)
-library.strtod.restype = ctypes.c_double
-for folder, language in (("C", "C"), ("own", "")):
-    locale.setlocale(locale.LC_ALL, language)
-    os.chdir(folder)
-    assert not [command for command in json.loads(sys.argv[1]) if commands.main(command)]
-    os.chdir("..")
-    print(json.dumps([library.strtod(b"0,5", None), chr(library.towlower(ord("I"))), locale.nl_langinfo(locale.DAY_1)]))
-"""
-
-
-@pytest.mark.parametrize(
-    ("language", "facts"), [("tr_TR", [0.5, "ı", "Pazar"]), ("de_DE", [0.5, "i", "Sonntag"])], ids=["tr_TR", "de_DE"]
-)
-def test_the_same_bytes_with_a_dotless_i_and_a_decimal_comma(tmp_path: Path, language: str, facts: list[Any]) -> None:
-    from safetensors.numpy import save_file
-
-    made = ["localedef", "-i", language, "-f", "UTF-8", str(tmp_path / f"{language}.UTF-8")]
-    if not shutil.which("localedef") or subprocess.run(made, capture_output=True).returncode:
-        pytest.skip(f"localedef and the sources of {language} (Debian's package locales) are not here")
-    kernels = np.random.default_rng(0).normal(size=(12, 1, 7, 7)).astype(np.float32)
-    for folder in ("C", "own"):
-        (tmp_path / folder).mkdir()
-        save_file({"layer.weight": kernels}, tmp_path / folder / "weights.safetensors")
-    commands = [*OF_BANK.values(), line("show bank.parquet --output kernels.svg")]
-    environment = ENVIRONMENT | {"LOCPATH": str(tmp_path), "LC_ALL": f"{language}.UTF-8"}
-    done = subprocess.run(
-        [sys.executable, "-c", TRANSLATE, json.dumps(commands)],
-        cwd=tmp_path,
-        env=environment,
-        capture_output=True,
-        text=True,
-    )
-    assert done.returncode == 0, done.stderr
-    assert [json.loads(told) for told in done.stdout.splitlines()] == [[0.0, "i", "Sunday"], facts]
-    assert contents(tmp_path / "own") == contents(tmp_path / "C")
-    assert len(contents(tmp_path / "C")) == 7
-
-
-def test_durations_are_measured_by_a_clock_that_does_not_jump() -> None:
-    for path in (ROOT / "src").rglob("*.py"):
-        assert not re.search(r"\btime\.time\(", path.read_text(encoding="utf-8")), path
 
 
 # Snakemake ------------------------------------------------------------------------------------------------------------
