@@ -19,6 +19,7 @@ import yaml
 from dry_runs import dry_run
 from neural_echos import commands
 from neural_echos.design.checked import check, load_artifacts
+from neural_echos.design.claims import with_papers_claims
 from neural_echos.design.inputs import DeclaredInputs
 from neural_echos.design.load import check_config
 from neural_echos.design.references import check_references
@@ -241,8 +242,9 @@ def with_hostile(config: dict[str, Any]) -> tuple[dict[str, Any], set[Any]]:
 
 
 def test_no_text_of_a_config_reaches_a_shell_unquoted(tmp_path) -> None:
-    config, taken = with_hostile(merge(read_yaml(ROOT / f"config/{name}.yaml") for name in ("config", "presets/tiny")))
-    assert {("scale",), ("mirrors", "#")} & taken
+    written = merge(read_yaml(ROOT / f"config/{name}.yaml") for name in ("config", "presets/tiny"))
+    config, taken = with_hostile(with_papers_claims(written, ROOT / "config/claims.yaml"))
+    assert {("scale",), ("mirrors", "#"), ("claims", "#", "statement")} <= taken
     config["pathvars"] = {
         name: f"{tmp_path}/a 'b $(touch touched)/{name}" for name in ("results", "logs", "benchmarks")
     }
