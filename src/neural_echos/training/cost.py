@@ -133,9 +133,10 @@ def plan(
     made = {name: folder / f"{name}.safetensors" for name in config.datasets}
     shapes = {name: dataset_shape(path) for name, path in made.items() if path.exists()}
     picked = pick_device(device)
-    name = torch.cuda.get_device_name(picked) if picked.type == "cuda" else f"cpu, {threads} threads"
+    processor = f"cpu, {threads} thread{'s' if threads > 1 else ''}"
+    name = torch.cuda.get_device_name(picked) if picked.type == "cuda" else processor
     costs = list(estimate(list_work(Preset(config), shapes), seconds=seconds, device=picked, threads=threads))
-    return costs, summarise(costs, devices=devices, watts=watts), name.replace(", 1 threads", ", 1 thread")
+    return costs, summarise(costs, devices=devices, watts=watts), name
 
 
 def list_work(preset: "Preset", shapes: Mapping[str, Mapping[str, int]] | None = None) -> list[Work]:
