@@ -6,10 +6,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from claimed import verdict
 
 from neural_echos.structure.intervals import wilson_interval
 from neural_echos.tables import SCHEMAS
-from neural_echos.verdicts import INCONCLUSIVE, NOT_RUN, NOT_SUPPORTED, SUPPORTED, decide
+from neural_echos.verdicts import INCONCLUSIVE, NOT_RUN, NOT_SUPPORTED, SUPPORTED
 
 COVER = {"least": {"convnextv2_*": 0.95, "convnext_*": 0.9}, "margin": 0.1, "by": "cluster"}
 
@@ -42,14 +43,6 @@ def shares_of(*banks: Mapping[str, Any]) -> dict[str, pd.DataFrame]:
                         }
                     )
     return {"pattern_shares": pd.DataFrame(rows).reindex(columns=SCHEMAS["pattern_shares"].names)}
-
-
-def verdict(rule: str, tables: Mapping[str, pd.DataFrame], **options: Any) -> dict[str, Any]:
-    claim = {"id": "UU1", "paper": "Unveiling the Unseen", "statement": "It is so.", "artifact": "pattern_shares"}
-    empty = {name: SCHEMAS[name].empty_table().to_pandas() for name in ("runs", "structure", "pattern_shares")}
-    claims = [{**claim, "rule": rule, "needs": "d", "options": options}]
-    (row,) = decide(claims, empty | dict(tables), "tests").to_pylist()
-    return row
 
 
 CONTROL = {"model": "control", "role": "untrained", "trained_on": "nothing", "shares": [0.0, 0.02]}
