@@ -24,7 +24,7 @@ def preset_files(root: Path, *presets: str | Path) -> list[Path]:
     return list(dict.fromkeys(files))
 
 
-def load_preset(root: Path, *presets: str | Path) -> Config:
+def load_preset(root: Path, *presets: str | Path, artifacts: Mapping[str, Mapping[str, Any]] | None = None) -> Config:
     """Read presets on top of the demo's config, and check them and the names that they use; without any, the demo's.
 
     Parameters
@@ -33,6 +33,8 @@ def load_preset(root: Path, *presets: str | Path) -> Config:
         Folder that holds the Snakefile.
     *presets : str or path
         Names of files in config/presets, or paths of others (.yaml), those on top last.
+    artifacts : mapping of str to mapping, optional
+        What the notebooks declare, where it has been read (`load_artifacts`).
 
     Raises
     ------
@@ -40,7 +42,7 @@ def load_preset(root: Path, *presets: str | Path) -> Config:
         See `read_yaml`, `check` and `check_references`.
     """
     files = preset_files(root, *presets)
-    return _load(merge(map(read_yaml, files)), root, files)
+    return _load(merge(map(read_yaml, files)), root, files, artifacts)
 
 
 def load_workflow(

@@ -158,7 +158,7 @@ def _presets(root: Path) -> Iterator[Finding]:
     declared, artifacts = load_inputs(root / "config" / "inputs.yaml"), load_artifacts(root)
     for name in (None, *sorted(path.stem for path in (root / "config" / "presets").glob("*.yaml"))):
         try:
-            preset = Preset(load_preset(root, *([name] if name else [])), artifacts=artifacts)
+            preset = Preset(load_preset(root, *([name] if name else []), artifacts=artifacts), artifacts=artifacts)
             lacks = list(_lacks(preset, declared, root))
         except EchosError as error:
             lacks = [str(error)]

@@ -11,6 +11,7 @@ from neural_echos.artifacts import read
 from neural_echos.artifacts.controls import structure_forest
 from neural_echos.artifacts.verdicts import count_verdicts, verdict_cells, verdicts_by_claim
 from neural_echos.artifacts.words import count_of, percent
+from neural_echos.design.checked import load_artifacts
 from neural_echos.design.load import load_preset, preset_files
 from neural_echos.design.preset import Preset
 from neural_echos.errors import EchosError
@@ -88,12 +89,13 @@ def claims(path: Path, titles: Mapping[str, str], root: Path) -> dict[str, Any]:
 def _elsewhere(root: Path, wanted: set[str]) -> dict[str, str]:
     """Name for each claim the preset that decides it with the least training, and what that is."""
     best: dict[str, tuple[float, str]] = {}
+    artifacts = load_artifacts(root)
     for path in sorted((root / "config" / "presets").glob("*.yaml")):
         try:
             files = preset_files(root, path.stem)[1:]
             if not any(name in file.read_text(encoding="utf-8") for file in files for name in wanted):
                 continue
-            preset = Preset(load_preset(root, path.stem))
+            preset = Preset(load_preset(root, path.stem, artifacts=artifacts))
         except EchosError:  # `echos doctor` tells why
             continue
         images, told = _training(preset)
