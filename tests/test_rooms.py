@@ -14,7 +14,7 @@ import neural_echos
 ROOT = Path(__file__).resolve().parents[1]
 LIBRARY = ROOT / "src" / "neural_echos"
 ROOMS = (
-    ("errors", "discovery", "code", "files", "storage", "progress", "tables", "design", "layouts"),
+    ("errors", "words", "discovery", "code", "files", "storage", "progress", "tables", "design", "layouts"),
     ("inputs", "datasets"),
     ("architectures",),
     ("kernels",),

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from neural_echos.artifacts.comparisons import beside_baselines, mean_gain, statistic_cells, value_cells, variant_cells
-from neural_echos.artifacts.words import estimate, probability, span
+from neural_echos.artifacts.words import estimate, probability
 
 TABLE = {"dataset": "whole", "architectures": ["a", "b"], "baseline": "default", "scale": "tests"}
 ACCURACY = {"dataset": "whole", "architectures": ["a", "c"], "initialisations": ["default", "dog"], "scale": "tests"}
@@ -72,12 +72,6 @@ def test_epochs_to_target_tell_the_runs_that_never_arrive(experiments):
 )
 def test_probabilities_are_short(p, told):
     assert probability(p) == told
-
-
-def test_numbers_of_sentences_are_short():
-    assert estimate(-1.04, -2, 0.31) == "−1.0 [−2.0, +0.3]"
-    assert estimate(1, np.nan, np.nan) == "+1.0 [one seed]" and estimate(np.nan, 0, 1) == "–"
-    assert (span([3, 3]), span([3, 2, np.nan]), span([])) == ("3", "2 to 3", "–")
 
 
 def test_options_of_variants_are_their_columns():

@@ -5,14 +5,7 @@ import pandas as pd
 
 from neural_echos.artifacts.structure import structure_by_bank
 from neural_echos.artifacts.verdicts import count_verdicts, verdicts_by_claim
-from neural_echos.artifacts.words import intervals, numbers
 from neural_echos.tables import SCHEMAS
-
-
-def test_numbers_have_a_true_minus_and_none_before_zero():
-    assert numbers([-0.04, 1.25, np.nan]) == ["0.0", "1.2", "–"]
-    assert numbers([-2, 2], 0, signed=True) == ["−2", "+2"]
-    assert intervals([-1, np.nan], [2, 3]) == ["−1.0 to 2.0", "–"]
 
 
 def test_structure_stands_beside_its_controls(run_notebook):

@@ -6,10 +6,10 @@ import numpy as np
 import pandas as pd
 
 from neural_echos.artifacts.names import label
-from neural_echos.artifacts.words import count_of
 from neural_echos.errors import EchosError
 from neural_echos.evaluation.comparisons import paired, slopes_over_size
 from neural_echos.evaluation.statistics import detectable, mean_interval
+from neural_echos.words import count_of
 
 MEAN_ROW = "mean of architectures"
 

@@ -6,9 +6,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from neural_echos.artifacts.words import number, numbers, probability
+from neural_echos.artifacts.words import probability
 from neural_echos.evaluation.comparisons import paired
 from neural_echos.evaluation.statistics import mean_interval
+from neural_echos.words import number, numbers
 
 MEASURES = {"top1": "final top-1, %", "area": "area, %", "epochs_to_target": "epochs to target"}
 _STATISTICS = ("difference", "low", "high", "detectable")

@@ -7,11 +7,11 @@ import numpy as np
 import pandas as pd
 
 from neural_echos.artifacts.structure import kernel_cells
-from neural_echos.artifacts.words import number
 from neural_echos.errors import EchosError
 from neural_echos.receptive_fields.difference_of_gaussians import has_dog
 from neural_echos.receptive_fields.dog_fit import gamma_range
 from neural_echos.structure.intervals import wilson_interval
+from neural_echos.words import number
 
 THIRDS = ("first third of the depth", "second third", "last third")
 _FIFTHS = 5  # of the depth

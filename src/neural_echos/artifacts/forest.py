@@ -11,7 +11,7 @@ from matplotlib.patches import Patch
 from neural_echos.artifacts.accuracy import MEAN_ROW, t_interval
 from neural_echos.artifacts.names import label, looks
 from neural_echos.artifacts.style import FAINT, GREY
-from neural_echos.artifacts.words import estimate, span
+from neural_echos.words import estimate, span
 
 
 def draw_forest(axis: Axes, seeds: pd.DataFrame, summary: pd.DataFrame, initialisations: Sequence[str]) -> None:

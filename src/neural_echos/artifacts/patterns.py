@@ -12,10 +12,11 @@ import pandas as pd
 import pyarrow as pa
 
 from neural_echos.artifacts.structure import kernel_cells
-from neural_echos.artifacts.words import UNREADABLE, percent
+from neural_echos.artifacts.words import UNREADABLE
 from neural_echos.errors import EchosError
 from neural_echos.receptive_fields.templates import PATTERNS, templates
 from neural_echos.tables import kernels_of
+from neural_echos.words import percent
 
 _BY = ("cluster", "kernel")
 _SIDE = 3  # of the square of a cluster's kernels

@@ -10,8 +10,9 @@ import numpy as np
 import pandas as pd
 
 from neural_echos import receptive_fields
-from neural_echos.artifacts.words import UNREADABLE, number
+from neural_echos.artifacts.words import UNREADABLE
 from neural_echos.errors import EchosError
+from neural_echos.words import number
 
 Published = Sequence[Mapping[str, Any]]
 

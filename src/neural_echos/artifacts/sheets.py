@@ -9,9 +9,9 @@ from matplotlib.figure import Figure
 
 from neural_echos.artifacts.mosaics import colour_bar, draw_kernels
 from neural_echos.artifacts.style import canvas, drawing
-from neural_echos.artifacts.words import count_of
 from neural_echos.errors import EchosError, nearest
 from neural_echos.tables import kernels_of
+from neural_echos.words import count_of
 
 _ACROSS = 16  # kernels in a row of a sheet of one layer
 _PANELS = 3  # layers in a row of a sheet of several

@@ -2,7 +2,7 @@
 
 import pandas as pd
 
-from neural_echos.artifacts.words import percent
+from neural_echos.words import percent
 
 
 def structure_by_bank(structure: pd.DataFrame) -> pd.DataFrame:

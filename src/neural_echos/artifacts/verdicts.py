@@ -2,7 +2,8 @@
 
 import pandas as pd
 
-from neural_echos.artifacts.words import UNREADABLE, count_of, intervals, numbers
+from neural_echos.artifacts.words import UNREADABLE
+from neural_echos.words import count_of, intervals, numbers
 
 
 def verdicts_by_claim(verdicts: pd.DataFrame) -> pd.DataFrame:

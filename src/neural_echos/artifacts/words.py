@@ -1,53 +1,26 @@
-"""Numbers as artifacts write them: shares, differences with their interval, p-values, and what seeds could have seen."""
-
-from collections.abc import Iterable
+"""What notebooks write numbers with: those of every page, and cells of runs, p-values, and what seeds could have seen."""
 
 import numpy as np
 import pandas as pd
 
+from neural_echos.words import count_of, estimate, intervals, number, numbers, percent, span
+
+__all__ = [
+    "UNREADABLE",
+    "adopted",
+    "count_of",
+    "estimate",
+    "intervals",
+    "mean_and_spread",
+    "number",
+    "numbers",
+    "percent",
+    "probability",
+    "seen",
+    "span",
+]
+
 UNREADABLE = "not readable"  # what a paper prints where we could not read it
-
-
-def number(value: float, decimals: int = 1, *, signed: bool = False) -> str:
-    """Format a number for a cell: a true minus, none before a zero; "–" for a missing one."""
-    if value is None or not np.isfinite(value):
-        return "–"
-    return f"{value:{'+' * signed}z.{decimals}f}".replace("-", "−")
-
-
-def numbers(column: Iterable[float], decimals: int = 1, *, signed: bool = False) -> list[str]:
-    """Format a column of numbers, see `number`."""
-    return [number(value, decimals, signed=signed) for value in column]
-
-
-def intervals(low: Iterable[float], high: Iterable[float], decimals: int = 1, *, signed: bool = False) -> list[str]:
-    """Format a column of intervals, such as "1.0 to 2.5"; "–" for a missing one."""
-    ends = zip(numbers(low, decimals, signed=signed), numbers(high, decimals, signed=signed), strict=True)
-    return ["–" if "–" in pair else " to ".join(pair) for pair in ends]
-
-
-def count_of(n: int, thing: str) -> str:
-    """Say how many there are of a thing: "1 layer", "1,028 kernels"."""
-    return f"{n:,} {thing}{'s' if n != 1 else ''}"
-
-
-def percent(value: float, digits: int = 1) -> str:
-    """Format a share as a percentage; "–" for a missing one."""
-    return "–" if value is None or not np.isfinite(value) else f"{100 * value:.{digits}f} %".replace("-", "−")
-
-
-def estimate(value: float, low: float, high: float, decimals: int = 1) -> str:
-    """Format a difference with its interval for a sentence: "+0.9 [−5.3, +7.2]"."""
-    if not np.isfinite(value):
-        return "–"
-    ends = [number(end, decimals, signed=True) for end in (low, high)]
-    return f"{number(value, decimals, signed=True)} [{'one seed' if '–' in ends else ', '.join(ends)}]"
-
-
-def span(values: Iterable[float], decimals: int = 0) -> str:
-    """Say a number that may differ: "3", or "2 to 3"; "–" where none is known."""
-    known = [value for value in values if np.isfinite(value)]
-    return " to ".join(dict.fromkeys(numbers((min(known), max(known)), decimals))) if known else "–"
 
 
 def mean_and_spread(shares: pd.Series) -> str:

@@ -7,7 +7,7 @@ from typing import Annotated
 from typer import Argument, Option
 
 from neural_echos.commands.arguments import Output
-from neural_echos.commands.printing import interval, print_table
+from neural_echos.commands.printing import points, print_table
 
 _LOG = logging.getLogger("neural_echos")
 
@@ -38,7 +38,7 @@ def evaluate(
             one["dataset"],
             one["architecture"],
             f"{one['initialisation']} − {one['baseline']}",
-            interval(one["difference"], one["low"], one["high"], factor=100),
+            points(one["difference"], one["low"], one["high"]),
             str(one["seeds"]),
         )
         for one in compared.to_pylist()

@@ -4,6 +4,8 @@ import io
 import logging
 from collections.abc import Iterable, Sequence
 
+from neural_echos.words import estimate
+
 _LOG = logging.getLogger("neural_echos")
 _LOG_WIDTH = 120  # characters
 
@@ -35,9 +37,7 @@ def print_table(heads: Sequence[str], rows: Iterable[Sequence[str]], *, whole: S
         Console(markup=False).print(table)
 
 
-def interval(value: float | None, low: float | None, high: float | None, *, factor: float = 1, digits: int = 1) -> str:
-    """Write a number with its interval, such as "+0.9 [−5.3, +7.2]"; "–" for a missing one."""
-    if value is None:
-        return "–"
-    told = [f"{factor * one:+z.{digits}f}" for one in (value, low, high) if one is not None]
-    return (f"{told[0]} [{told[1]}, {told[2]}]" if len(told) == 3 else told[0]).replace("-", "−")
+def points(value: float | None, low: float | None, high: float | None) -> str:
+    """Write a share, or a difference of shares, in percent or points with its interval, where it has one: "+0.9 [−5.3, +7.2]"."""
+    whole, start, end = (None if one is None else 100 * one for one in (value, low, high))
+    return estimate(whole, start, end, without="")

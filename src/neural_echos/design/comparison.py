@@ -19,6 +19,7 @@ from neural_echos.design.schema import Config
 from neural_echos.design.yaml import read_yaml
 from neural_echos.errors import EchosError, nearest
 from neural_echos.files import atomic_path
+from neural_echos.words import count_of
 
 SEED = 0  # of what is not a run: the split
 _IN_MEMORY = 1e9  # bytes of decoded images, at most
@@ -212,7 +213,7 @@ def _head(one: Comparison, data: str) -> str:
     start = f"fine-tuned from {one.checkpoint.name}" if one.checkpoint else "from scratch"
     kept = ", kernels frozen" if all(declared.get("frozen") for declared in one.initialisations.values()) else ""
     images = f"{one.train:,} images of {one.side}×{one.side}"
-    scale = f"{data}: {images}, {one.model} {start}{kept}, {_count(one.epochs, 'epoch')}"
+    scale = f"{data}: {images}, {one.model} {start}{kept}, {count_of(one.epochs, 'epoch')}"
     return f"""{_comment(told)}
 # Written by `echos compare`, on top of config/config.yaml. Edit what you like: docs/config.md describes every key.
 # Run it, or go on with it, in the project's folder with `snakemake --configfile` and the path of this file.
@@ -230,8 +231,9 @@ scale: {_flow(scale)}
 def _runs(one: Comparison) -> str:
     conditions = len(one.initialisations)
     told = (
-        f"{conditions} initialisations with {_count(one.seeds, 'seed')} each: {conditions * one.seeds} runs. Two runs of one seed "
-        "differ in nothing but their depthwise kernels, so every difference is taken seed by seed. More seeds find smaller ones."
+        f"{conditions} initialisations with {count_of(one.seeds, 'seed')} each: {conditions * one.seeds} runs. Two runs of one "
+        "seed differ in nothing but their depthwise kernels, so every difference is taken seed by seed. More seeds find smaller "
+        "ones."
     )
     least = 3000 + 3 * one.decoded_bytes // 10**6 if one.in_memory else 6000
     return f"""{_rule("Runs")}
@@ -346,10 +348,6 @@ artifacts:
     options: {_flow(cell | {"baseline": one.baseline})}
   - id: initialisation_signals
 """
-
-
-def _count(number: int, thing: str) -> str:
-    return f"{number:,} {thing}" if number == 1 else f"{number:,} {thing}s"
 
 
 def _rule(title: str) -> str:

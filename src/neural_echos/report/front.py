@@ -10,13 +10,13 @@ import pandas as pd
 from neural_echos.artifacts import read
 from neural_echos.artifacts.controls import structure_forest
 from neural_echos.artifacts.verdicts import count_verdicts, verdict_cells, verdicts_by_claim
-from neural_echos.artifacts.words import count_of, percent
 from neural_echos.design.checked import load_artifacts
 from neural_echos.design.load import load_preset, preset_files
 from neural_echos.design.preset import Preset
 from neural_echos.errors import EchosError
 from neural_echos.structure.shares import CHANCE
 from neural_echos.verdicts import INCONCLUSIVE, NOT_RUN, NOT_SUPPORTED, SUPPORTED
+from neural_echos.words import count_of, percent
 
 SIGNS = {
     SUPPORTED: ("✓", "supported"),

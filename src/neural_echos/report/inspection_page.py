@@ -15,9 +15,9 @@ from PIL import Image
 from neural_echos.artifacts.mosaics import tiled
 from neural_echos.artifacts.names import label
 from neural_echos.artifacts.style import FAINT, GREY, canvas, current, drawing
-from neural_echos.artifacts.words import count_of, number, percent
 from neural_echos.report.templates import FOLDER, embedded, render
 from neural_echos.structure.shares import CHANCE
+from neural_echos.words import count_of, number, percent
 
 if TYPE_CHECKING:
     from neural_echos.report.inspection import Inspection

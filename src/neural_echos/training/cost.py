@@ -24,6 +24,7 @@ from neural_echos.training import Recipe, pick_device
 from neural_echos.training.depthwise import fast_weight_gradients
 from neural_echos.training.devices import make_accelerator
 from neural_echos.training.preparation import make_optimizer
+from neural_echos.words import count_of
 
 if TYPE_CHECKING:
     from neural_echos.design.preset import Preset
@@ -133,7 +134,7 @@ def plan(
     made = {name: folder / f"{name}.safetensors" for name in config.datasets}
     shapes = {name: dataset_shape(path) for name, path in made.items() if path.exists()}
     picked = pick_device(device)
-    processor = f"cpu, {threads} thread{'s' if threads > 1 else ''}"
+    processor = f"cpu, {count_of(threads, 'thread')}"
     name = torch.cuda.get_device_name(picked) if picked.type == "cuda" else processor
     costs = list(estimate(list_work(Preset(config), shapes), seconds=seconds, device=picked, threads=threads))
     return costs, summarise(costs, devices=devices, watts=watts), name
