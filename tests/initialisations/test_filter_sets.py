@@ -15,7 +15,7 @@ from neural_echos.initialisations import initialise_, universal_filters
 from neural_echos.initialisations.assignment import assign
 from neural_echos.initialisations.filter_sets import SETS, make_filter_set
 from neural_echos.initialisations.filters import checked
-from neural_echos.initialisations.gain_and_bias import reparameterise_
+from neural_echos.initialisations.parametrised import reparameterise_
 from neural_echos.initialisations.universal_filters import describe_universal
 from neural_echos.kernels import bank_from_model
 from neural_echos.receptive_fields import ideal
@@ -114,8 +114,8 @@ def test_all_layers_and_the_description_share_one_set(monkeypatch):
     )
     declared = {"scheme": "universal", "set": "centroids", "number": 3, "bank": bank_from_model(network(), "m")}
     model, shared = network(), {}
-    initialise_(model, declared, seed=1, shared=shared)
+    did = initialise_(model, declared, seed=1, shared=shared)
     described = describe_universal(declared, 1, shared)
     assert len(made) == 1
     assert described == describe_universal(declared, 1) and len(made) == 2
-    reparameterise_(model, described)
+    reparameterise_(model, {"universal": described, "did": [vars(entry) for entry in did]})

@@ -19,7 +19,7 @@ from neural_echos.initialisations import init_depthwise_
 from neural_echos.initialisations.assignment import assign
 from neural_echos.initialisations.filter_sets import make_filter_set
 from neural_echos.initialisations.filters import at_size, checked
-from neural_echos.initialisations.gain_and_bias import plain_, reparameterise_
+from neural_echos.initialisations.parametrised import plain_, reparameterise_
 from neural_echos.initialisations.universal_filters import describe_universal
 from neural_echos.tables import SCHEMAS, read_table
 from neural_echos.training import CHECKPOINT, Recipe, train
@@ -207,14 +207,15 @@ def test_training_changes_gain_and_bias_only(data, filters, tmp_path, learn, cho
     declared = {"scheme": "universal", "set": "random", "number": 3, "learn": learn, "choice": choice}
     model = network()
     settings = {key: value for key, value in declared.items() if key != "scheme"}
-    init_depthwise_(model, "universal", seed=4, scale="match_default", **settings)
+    did = init_depthwise_(model, "universal", seed=4, scale="match_default", **settings)
     described = describe_universal(declared, seed=4)
     known = np.asarray(described["filters"])
     layer = model.get_submodule("blocks.1.0.fn.0")
     before = assign(layer.weight.detach().numpy()[:, 0], known)
     np.testing.assert_allclose(before.error, 0, atol=1e-6)
     names = set(model.state_dict())
-    reparameterise_(model, json.loads(json.dumps(described)))
+    made = {"universal": described, "did": [vars(entry) for entry in did]}
+    reparameterise_(model, json.loads(json.dumps(made)))
     recipe = Recipe.from_dict(RECIPE | {"ema_decay": 0.1})
     train(model, data, recipe, seed=0, folder=tmp_path, key="k", device="cpu", checkpoint_seconds=0.0)
     plain_(model)
@@ -227,10 +228,14 @@ def test_training_changes_gain_and_bias_only(data, filters, tmp_path, learn, cho
 
 
 def test_kernels_that_are_no_multiples_cannot_be_reparameterised(filters):
+    described = {"filters": filters.tolist(), "learn": "bias", "resample": False}
+    model = network()
+    did = [vars(entry) for entry in init_depthwise_(model, "kaiming", seed=0)]
     with pytest.raises(
-        EchosError, match=r"12 of 12 kernels are no a·x \+ b of the .*; draw all of them with the scheme universal"
+        EchosError,
+        match=r"layer .*: 12 of 12 kernels are no a·x \+ b of the .*; draw all of them with the scheme universal",
     ):
-        reparameterise_(network(), {"filters": filters.tolist(), "learn": "bias", "resample": False})
+        reparameterise_(model, {"universal": described, "did": did})
     assert describe_universal({"scheme": "dog"}, seed=0) is None
 
 

@@ -53,7 +53,8 @@ def initialise(
     timm takes such a file: create_model(..., checkpoint_path=...) and train.py --initial-checkpoint.
     """
     from neural_echos.files import provenance, write_json, write_tensors
-    from neural_echos.initialisations import borrowed_files, check_declared, universal_filters
+    from neural_echos.initialisations import borrowed_files, check_declared
+    from neural_echos.initialisations.parametrised import describe
     from neural_echos.kernels import layers_of, layers_to_json
 
     declared = _asked_for(scheme, options, initialisations)
@@ -74,8 +75,8 @@ def initialise(
                 model=model,
                 kwargs=kwargs,
                 initialisation=one,
-                universal=universal_filters.describe_universal(one, seed, shared),
                 seed=seed,
+                **describe(one, seed, shared),
             ),
         )
         _LOG.info("%s: %s, %d layers", path, one["scheme"], len(report))

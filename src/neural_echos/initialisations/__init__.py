@@ -1,11 +1,12 @@
 """Initialisations: named ways to draw depthwise kernels, and `init_depthwise_`, which puts them into any timm model.
 
-Each is a small function in `noise`, `receptive`, `borrowed` or `universal_filters`, entered in the registry by `@register()`.
+Each is a small function in `noise`, `receptive`, `borrowed`, `universal_filters` or `sigmas`, entered in the registry by
+`@register()`.
 Share, scale, depths and freezing are switches of `init_depthwise_`, whatever the initialisation. `init_pointwise_` does for
 pointwise weights what transfer does for kernels, and `initialise_` does what a config declares.
 """
 
-from neural_echos.initialisations import borrowed, noise, receptive, universal_filters
+from neural_echos.initialisations import borrowed, noise, receptive, sigmas, universal_filters
 from neural_echos.initialisations.apply import SCALES, LayerReport, check_settings, init_depthwise_
 from neural_echos.initialisations.checkpoint import start_from
 from neural_echos.initialisations.declared import (
@@ -36,6 +37,7 @@ __all__ = [
     "receptive",
     "register",
     "scheme_options",
+    "sigmas",
     "start_from",
     "universal_filters",
 ]

@@ -14,7 +14,6 @@ from torch.nn.utils import parametrize
 from neural_echos.errors import EchosError
 from neural_echos.initialisations.assignment import assign
 from neural_echos.initialisations.filters import at_size
-from neural_echos.kernels import layers_of
 
 _SPAN = 1e-4  # a kernel further from its filter than this share of its own norm is none of a·x + b
 
@@ -42,12 +41,12 @@ class GainAndBias(nn.Module):
         return (kernels * self.shapes).sum(dim=(1, 2)), kernels.mean(dim=(1, 2))
 
 
-def reparameterise_(model: nn.Module, described: Mapping[str, Any]) -> None:
-    """Turn every depthwise weight of a model into a·x + b: x a buffer, a and b parameters of shape (kernels,).
+def parametrise_(module: nn.Module, described: Mapping[str, Any]) -> None:
+    """Turn the weight of a depthwise layer into a·x + b: x a buffer, a and b parameters of shape (kernels,).
 
     Parameters
     ----------
-    model : torch.nn.Module
+    module : torch.nn.Module
         Its kernels are multiples of the filters plus a constant, as `universal` draws them.
     described : mapping
         As `universal_filters.describe_universal` returns it.
@@ -57,28 +56,16 @@ def reparameterise_(model: nn.Module, described: Mapping[str, Any]) -> None:
     EchosError
         A kernel is no a·x + b of these filters, or its size is another one.
     """
-    made = np.asarray(described["filters"], dtype=np.float64)
-    for layer in layers_of(model):
-        if layer.kind != "depthwise":
-            continue
-        module = model.get_submodule(layer.name)
-        filters = at_size(made, layer.kernel_height, layer.kernel_width, resample=described["resample"])
-        kernels = module.weight.detach().double().cpu().numpy()[:, 0]
-        found = assign(kernels, filters)
-        outside = found.error > _SPAN * np.linalg.norm(kernels, axis=(1, 2))
-        if outside.any():
-            raise EchosError(
-                f"layer {layer.name}: {int(outside.sum())} of {len(kernels)} kernels are no a·x + b of the {len(filters)} filters; "
-                "draw all of them with the scheme universal and share 1"
-            )
-        shapes = torch.from_numpy(filters[found.index]).to(module.weight.device, module.weight.dtype)
-        parametrize.register_parametrization(module, "weight", GainAndBias(shapes))
-        if described["learn"] == "bias":
-            module.parametrizations.weight.original0.requires_grad_(False)
-
-
-def plain_(model: nn.Module) -> None:
-    """Give a reparameterised model its plain depthwise weights back, so that its state dict is that of any other."""
-    for module in list(model.modules()):
-        if parametrize.is_parametrized(module, "weight"):
-            parametrize.remove_parametrizations(module, "weight", leave_parametrized=True)
+    kernels = module.weight.detach().double().cpu().numpy()[:, 0]
+    filters = at_size(np.asarray(described["filters"], np.float64), *kernels.shape[1:], resample=described["resample"])
+    found = assign(kernels, filters)
+    outside = found.error > _SPAN * np.linalg.norm(kernels, axis=(1, 2))
+    if outside.any():
+        raise EchosError(
+            f"{int(outside.sum())} of {len(kernels)} kernels are no a·x + b of the {len(filters)} filters; "
+            "draw all of them with the scheme universal and share 1"
+        )
+    shapes = torch.from_numpy(filters[found.index]).to(module.weight.device, module.weight.dtype)
+    parametrize.register_parametrization(module, "weight", GainAndBias(shapes))
+    if described["learn"] == "bias":
+        module.parametrizations.weight.original0.requires_grad_(False)

@@ -33,7 +33,7 @@ def universal(
     seed: int = 0,
     shared: dict[str, Any] | None = None,
 ) -> np.ndarray:
-    """Draw a·x + b of a set of filters; `echos train` then keeps x and learns a and b (`gain_and_bias.reparameterise_`).
+    """Draw a·x + b of a set of filters; `echos train` then keeps x and learns a and b (`gain_and_bias`).
 
     Parameters
     ----------

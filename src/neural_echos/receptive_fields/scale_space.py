@@ -25,6 +25,7 @@ from neural_echos.errors import EchosError
 
 Axis = Literal["x", "y"]
 Kind = Literal["backward", "forward", "central"]
+Border = Literal["mirror", "zeros"]
 
 IDEALS: dict[int, tuple[Axis, Kind] | None] = {
     1: ("y", "forward"),
@@ -37,6 +38,10 @@ IDEALS: dict[int, tuple[Axis, Kind] | None] = {
     8: None,  # the discrete Gaussian itself
 }
 _AXES: dict[Axis, int] = {"x": -1, "y": -2}
+_PADS: dict[Border, Literal["symmetric", "constant"]] = {
+    "mirror": "symmetric",
+    "zeros": "constant",
+}  # as np.pad names them
 
 
 @dataclass(frozen=True)
@@ -77,8 +82,8 @@ def discrete_gaussian(k: int | tuple[int, int], sigma_x: ArrayLike, sigma_y: Arr
     return column * row
 
 
-def difference(kernels: ArrayLike, axis: Axis, kind: Kind) -> np.ndarray:
-    """Difference operator δ along an axis, as a correlation, with half-sample mirrors at the borders.
+def difference(kernels: ArrayLike, axis: Axis, kind: Kind, border: Border = "mirror") -> np.ndarray:
+    """Difference operator δ along an axis, as a correlation.
 
     δ− = (−1, +1, 0) is "backward", δ+ = (0, −1, +1) "forward", δ = (−½, 0, +½) "central"; along y the masks run upwards.
 
@@ -87,6 +92,8 @@ def difference(kernels: ArrayLike, axis: Axis, kind: Kind) -> np.ndarray:
     kernels : array_like of float, shape (…, h, w)
     axis : {"x", "y"}
     kind : {"backward", "forward", "central"}
+    border : {"mirror", "zeros"}
+        What lies beyond the taps: their half-sample mirror, or zeros.
 
     Returns
     -------
@@ -95,10 +102,10 @@ def difference(kernels: ArrayLike, axis: Axis, kind: Kind) -> np.ndarray:
     Raises
     ------
     EchosError
-        `axis` or `kind` is another one, or a tap is not finite.
+        `axis`, `kind` or `border` is another one, or a tap is not finite.
     """
     here = _checked_kernels("difference", kernels)
-    before, after = _neighbours(here, axis, "symmetric")
+    before, after = _neighbours(here, axis, border)
     if kind == "backward":
         return here - before
     if kind == "forward":
@@ -111,8 +118,8 @@ def difference(kernels: ArrayLike, axis: Axis, kind: Kind) -> np.ndarray:
 def laplacian(kernels: ArrayLike) -> np.ndarray:
     """Five-point Laplacian ∇²₅ of kernels, shape (…, h, w), with zeros beyond the borders; float64, same shape."""
     here = _checked_kernels("laplacian", kernels)
-    left, right = _neighbours(here, "x", "constant")
-    below, above = _neighbours(here, "y", "constant")
+    left, right = _neighbours(here, "x", "zeros")
+    below, above = _neighbours(here, "y", "zeros")
     return left + right + below + above - 4 * here
 
 
@@ -297,13 +304,13 @@ def _line(length: int, name: str, sigma: ArrayLike) -> np.ndarray:
     return np.concatenate([half[..., :0:-1], half], axis=-1)
 
 
-def _neighbours(
-    kernels: np.ndarray, axis: Axis, mode: Literal["symmetric", "constant"]
-) -> tuple[np.ndarray, np.ndarray]:
-    """The taps at p − 1 and at p + 1 along an axis, each of the kernels' shape; np.pad's `mode` beyond the borders."""
+def _neighbours(kernels: np.ndarray, axis: Axis, border: Border) -> tuple[np.ndarray, np.ndarray]:
+    """The taps at p − 1 and at p + 1 along an axis, each of the kernels' shape."""
     _check_axis(axis)
+    if border not in _PADS:
+        raise EchosError(f"border must be {' or '.join(map(repr, _PADS))}, not {border!r}")
     along = np.moveaxis(kernels, _AXES[axis], -1)
-    padded = np.pad(along, [(0, 0)] * (along.ndim - 1) + [(1, 1)], mode=mode)
+    padded = np.pad(along, [(0, 0)] * (along.ndim - 1) + [(1, 1)], mode=_PADS[border])
     first, second = (np.moveaxis(part, -1, _AXES[axis]) for part in (padded[..., :-2], padded[..., 2:]))
     return (first, second) if axis == "x" else (second, first)  # the row above has the larger y
 

@@ -65,7 +65,7 @@ def train_run(
     EchosError
         If a table of published runs cannot be read, or the initial weights are not those of the network that their JSON describes.
     """
-    from neural_echos.initialisations import gain_and_bias
+    from neural_echos.initialisations.parametrised import plain_, reparameterise_
 
     made = read_initial(initial)
     frozen = [entry["layer"] for entry in made["did"] if entry["frozen"]]
@@ -77,8 +77,7 @@ def train_run(
     if adopted:
         _LOG.info("%s: not among the published runs of %s, trained", folder, ", ".join(map(str, adopted)))
     model = load_network(made, initial, data, recipe, "initial weights", "run echos initialise again")
-    if made.get("universal"):
-        gain_and_bias.reparameterise_(model, made["universal"])
+    reparameterise_(model, made)
     for layer in frozen:
         model.get_submodule(layer).weight.requires_grad_(False)
     result = train(
@@ -95,7 +94,7 @@ def train_run(
     )
     if result.metrics["diverged"]:
         _warn_of_divergence(folder, result, recipe)
-    gain_and_bias.plain_(model)
+    plain_(model)
     size = kernel_size_of(made["layers"])
     inputs = {"data": data_file, "initial": initial}
     write_run(
@@ -136,6 +135,7 @@ def run_identity(
     return {
         "training": TRAINING,
         **{name: made.get(name) for name in ("model", "kwargs", "seed", "universal")},
+        **({"sigmas": made["sigmas"]} if "sigmas" in made else {}),
         "frozen": list(frozen),
         "recipe": {name: value for name, value in asdict(recipe).items() if value != plain[name]},
         "data": sha256(data_file),
