@@ -139,11 +139,10 @@ def _operators(size: tuple[int, int], amount: float) -> tuple[np.ndarray, np.nda
         if derived is not None:
             axis, kind = derived
             (columns if axis == "y" else rows)[model, 0] = _matrix(height if axis == "y" else width, axis, kind)
+    # The five-point Laplacian is the sum of the second differences along both axes.
     impulses[6, height // 2, width // 2] = 1.0
-    columns[6, 0], rows[6, 1] = (
-        -amount * (_matrix(side, axis, "forward") - _matrix(side, axis, "backward"))
-        for side, axis in ((height, "y"), (width, "x"))
-    )  # second differences, whose sum over both axes is the five-point Laplacian
+    columns[6, 0] = -amount * (_matrix(height, "y", "forward") - _matrix(height, "y", "backward"))
+    rows[6, 1] = -amount * (_matrix(width, "x", "forward") - _matrix(width, "x", "backward"))
     columns[6, 1] = np.eye(height)
     return impulses, columns, rows
 

@@ -71,5 +71,5 @@ def describe_sigmas(declared: Mapping[str, Any]) -> dict[str, Any] | None:
     """What the JSON beside initial weights says, so that training can build the parameterisation: None for other schemes."""
     if declared["scheme"] != "scale_space_sigmas":
         return None
-    defaults = scale_space_sigmas.__kwdefaults__
+    defaults = scale_space_sigmas.__kwdefaults__ or {}
     return {name: declared.get(name, defaults[name]) for name in ("sigma", "amount", "gaussian", "learn")}
