@@ -11,7 +11,8 @@ PLAIN = [name for name in names() if name not in ("default", "dog_fitted", "tran
 
 
 NAMES = (
-    "box covariance dirac dog dog_fitted gaussian_derivatives impulse kaiming master_key oocs random_frozen scale_space"
+    "box covariance dirac dog dog_fitted gaussian_derivatives impulse kaiming master_key oocs random_frozen scale_space "
+    "scale_space_sigmas"
 )
 
 
