@@ -4,8 +4,3 @@ from importlib.util import find_spec
 
 if find_spec("seaborn") is None:  # told on import, as a missing Matplotlib is, and not when a figure is half drawn
     raise ModuleNotFoundError("No module named 'seaborn'", name="seaborn")
-
-from neural_echos.artifacts.saving import FORMATS, Artifact, read
-from neural_echos.artifacts.sheets import contact_sheet
-
-__all__ = ["FORMATS", "Artifact", "contact_sheet", "read"]

@@ -162,7 +162,8 @@ class Preset:
 
     def compared_models(self) -> list[str]:
         """Ids of the models that claims about patterns are read on, and of their untrained controls."""
-        return [name for name, model in self.models.items() if model.role in ("trained", "untrained")]
+        counted = ("trained", "untrained")
+        return [name for name, model in self.models.items() if model.patterns and model.role in counted]
 
     def source_models(self, initialisation: str) -> tuple[tuple[str, str], ...]:
         """(option, id) of the models that an initialisation is drawn from."""

@@ -180,6 +180,10 @@ class SourceModel(Model):
         description="Go on without it where no place holds its input, such as a package index that does not answer; every artifact "
         "then says what is left out.",
     )
+    patterns: bool = Field(
+        default=True,
+        description="Whether its named patterns, which take a training of an autoencoder, are counted beside those of the others.",
+    )
     timm: str = Field(
         default="",
         description="timm model that the weights belong to; without it the shapes of the tensors decide. Without `input` and "

@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from neural_echos.artifacts import read
+from neural_echos.artifacts.saving import read
 from neural_echos.artifacts.controls import structure_forest
 from neural_echos.artifacts.verdicts import count_verdicts, verdict_cells, verdicts_by_claim
 from neural_echos.design.checked import load_artifacts

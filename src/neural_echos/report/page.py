@@ -11,7 +11,7 @@ from typing import Any
 
 from markupsafe import Markup
 
-from neural_echos.artifacts import FORMATS, read
+from neural_echos.artifacts.saving import FORMATS, read
 from neural_echos.artifacts.style import Style
 from neural_echos.files import provenance, read_json, sha256, uncommitted, write_json, write_text
 from neural_echos.report.costs import adopted_seconds, costs, training_seconds

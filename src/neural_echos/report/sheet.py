@@ -6,7 +6,7 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from neural_echos.artifacts import contact_sheet
+from neural_echos.artifacts.sheets import contact_sheet
 from neural_echos.artifacts.style import picture, save_figure
 from neural_echos.errors import EchosError
 from neural_echos.kernels.sources import Source, bank_of
