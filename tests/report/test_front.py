@@ -50,14 +50,34 @@ def test_the_headline_sets_trained_kernels_beside_the_controls_at_hand() -> None
     assert headline([structure(fresh=0.05)], "Other. More.") == headline([], "Other. More.") == "Other."
 
 
-def test_claims_that_were_not_run_name_the_preset_that_decides_them(tmp_path: Path) -> None:
+def table_of_verdicts(path: Path, **verdicts: str) -> Path:
     row = dict.fromkeys(SCHEMAS["verdicts"].names, "x") | {"value": 0.1, "low": 0.0, "high": None}
-    rows = [
-        row | {"claim": claim, "verdict": verdict, "artifact": "a"}
-        for claim, verdict in (("NE1", "supported"), ("NE5", "not run at this scale"), ("XX1", "not run at this scale"))
-    ]
-    write_table(tmp_path / "verdicts.parquet", pa.Table.from_pylist(rows, schema=SCHEMAS["verdicts"]), "verdicts")
-    found = claims(tmp_path / "verdicts.parquet", {"a": "Table A"}, ROOT)
+    rows = [row | {"claim": claim, "verdict": verdict, "artifact": "a"} for claim, verdict in verdicts.items()]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_table(path, pa.Table.from_pylist(rows, schema=SCHEMAS["verdicts"]), "verdicts")
+    return path
+
+
+def test_an_inconclusive_claim_names_the_published_runs_that_decided_it(tmp_path: Path) -> None:
+    own = table_of_verdicts(tmp_path / "verdicts.parquet", NE1="supported", NE2="inconclusive", NE4="inconclusive")
+    for preset, verdicts in {
+        "big": {"NE1": "supported", "NE2": "not supported"},
+        "small": {"NE2": "inconclusive"},
+    }.items():
+        table_of_verdicts(tmp_path / "results/published" / preset / "verdicts.parquet", **verdicts)
+    decided = {one["id"]: one["decided"] for one in claims(own, {}, tmp_path)["measured"]}
+    assert {
+        claim: [(run["preset"], run["verdict"], run["ours"]) for run in runs] for claim, runs in decided.items()
+    } == {
+        "NE1": [],
+        "NE2": [("big", "not supported", "+10.0")],
+        "NE4": [],
+    }
+
+
+def test_claims_that_were_not_run_name_the_preset_that_decides_them(tmp_path: Path) -> None:
+    not_run = {"NE5": "not run at this scale", "XX1": "not run at this scale"}
+    found = claims(table_of_verdicts(tmp_path / "verdicts.parquet", NE1="supported", **not_run), {"a": "Table A"}, ROOT)
     assert [(one["claim"], one["sign"], one["title"]) for one in found["measured"]] == [("NE1 (x)", "✓", "Table A")]
     cifar, unknown = (one["elsewhere"] for one in found["open"])
     assert re.fullmatch(r"cifar10_cpu: \d+ trainings of \d+ epochs, \d+ million images in all", cifar)

@@ -1,14 +1,14 @@
 """What a report says first: one sentence of what was found, and each claim with its number, or with what would decide it."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from neural_echos.artifacts.saving import read
 from neural_echos.artifacts.controls import structure_forest
+from neural_echos.artifacts.saving import read
 from neural_echos.artifacts.verdicts import count_verdicts, verdict_cells, verdicts_by_claim
 from neural_echos.design.checked import load_artifacts
 from neural_echos.design.load import load_preset, preset_files
@@ -72,10 +72,13 @@ def claims(path: Path, titles: Mapping[str, str], root: Path) -> dict[str, Any]:
         Folder of the workflow, whose presets may decide more.
     """
     found = verdicts_by_claim(read({"verdicts": str(path)})["verdicts"])
-    cells = verdict_cells(found).rename(columns={"ours, % or points": "ours"})
+    decided = _decided_in_published_runs(root) if INCONCLUSIVE in set(found.verdict) else {}
     rows = [
-        row | dict(zip(("sign", "kind"), SIGNS[row["verdict"]], strict=True)) | {"title": titles.get(row["artifact"])}
-        for row in cells.assign(id=found.claim).to_dict("records")
+        row
+        | dict(zip(("sign", "kind"), SIGNS[row["verdict"]], strict=True))
+        | {"title": titles.get(row["artifact"])}
+        | {"decided": decided.get(row["id"], []) if row["verdict"] == INCONCLUSIVE else []}
+        for row in _cells(found)
     ]
     open_rows = [row for row in rows if row["verdict"] == NOT_RUN]
     elsewhere = _elsewhere(root, {one["id"] for one in open_rows}) if open_rows else {}
@@ -84,6 +87,21 @@ def claims(path: Path, titles: Mapping[str, str], root: Path) -> dict[str, Any]:
         "measured": [row for row in rows if row["verdict"] != NOT_RUN],
         "open": [row | {"elsewhere": elsewhere.get(row["id"], "no preset here")} for row in open_rows],
     }
+
+
+def _cells(found: pd.DataFrame) -> list[dict[Hashable, Any]]:
+    cells = verdict_cells(found).rename(columns={"ours, % or points": "ours"})
+    return cells.assign(id=found.claim).to_dict("records")
+
+
+def _decided_in_published_runs(root: Path) -> dict[str, list[dict[Hashable, Any]]]:
+    """Find, for each claim, the published runs whose rule decided it, with their number."""
+    decided: dict[str, list[dict[Hashable, Any]]] = {}
+    for path in sorted((root / "results" / "published").glob("*/verdicts.parquet")):
+        found = verdicts_by_claim(read({"verdicts": str(path)})["verdicts"])
+        for row in _cells(found[found.verdict.isin([SUPPORTED, NOT_SUPPORTED])]):
+            decided.setdefault(row["id"], []).append({"preset": path.parent.name} | row)
+    return decided
 
 
 def _elsewhere(root: Path, wanted: set[str]) -> dict[str, str]:
