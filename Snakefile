@@ -28,6 +28,11 @@ include: "workflow/rules/artifacts.smk"
 include: "workflow/rules/report.smk"
 
 
+if ARTIFACTS.atlas_file():
+
+    include: "workflow/rules/atlas.smk"
+
+
 localrules:
     all,
 

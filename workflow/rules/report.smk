@@ -17,6 +17,7 @@ rule report:
         beside=ARTIFACTS.other_files(),
         verdicts="<results>/verdicts.parquet",
         structure="<results>/evaluation/structure.parquet" if PRESET.needs_structure() else [],
+        atlas=ARTIFACTS.atlas_file(),
         made=[f"{folder}/run.json" for folder in PRESET.run_folders(PRESET.conditions)],
         data=collect("<results>/datasets/{dataset}.safetensors", dataset=sorted(PRESET.needed_datasets())),
     output:
@@ -38,7 +39,7 @@ rule report:
         benchmarks=config["pathvars"]["benchmarks"],
     shell:
         "python -m neural_echos --log {log:q} report {params.entries:q} --verdicts {input.verdicts:q}"
-        " --structure {input.structure:q} --config {params.config:q} --benchmarks {params.benchmarks:q} --output {output.page:q}"
+        " --structure {input.structure:q} --atlas {input.atlas:q} --config {params.config:q} --benchmarks {params.benchmarks:q} --output {output.page:q}"
 
 
 rule paper:

@@ -32,7 +32,7 @@ ROOMS: dict[str, dict[str, str]] = {
     "Evaluation and verdicts": {"compare": "comparison", "evaluate": "evaluation", "verdicts": "verdicts"},
     "Artifacts and report": {
         **dict.fromkeys(("render", "new-artifact"), "artifacts"),
-        **dict.fromkeys(("paper", "report", "crate"), "report"),
+        **dict.fromkeys(("paper", "report", "atlas", "crate"), "report"),
     },
     "Questions": dict.fromkeys(("plan", "explain", "doctor"), "machine"),
 }

@@ -94,11 +94,12 @@ def inspect(
     name: Annotated[str, Option(help="What to call the model; by default the file's name.")] = "",
     timm: TimmName = "",
     weights: Weights = None,
-    kind: Annotated[Kind, Option(help="Kind of layers.")] = "depthwise",
+    kind: Annotated[Kind | None, Option(help="Kind of layers; by default depthwise ones, if there are any.")] = None,
     threshold: Annotated[float, Option(help="Least cosine of a kernel with what gives it its name.")] = 0.8,
     zoo: Annotated[
         Path | None, Option(help="Table of networks to compare with; by default the published one, if it is there.")
     ] = None,
+    index: Annotated[str, Option(help="Address of a page that lists this one, to link back to.")] = "",
     seed: Seed = 0,
 ) -> None:
     """Make a page on the kernels of one network: what they look like, and how structured they are, layer by layer."""
@@ -110,7 +111,7 @@ def inspect(
     if page.suffix != ".html":
         raise EchosError(f"{page}: the page is an .html file; give the output this suffix")
     found = look_into(model, name=name, timm=timm, weights=weights, kind=kind, threshold=threshold, zoo=zoo, seed=seed)
-    found.save(page)
+    found.save(page, index=index)
     _LOG.info("%s: %s", found.name, found.read)
     _LOG.info("%s: %s", page, one_sentence(found))
 

@@ -6,8 +6,8 @@ from typing import Annotated, Any
 
 from typer import Argument, Option
 
-from neural_echos.commands.arguments import Artifacts, Output, Root
-from neural_echos.commands.parsing import json_object
+from neural_echos.commands.arguments import Artifacts, Objects, Output, Root
+from neural_echos.commands.parsing import json_list_of, json_object
 
 _LOG = logging.getLogger("neural_echos")
 
@@ -36,6 +36,7 @@ def report(
     ],
     benchmarks: Annotated[Path, Option(help="Folder of Snakemake's benchmarks.")],
     structure: Annotated[list[Path], Option(help="Tables of structure, for the first sentence.")] = [],
+    atlas: Annotated[list[Path], Option(help="Index of networks to link to, if there is one.")] = [],
     root: Root = Path(),
 ) -> None:
     """Write the page that a reader opens first: verdicts, artifacts and what made them, and the cost of the work."""
@@ -45,9 +46,36 @@ def report(
     fetch(benchmarks)
     fetch(output.parent / "inputs", suffix=".json")
     write_report(
-        output, artifacts, verdicts=verdicts, config=config, benchmarks=benchmarks, structure=structure, root=root
+        output,
+        artifacts,
+        verdicts=verdicts,
+        config=config,
+        benchmarks=benchmarks,
+        structure=structure,
+        atlas=atlas,
+        root=root,
     )
     _LOG.info("%s: %d artifacts", output, len(artifacts))
+
+
+def atlas(
+    models: Annotated[
+        Objects,
+        Argument(
+            parser=json_list_of("model", "role", "trained_on", "family", "bank", "clusters", "page"),
+            help="List of {model, role, trained_on, family, bank, clusters, page}; JSON or @file.",
+        ),
+    ],
+    *,
+    output: Output,
+    structure: Annotated[Path, Option(help="Table of structure.")],
+    shares: Annotated[list[Path], Option(help="Table of pattern shares, if there is one.")] = [],
+    scale: Annotated[str, Option(help="One phrase that says what these networks are.")] = "",
+) -> None:
+    """Write the index of a preset's networks: a table to search and to sort, with a link to the page of each."""
+    from neural_echos.report.atlas import write_atlas
+
+    _LOG.info("%s: %d rows", output, write_atlas(output, models, structure=structure, shares=shares, scale=scale))
 
 
 def crate(

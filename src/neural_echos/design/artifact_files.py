@@ -142,6 +142,15 @@ class ArtifactFiles:
             declared |= {"trained_on": model.trained_on, "of": model.run.architecture if model.run else name}
         return declared
 
+    def atlas_file(self) -> list[str]:
+        """The index of networks, where the preset asks for one and has networks."""
+        return ["<results>/atlas/index.html"] * bool(self.preset.config.atlas and self.preset.models)
+
+    def atlas_entries(self, **files: Sequence[str]) -> list[dict[str, Any]]:
+        """What the atlas shows of each network, with its file of every kind."""
+        described = self.preset.describe_models(self.preset.models, **files)
+        return [one | {"family": self.preset.models[one["model"]].family} for one in described]
+
     def entries(self, files: Sequence[str]) -> list[dict[str, str]]:
         """What the report and the manuscript show of each artifact, given the files of `main_files`."""
         return [

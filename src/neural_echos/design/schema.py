@@ -331,6 +331,9 @@ class Config(Model):
     select: list[Annotated[str, Ref("selection")]] = Field(
         default=[], description="Ids and groups of the models to keep; empty keeps all."
     )
+    atlas: bool = Field(
+        default=False, description="Make a page on the kernels of each model, and an index of them (docs/inspect.md)."
+    )
     clusters: Clusters = default_of(Clusters)
     fits: Fits = default_of(Fits)
     matches: Matches = default_of(Matches)

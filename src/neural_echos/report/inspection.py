@@ -55,7 +55,7 @@ class Inspection:
     clusters : DataFrame
         One row per size and cluster: `size`, `name`, `kernels`, `share`, `cosine` (with its best DoG), `gamma`, `taps`.
     zoo : DataFrame or None
-        Published networks of the same kind and sizes: `model`, `role`, `size`, `share`, `low`, `high`.
+        Other networks with kernels of the same kind and sizes: `model`, `role`, `size`, `share`, `low`, `high`.
     untrained : str
         What the untrained layers are, or why there are none.
     left_out : str
@@ -74,12 +74,12 @@ class Inspection:
     untrained: str
     left_out: str
 
-    def save(self, path: Path) -> None:
-        """Write the page, one HTML file that needs no other."""
+    def save(self, path: Path, *, index: str = "") -> None:
+        """Write the page, one HTML file that needs no other; `index` is the address of a page to link back to."""
         from neural_echos.files import write_text
         from neural_echos.report.inspection_page import page
 
-        write_text(path, page(self))
+        write_text(path, page(self, index))
 
     def _repr_html_(self) -> str:
         from neural_echos.report.inspection_page import framed
@@ -93,7 +93,7 @@ def inspect(
     name: str = "",
     timm: str = "",
     weights: str | None = None,
-    kind: str = "depthwise",
+    kind: str | None = None,
     threshold: float = 0.8,
     seed: int = 0,
     zoo: Path | None = None,
@@ -110,8 +110,8 @@ def inspect(
         Of a checkpoint or a bank, the timm model that it belongs to: its untrained weights are the control.
     weights : str, optional
         Of a checkpoint that holds several sets of weights, the one to take.
-    kind : {"depthwise", "regular"}
-        Kernels to inspect; the layer that reads the image is a regular one.
+    kind : {"depthwise", "regular"}, optional
+        Kernels to inspect; by default depthwise ones, if there are any. The layer that reads the image is a regular one.
     threshold : float
         Least cosine, in [0, 1], of a kernel with what gives it its name.
     seed : int
@@ -126,6 +126,9 @@ def inspect(
     """
     check_threshold(threshold)
     bank, read = bank_of(model, name=name, timm=timm, weights=weights)
+    if not len(bank):
+        raise EchosError(f"{name or model}: there are no kernels in it; leave it out")
+    kind = kind or ("depthwise" if "depthwise" in bank["kind"].unique().to_pylist() else "regular")
     mine = bank.filter(pc.equal(bank["kind"], kind))
     if not len(mine):
         other = "regular" if kind == "depthwise" else "depthwise"
@@ -153,7 +156,7 @@ def inspect(
         layers=_of_layers(kernels, shares, threshold),
         sizes=pd.DataFrame(sizes),
         clusters=pd.concat([one for one in clusters if len(one)] or clusters, ignore_index=True),
-        zoo=_published(zoo, kind, [one["size"] for one in sizes]),
+        zoo=_others(zoo, kind, [one["size"] for one in sizes], str(bank["model"][0])),
         untrained=told,
         left_out=""
         if len(mine) == len(bank)
@@ -326,11 +329,11 @@ def _of_layers(kernels: pd.DataFrame, shares: dict[tuple[str, str], float], thre
     return pd.DataFrame(rows)
 
 
-def _published(path: Path | None, kind: str, sizes: list[str]) -> pd.DataFrame | None:
-    """Published networks of this kind and these sizes, or None where there is no table of them."""
+def _others(path: Path | None, kind: str, sizes: list[str], own: str) -> pd.DataFrame | None:
+    """Other networks' kernels of this kind and these sizes, or None where there is no table of them."""
     if path is None and not PUBLISHED_ZOO.exists():
         return None
     zoo = read_table(path or PUBLISHED_ZOO, "structure").to_pandas()
     zoo = zoo.assign(size=[f"{side}×{side}" for side in zoo.kernel_size])
-    mine = zoo[(zoo.kind == kind) & zoo["size"].isin(sizes)]
+    mine = zoo[(zoo.kind == kind) & zoo["size"].isin(sizes) & (zoo.model != own)]
     return mine[["model", "role", "size", "share", "low", "high"]].reset_index(drop=True)

@@ -13,7 +13,7 @@ from markupsafe import Markup
 from PIL import Image
 
 from neural_echos.artifacts.mosaics import tiled
-from neural_echos.artifacts.names import label
+from neural_echos.artifacts.names import bank_labels
 from neural_echos.artifacts.style import FAINT, GREY, canvas, current, drawing
 from neural_echos.report.templates import FOLDER, embedded, render
 from neural_echos.structure.shares import CHANCE
@@ -27,12 +27,13 @@ _CELL = 20  # pixels of a kernel on the page
 _LARGE = 88  # pixels of a cluster's average
 
 
-def page(found: "Inspection") -> str:
-    """Render the page."""
+def page(found: "Inspection", index: str = "") -> str:
+    """Render the page, with a link back to the page at `index`, if there is one."""
     with drawing():
         return render(
             "inspection.html.j2",
             found=found,
+            index=index,
             css=Markup(
                 "\n".join((FOLDER / name).read_text(encoding="utf-8") for name in ("report.css", "inspection.css"))
             ),
@@ -85,13 +86,13 @@ def _cluster_label(one: pd.Series) -> str:
 
 
 def _ranks(found: "Inspection", size: pd.Series) -> list[dict[str, Any]]:
-    """Bars of the structured share of published networks and of this one, the largest first."""
+    """Bars of the structured share of other networks and of this one, the largest first."""
     if found.zoo is None or not np.isfinite(size.structured):
         return []
     zoo = found.zoo[found.zoo["size"] == size["size"]]
+    called = bank_labels(zoo.model)
     rows = [
-        {"model": label("model", one.model), "share": one.share, "role": one.role, "own": False}
-        for one in zoo.itertuples()
+        {"model": called[one.model], "share": one.share, "role": one.role, "own": False} for one in zoo.itertuples()
     ]
     rows.append({"model": found.name, "share": size.structured, "role": "", "own": True})
     return sorted(rows, key=lambda row: -row["share"])

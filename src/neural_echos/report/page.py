@@ -42,6 +42,7 @@ def write_report(
     config: Mapping[str, Any],
     benchmarks: Path,
     structure: Sequence[Path] = (),
+    atlas: Sequence[Path] = (),
     root: Path = Path(),
 ) -> None:
     """Write the report of a preset as one HTML file that needs no other, and its config beside it as `config.json`.
@@ -60,6 +61,8 @@ def write_report(
         Folder of Snakemake's benchmarks, a folder or file for each kind of rule.
     structure : sequence of Path
         Tables of schema "structure", from which the page's first sentence is computed; otherwise it is the first figure's message.
+    atlas : sequence of Path
+        Indices of networks that the page links to, none or one.
     root : Path
         Folder in which Snakemake ran; its records may be missing, and the page says so.
 
@@ -89,6 +92,7 @@ def write_report(
         headline=headline(
             [read({"structure": str(one)})["structure"] for one in structure], lead["says"] if lead else ""
         ),
+        atlas=[os.path.relpath(one, output.parent) for one in atlas],
         lead=lead,
         table=table,
         claims=claims(verdicts, {name: one["title"] for name, one in shown.items()}, root),

@@ -40,7 +40,7 @@ def structure(models: Sequence[Mapping[str, Any]]) -> pa.Table:
     rows = []
     for entry in models:
         bank = read_table(entry["bank"], "bank")
-        kinds, layers = _kinds_and_layers(bank)
+        kinds, layers = kinds_and_layers(bank)
         names = _cluster_names(read_table(entry["clusters"], "clusters", ["row", "clustering", "name"]), len(bank))
         named = {key: entry[key] for key in ("model", "role", "trained_on")}
         for kind, (height, width) in itertools.product(sorted(set(kinds)), kernel_sizes(bank)):
@@ -215,7 +215,7 @@ def _counts(threshold: float, declared: float, kernels: int, layers: int) -> dic
     return {"threshold": threshold, "declared": threshold == declared, "kernels": kernels, "layers": layers}
 
 
-def _kinds_and_layers(bank: pa.Table) -> tuple[np.ndarray, np.ndarray]:
+def kinds_and_layers(bank: pa.Table) -> tuple[np.ndarray, np.ndarray]:
     """Each kernel's kind, "stem" where a regular layer reads the image itself (one or three channels), and its layer's number."""
     kernels = bank.select(["kind", "layer", "input_channel"]).to_pandas()
     layers = kernels.groupby(["kind", "layer"], sort=False)

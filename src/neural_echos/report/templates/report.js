@@ -1,7 +1,7 @@
 // Contents: folded on a narrow screen; on a wide one they mark the section that is being read.
 const narrow = matchMedia("(max-width: 72rem)"), contents = document.querySelector("nav details");
 contents.open = !narrow.matches;
-const links = new Map([...contents.querySelectorAll("a")].map((link) => [link.hash.slice(1), link]));
+const links = new Map([...contents.querySelectorAll('a[href^="#"]')].map((link) => [link.hash.slice(1), link]));
 const targets = [...links.keys()].map((id) => document.getElementById(id)).filter(Boolean);
 let marked = null;
 function mark() {
