@@ -100,6 +100,13 @@ def test_gradients_are_those_of_finite_differences(gaussian):
     assert torch.autograd.gradcheck(learned(range(8), (5, 5), gaussian=gaussian), given)
 
 
+def test_kernels_are_exact_under_autocast():
+    model, _ = parametrised()
+    exact = model[1].weight
+    with torch.autocast("cpu", torch.bfloat16):
+        assert torch.equal(model[1].weight, exact)
+
+
 def parametrised(settings=None, **switches) -> tuple[nn.Sequential, dict]:
     """Depthwise layers of three sizes, drawn and parametrised; and what the JSON beside their weights says."""
     model, declared = small((10, 3), (16, 7), (9, 9)), {"scheme": SCHEME} | (settings or {})

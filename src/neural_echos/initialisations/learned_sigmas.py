@@ -64,11 +64,12 @@ class Sigmas(nn.Module):
 
     def forward(self, raw_x: torch.Tensor, raw_y: torch.Tensor, bias: torch.Tensor) -> torch.Tensor:
         """Weight (n, 1, h, w) of raw σx, raw σy and biases, (n,) each."""
-        columns = torch.einsum("njab,nb->nja", self.columns, self._line(raw_y, self.columns.shape[-1]))
-        rows = torch.einsum("njab,nb->nja", self.rows, self._line(raw_x, self.rows.shape[-1]))
-        kernels = self.impulses + torch.einsum("nja,njb->nab", columns, rows)
-        kernels = kernels / torch.linalg.vector_norm(kernels, dim=(1, 2), keepdim=True)
-        return (self.scale[:, None, None] * kernels + bias[:, None, None])[:, None]
+        with torch.autocast(raw_x.device.type, enabled=False):  # differences of half precision would be noise
+            columns = torch.einsum("njab,nb->nja", self.columns, self._line(raw_y, self.columns.shape[-1]))
+            rows = torch.einsum("njab,nb->nja", self.rows, self._line(raw_x, self.rows.shape[-1]))
+            kernels = self.impulses + torch.einsum("nja,njb->nab", columns, rows)
+            kernels = kernels / torch.linalg.vector_norm(kernels, dim=(1, 2), keepdim=True)
+            return (self.scale[:, None, None] * kernels + bias[:, None, None])[:, None]
 
     def right_inverse(self, weight: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """Raw σx, raw σy and biases at the start, (n,) each; the weight has to be that of the start, as is checked."""

@@ -19,17 +19,7 @@ _KINDS = {"universal": gain_and_bias.parametrise_, "sigmas": learned_sigmas.para
 
 
 def describe(declared: Mapping[str, Any], seed: int, shared: dict[str, Any] | None = None) -> dict[str, Any]:
-    """What the JSON beside initial weights says of an initialisation's parametrisation, by kind.
-
-    Parameters
-    ----------
-    declared : mapping
-        The initialisation as declared.
-    seed : int
-        Of the draw.
-    shared : dict, optional
-        As the draw filled it.
-    """
+    """What the JSON beside initial weights says of a declared initialisation, by kind; see `describe_universal`."""
     sigmas = describe_sigmas(declared)
     return {"universal": describe_universal(declared, seed, shared)} | ({"sigmas": sigmas} if sigmas else {})
 
