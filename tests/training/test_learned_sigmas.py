@@ -70,6 +70,19 @@ def test_scales_and_biases_move_kernels_and_weights_are_written_as_plain_ones(tm
     assert read_json(tmp_path / "run/metrics.json")["parameters"] == plain - taps + 3 * 16
 
 
+def test_the_scales_of_a_run_are_told(tmp_path):
+    do_run(tmp_path, SIGMAS | {"sigma": 1.0})
+    told = read_json(tmp_path / "run/run.json")["learned"][LAYER]
+    assert {name: len(values) for name, values in told.items()} == dict.fromkeys(("sigma_x", "sigma_y", "bias"), 16)
+    _, after = kernels_of_run(tmp_path)
+    smooth = (
+        after[7::8] - np.array(told["bias"])[7::8, None, None]
+    )  # the Gaussians: their taps fall off by σ along each axis
+    for name, kernels in (("sigma_x", smooth), ("sigma_y", smooth.swapaxes(1, 2))):
+        falls = np.log(kernels[:, 2, 2] / kernels[:, 2, 3])
+        np.testing.assert_allclose(np.array(told[name])[7::8], 1 / np.sqrt(2 * falls), rtol=1e-4)
+
+
 @pytest.mark.parametrize("declared", [SIGMAS, {"scheme": "universal", "set": "ideal", "resample": True}])
 def test_frozen_kernels_stay_as_drawn(tmp_path, declared):
     do_run(tmp_path, declared | {"frozen": True})

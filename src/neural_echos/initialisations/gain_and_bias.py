@@ -40,6 +40,11 @@ class GainAndBias(nn.Module):
         kernels = weight[:, 0]
         return (kernels * self.shapes).sum(dim=(1, 2)), kernels.mean(dim=(1, 2))
 
+    @staticmethod
+    def named(gain: torch.Tensor, bias: torch.Tensor) -> dict[str, torch.Tensor]:
+        """What is learned of each kernel, in the unit of the weight, (n,) each."""
+        return {"gain": gain, "bias": bias}
+
 
 def parametrise_(module: nn.Module, described: Mapping[str, Any]) -> None:
     """Turn the weight of a depthwise layer into a·x + b: x a buffer, a and b parameters of shape (kernels,).

@@ -85,6 +85,11 @@ class Sigmas(nn.Module):
             )
         return start
 
+    @staticmethod
+    def named(raw_x: torch.Tensor, raw_y: torch.Tensor, bias: torch.Tensor) -> dict[str, torch.Tensor]:
+        """What is learned of each kernel, in taps and in the unit of the weight, (n,) each."""
+        return {"sigma_x": F.softplus(raw_x), "sigma_y": F.softplus(raw_y), "bias": bias}
+
     def _line(self, raw: torch.Tensor, length: int) -> torch.Tensor:
         """The sampled Gaussian of each kernel along one axis, shape (n, length)."""
         sigma = F.softplus(raw)[:, None]

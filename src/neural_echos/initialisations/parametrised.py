@@ -49,8 +49,19 @@ def reparameterise_(model: nn.Module, made: Mapping[str, Any]) -> None:
                 raise EchosError(f"layer {done['layer']}: {error}") from None
 
 
-def plain_(model: nn.Module) -> None:
-    """Give a reparameterised model its plain depthwise weights back, so that its state dict is that of any other."""
-    for module in list(model.modules()):
+def plain_(model: nn.Module) -> dict[str, dict[str, list[float]]]:
+    """Give a reparameterised model its plain depthwise weights back, so that its state dict is that of any other.
+
+    Returns
+    -------
+    dict
+        What was learned: layer to name (such as sigma_x) to a value of each kernel.
+    """
+    learned = {}
+    for name, module in list(model.named_modules()):
         if parametrize.is_parametrized(module, "weight"):
+            known = module.parametrizations.weight
+            values = known[0].named(*(getattr(known, f"original{place}") for place in range(known.ntensors)))
+            learned[name] = {what: one.detach().tolist() for what, one in values.items()}
             parametrize.remove_parametrizations(module, "weight", leave_parametrized=True)
+    return learned

@@ -94,11 +94,21 @@ def train_run(
     )
     if result.metrics["diverged"]:
         _warn_of_divergence(folder, result, recipe)
-    plain_(model)
+    learned = plain_(model)
+    more = {"learned": learned} if learned else {}
     size = kernel_size_of(made["layers"])
     inputs = {"data": data_file, "initial": initial}
     write_run(
-        folder, model, result, recipe=recipe, seed=made["seed"], kernel_size=size, inputs=inputs, key=key, **labels
+        folder,
+        model,
+        result,
+        recipe=recipe,
+        seed=made["seed"],
+        kernel_size=size,
+        inputs=inputs,
+        key=key,
+        **more,
+        **labels,
     )
 
 
