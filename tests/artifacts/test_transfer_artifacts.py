@@ -5,7 +5,14 @@ import pandas as pd
 import pytest
 
 from neural_echos.artifacts.replacements import elimination, left_over, of_runs
-from neural_echos.artifacts.transfers import frozen_by_source, frozen_seeds, ranges, transfers, zeroed
+from neural_echos.artifacts.transfers import (
+    frozen_by_depth_and_source,
+    frozen_seeds,
+    largest_against_smallest,
+    ranges,
+    transfers,
+    zeroed,
+)
 from neural_echos.errors import EchosError
 from neural_echos.evaluation import compare
 from neural_echos.tables import SCHEMAS
@@ -138,8 +145,8 @@ def test_frozen_runs_are_paired_with_training_from_scratch_by_seed():
     assert means.source_images.first().tolist()[:3] == [10_000] * 3
     with pytest.raises(EchosError, match=r"^b, m: no run of absent has one of default"):
         frozen_seeds(runs_of(TOPS), **CELL, variants={"absent": {"scheme": "default"}})
-    with pytest.raises(EchosError, match=r"the sources must have at least two sizes, not 1"):
-        frozen_by_source(runs_of(TOPS), **CELL, control="random", variants=chosen("small"))
+    with pytest.raises(EchosError, match=r"at least two numbers of train images, but small, random have 1"):
+        frozen_by_depth_and_source(runs_of(TOPS), **CELL, variants=chosen("first"), sources=chosen("small", "random"))
 
 
 def test_the_table_says_from_where_and_against_what(run_notebook):
@@ -168,24 +175,32 @@ def test_a_condition_whose_runs_diverged_has_no_difference():
     assert np.isnan(table.difference).all() and np.isnan(table.top1.iloc[1]).all() and not len(ranges(table))
 
 
-def test_figures_of_frozen_filters(run_notebook):
-    runs = runs_of(TOPS)
-    by_depth = run_notebook(
-        "frozen_by_depth", {"runs": runs}, CELL | {"variants": chosen("first", "two", "mixed", "random")}
+def test_frozen_filters_by_depth_and_by_size_of_the_source_share_a_figure(run_notebook):
+    options = {
+        "variants": chosen("two", "first", "mixed", "random"),
+        "sources": chosen("random", "two", "small", "one"),
+    }
+    seeds = frozen_by_depth_and_source(runs_of(TOPS), **CELL, **options)
+    assert seeds.groupby("panel").place.unique().map(list).to_dict() == {
+        "depth": ["0", "1"],
+        "source": ["100", "1,000", "10,000", "random"],
+    }
+    np.testing.assert_allclose(largest_against_smallest(seeds).difference, 5, atol=0.5)
+    made = run_notebook("transfer_by_depth_and_source", {"runs": runs_of(TOPS)}, CELL | options)
+    depth, source = made.content.axes
+    assert depth.get_title(loc="left") == "m, s3 → b, n = 3 seeds" and depth.get_ylim() == source.get_ylim()
+    for axis, texts in ((depth, ["0", "1"]), (source, ["100", "1,000", "10,000", "random"])):
+        assert [tick.get_text() for tick in axis.get_xticklabels()] == texts
+    assert "frozen up to depth 1, transferred, frozen" in made.says and "random −" in made.says
+    assert "Largest − smallest source: +5." in made.says or "Largest − smallest source: +4." in made.says
+
+
+def test_frozen_pointwise_weights(run_notebook):
+    made = run_notebook(
+        "pointwise_against_depthwise", {"runs": runs_of(TOPS)}, CELL | {"variants": chosen("two", "random", "pw")}
     )
-    (axis,) = by_depth.content.axes
-    assert [tick.get_text() for tick in axis.get_xticklabels()] == ["0", "1"]
-    assert axis.get_title(loc="left") == "m, s3 → b, n = 3 seeds"
-    assert "random, frozen −1" in by_depth.says or "random, frozen −9" in by_depth.says
-    sizes = CELL | {"control": "random", "variants": chosen("two", "small", "one")}
-    size = run_notebook("source_size", {"runs": runs}, sizes)
-    assert [tick.get_text() for tick in size.content.axes[0].get_xticklabels()] == ["100", "1,000", "10,000", "random"]
-    assert "The largest source is +5." in size.says or "The largest source is +4." in size.says
-    parts = run_notebook(
-        "pointwise_against_depthwise", {"runs": runs}, CELL | {"variants": chosen("two", "random", "pw")}
-    )
-    assert "pointwise, transferred, frozen −20" in parts.says or "pointwise, transferred, frozen −19" in parts.says
-    assert parts.shown[1].seeds.tolist() == [3, 3, 3]
+    assert "pointwise, transferred, frozen −20" in made.says or "pointwise, transferred, frozen −19" in made.says
+    assert made.shown[1].seeds.tolist() == [3, 3, 3]
 
 
 def test_zeroed_layers(run_notebook):
@@ -211,11 +226,11 @@ def test_zeroed_layers(run_notebook):
     ]
     table = pd.DataFrame(rows)
     table = table.assign(**{name: 0.0 for name in SCHEMAS["ablated"].names if name not in table})
-    options = {"dataset": "b", "architecture": "m", "initialisations": ["one"]}
+    options = {"dataset": "b", "architecture": "m", "variants": chosen("one")}
     made = run_notebook("zeroed_layers", {"ablated": table}, options)
-    assert "one most in l0 (30.0), least in l1 (10.0)" in made.says
+    assert "transferred, frozen most in l0 (30.0), least in l1 (10.0)" in made.says
     with pytest.raises(EchosError, match=r"list it under `zeroed` in the config"):
-        zeroed(table, dataset="b", architecture="m", initialisations=["two"])
+        zeroed(table, dataset="b", architecture="m", variants=chosen("two"))
 
 
 def test_replacement_is_paired_with_the_control_by_seed(run_notebook):

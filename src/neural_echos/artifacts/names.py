@@ -122,6 +122,9 @@ TABLES: dict[str, dict[str, Name]] = {
         "faces": Name("faces"),
         "imagenette64": Name("Imagenette, 64 px"),
         "tiny_imagenet": Name("Tiny ImageNet"),
+        "nature": Name("natural scenes"),
+        "made": Name("man-made scenes"),
+        "digits32": Name("digits, 32 px"),
     },
     "architecture": {
         "mobilenetv2": Name("MobileNetV2"),
@@ -140,6 +143,9 @@ TABLES: dict[str, dict[str, Name]] = {
         "convmixer_deep": Name("ConvMixer, 6 layers"),
         "hornet_deep": Name("HorNet, 6 layers"),
         "convmixer_regular": Name("ConvMixer, regular convolutions"),
+        "mixer": Name("ConvMixer, 7×7"),
+        "mixer_k5": Name("ConvMixer, 5×5"),
+        "next": Name("ConvNeXt, 7×7"),
     },
     "network": {  # the part of a bank's name before the first "-" or "."
         "mcunet_in3": Name("MCUNet-in3"),

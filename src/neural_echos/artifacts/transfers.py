@@ -9,6 +9,7 @@ from typing import Any
 
 import pandas as pd
 
+from neural_echos.artifacts.accuracy import summarised
 from neural_echos.errors import EchosError
 from neural_echos.evaluation.comparisons import paired
 
@@ -83,16 +84,26 @@ def frozen_seeds(
     return seeds
 
 
-def frozen_by_source(
-    runs: pd.DataFrame, *, dataset: str, architecture: str, baseline: str, control: str, variants: Variants
+def frozen_by_depth_and_source(
+    runs: pd.DataFrame, *, dataset: str, architecture: str, baseline: str, variants: Variants, sources: Variants
 ) -> pd.DataFrame:
-    """Difference from training from scratch by the size of the source, seed by seed; the control comes last.
+    """Difference from training from scratch by how deep kernels are frozen, and by the size of their source, seed by seed.
+
+    Parameters
+    ----------
+    runs, dataset, architecture, baseline
+        See `frozen_seeds`.
+    variants : mapping
+        Initialisations that freeze kernels up to several depths.
+    sources : mapping
+        Initialisations that freeze kernels of sources of several sizes; what has no source is a control.
 
     Returns
     -------
     DataFrame
-        As `frozen_seeds`, with a column source: the source's train images as text, smallest first, and "random, frozen" or the
-        like for the control.
+        As `frozen_seeds`, with two more columns: panel ("depth" for `variants`, "source" for `sources`), and place (text on the
+        panel's horizontal axis, whose rows come in its order: the relative depth, or the source's train images, smallest first and
+        the conditions of controls last).
 
     Raises
     ------
@@ -100,15 +111,31 @@ def frozen_by_source(
         The sources have fewer than two sizes, or see `frozen_seeds`.
     """
     cell = {"dataset": dataset, "architecture": architecture, "baseline": baseline}
-    seeds = frozen_seeds(runs, variants=variants, **cell).sort_values(["source_images", "seed"], kind="stable")
-    if seeds.source_images.nunique() < 2:
+    depths = frozen_seeds(runs, variants=variants, **cell).sort_values(["depth", "seed"], kind="stable")
+    sizes = frozen_seeds(runs, variants=sources, **cell).sort_values(["source_images", "seed"], kind="stable")
+    if sizes.source_images.nunique() < 2:
         raise EchosError(
-            f"source_size: the sources must have at least two sizes, not {seeds.source_images.nunique()}; add sources that were "
-            "trained on fewer images"
+            f"`sources` needs frozen kernels of sources with at least two numbers of train images, but {', '.join(sources)} have "
+            f"{sizes.source_images.nunique()}; add one whose source was trained on fewer images"
         )
-    last = frozen_seeds(runs, variants={control: {"scheme": control}}, **cell)
-    shown = seeds.assign(source=[f"{images:,.0f}" for images in seeds.source_images])
-    return pd.concat([shown, last.assign(source=control)], ignore_index=True)
+    known = sizes.source_images.notna()
+    depths = depths.assign(panel="depth", place=[f"{depth:.2g}" for depth in depths.depth])
+    sizes = sizes.assign(panel="source", place=sizes.source_images.map("{:,.0f}".format).where(known, sizes.condition))
+    return pd.concat([depths, sizes], ignore_index=True)
+
+
+def largest_against_smallest(seeds: pd.DataFrame) -> pd.Series:
+    """By how much the largest source is better than the smallest, paired by seed: a row of `summarised`.
+
+    Parameters
+    ----------
+    seeds : DataFrame
+        Of `frozen_by_depth_and_source`.
+    """
+    sizes = seeds[(seeds.panel == "source") & seeds.source_images.notna()]
+    wide = sizes.pivot_table(index="seed", columns="source_images", values="difference").sort_index(axis=1)
+    more = (wide.iloc[:, -1] - wide.iloc[:, 0]).dropna()
+    return summarised(pd.DataFrame({"difference": more, "panel": "source"}), ["panel"]).iloc[0]
 
 
 def transfers(
@@ -179,14 +206,14 @@ def ranges(table: pd.DataFrame) -> pd.DataFrame:
     return grouped.agg(least="min", most="max", count="size").reset_index()
 
 
-def zeroed(ablated: pd.DataFrame, *, dataset: str, architecture: str, initialisations: Sequence[str]) -> pd.DataFrame:
+def zeroed(ablated: pd.DataFrame, *, dataset: str, architecture: str, variants: Variants) -> pd.DataFrame:
     """Top-1 lost when the kernels of one depthwise layer are set to 0, seed by seed.
 
     Returns
     -------
     DataFrame
-        initialisation, layer, depth (in [0, 1]), seed, difference (points of top-1 lost; positive is a loss); in the order of
-        `initialisations` and depth.
+        initialisation, condition (see `condition`), layer, depth (in [0, 1]), seed, difference (points of top-1 lost; positive is
+        a loss); in the order of `variants` and depth.
 
     Raises
     ------
@@ -194,14 +221,15 @@ def zeroed(ablated: pd.DataFrame, *, dataset: str, architecture: str, initialisa
         No such run was evaluated with layers zeroed.
     """
     mine = ablated[(ablated.dataset == dataset) & (ablated.architecture == architecture)]
-    mine = mine[mine.initialisation.isin(initialisations)]
+    mine = mine[mine.initialisation.isin(variants)]
     if not len(mine):
         raise EchosError(
-            f"{dataset}, {architecture}: no run of {', '.join(initialisations)} has a layer zeroed; list it under `zeroed` in "
-            "the config"
+            f"{dataset}, {architecture}: no run of {', '.join(variants)} has a layer zeroed; list it under `zeroed` in the config"
         )
     made = mine.assign(
-        difference=100 * (mine.intact_top1 - mine.top1), place=mine.initialisation.map(list(initialisations).index)
+        difference=100 * (mine.intact_top1 - mine.top1),
+        condition=[condition(variants[one]) for one in mine.initialisation],
+        place=mine.initialisation.map(list(variants).index),
     )
     made = made.sort_values(["place", "depth", "seed"], ignore_index=True)
-    return made[["initialisation", "layer", "depth", "seed", "difference"]]
+    return made[["initialisation", "condition", "layer", "depth", "seed", "difference"]]
