@@ -80,7 +80,7 @@ def test_claims_that_were_not_run_name_the_preset_that_decides_them(tmp_path: Pa
     found = claims(table_of_verdicts(tmp_path / "verdicts.parquet", NE1="supported", **not_run), {"a": "Table A"}, ROOT)
     assert [(one["claim"], one["sign"], one["title"]) for one in found["measured"]] == [("NE1 (x)", "✓", "Table A")]
     cifar, unknown = (one["elsewhere"] for one in found["open"])
-    assert re.fullmatch(r"cifar10_cpu: \d+ trainings of \d+ epochs, \d+ million images in all", cifar)
+    assert re.fullmatch(r"cifar10_cpu: \d+ trainings of \d+ to \d+ epochs, \d+ million images in all", cifar)
     assert unknown == "no preset here"
     assert found["says"] == "3 claims: 2 not run at this scale, 1 supported."
 
