@@ -18,6 +18,7 @@ from neural_echos.errors import EchosError
 from neural_echos.kernels import bank_from_model
 from neural_echos.receptive_fields import dog
 from neural_echos.report.inspection import inspect, offsets
+from neural_echos.report.inspection_page import page
 from neural_echos.tables import write_table
 
 CENTRES, NOISE = "centres", "noise"
@@ -85,6 +86,16 @@ def test_broken_kernels_are_counted_and_most_typical_ones_come_first(network):
     assert found.layers.almost_dead[0] == 1
     assert set(found.kernels.channel[-2:]) == {3, 4}
     assert "architecture is not known" in found.untrained
+
+
+def test_without_depthwise_kernels_regular_ones_are_shown_those_of_the_stem_apart():
+    torch.manual_seed(0)
+    found = inspect(torch.nn.Sequential(torch.nn.Conv2d(3, 8, 3), torch.nn.Conv2d(8, 8, 3)), name="resnet50v2")
+    assert found.kind == "regular"
+    assert dict(zip(found.sizes["size"], found.sizes.kernels, strict=True)) == {"3×3": 64, "3×3 stem": 24}
+    assert list(found.layers["size"]) == ["3×3 stem", "3×3"]
+    assert "resnet50v2" not in set(found.zoo.model) and set(found.zoo["size"]) == {"3×3", "3×3 stem"}
+    assert "of its 3×3 stem kernels resemble" in page(found) and "<h1>ResNet-50 v2" in page(found, "index.html")
 
 
 def test_offsets_are_those_of_the_centre_of_mass():

@@ -24,10 +24,9 @@ rule inspect:
         code=fingerprint("inspect"),
         timm=lambda w: PRESET.models[w.model].timm,
         threshold=config["patterns"]["threshold"],
-        seed=config["seed"],
     shell:
         "python -m neural_echos --log {log:q} inspect {input.bank:q} --timm={params.timm:q} --threshold {params.threshold}"
-        " --zoo {input.structure:q} --index index.html --seed {params.seed} --output {output:q}"
+        " --zoo {input.structure:q} --index index.html --output {output:q}"
 
 
 rule atlas:

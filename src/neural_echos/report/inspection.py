@@ -1,6 +1,7 @@
 """Inspection: what the kernels of one network are like, layer by layer, beside shuffled taps and the same layers untrained."""
 
 import copy
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from neural_echos.receptive_fields.normalisation import center_norm, shuffled_ta
 from neural_echos.structure.filter_quality import is_sparse
 from neural_echos.structure.intervals import wilson_interval
 from neural_echos.structure.kmeans import cluster_kernels, groups, name_centroids
+from neural_echos.structure.measures import kinds_and_layers
 from neural_echos.structure.shares import structured_share
 from neural_echos.tables import read_table
 
@@ -43,10 +45,10 @@ class Inspection:
         Least cosine of a kernel, or of a cluster's average, with what gives it its name.
     kernels : DataFrame
         One row per kernel, layer by layer, the most typical of each first: `layer`, `layer_index`, `depth` (0 to 1), `size`
-        ("5×5"), `channel`, `input_channel`, `largest` (|tap|), `state` ("usable", "not finite", "zero or constant", "almost
-        dead"), `pattern` and `cosine` (of its best template), `dog` (cosine with its best DoG), `gamma` and `sign` of that,
-        `structured`, `offset` (taps, of the centre of mass of |taps| from the middle), `cluster` (name of its cluster) and
-        `taps` (ndarray, shape (h, w)).
+        ("5×5", or "7×7 stem" of a regular layer that reads the image), `channel`, `input_channel`, `largest` (|tap|), `state`
+        ("usable", "not finite", "zero or constant", "almost dead"), `pattern` and `cosine` (of its best template), `dog` (cosine
+        with its best DoG), `gamma` and `sign` of that, `structured`, `offset` (taps, of the centre of mass of |taps| from the
+        middle), `cluster` (name of its cluster) and `taps` (ndarray, shape (h, w)).
     layers : DataFrame
         One row per layer: see `_of_layers`.
     sizes : DataFrame
@@ -137,12 +139,12 @@ def inspect(
     parts: list[pd.DataFrame] = []
     sizes: list[dict[str, Any]] = []
     clusters: list[pd.DataFrame] = []
-    found = list(groups(mine))
-    for _, height, width, rows, taps in tracked(found, "kernel sizes", len(found)):
+    found = list(_sizes(mine))
+    for size, rows, taps in tracked(found, "kernel sizes", len(found)):
         kernels = (
             mine.select(["layer", "layer_index", "depth", "channel", "input_channel"]).take(pa.array(rows)).to_pandas()
         )
-        made = _of_size(kernels.assign(size=f"{height}×{width}"), taps, control, threshold, seed)
+        made = _of_size(kernels.assign(size=size), taps, control, threshold, seed)
         for some, one in zip((parts, sizes, clusters), made, strict=True):
             some.append(one)  # type: ignore[attr-defined]
     kernels = pd.concat(parts).sort_values(["layer_index", "size", "typical"], kind="stable", ignore_index=True)
@@ -162,6 +164,15 @@ def inspect(
         if len(mine) == len(bank)
         else f"{len(bank) - len(mine):,} kernels of the other kind are not shown here.",
     )
+
+
+def _sizes(bank: pa.Table) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
+    """Yield each size of a bank's kernels, "7×7 stem" apart, with rows, (n,), and taps, (n, h, w)."""
+    stem = kinds_and_layers(bank)[0] == "stem"
+    for _, height, width, rows, taps in groups(bank):
+        for apart, name in ((~stem[rows], f"{height}×{width}"), (stem[rows], f"{height}×{width} stem")):
+            if apart.any():
+                yield name, rows[apart], taps[apart]
 
 
 def _control(model: Source, timm: str, kind: str, bank: pa.Table, seed: int) -> tuple[pa.Table | None, str]:
@@ -228,7 +239,7 @@ def _of_size(
             kernels.loc[kept, column] = values
         size |= {"structured": measured.share, "low": measured.low, "high": measured.high}
         if control is not None:
-            size["untrained"], kernels.attrs["untrained"] = _untrained_shares(control, height, width, seed)
+            size["untrained"], kernels.attrs["untrained"] = _untrained_shares(control, size["size"], seed)
         labels, clusters = _clusters(good, size["size"], threshold, seed)
         kernels.loc[kept, ["cluster", "typical"]] = labels
     return kernels, size, clusters
@@ -253,19 +264,17 @@ def offsets(kernels: np.ndarray) -> np.ndarray:
     return np.hypot(*((weight * (axis - at)).sum(axis=(1, 2)) / total for axis, at in zip((y, x), middle, strict=True)))
 
 
-def _untrained_shares(
-    control: pa.Table, height: int, width: int, seed: int
-) -> tuple[float, dict[tuple[str, str], float]]:
+def _untrained_shares(control: pa.Table, size: str, seed: int) -> tuple[float, dict[tuple[str, str], float]]:
     """Structured share of the untrained kernels of one size, and that of each layer."""
-    for _, high, wide, rows, taps in groups(control):
+    for name, rows, taps in _sizes(control):
         kept = np.logical_and(*usable(taps))
-        if (high, wide) == (height, width) and kept.any():
+        if name == size and kept.any():
             layer = control["layer"].take(pa.array(rows[kept])).to_pandas()
             codes = layer.astype("category").cat.codes.to_numpy()
             share = structured_share(taps[kept], codes, shuffles=_UNTRAINED_SHUFFLES, seed=seed)
             beyond = pd.Series(dog_cosine(taps[kept]) > share.threshold)
             return share.share, {
-                (str(name), f"{height}×{width}"): float(mean) for name, mean in beyond.groupby(layer).mean().items()
+                (str(layer_name), size): float(mean) for layer_name, mean in beyond.groupby(layer).mean().items()
             }
     return np.nan, {}
 
@@ -334,6 +343,8 @@ def _others(path: Path | None, kind: str, sizes: list[str], own: str) -> pd.Data
     if path is None and not PUBLISHED_ZOO.exists():
         return None
     zoo = read_table(path or PUBLISHED_ZOO, "structure").to_pandas()
-    zoo = zoo.assign(size=[f"{side}×{side}" for side in zoo.kernel_size])
-    mine = zoo[(zoo.kind == kind) & zoo["size"].isin(sizes) & (zoo.model != own)]
+    stem = np.where(zoo.kind == "stem", " stem", "")
+    zoo = zoo.assign(size=[f"{side}×{side}{name}" for side, name in zip(zoo.kernel_size, stem, strict=True)])
+    kinds = ["regular", "stem"] if kind == "regular" else [kind]
+    mine = zoo[zoo.kind.isin(kinds) & zoo["size"].isin(sizes) & (zoo.model != own)]
     return mine[["model", "role", "size", "share", "low", "high"]].reset_index(drop=True)

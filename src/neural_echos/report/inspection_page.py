@@ -29,17 +29,20 @@ _LARGE = 88  # pixels of a cluster's average
 
 def page(found: "Inspection", index: str = "") -> str:
     """Render the page, with a link back to the page at `index`, if there is one."""
+    name = bank_labels([found.name])[found.name] if index else found.name
     with drawing():
         return render(
             "inspection.html.j2",
             found=found,
+            called=name,
             index=index,
             css=Markup(
                 "\n".join((FOLDER / name).read_text(encoding="utf-8") for name in ("report.css", "inspection.css"))
             ),
             js=Markup((FOLDER / "inspection.js").read_text(encoding="utf-8")),
             says=one_sentence(found),
-            sizes=[_size(found, one) for _, one in found.sizes.iterrows()],
+            sizes=[_size(found, one, name) for _, one in found.sizes.iterrows()],
+            stem=found.sizes["size"].str.endswith("stem").any(),
             curves=_curves(found.layers) if found.layers.depth.nunique() > 1 else "",
             key=", ".join(mpl.colors.to_hex(colour) for colour in _colours(9)),
             layers=[_layer(found, row) for _, row in found.layers.iterrows()],
@@ -62,7 +65,7 @@ def one_sentence(found: "Inspection") -> str:
     if not len(known):
         return "None of its kernels has an odd side of 3 taps or more, so none was compared with a Difference of Gaussians."
     told = [
-        f"{percent(one.structured, 0)} of its {one['size']} {found.kind} kernels resemble a Difference of Gaussians more than "
+        f"{percent(one.structured, 0)} of its {_what(one['size'], found.kind)} resemble a Difference of Gaussians more than "
         f"95 % of shuffled kernels do"
         + (f" ({percent(one.untrained, 0)} untrained)" if np.isfinite(one.untrained) else "")
         for _, one in known.iterrows()
@@ -70,14 +73,23 @@ def one_sentence(found: "Inspection") -> str:
     return f"{'; '.join(told)}."
 
 
-def _size(found: "Inspection", size: pd.Series) -> dict[str, Any]:
+def _what(size: str, kind: str) -> str:
+    return f"{size} kernels" if size.endswith("stem") else f"{size} {kind} kernels"
+
+
+def _size(found: "Inspection", size: pd.Series, name: str) -> dict[str, Any]:
     """Clusters of one size, and where its structured share stands among published networks."""
     mine = found.clusters[found.clusters["size"] == size["size"]] if len(found.clusters) else found.clusters
     clusters = [
         one.to_dict() | {"picture": mosaic(one.taps[None], 1), "edge": _LARGE, "label": _cluster_label(one)}
         for _, one in mine.sort_values("kernels", ascending=False).iterrows()
     ]
-    return {**dict(size), "clusters": clusters, "ranks": _ranks(found, size)}
+    return {
+        **dict(size),
+        "what": _what(size["size"], found.kind),
+        "clusters": clusters,
+        "ranks": _ranks(found, size, name),
+    }
 
 
 def _cluster_label(one: pd.Series) -> str:
@@ -85,7 +97,7 @@ def _cluster_label(one: pd.Series) -> str:
     return f"{one['name']}: {percent(one.share, 0)} of the kernels; {shape}"
 
 
-def _ranks(found: "Inspection", size: pd.Series) -> list[dict[str, Any]]:
+def _ranks(found: "Inspection", size: pd.Series, name: str) -> list[dict[str, Any]]:
     """Bars of the structured share of other networks and of this one, the largest first."""
     if found.zoo is None or not np.isfinite(size.structured):
         return []
@@ -94,7 +106,7 @@ def _ranks(found: "Inspection", size: pd.Series) -> list[dict[str, Any]]:
     rows = [
         {"model": called[one.model], "share": one.share, "role": one.role, "own": False} for one in zoo.itertuples()
     ]
-    rows.append({"model": found.name, "share": size.structured, "role": "", "own": True})
+    rows.append({"model": name, "share": size.structured, "role": "", "own": True})
     return sorted(rows, key=lambda row: -row["share"])
 
 
