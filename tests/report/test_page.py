@@ -19,6 +19,7 @@ from neural_echos.files import read_json, write_json
 from neural_echos.report.costs import costs, training_seconds
 from neural_echos.report.page import _costs
 from neural_echos.report.rule_graph import RuleGraph, draw, rule_graph
+from neural_echos.tables import SCHEMAS, write_table
 
 CONFIG = {
     "scale": "tests: digits",
@@ -27,8 +28,8 @@ CONFIG = {
 }
 
 
-def page(verdicts: str = "results/verdicts.parquet") -> str:
-    files = ["--verdicts", verdicts, "--benchmarks", "results/benchmarks", "--output", "results/report.html"]
+def page(verdicts: str = "results/verdicts.parquet", *more: str) -> str:
+    files = [*more, "--verdicts", verdicts, "--benchmarks", "results/benchmarks", "--output", "results/report.html"]
     assert commands.main(["report", entries(), "--config", json.dumps(CONFIG), *files]) == 0
     return Path("results/report.html").read_text(encoding="utf-8")
 
@@ -151,6 +152,28 @@ def test_contents_follow_on_a_wide_screen_and_halves_of_a_figure_stack_on_a_narr
     narrow = width == 500
     assert json.loads(told)[:3] == [not narrow, narrow, False]
     assert json.loads(told)[3] == "#config"
+
+
+@needs_chromium
+def test_on_a_phone_a_wide_figure_scrolls_in_its_own_frame_and_says_so(made: Path) -> None:
+    steps = """
+      addEventListener("load", () => {
+        const card = document.querySelector(".card"), hint = getComputedStyle(document.querySelector("figcaption"), "::before");
+        const told = [card.classList.contains("wide"), card.tabIndex, document.documentElement.scrollWidth > innerWidth];
+        document.title = JSON.stringify([...told, hint.content.includes("sideways"), card.scrollWidth]);
+      });"""
+    given = re.sub(r"--width: \d+px", "--width: 1000px", page())
+    [told] = re.findall("<title>(.*)</title>", shown(given, made, steps, 500))
+    assert json.loads(told)[:4] == [True, 0, False, True]
+    assert json.loads(told)[4] >= 800
+
+
+def test_a_preset_without_claims_has_no_verdicts_and_one_with_an_atlas_links_to_it(made: Path) -> None:
+    write_table("results/none.parquet", SCHEMAS["verdicts"].empty_table(), "verdicts")
+    text = page("results/none.parquet", "--atlas", "results/atlas/index.html")
+    assert "Verdicts" not in text and 'id="verdicts"' not in text
+    assert text.count('<a href="atlas/index.html">') == 2
+    assert "atlas/index.html" not in page()
 
 
 # The work

@@ -77,7 +77,11 @@ def write_report(
     most = int(PICTURES / max(1, sum(one["kind"] == "figure" for one in artifacts)))
     shown = {one["id"]: _shown(one, made[one["id"]], output.parent, most) for one in artifacts}
     lead = next((one for one in shown.values() if one["picture"]), None)
-    table = next((one for one in shown.values() if "verdict" in one["id"]), None)
+    decided = claims(verdicts, {name: one["title"] for name, one in shown.items()}, root)
+    verdict_tables = [
+        one for one in shown.values() if "verdict" in one["id"] and (decided["measured"] or decided["open"])
+    ]
+    table = next(iter(verdict_tables), None)
     apart = [one["id"] for one in (lead, table) if one]
     groups = merged([one for one in shown.values() if one["id"] not in apart])
     files = [f"{one['stem']}.{FORMATS[one['kind']][0]}" for one in artifacts]
@@ -95,7 +99,7 @@ def write_report(
         atlas=[os.path.relpath(one, output.parent) for one in atlas],
         lead=lead,
         table=table,
-        claims=claims(verdicts, {name: one["title"] for name, one in shown.items()}, root),
+        claims=decided,
         groups=groups,
         unread=any(one["unread"] for one in shown.values()),
         digest=sha256(output.with_name("config.json")),

@@ -40,5 +40,16 @@ for (const card of document.querySelectorAll(".card[data-cut]")) {
   image.decode().then(() => halves(card), () => card.removeAttribute("data-cut"));
 }
 
+// What is wider than the screen says so, and scrolls by keyboard, too.
+function frames() {
+  for (const card of document.querySelectorAll(".card:not([data-cut])")) {
+    const wide = card.scrollWidth > card.clientWidth + 1;
+    card.classList.toggle("wide", wide);
+    if (wide) card.setAttribute("tabindex", 0); else card.removeAttribute("tabindex");
+  }
+}
+addEventListener("load", frames);
+addEventListener("resize", frames);
+
 // What is folded for the screen is part of the printed page.
 addEventListener("beforeprint", () => document.querySelectorAll("details.open").forEach((one) => { one.open = true; }));
