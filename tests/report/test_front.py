@@ -1,5 +1,6 @@
 """What a report says first: its sentence, its claims, and what would decide those that its scale cannot."""
 
+import json
 import re
 from pathlib import Path
 
@@ -7,7 +8,9 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
-from neural_echos.report.front import claims, headline, merged, message
+from neural_echos.design.load import load_preset
+from neural_echos.design.preset import Preset
+from neural_echos.report.front import _hours, claims, headline, merged, message
 from neural_echos.tables import SCHEMAS, write_table
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -80,9 +83,36 @@ def test_claims_that_were_not_run_name_the_preset_that_decides_them(tmp_path: Pa
     found = claims(table_of_verdicts(tmp_path / "verdicts.parquet", NE1="supported", **not_run), {"a": "Table A"}, ROOT)
     assert [(one["claim"], one["sign"], one["title"]) for one in found["measured"]] == [("NE1 (x)", "✓", "Table A")]
     cifar, unknown = (one["elsewhere"] for one in found["open"])
-    assert re.fullmatch(r"cifar10_cpu: \d+ trainings of \d+ to \d+ epochs, \d+ million images in all", cifar)
+    assert re.fullmatch(
+        r"cifar10_cpu: \d+ trainings of \d+ to \d+ epochs, \d+ million images in all(; .* published runs?)?", cifar
+    )
     assert unknown == "no preset here"
     assert found["says"] == "3 claims: 2 not run at this scale, 1 supported."
+
+
+def test_hours_are_those_of_published_runs_on_one_device_and_none_are_guessed(tmp_path: Path) -> None:
+    preset = Preset(load_preset(ROOT, "cifar10_cpu"))
+    networks = sorted({one.architecture for one in preset.conditions})
+    images = sum(preset.runs_of("cifar10", one) * preset.recipe("cifar10", one)["epochs"] * 50_000 for one in networks)
+
+    def told(networks: list[str], device: str = "cpu") -> str:
+        made = {"seconds": 720.0, "device": "cpu", "devices": 1, "machine": {"processor": "Xeon"}}
+        row = dict.fromkeys(SCHEMAS["published_runs"].names) | {
+            "dataset": "cifar10",
+            "epochs": 4,
+            "train_images": 50_000,
+        }
+        rows = [row | {"architecture": one, "diverged": False, "provenance": json.dumps(made)} for one in networks]
+        rows[0]["provenance"] = json.dumps(made | {"device": device})
+        path = tmp_path / str(preset.config.adopt)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_table(path, pa.Table.from_pylist(rows, SCHEMAS["published_runs"]), "published_runs")
+        return _hours(preset, tmp_path)
+
+    assert _hours(preset, tmp_path) == ""
+    hours = images * 720 / 200_000 / 3600
+    assert told(networks) == f"; {hours:,.1f} h on one CPU (Xeon), at the speed of {len(networks)} published runs"
+    assert told(networks[1:]) == told(networks, "cuda") == ""
 
 
 def test_artifacts_of_one_group_stand_together_where_it_first_appears() -> None:

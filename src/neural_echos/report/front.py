@@ -1,5 +1,6 @@
 """What a report says first: one sentence of what was found, and each claim with its number, or with what would decide it."""
 
+import json
 import re
 from collections.abc import Hashable, Mapping, Sequence
 from pathlib import Path
@@ -15,6 +16,7 @@ from neural_echos.design.load import load_preset, preset_files
 from neural_echos.design.preset import Preset
 from neural_echos.errors import EchosError
 from neural_echos.structure.shares import CHANCE
+from neural_echos.tables import read_table
 from neural_echos.verdicts import INCONCLUSIVE, NOT_RUN, NOT_SUPPORTED, SUPPORTED
 from neural_echos.words import count_of, percent
 
@@ -119,7 +121,7 @@ def _elsewhere(root: Path, wanted: set[str]) -> dict[str, str]:
         images, told = _training(preset)
         for claim in preset.config.claims:
             if claim.id in wanted and _decides(preset, claim) and images < best.get(claim.id, (float("inf"),))[0]:
-                best[claim.id] = (images, f"{path.stem}: {told}")
+                best[claim.id] = (images, f"{path.stem}: {told}{_hours(preset, root)}")
     return {name: told for name, (_, told) in best.items()}
 
 
@@ -152,6 +154,32 @@ def _training(preset: Preset) -> tuple[float, str]:
     spread = f"{min(epochs)} to {max(epochs)}" if min(epochs) < max(epochs) else f"{epochs[0]}"
     on = " on GPUs" if preset.config.gpu else ""
     return images, f"{count_of(runs, 'training')}{on} of {spread} epochs, {_large(images)} images in all"
+
+
+def _hours(preset: Preset, root: Path) -> str:
+    """Say how long the trainings of a preset take at the speed of its published runs; nothing unless all its networks have some."""
+    if not preset.config.adopt or not (root / preset.config.adopt).is_file():
+        return ""
+    runs = read_table(root / preset.config.adopt, "published_runs").to_pandas()
+    made = pd.DataFrame(
+        [json.loads(one) for one in runs.provenance], columns=["seconds", "device", "devices", "machine"]
+    )
+    whole = ~runs.diverged
+    per_image = (made.seconds * made.devices / (runs.epochs * runs.train_images))[whole]
+    speeds = per_image.groupby([runs.dataset[whole], runs.architecture[whole]]).median()
+    hours = 0.0
+    for key in {one[:2] for one in preset.conditions}:
+        shape = preset.config.datasets[key[0]].shape
+        if key not in speeds or not shape:
+            return ""
+        hours += speeds[key] * preset.runs_of(*key) * preset.recipe(*key)["epochs"] * shape.train / 3600
+    if made.device.nunique() > 1:
+        return ""
+    machines = ", ".join(sorted({str(one.get("processor")) for one in made.machine}))
+    device = "CPU" if made.device[0] == "cpu" else "GPU"
+    return (
+        f"; {hours:,.1f} h on one {device} ({machines}), at the speed of {count_of(int(whole.sum()), 'published run')}"
+    )
 
 
 def _large(number: float) -> str:
