@@ -95,7 +95,8 @@ def test_without_depthwise_kernels_regular_ones_are_shown_those_of_the_stem_apar
     assert dict(zip(found.sizes["size"], found.sizes.kernels, strict=True)) == {"3×3": 64, "3×3 stem": 24}
     assert list(found.layers["size"]) == ["3×3 stem", "3×3"]
     assert "resnet50v2" not in set(found.zoo.model) and set(found.zoo["size"]) == {"3×3", "3×3 stem"}
-    assert "of its 3×3 stem kernels resemble" in page(found) and "<h1>ResNet-50 v2" in page(found, "index.html")
+    told = page(found, "index.html")
+    assert "of its 3×3 stem kernels resemble" in told and "<h1>ResNet-50 v2" in told and '<a href="index.html">' in told
 
 
 def test_offsets_are_those_of_the_centre_of_mass():
