@@ -62,7 +62,7 @@ def test_clusters_stand_in_the_order_of_the_caption_with_their_averages(found, r
     assert "33.3 % an inhibitory one" in ran.says
     titles = [axis.get_title(loc="left") for axis in ran.content.axes[:3]]
     assert [title.split(", ")[0] for title in titles] == list(made.name)
-    assert [part.get_suptitle() for part in ran.content.subfigs] == ["ConvNeXt, 7×7, n = 60"]
+    assert [part.get_suptitle() for part in ran.content.subfigs[0].subfigs] == ["ConvNeXt, 7×7, n = 60"]
 
 
 def test_without_clusters_there_is_one_sentence(found):

@@ -7,7 +7,7 @@ import pytest
 
 from made import make_bank, random_kernels
 from neural_echos.artifacts import kernels as shown
-from neural_echos.artifacts.controls import structure_forest
+from neural_echos.artifacts.controls import control_samples, structure_forest
 from neural_echos.artifacts.mosaics import draw_kernels, even_columns, whole_rows
 from neural_echos.artifacts.names import bank_labels
 from neural_echos.artifacts.style import canvas, drawing
@@ -209,9 +209,30 @@ def test_the_structure_forest_says_what_is_above_chance(run_notebook, structure)
     ran = run_notebook("figure_06_regular_kernels_as_control", {"bank": banks, "structure": structure}, {"seed": 0})
     assert "trained depthwise 45.0 % (2), trained regular 20.0 % (1), untrained 5.0 % (2)" in ran.says
     assert "in 2 of 2 trained depthwise banks" in ran.says
+    assert {axis.get_title(loc="left") for axis in ran.content.axes if ":" in axis.get_title(loc="left")} == {
+        "trained depthwise:\nConvNeXt, 7×7",
+        "trained regular:\nConvMixer, 7×7",
+        "untrained:\nConvNeXt, 7×7",
+    }
     texts = [text.get_text() for axis in ran.content.axes for text in axis.texts]
     assert "n = 80" in texts
     assert "chance, 5 %" in texts
+
+
+def test_samples_of_controls_are_of_the_size_and_data_set_of_the_trained_one(structure):
+    others = structure.assign(trained_on=np.where(structure.kind == "regular", "y", "x"))
+    more = others[others.kind == "regular"].assign(model=["small"], trained_on="x", kernels=15)
+    forest = structure_forest(pd.concat([others, more], ignore_index=True))
+    banks = {
+        name: bank_of(name, np.ones((20, 7, 7)), kind=kind)
+        for name, kind in zip(forest.model, forest.kind, strict=True)
+    }
+    drawn = control_samples(banks, forest, seed=0, kernels=6, columns=6)
+    assert drawn.groupby("group").row.first().to_dict() == {
+        "regular": "small, regular",
+        "trained": "ConvNeXt",
+        "untrained": "ConvNeXt",
+    }
 
 
 def test_a_profile_draws_radius_and_standard_deviation(run_notebook):

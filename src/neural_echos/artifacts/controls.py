@@ -24,8 +24,8 @@ def structure_forest(structure: pd.DataFrame) -> pd.DataFrame:
     -------
     DataFrame
         One row per bank, kind and size, sizes rising, and in each the highest share of a trained bank first: `kernel_size` (taps),
-        `row` (what the row is called), `group` (`trained`, `regular` or `untrained`), `model`, `kind`, `share` (of kernels beyond
-        the 95th percentile of shuffled taps), `low` and `high` (95 % interval), `kernels` and `layers`.
+        `row` (what the row is called), `group` (`trained`, `regular` or `untrained`), `model`, `trained_on`, `kind`, `share` (of
+        kernels beyond the 95th percentile of shuffled taps), `low` and `high` (95 % interval), `kernels` and `layers`.
 
     Raises
     ------
@@ -48,12 +48,27 @@ def structure_forest(structure: pd.DataFrame) -> pd.DataFrame:
     made["best"] = made.share.where(made.group != "untrained", -1.0)
     made["best"] = made.groupby(["kernel_size", "row"]).best.transform("max")
     made = made.sort_values(["kernel_size", "best", "row", "group"], ascending=[True, False, True, True])
-    columns = ["kernel_size", "row", "group", "model", "kind", "share", "low", "high", "kernels", "layers"]
+    columns = [
+        "kernel_size",
+        "row",
+        "group",
+        "model",
+        "trained_on",
+        "kind",
+        "share",
+        "low",
+        "high",
+        "kernels",
+        "layers",
+    ]
     return made[columns].reset_index(drop=True)
 
 
 def control_samples(banks: Banks, forest: pd.DataFrame, *, seed: int, kernels: int, columns: int) -> pd.DataFrame:
-    """Draw kernels at random from one bank and size of each group: the first one of the most kernels.
+    """Draw kernels at random from one bank and size of each group.
+
+    All are of the size that most groups have, and those of controls from a network trained on the same data set, where there is
+    one; among such banks it is the first one of the most kernels.
 
     Parameters
     ----------
@@ -70,11 +85,21 @@ def control_samples(banks: Banks, forest: pd.DataFrame, *, seed: int, kernels: i
     DataFrame
         One row per kernel: `group`, `row` (what its bank's row is called), `kernel_size` (taps) and `taps` (ndarray, shape (k, k)).
     """
+    size = forest.groupby("kernel_size").group.nunique().idxmax()
+    first = _largest(forest, kernel_size=size, group="trained")
     parts = []
     for group, rows in forest.groupby("group", sort=False):
-        one = rows.iloc[int(rows.kernels.to_numpy().argmax())]
+        one = _largest(rows, kernel_size=size, trained_on=first.trained_on)
         taps = kernels_of(banks[one.model], one.kernel_size, one.kernel_size, one.kind)[1]
         drawn = taps[sample(len(taps), seed=seed, kernels=kernels, columns=columns)]
         of = {"group": group, "row": one.row, "kernel_size": one.kernel_size}
         parts.append(pd.DataFrame({"taps": list(drawn)}).assign(**of)[[*of, "taps"]])
     return pd.concat(parts, ignore_index=True)
+
+
+def _largest(rows: pd.DataFrame, **wanted: object) -> pd.Series:
+    """The row of the most kernels among those that have the wanted values, as far as there are such rows."""
+    for column, value in wanted.items():
+        found = rows[rows[column] == value]
+        rows = found if len(found) else rows
+    return rows.iloc[int(rows.kernels.to_numpy().argmax())]
