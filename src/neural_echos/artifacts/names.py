@@ -254,8 +254,8 @@ def bank_labels(models: Iterable[str]) -> dict[str, str]:
 
 
 def with_size(network: str, size: int) -> str:
-    """Tell a kernel size behind a network's name, unless the name ends in it."""
-    return network if network.endswith(f"{size}×{size}") else f"{network}, {size}×{size}"
+    """Tell a kernel size behind a network's name, unless the name has it."""
+    return network if f"{size}×{size}" in network.split(", ") else f"{network}, {size}×{size}"
 
 
 def _parts(model: str) -> list[str]:
