@@ -40,7 +40,7 @@ def structure(**shares: float) -> pd.DataFrame:
         {"model": name, "kind": roles[name][0], "role": roles[name][1], "share": share, "kernel_size": 3, "kernels": 9}
         for name, share in shares.items()
     ]
-    return pd.DataFrame(rows).assign(low=0.0, high=1.0, layers=1)
+    return pd.DataFrame(rows).assign(trained_on="imagenet", low=0.0, high=1.0, layers=1)
 
 
 def test_the_headline_sets_trained_kernels_beside_the_controls_at_hand() -> None:
