@@ -68,6 +68,8 @@ def of_bank(**files: str) -> str:
     return json.dumps([{"model": "m", "role": "trained", "trained_on": "digits", **files}])
 
 
+ATLAS = of_bank(bank="bank.parquet", clusters="clusters.parquet", page="atlas/m.html", family="f")
+
 # The command of every rule, on tiny inputs, in the order of the walk.
 FIGURE = str(ROOT / "workflow/notebooks/figure_02_dog_profile.ipynb")
 
@@ -95,6 +97,8 @@ WALK: list[list[str]] = [
     line("evaluate --histories histories.parquet --comparisons comparisons.parquet --output runs.parquet", *RUNS)
     + line("--baselines default"),
     line("verdicts --runs runs.parquet --scale tests --output verdicts.parquet", json.dumps([CLAIM])),
+    line("inspect bank.parquet --zoo structure.parquet --index index.html --output atlas/m.html"),
+    line("atlas --structure structure.parquet --shares shares.parquet --output atlas/index.html", ATLAS),
     line("render --output figures/a --rendered notebooks/a.ipynb --draft drafts/a.ipynb", FIGURE)
     + line("--options", '{"size": 9, "gamma": 0.5}'),
     line("paper --title t --output paper", json.dumps([PAGE])),
