@@ -12,6 +12,8 @@ from neural_echos.errors import EchosError
 
 _CHUNK = 16_384  # kernels compared with all filters at a time
 
+OUTSIDE = 1e-4  # a kernel further from what it is taken for than this share of its own norm is none of it
+
 
 @dataclass(frozen=True)
 class Assignment:

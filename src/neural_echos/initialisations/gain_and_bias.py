@@ -12,10 +12,8 @@ from torch import nn
 from torch.nn.utils import parametrize
 
 from neural_echos.errors import EchosError
-from neural_echos.initialisations.assignment import assign
+from neural_echos.initialisations.assignment import OUTSIDE, assign
 from neural_echos.initialisations.filters import at_size
-
-_SPAN = 1e-4  # a kernel further from its filter than this share of its own norm is none of a·x + b
 
 
 class GainAndBias(nn.Module):
@@ -64,7 +62,7 @@ def parametrise_(module: nn.Module, described: Mapping[str, Any]) -> None:
     kernels = module.weight.detach().double().cpu().numpy()[:, 0]
     filters = at_size(np.asarray(described["filters"], np.float64), *kernels.shape[1:], resample=described["resample"])
     found = assign(kernels, filters)
-    outside = found.error > _SPAN * np.linalg.norm(kernels, axis=(1, 2))
+    outside = found.error > OUTSIDE * np.linalg.norm(kernels, axis=(1, 2))
     if outside.any():
         raise EchosError(
             f"{int(outside.sum())} of {len(kernels)} kernels are no a·x + b of the {len(filters)} filters; "

@@ -20,9 +20,8 @@ from torch import nn
 from torch.nn.utils import parametrize
 
 from neural_echos.errors import EchosError
+from neural_echos.initialisations.assignment import OUTSIDE
 from neural_echos.receptive_fields.scale_space import IDEALS, Axis, Kind, difference
-
-_SPAN = 1e-4  # a kernel further from its model than this share of its own norm is none of them
 
 
 class Sigmas(nn.Module):
@@ -77,7 +76,7 @@ class Sigmas(nn.Module):
         start = raw, raw.clone(), torch.zeros_like(raw)
         with torch.no_grad():
             error = torch.linalg.vector_norm(weight - self(*start), dim=(1, 2, 3))
-            outside = ~(error <= _SPAN * torch.linalg.vector_norm(weight, dim=(1, 2, 3)))
+            outside = ~(error <= OUTSIDE * torch.linalg.vector_norm(weight, dim=(1, 2, 3)))
         if outside.any():
             raise EchosError(
                 f"{int(outside.sum())} of {len(raw)} kernels are no scale-space models of σ = {self.sigma:g}; draw all of them "

@@ -15,9 +15,8 @@ from neural_echos.errors import EchosError
 from neural_echos.initialisations.registry import Positive, check_size, is_number, register
 
 _MODELS = 8
-_LEAST = (
-    0.1  # taps: the neighbours of a narrower Gaussian's peak are 0 in single precision, and its slope in σ with them
-)
+# In taps: the neighbours of a narrower Gaussian's peak are 0 in single precision, and its slope in σ with them.
+_LEAST = 0.1
 
 
 @register()
