@@ -158,7 +158,7 @@ def _training(preset: Preset) -> tuple[float, str]:
 
 def _hours(preset: Preset, root: Path) -> str:
     """Say how long the trainings of a preset take at the speed of its published runs; nothing unless all its networks have some."""
-    if not preset.config.adopt or not (root / preset.config.adopt).is_file():
+    if not preset.conditions or not preset.config.adopt or not (root / preset.config.adopt).is_file():
         return ""
     runs = read_table(root / preset.config.adopt, "published_runs").to_pandas()
     made = pd.DataFrame(
