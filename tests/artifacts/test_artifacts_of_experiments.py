@@ -5,7 +5,8 @@ import pandas as pd
 import pytest
 
 from neural_echos.artifacts.comparisons import beside_baselines, mean_gain, statistic_cells, value_cells, variant_cells
-from neural_echos.artifacts.words import estimate, probability
+from neural_echos.artifacts.words import probability
+from neural_echos.words import estimate
 
 TABLE = {"dataset": "whole", "architectures": ["a", "b"], "baseline": "default", "scale": "tests"}
 ACCURACY = {"dataset": "whole", "architectures": ["a", "c"], "initialisations": ["default", "dog"], "scale": "tests"}

@@ -1,24 +1,7 @@
-"""What notebooks write numbers with: those of every page, and cells of runs, p-values, and what seeds could have seen."""
+"""What only artifacts write: cells of runs and p-values, what seeds could have seen, and what a paper prints unreadably."""
 
 import numpy as np
 import pandas as pd
-
-from neural_echos.words import count_of, estimate, intervals, number, numbers, percent, span
-
-__all__ = [
-    "UNREADABLE",
-    "adopted",
-    "count_of",
-    "estimate",
-    "intervals",
-    "mean_and_spread",
-    "number",
-    "numbers",
-    "percent",
-    "probability",
-    "seen",
-    "span",
-]
 
 UNREADABLE = "not readable"  # what a paper prints where we could not read it
 
