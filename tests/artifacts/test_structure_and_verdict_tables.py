@@ -27,7 +27,7 @@ def test_structure_stands_beside_its_controls(run_notebook):
     )
     control = {"model": "control", "role": "untrained", "trained_on": None, "share": 0.05, "excitatory_share": np.nan}
     structure = pd.DataFrame([found | control, found | {"kind": "stem"}, found])[SCHEMAS["structure"].names]
-    assert structure_by_bank(structure).kernel.tolist() == ["7×7", "7×7 stem", "7×7"]
+    assert structure_by_bank(structure).kernel.tolist() == ["7×7", "7×7 regular stem", "7×7"]
     ran = run_notebook("table_3_structure", {"structure": structure}, {})
     assert ran.content["structured, %"].tolist() == ["80.0", "80.0", "5.0"]
     assert ran.content["95 % interval"][0] == "70.0 to 90.0"

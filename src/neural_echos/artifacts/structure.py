@@ -12,15 +12,15 @@ def structure_by_bank(structure: pd.DataFrame) -> pd.DataFrame:
     -------
     DataFrame
         The table's columns, trained banks before untrained ones, depthwise kernels before others, by name and size; and
-        `kernel`, the size and, unless depthwise, the kind, such as "7×7" or "3×3 regular".
+        `kernel`, the size and, unless depthwise, the kind, such as "7×7", "3×3 regular" or "3×3 regular stem".
     """
     rows = structure.sort_values(["role", "kind", "model", "kernel_size"]).reset_index(drop=True)
     return rows.assign(kernel=kernel_cells(rows.kernel_size, rows.kernel_size, rows.kind))
 
 
 def kernel_cells(height: pd.Series, width: pd.Series, kind: pd.Series) -> pd.Series:
-    """Name kernels by their size and, unless they are depthwise, their kind."""
-    other = kind.where(kind != "depthwise", "")
+    """Name kernels by their size and, unless they are depthwise, their kind; a stem is a regular layer that reads the image."""
+    other = kind.replace({"depthwise": "", "stem": "regular stem"})
     return (height.astype(str) + "×" + width.astype(str) + " " + other).str.rstrip()
 
 
