@@ -1,9 +1,13 @@
 """Architectures: published counts, HorNet's equations, forward shapes at small sizes, and errors that help."""
 
+from pathlib import Path
+
 import pytest
 import timm
 import torch
+import yaml
 from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
 
 from neural_echos import architectures
 from neural_echos.architectures.hornet import GnConv
@@ -11,13 +15,13 @@ from neural_echos.errors import EchosError
 
 torch.set_num_threads(1)
 
-SMALL = (
-    "convmixer_small",
-    "convmixer_regular",
-    "convnext_small_images",
-    "mobilenetv2_small_images",
-    "hornet_small_images",
-)
+TWINS = {
+    "convmixer_regular": "convmixer_small",
+    "convnext_regular": "convnext_small_images",
+    "mobilenetv2_regular": "mobilenetv2_small_images",
+    "hornet_regular": "hornet_small_images",
+}
+SMALL = (*TWINS, *TWINS.values())
 
 
 def depthwise(model: nn.Module) -> list[nn.Conv2d]:
@@ -133,11 +137,63 @@ def test_the_published_networks_are_among_the_small_ones() -> None:
     torch.testing.assert_close(mobilenet.eval()(images), reference.eval()(images))
 
 
-def test_the_regular_control_mixes_channels() -> None:
-    model = architectures.create("convmixer_regular", num_classes=10, in_chans=1, kwargs={"dim": 8, "kernel_size": 5})
-    layer = model.blocks[0][0].fn[0]
-    assert layer.weight.shape == (8, 8, 5, 5)
-    assert not depthwise(model)
+@pytest.mark.parametrize(
+    ("name", "width"), [("convmixer", "dim"), ("convnext", "dims"), ("hornet", "base_dim"), ("mobilenetv2", "dims")]
+)
+def test_a_regular_twin_differs_in_its_spatial_convolutions_alone(name: str, width: str) -> None:
+    twin = f"{name}_regular"
+    kwargs = {width: {"convmixer": 8, "convnext": [8], "hornet": 8, "mobilenetv2": [4, 6, 8]}[name]}
+    wide, narrow = (
+        architectures.create(model, num_classes=10, in_chans=1, kwargs=kwargs) for model in (twin, TWINS[twin])
+    )
+    replaced = dict(narrow.named_modules())
+    assert depthwise(narrow) and not depthwise(wide)
+    for path, layer in wide.named_modules():
+        if not isinstance(layer, nn.Conv2d):
+            continue
+        other = replaced[path]
+        spatial = other.groups > 1
+        assert layer.weight.shape == (other.out_channels, other.in_channels, *other.kernel_size)
+        assert (layer.stride, layer.padding, layer.bias is None) == (other.stride, other.padding, other.bias is None)
+        assert spatial or layer.weight.shape == other.weight.shape
+    assert list(wide.state_dict()) == list(narrow.state_dict())
+
+
+def test_regular_twins_start_as_their_authors_start_regular_convolutions() -> None:
+    torch.manual_seed(0)
+    convnext = architectures.create(
+        "convnext_regular", num_classes=10, in_chans=3, kwargs={"dims": [32], "depths": [1]}
+    )
+    hornet = architectures.create("hornet_regular", num_classes=10, in_chans=3, kwargs={"base_dim": 32, "depths": [1]})
+    mobilenet = architectures.create("mobilenetv2_regular", num_classes=10, in_chans=3, kwargs={"dims": [16, 16, 16]})
+    convmixer = architectures.create("convmixer_regular", num_classes=10, in_chans=3, kwargs={"dim": 32, "depth": 1})
+    starts = [
+        (convnext.stages[0].blocks[0].conv_dw, 0.02),
+        (hornet.stages[0][0].gnconv.dwconv, 0.02),
+        (mobilenet.blocks[1][0].conv_dw, (2 / (9 * 64)) ** 0.5),
+        (convmixer.blocks[0][0].fn[0], (1 / (3 * 81 * 32)) ** 0.5),
+    ]
+    for layer, deviation in starts:
+        assert float(layer.weight.detach().std()) == pytest.approx(deviation, rel=0.03)
+    assert not convnext.stages[0].blocks[0].conv_dw.bias.any()
+
+
+def test_the_twins_of_the_cifar10_preset_cost_what_their_networks_do() -> None:
+    preset = yaml.safe_load(Path("config/presets/cifar10_cpu.yaml").read_text())["architectures"]
+    networks = [name for name in preset if not name.endswith("_regular")]
+    assert sorted(preset) == sorted([*networks, *(f"{name}_regular" for name in networks)])
+    for name in networks:
+        network, twin = (multiply_adds(preset[one]) for one in (name, f"{name}_regular"))
+        assert twin == pytest.approx(network, rel=0.05)
+        assert preset[name].get("recipe") == preset[f"{name}_regular"].get("recipe")
+
+
+def multiply_adds(entry: dict) -> float:
+    """Of one image of CIFAR-10."""
+    model = architectures.create(entry["model"], num_classes=10, in_chans=3, kwargs=entry["kwargs"]).eval()
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        model(torch.zeros(1, 3, 32, 32))
+    return counter.get_total_flops() / 2
 
 
 def test_the_same_seed_gives_the_same_weights() -> None:

@@ -14,10 +14,10 @@ import timm
 from timm.models import model_entrypoint
 from torch import nn
 
-from neural_echos.architectures import hornet, small
+from neural_echos.architectures import hornet, regular, small
 from neural_echos.errors import EchosError, nearest
 
-__all__ = ["create", "hornet", "small", "timm_name"]
+__all__ = ["create", "hornet", "regular", "small", "timm_name"]
 
 _RESERVED = ("num_classes", "in_chans", "pretrained")
 
@@ -72,10 +72,16 @@ def _explain(model: str, kwargs: dict[str, Any], error: Exception) -> str:
 
 
 def _keywords(model: str, builder: str, error: Exception) -> set[str]:
-    """Keywords of the builder that refused one and of the functions of the model's module that led to it."""
-    module = sys.modules[model_entrypoint(model).__module__]
-    names = set(inspect.signature(getattr(module, builder)).parameters) if hasattr(module, builder) else set()
+    """Keywords of the builder that refused one and of the functions that led to it, in the model's module or `small`."""
+    own = {
+        model_entrypoint(model).__module__,
+        small.__name__,
+    }  # a twin of `regular` is built by an entry point of `small`
+    names: set[str] = set()
+    for module in map(sys.modules.__getitem__, own):
+        if hasattr(module, builder):
+            names.update(inspect.signature(getattr(module, builder)).parameters)
     for frame, _ in traceback.walk_tb(error.__traceback__):
-        if frame.f_globals.get("__name__") == module.__name__:
+        if frame.f_globals.get("__name__") in own:
             names.update(inspect.getargs(frame.f_code).args)
     return names - {*_RESERVED, "kwargs", "device", "dtype"}

@@ -1,4 +1,4 @@
-"""Small members of the paper's four families, for images of 32×32 or 16×16, and one control without depthwise kernels.
+"""Small members of the paper's four families, for images of 32×32 or 16×16.
 
 All are timm's own classes (HorNet: ours) at other widths, depths and strides, and initialise as those do. Of a kernel
 wider than its map the outer taps meet only padding and are not trained, so the defaults keep the maps large: 8×8 of a
@@ -35,14 +35,6 @@ def _convmixer(
 ) -> ConvMixer:
     """Build timm's ConvMixer; every keyword is named because some versions of timm ignore unknown ones."""
     return ConvMixer(dim, depth, kernel_size, patch_size, in_chans, num_classes, drop_rate=drop_rate)
-
-
-def _convmixer_regular(dim: int, kernel_size: int, **kwargs: Any) -> ConvMixer:
-    """Build ConvMixer with every depthwise convolution replaced by a regular one of the same kernel size."""
-    model = _convmixer(dim=dim, kernel_size=kernel_size, **kwargs)
-    for block in model.blocks:
-        block[0].fn[0] = nn.Conv2d(dim, dim, kernel_size, padding="same")
-    return model
 
 
 def _convnext(depths: Sequence[int], dims: Sequence[int], kernel_size: int, **kwargs: Any) -> ConvNeXt:
@@ -102,7 +94,6 @@ def _cfg(first_conv: str, classifier: str) -> dict[str, Any]:
 default_cfgs = generate_default_cfgs(
     {
         "convmixer_small.untrained": _cfg("stem.0", "head"),
-        "convmixer_regular.untrained": _cfg("stem.0", "head"),
         "convnext_small_images.untrained": _cfg("stem.0", "head.fc"),
         "mobilenetv2_small_images.untrained": _cfg("conv_stem", "classifier"),
         "hornet_small_images.untrained": _cfg("downsample_layers.0.0", "head"),
@@ -115,13 +106,6 @@ def convmixer_small(pretrained: bool = False, **kwargs: Any) -> ConvMixer:
     """ConvMixer of 4 blocks; the published CIFAR-10 network is dim 256, depth 8, kernel_size 5, patch_size 2."""
     kwargs = {"dim": 64, "depth": 4, "kernel_size": 9, "patch_size": 4, **kwargs}
     return build_model_with_cfg(_convmixer, "convmixer_small", pretrained, **kwargs)
-
-
-@register_model
-def convmixer_regular(pretrained: bool = False, **kwargs: Any) -> ConvMixer:
-    """ConvMixer whose spatial convolutions are regular ones: the control of claim NE1."""
-    kwargs = {"dim": 16, "depth": 4, "kernel_size": 9, "patch_size": 4, **kwargs}
-    return build_model_with_cfg(_convmixer_regular, "convmixer_regular", pretrained, **kwargs)
 
 
 @register_model
