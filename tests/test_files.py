@@ -205,7 +205,7 @@ def test_what_json_cannot_hold_leaves_the_old_file(tmp_path):
 @pytest.mark.parametrize(
     ("content", "expected"),
     [
-        (None, "there is no such file; run the rule that makes it first"),
+        (None, "there is no such file; check the path, or make it first"),
         (b"", "this is not JSON"),
         (b'{"a": 1', "this is not JSON"),
         (b"\xff\xfe", "this is not JSON"),
@@ -269,4 +269,5 @@ def test_outside_git_nothing_is_claimed_of_uncommitted_changes(tmp_path, monkeyp
 def test_the_nearest_name_is_suggested_only_where_it_is_near():
     assert nearest("dgo", ["dog", "kaiming"]) == " (did you mean 'dog'?)"
     assert nearest("zzzz", ["dog", "kaiming"]) == ""
+    assert nearest("mcunet", ["mtcnn", "mcunet_in3_imagenet_pth"]) == " (did you mean 'mcunet_in3_imagenet_pth'?)"
     assert nearest("dog", []) == ""

@@ -50,6 +50,8 @@ def missing_package(error: ModuleNotFoundError, what: str) -> EchosError | None:
 
 
 def nearest(name: str, names: Iterable[str]) -> str:
-    """Return " (did you mean 'x'?)" for the known name closest to `name`, or "" where none is close."""
-    close = difflib.get_close_matches(name, list(names), n=1, cutoff=0.5)
+    """Return " (did you mean 'x'?)" for the known name closest to `name`, first of those that begin with it, or ""."""
+    known = list(names)
+    begun = [one for one in known if len(name) > 2 and one.startswith(name)]
+    close = difflib.get_close_matches(name, begun or known, n=1, cutoff=0.0 if begun else 0.5)
     return f" (did you mean {close[0]!r}?)" if close else ""

@@ -161,7 +161,7 @@ def read_json(path: str | Path) -> Any:
     try:
         return json.loads(Path(path).read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise EchosError(f"{path}: there is no such file; run the rule that makes it first") from None
+        raise EchosError(f"{path}: there is no such file; check the path, or make it first") from None
     except OSError as error:
         raise EchosError(f"{path}: cannot be read ({error.strerror}); check the path") from None
     except (ValueError, RecursionError) as error:

@@ -53,6 +53,18 @@ def test_classes_channels_and_options_are_given(tmp_path: Path) -> None:
     assert [one["replaced"] for one in read_json(path.with_suffix(".json"))["did"]] == [4, 4, 4, 8]
 
 
+def test_a_checkpoint_of_a_training_that_diverged_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    trained = small(5).state_dict()
+    trained["head.fc.bias"][1] = torch.nan
+    save_file(trained, tmp_path / "trained.safetensors")
+    given = ["--scheme", "dog", "--num-classes", 5, "--checkpoint", tmp_path / "trained.safetensors"]
+    assert echos("initialise", *SMALL, *given, "--output", tmp_path / "init.safetensors") == 1
+    assert "trained.safetensors: head.fc.bias holds NaN or infinity" in capsys.readouterr().err
+    assert list(under(tmp_path)) == ["trained.safetensors"]
+
+
 @pytest.mark.parametrize("form", ["pth", "safetensors"])
 def test_kernels_are_drawn_over_trained_weights(tmp_path: Path, form: str) -> None:
     trained = small(5).state_dict()

@@ -154,6 +154,16 @@ def test_default_reports_that_nothing_was_replaced():
     assert report.std_before == report.std_after
 
 
+def test_a_scale_that_is_not_finite_is_not_matched():
+    model = small((6, 3))
+    with torch.no_grad():
+        model[0].weight[2] = torch.nan
+    with pytest.raises(EchosError, match="layer 0: its kernels hold NaN or infinity, whose scale cannot be matched"):
+        init_depthwise_(model, "dog", seed=0, scale="match_default")
+    init_depthwise_(model, "dog", seed=0)
+    assert model[0].weight.isfinite().all()
+
+
 SWITCHES = [
     {},
     {"share": 0.5, "scale": "match_default"},

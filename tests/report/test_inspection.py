@@ -88,6 +88,13 @@ def test_broken_kernels_are_counted_and_most_typical_ones_come_first(network):
     assert "architecture is not known" in found.untrained
 
 
+def test_a_network_without_a_usable_kernel_says_so():
+    dead = torch.nn.Sequential(torch.nn.Conv2d(4, 4, 5, groups=4))
+    torch.nn.init.zeros_(dead[0].weight)
+    told = page(inspect(bank_from_model(dead, "dead")))
+    assert "None of its kernels is usable, so none was compared with a Difference of Gaussians." in told
+
+
 def test_without_depthwise_kernels_regular_ones_are_shown_those_of_the_stem_apart():
     torch.manual_seed(0)
     found = inspect(torch.nn.Sequential(torch.nn.Conv2d(3, 8, 3), torch.nn.Conv2d(8, 8, 3)), name="resnet50v2")

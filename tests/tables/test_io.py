@@ -112,7 +112,7 @@ def test_advice_deletes_nobodys_file(tmp_path):
 
 
 def test_a_missing_table_is_one_sentence(tmp_path):
-    assert complaint(tmp_path / "x.parquet") == "there is no such bank table; run the rule that makes it first"
+    assert complaint(tmp_path / "x.parquet") == "there is no such bank table; check the path, or make it first"
 
 
 def test_a_folder_is_one_sentence(tmp_path):
@@ -121,7 +121,8 @@ def test_a_folder_is_one_sentence(tmp_path):
 
 def test_a_table_of_another_schema_is_refused_by_name(tmp_path):
     write_table(tmp_path / "x.parquet", made("fits"), "fits")
-    assert complaint(tmp_path / "x.parquet") == "not a table of schema bank/1, but fits/1; make it again"
+    told = "not a table of schema bank/1, but fits/1; make it again, or name another file"
+    assert complaint(tmp_path / "x.parquet") == told
 
 
 @pytest.mark.parametrize(

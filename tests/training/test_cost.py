@@ -115,6 +115,19 @@ def test_a_preset_that_names_what_is_not_there_is_one_sentence(tmp_path, capsys)
     assert not told.out
 
 
+def test_an_unknown_preset_is_one_sentence(tmp_path, capsys) -> None:
+    assert commands.main(["plan", "--root", str(ROOT), "--preset", "zooo"]) == 1
+    assert "there is no preset 'zooo' (did you mean 'zoo'?); known are cifar10, " in capsys.readouterr().err
+    assert commands.main(["plan", "--root", str(tmp_path), "--preset", "zoo"]) == 1
+    assert "there are no presets here; run in the folder of the workflow, or name --root" in capsys.readouterr().err
+    assert commands.main(["plan", "--root", str(ROOT), "--preset", str(tmp_path / "absent.yaml")]) == 1
+    assert "absent.yaml: there is no such file; check the path" in capsys.readouterr().err
+
+
+def test_a_preset_without_trainings_says_so() -> None:
+    assert render_plan([], summarise([]), "cpu").startswith("This preset trains nothing")
+
+
 def test_the_command_prints_a_plan(capsys: pytest.CaptureFixture[str]) -> None:
     words = ["plan", "--root", str(ROOT), "--preset", "tiny", "--seconds", "0.1", "--device", "cpu", "--threads", "1"]
     assert commands.main([*words, "--json"]) == 0

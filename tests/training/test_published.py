@@ -172,6 +172,11 @@ def test_a_table_grows_by_the_runs_that_are_finished(start, trained, tmp_path, c
     assert np.isfinite(table["history_top1"].to_pylist()).all()
 
 
+def test_a_table_without_a_run_is_not_published(tmp_path):
+    with pytest.raises(EchosError, match="there is no finished run in these folders"):
+        publish([tmp_path])
+
+
 def test_an_adopted_run_is_published_as_it_was(start, trained, tmp_path):
     do_run(start, tmp_path / "run", adopted=[trained / "published.parquet"])
     assert publish([tmp_path / "run"]).equals(read_table(trained / "published.parquet", "published_runs"))

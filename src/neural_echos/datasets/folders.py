@@ -206,7 +206,7 @@ def _split_folder(root: Path, names: Sequence[str]) -> str:
         )
     if not found:
         deeper = next((one.name for one in sorted(root.iterdir()) if (one / names[0]).is_dir()), None)
-        hint = f"is {root / deeper} the right root?" if deeper else "correct root"
+        hint = f"is {root / deeper} the right root?" if deeper else "name the folder that holds it"
         raise EchosError(f"{root}: there is no folder {' or '.join(names)} with one folder per class in it; {hint}")
     if found[0] != names[0]:
         others = f"; {', '.join(found[1:])} left alone" if found[1:] else ""
@@ -217,7 +217,7 @@ def _split_folder(root: Path, names: Sequence[str]) -> str:
 def _found(root: Path, names: Sequence[str]) -> list[str]:
     """Which of some folders there are, in upper or lower case."""
     if not root.is_dir():
-        raise EchosError(f"{root}: no such folder; correct root")
+        raise EchosError(f"{root}: no such folder; check the path")
     with os.scandir(root) as entries:
         folders = sorted((entry.name for entry in entries if entry.is_dir()), reverse=True)
     there = {folder.lower(): folder for folder in folders}
@@ -238,7 +238,7 @@ def _class_folders(root: Path, split: str, left_out: LeftOut) -> list[str]:
             "labels; sort them into one folder per class, or use kind shards with its option labels"
         )
     if not classes:
-        raise EchosError(f"{folder}: there are no class folders in it; correct root")
+        raise EchosError(f"{folder}: there are no class folders in it; name the folder that holds them")
     for name in files:
         reason = HIDDEN if is_hidden(name) else NO_CLASS if is_image(name) else FOREIGN
         left_out.append((reason, f"{split}/{name}" if split else name))

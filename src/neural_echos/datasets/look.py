@@ -75,7 +75,7 @@ def look_at_folder(root: Path, *, test_share: float, seed: int) -> Look:
         found = (
             "a file, and not a folder of images; other kinds of data sets need a preset by hand"
             if root.exists()
-            else "no such folder"
+            else "no such folder; check the path"
         )
         raise EchosError(f"{root}: {found}")
     share = None if has_test_split(root) else test_share

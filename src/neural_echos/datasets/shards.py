@@ -124,7 +124,7 @@ def index_shards(
 def _archives(root: Path, train: str, test: str) -> dict[str, list[Path]]:
     """Find the archives of both splits; none may belong to both."""
     if not root.is_dir():
-        raise EchosError(f"{root}: no such folder; correct root")
+        raise EchosError(f"{root}: no such folder; check the path")
     patterns = {"train": train, "test": test}
     found = {split: _matching(root, pattern) for split, pattern in patterns.items()}
     if not found["test"] and test == _TEST:

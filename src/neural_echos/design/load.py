@@ -11,17 +11,34 @@ from neural_echos.design.claims import with_papers_claims
 from neural_echos.design.references import check_references
 from neural_echos.design.schema import Config
 from neural_echos.design.yaml import CommandLine, Layer, merge, read_yaml
-from neural_echos.errors import EchosError
+from neural_echos.errors import EchosError, nearest
 
 
 def preset_files(root: Path, *presets: str | Path) -> list[Path]:
     """Files of presets, given by name or as a path, the demo's config first, each after those that it lies on top of."""
     files = [root / "config/config.yaml"]
     for name in presets:
-        path = Path(name) if Path(name).suffix in (".yaml", ".yml") else root / f"config/presets/{name}.yaml"
+        path = _preset_file(root, name)
         below = read_yaml(path).get("on_top_of")
         files += [*(preset_files(root, below)[1:] if isinstance(below, str) else []), path]
     return list(dict.fromkeys(files))
+
+
+def _preset_file(root: Path, name: str | Path) -> Path:
+    """File of a preset that is given by name or as a path."""
+    if Path(name).suffix in (".yaml", ".yml"):
+        return Path(name)
+    known = {path.stem: path for path in sorted((root / "config/presets").glob("*.yaml"))}
+    if not known:
+        raise EchosError(
+            f"{root / 'config/presets'}: there are no presets here; run in the folder of the workflow, or name --root"
+        )
+    if str(name) not in known:
+        raise EchosError(
+            f"there is no preset {str(name)!r}{nearest(str(name), known)}; known are {', '.join(known)}; without one, the demo's "
+            "config is read, and a file of your own is named with its .yaml"
+        )
+    return known[str(name)]
 
 
 def load_preset(root: Path, *presets: str | Path, artifacts: Mapping[str, Mapping[str, Any]] | None = None) -> Config:

@@ -69,6 +69,8 @@ def read_yaml(path: str | Path) -> dict[str, Any]:
 def _read_text(path: str | Path) -> str:
     try:
         return Path(path).read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise EchosError(f"{path}: there is no such file; check the path") from None
     except OSError as error:
         raise EchosError(f"{path}: cannot read this YAML file ({error.strerror}); check the path") from None
     except UnicodeDecodeError:

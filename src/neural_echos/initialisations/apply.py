@@ -266,9 +266,10 @@ def _draw(
     wanted = {fact: facts[fact] for fact in entry.facts}
     try:
         kernels = entry.draw(int(replaced.sum()), height, width, rng, **options, **wanted)
+        kernels = _scaled(kernels, scale, before.cpu().numpy()[replaced])
     except EchosError as error:
         raise EchosError(f"layer {layer.name}: {error}") from None
-    return _Drawn(replaced, _scaled(kernels, scale, before.cpu().numpy()[replaced]), notes, deviation)
+    return _Drawn(replaced, kernels, notes, deviation)
 
 
 def _scaled(kernels: np.ndarray, scale: str | float, before: np.ndarray) -> np.ndarray:
@@ -279,6 +280,8 @@ def _scaled(kernels: np.ndarray, scale: str | float, before: np.ndarray) -> np.n
         norms = np.linalg.norm(kernels, axis=(1, 2), keepdims=True)
         return kernels / np.where(norms > 0, norms, 1.0)
     if scale == "match_default":
+        if not np.isfinite(before).all():
+            raise EchosError("its kernels hold NaN or infinity, whose scale cannot be matched; choose another scale")
         drawn = np.sqrt((kernels**2).mean())
         # Six digits, so that matching once more what was matched finds the same factor.
         return kernels * (float(f"{np.sqrt((before**2).mean()):.5e}") / (drawn if drawn > 0 else 1.0))

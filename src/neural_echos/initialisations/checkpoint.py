@@ -37,7 +37,7 @@ def start_from(model: "nn.Module", path: str | Path) -> list[str]:
     Raises
     ------
     EchosError
-        The file cannot be read, or is of another architecture. The model is then unchanged.
+        The file cannot be read, is of another architecture, or holds NaN or infinity. The model is then unchanged.
     """
     import torch
 
@@ -63,6 +63,12 @@ def start_from(model: "nn.Module", path: str | Path) -> list[str]:
             "they belong to"
         )
     loaded = {name: torch.as_tensor(checkpoint.read(stored[name])) for name in own if name not in kept}
+    broken = [name for name, values in loaded.items() if not values.to(own[name].dtype).isfinite().all()]
+    if broken:
+        raise EchosError(
+            f"{path}: {broken[0]} holds NaN or infinity, as after a training that diverged ({len(broken)} of {len(loaded)} tensors "
+            "do); choose another checkpoint"
+        )
     with torch.no_grad():
         for name, values in loaded.items():
             own[name].copy_(values)

@@ -76,6 +76,8 @@ def write_crate(results: Path, output: Path, root: Path = Path()) -> int:
     made = {
         path: read_json(path) for path in sorted(results.glob("figures/*.json")) + sorted(results.glob("tables/*.json"))
     }
+    if not results.is_dir():
+        raise EchosError(f"{results}: there is no such folder; check the path")
     if not made:
         raise EchosError(f"{results}: there are no figures or tables with their JSON; make them with snakemake first")
     crate = ROCrate(version="1.1")

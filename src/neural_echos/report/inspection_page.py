@@ -63,7 +63,13 @@ def one_sentence(found: "Inspection") -> str:
     """The finding, in one sentence."""
     known = found.sizes[found.sizes.structured.notna()]
     if not len(known):
-        return "None of its kernels has an odd side of 3 taps or more, so none was compared with a Difference of Gaussians."
+        usable = found.kernels.state.isin(["usable", "almost dead"]).any()
+        why = (
+            "None of its usable kernels has an odd side of 3 taps or more"
+            if usable
+            else "None of its kernels is usable"
+        )
+        return f"{why}, so none was compared with a Difference of Gaussians."
     told = [
         f"{percent(one.structured, 0)} of its {_what(one['size'], found.kind)} resemble a Difference of Gaussians more than "
         f"95 % of shuffled kernels do"

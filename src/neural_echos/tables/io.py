@@ -50,10 +50,12 @@ def _read(path: str | Path, name: str, read: Callable[[], _T]) -> _T:
             apart = sorted(set(SCHEMAS[name].names) ^ set(schema.names))
             kind = f"one of another release, which differs in {', '.join(apart) or 'the order of its columns'}"
         if kind != f"{name}/{_VERSION}":
-            raise EchosError(f"{path}: not a table of schema {name}/{_VERSION}, but {kind}; make it again")
+            raise EchosError(
+                f"{path}: not a table of schema {name}/{_VERSION}, but {kind}; make it again, or name another file"
+            )
         return read()
     except FileNotFoundError:
-        raise EchosError(f"{path}: there is no such {name} table; run the rule that makes it first") from None
+        raise EchosError(f"{path}: there is no such {name} table; check the path, or make it first") from None
     except (pa.ArrowException, OSError, ValueError) as error:
         if Path(path).is_file():
             refuse_stand_in(path)

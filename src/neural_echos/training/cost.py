@@ -318,6 +318,8 @@ def summarise(costs: Sequence[Cost], *, devices: int = 1, watts: float | None = 
 
 def render_plan(costs: Sequence[Cost], total: Mapping[str, Any], device: str) -> str:
     """Write the plan as text: a table of costs, the totals, and what is extrapolated."""
+    if not costs:
+        return "This preset trains nothing; snakemake --dry-run lists its jobs."
     head = ("data set", "architecture", "runs", "epochs", "images/s", "a run", "all runs", "disk")
     rows = [
         (

@@ -92,13 +92,15 @@ def publish(folders: Sequence[Path], earlier: pa.Table | None = None) -> pa.Tabl
     Raises
     ------
     EchosError
-        A finished run says nothing of its key, or is broken.
+        A finished run says nothing of its key, or is broken; or there are neither finished runs nor earlier rows.
     """
     finished = [folder for folder in folders if (folder / "metrics.json").is_file()]
     for folder in sorted(set(folders) - set(finished)):
         _LOG.info("%s: not finished, left out", folder)
     rows = {row["key"]: row for row in (earlier.to_pylist() if earlier is not None else [])}
     rows |= {row["key"]: row for row in map(_row, finished)}
+    if not rows:
+        raise EchosError("there is no finished run in these folders; name folders of runs that hold metrics.json")
     ordered = sorted(rows.values(), key=lambda row: (*(row[name] for name in RUN), row["key"]))
     return pa.Table.from_pylist(ordered, schema=SCHEMAS["published_runs"])
 
