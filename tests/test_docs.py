@@ -132,7 +132,7 @@ def test_the_training_page_shows_code_that_runs(tmp_path, monkeypatch, capsys):
     assert [line[:9] for line in printed[:2]] == ["epoch 1/2", "epoch 2/2"]
     assert float(printed[2]) > 0.2
     assert {path.name for path in (tmp_path / "runs" / "dog").iterdir()} == {
-        *("history.parquet", "metrics.json", "run.json", "weights.safetensors")
+        *("history.parquet", "kernels.safetensors", "metrics.json", "run.json", "weights.safetensors")
     }
 
 

@@ -7,9 +7,10 @@ import pytest
 
 from neural_echos.design.artifact_files import ArtifactFiles, paper_name
 from neural_echos.design.checked import load_artifacts
+from neural_echos.design.conditions import Condition, Filtered
 from neural_echos.design.inputs import Input, load_inputs
 from neural_echos.design.load import check_config, load_preset
-from neural_echos.design.preset import Condition, Filtered, Preset
+from neural_echos.design.preset import Preset
 from neural_echos.errors import EchosError
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -130,17 +131,30 @@ def test_jobs_train_groups_of_seeds_and_of_initialisations() -> None:
     assert runs == len({folder for job in several for folder in job.folders}) == preset().runs_of("pictures", "mixer")
 
 
-def test_only_the_weights_that_are_read_are_certain_where_runs_are_adopted() -> None:
+def test_only_what_is_read_of_a_run_is_certain_where_runs_are_adopted() -> None:
+    bank = (Condition("pictures", "mixer", "default"), 0)  # of the model "trained", whose bank "lent" is drawn from
     found = preset(adopt="published.parquet")
-    assert found.needed_weights == {(Condition("pictures", "mixer", "default"), 0)}  # the bank of the model "trained"
+    assert (found.needed_weights, found.needed_kernels) == (set(), {bank})
     jobs = list(found.train_jobs())
     assert all("{" not in job.dataset for job in jobs)  # no wildcards: outputs differ from job to job
-    assert [path for job in jobs for path in job.weights] == [
-        "<results>/runs/pictures/mixer/default/seed0/weights.safetensors"
+    assert [path for job in jobs for path in job.kernels] == [
+        "<results>/runs/pictures/mixer/default/seed0/kernels.safetensors"
     ]
+    assert [path for job in jobs for path in job.weights] == []
     assert sum(len(job.folders) for job in jobs) == found.runs_of("pictures", "mixer")
-    every = [path for job in preset(adopt=False, initialisations_per_job=2).train_jobs() for path in job.weights]
-    assert len(every) == found.runs_of("pictures", "mixer")
+    every = list(preset(adopt=False, initialisations_per_job=2).train_jobs())
+    for files in ([path for job in every for path in getattr(job, name)] for name in ("weights", "kernels")):
+        assert len(files) == found.runs_of("pictures", "mixer")
+
+
+def test_a_network_that_lends_its_pointwise_weights_is_trained_and_not_adopted() -> None:
+    lent = {"scheme": "pointwise", "rows": "kept", "weights": "trained"}
+    found = preset(adopt="published.parquet", initialisations=CONFIG["initialisations"] | {"lent": lent})
+    assert found.needed_weights == {(Condition("pictures", "mixer", "default"), 0)}
+
+
+def test_several_tables_of_published_runs_are_adopted() -> None:
+    assert [preset(adopt=one).published for one in (False, "a", ["a", "b"])] == [[], ["a"], ["a", "b"]]
 
 
 def test_replaced_and_zeroed_runs_are_trained_and_not_adopted() -> None:
@@ -153,6 +167,7 @@ def test_replaced_and_zeroed_runs_are_trained_and_not_adopted() -> None:
 def test_where_the_weights_of_models_come_from() -> None:
     stem = "pictures/mixer/default/seed0"
     assert preset().weights_file("trained") == f"<results>/runs/{stem}/weights.safetensors"
+    assert preset().weights_file("trained", trained="kernels") == f"<results>/runs/{stem}/kernels.safetensors"
     assert preset().weights_file("untrained") == f"<results>/initial/{stem}.safetensors"
     assert preset().layers_file("untrained") == f"<results>/initial/{stem}.json"
     assert preset().weights_file("timm") == "<results>/inputs/checkpoint/checkpoint.bin"

@@ -29,6 +29,8 @@ def made(name: str, rows: int = 3) -> pa.Table:
             return None
         if pa.types.is_string(field.type):
             return f"{field.name} é {row}"
+        if pa.types.is_binary(field.type):
+            return bytes([0, row, 255])
         if pa.types.is_boolean(field.type):
             return row % 2 == 0
         if pa.types.is_list(field.type):

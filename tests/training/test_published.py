@@ -3,6 +3,7 @@
 import json
 import logging
 import math
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from neural_echos import architectures
 from neural_echos.commands.app import program
@@ -78,6 +80,33 @@ def test_a_published_run_is_adopted_and_not_trained(start, trained, tmp_path, ca
     assert read_json(first / "run.json") | {"adopted": str(table)} == read_json(second / "run.json")
 
 
+def test_kernels_are_the_weights_of_spatial_convolutions_alone(trained):
+    weights, kernels = (load_file(trained / "run" / f"{name}.safetensors") for name in ("weights", "kernels"))
+    assert kernels.keys() == {"stem.0.weight", "blocks.0.0.fn.0.weight"}
+    assert all(torch.equal(kernel, weights[name]) for name, kernel in kernels.items())
+
+
+def test_kernels_are_published_and_adopted_where_they_are_asked_for(start, trained, tmp_path, caplog, monkeypatch):
+    monkeypatch.setattr(runs, "train", lambda *_, **__: pytest.fail("it was trained"))
+    bare, full = trained / "published.parquet", tmp_path / "full.parquet"
+    write_table(full, publish([trained / "run"], kernels=True), "published_runs")
+    do_run(start, tmp_path / "run", adopted=[bare, full], kernels=True)
+    assert read_json(tmp_path / "run/run.json")["adopted"] == str(full)
+    first, second = (folder / "run" / "kernels.safetensors" for folder in (trained, tmp_path))
+    assert first.read_bytes() == second.read_bytes()
+    with pytest.raises(pytest.fail.Exception), caplog.at_level(logging.INFO):
+        do_run(start, tmp_path / "other", adopted=[bare], kernels=True)
+    assert f"not among the published runs with kernels of {bare}, trained" in caplog.text
+
+
+def test_a_run_without_kernels_cannot_be_published_with_them(start, trained, tmp_path):
+    do_run(start, tmp_path / "run", adopted=[trained / "published.parquet"])
+    with pytest.raises(
+        EchosError, match=r"run: this run has no kernels\.safetensors, for it was adopted without them; train"
+    ):
+        publish([tmp_path / "run"], kernels=True)
+
+
 def test_tables_mark_adopted_runs(start, trained, tmp_path):
     do_run(start, tmp_path / "run", adopted=[trained / "published.parquet"])
     (ours,), (theirs,) = (gather_runs([folder / "run"]).to_pylist() for folder in (trained, tmp_path))
@@ -137,7 +166,7 @@ def test_an_adopted_run_has_the_names_of_its_new_place(start, trained, tmp_path)
 
 
 def test_nothing_of_an_earlier_training_stays_beside_an_adopted_run(start, trained, tmp_path):
-    for name in ("weights.safetensors", "checkpoint.safetensors"):
+    for name in ("weights.safetensors", "kernels.safetensors", "checkpoint.safetensors"):
         (tmp_path / name).write_bytes(b"old")
     do_run(start, tmp_path, adopted=[trained / "published.parquet"])
     assert not list(tmp_path.glob("*.safetensors"))
@@ -240,7 +269,12 @@ def test_the_same_version_of_training_gives_the_same_numbers(start, tmp_path):
 
 @pytest.mark.parametrize(
     ("told", "given", "tables"),
-    [("", [], []), ("/a b/c.parquet", [], [Path("/a b/c.parquet")]), ("/a.parquet", ["--adopt", "b"], [Path("b")])],
+    [
+        ("", [], []),
+        ("/a b/c.parquet", [], [Path("/a b/c.parquet")]),
+        (os.pathsep.join(["/a b.parquet", "/c.parquet"]), [], [Path("/a b.parquet"), Path("/c.parquet")]),
+        ("/a.parquet", ["--adopt", "b"], [Path("b")]),
+    ],
 )
 def test_the_workflow_tells_the_command_where_published_runs_are(monkeypatch, told, given, tables):
     monkeypatch.setenv("ECHOS_ADOPT", told)

@@ -7,7 +7,7 @@ Reads weights; leaves one Parquet bank a model, one row a kernel (docs/data.md).
 rule extract_from_run:
     """Extract the bank of a run's initial or trained weights."""
     input:
-        weights=lambda w: PRESET.weights_file(w.model),
+        weights=lambda w: PRESET.weights_file(w.model, trained="kernels"),
         layers=lambda w: PRESET.layers_file(w.model),
     output:
         "<results>/banks/{model}.parquet",

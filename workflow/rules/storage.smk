@@ -6,7 +6,7 @@ STORAGE = (workflow.storage_settings.default_storage_prefix or "").rstrip("/")
 if workflow.storage_settings.default_storage_provider is not None:
     provider = workflow.storage_registry.default_storage_provider
     folder = Path(provider.object(f"{STORAGE}/file").local_path()).parent
-    sources = [str(ROOT / CONFIG.adopt)] if CONFIG.adopt else []
+    sources = [str(ROOT / table) for table in PRESET.published]
     os.environ.update(prepare(STORAGE, folder, config["pathvars"].values(), provider.settings, sources))
 
 

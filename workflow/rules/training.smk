@@ -3,11 +3,11 @@
 One job trains `seeds_per_job` seeds of `initialisations_per_job` initialisations of a data set and an architecture: several where
 runs are short, for starting Python takes seconds, one of each on a cluster, where all jobs of a seed are one array. A killed job goes
 on from the checkpoint that lies in the run's folder, which is no output and so survives. Published runs are adopted: they have no
-weights, so that these are an output only where a job needs them, or where `adopt` is false.
+weights, and some have no kernels, so that these are an output only where something reads them, or where `adopt` is false.
 """
 
 # For `echos train --adopt`. Not a param: neither another table of published runs nor `adopt: false` makes a run out of date.
-os.environ.update(ECHOS_ADOPT=str(ROOT / CONFIG.adopt) if CONFIG.adopt else "")
+os.environ.update(ECHOS_ADOPT=os.pathsep.join(str(ROOT / table) for table in PRESET.published))
 
 for job in PRESET.train_jobs():
 
@@ -24,6 +24,7 @@ for job in PRESET.train_jobs():
             made=[f"<results>/initial/{job.dataset}/{job.architecture}/{one}/seed{seed}.json" for one, seed in job.runs],
         output:
             weights=job.weights,
+            kernels=job.kernels,
             history=[f"{folder}/history.parquet" for folder in job.folders],
             metrics=[f"{folder}/metrics.json" for folder in job.folders],
             made=[f"{folder}/run.json" for folder in job.folders],
@@ -52,3 +53,4 @@ for job in PRESET.train_jobs():
             "{params.launcher} neural_echos --log {log:q} train --data {input.data:q} --initial {input.initial:q} --run {params.runs:q}"
             " --recipe {params.recipe:q} --dataset {params.dataset:q} --architecture {params.architecture:q}"
             " --initialisation {params.initialisations:q} --threads {threads} --weights {output.weights:q}"
+            " --kernels {output.kernels:q}"

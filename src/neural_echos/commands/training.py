@@ -42,6 +42,12 @@ def train(
         list[Path],
         Option(help="Trained weights that are wanted, <run>/weights.safetensors; these runs are not adopted."),
     ] = [],
+    kernels: Annotated[
+        list[Path],
+        Option(
+            help="Trained kernels that are wanted, <run>/kernels.safetensors; these runs are adopted only with them."
+        ),
+    ] = [],
     tensorboard: Annotated[Path | None, Option(help="Also write TensorBoard events to this folder.")] = None,
 ) -> None:
     """Train one or several runs from initial weights; after a kill, SIGTERM or SIGUSR1, the same command resumes them."""
@@ -58,7 +64,7 @@ def train(
     names = initialisation * (len(run) if len(initialisation) == 1 else 1)
     images = load_dataset(data)
     declared = Recipe.from_dict(recipe)
-    trained = {path.parent for path in weights}
+    trained, part = ({path.parent for path in wanted} for wanted in (weights, kernels))
     for (start, folder), name in zip(pair_runs(initial, run), names, strict=True):
         watchers: list[Watcher] = [Events(tensorboard / folder.name)] if tensorboard else []
         if sys.stderr.isatty() and not _logs_to_file():
@@ -74,6 +80,7 @@ def train(
             threads=threads,
             watchers=watchers,
             adopted=[] if folder in trained else adopt,
+            kernels=folder in part,
         )
 
 
@@ -81,13 +88,14 @@ def publish(
     run: Annotated[list[Path], Argument(help="Folders of runs; those that are not finished are left out.")],
     *,
     output: Annotated[Path, Option(help="Table of published runs; rows that it has already stay.")],
+    kernels: Annotated[bool, Option(help="Publish the runs' trained kernels, too.")] = False,
 ) -> None:
     """Publish finished runs in one table, without their weights, so that others adopt them."""
     from neural_echos import training
     from neural_echos.tables import read_table, write_table
 
     earlier = read_table(output, "published_runs") if output.exists() else None
-    table = training.publish(run, earlier)
+    table = training.publish(run, earlier, kernels=kernels)
     write_table(output, table, "published_runs")
     _LOG.info("%s: %d runs", output, table.num_rows)
 

@@ -36,8 +36,9 @@ class TrainJob:
     number : int
         Which group of seeds it is.
     seeds : tuple of int
-    trained : tuple of bool
-        For each run, whether it is trained even where it is published.
+    whole, part : tuple of bool
+        For each run, whether its trained weights are needed, so that it is trained even where it is published; and whether its
+        kernels are, which a published run may have.
     """
 
     name: str
@@ -46,7 +47,8 @@ class TrainJob:
     initialisations: tuple[str, ...]
     number: int
     seeds: tuple[int, ...]
-    trained: tuple[bool, ...]
+    whole: tuple[bool, ...]
+    part: tuple[bool, ...]
 
     @property
     def runs(self) -> list[tuple[str, int]]:
@@ -61,6 +63,12 @@ class TrainJob:
     @property
     def weights(self) -> list[str]:
         """Trained weights that the job leaves for certain; a run without them may be adopted."""
-        return [
-            f"{folder}/weights.safetensors" for folder, sure in zip(self.folders, self.trained, strict=True) if sure
-        ]
+        return self._files("weights", self.whole)
+
+    @property
+    def kernels(self) -> list[str]:
+        """Trained kernels that the job leaves for certain."""
+        return self._files("kernels", self.part)
+
+    def _files(self, name: str, needed: tuple[bool, ...]) -> list[str]:
+        return [f"{folder}/{name}.safetensors" for folder, sure in zip(self.folders, needed, strict=True) if sure]

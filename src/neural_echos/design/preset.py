@@ -11,9 +11,10 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from itertools import product
 from pathlib import PurePosixPath
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from neural_echos.design.base import references
+from neural_echos.design.conditions import Condition, Filtered, conditions_of
 from neural_echos.design.jobs import InitialiseJob, TrainJob
 from neural_echos.errors import EchosError
 
@@ -27,28 +28,6 @@ _TABLES = {
     "fits": "<results>/fits/{}.parquet",
     "centroids": "<results>/clusters/{}.centroids.parquet",
 }
-
-
-class Condition(NamedTuple):
-    """A data set, an architecture and an initialisation."""
-
-    dataset: str
-    architecture: str
-    initialisation: str
-
-
-class Filtered(NamedTuple):
-    """A condition whose trained kernels are replaced by a set of filters, or from whose set filters are eliminated."""
-
-    dataset: str
-    architecture: str
-    initialisation: str
-    candidates: str
-
-    @property
-    def condition(self) -> Condition:
-        """The condition without the set of filters."""
-        return Condition(*self[:3])
 
 
 class Preset:
@@ -201,15 +180,15 @@ class Preset:
             )
         return self.models[name]
 
-    def weights_file(self, model: str) -> str:
-        """The weights that a model's bank is extracted from."""
+    def weights_file(self, model: str, trained: str = "weights") -> str:
+        """The weights of a model; `trained` "kernels" names the smaller file of a trained run's kernels alone."""
         run, declared = self.model(model).run, self.model(model).input
         if declared is not None or run is None:
             return self.input_file(str(declared))
         stem = f"{run.dataset}/{run.architecture}/{run.initialisation}/seed{run.seed}"
         if run.weights == "initial":
             return f"<results>/initial/{stem}.safetensors"
-        return f"<results>/runs/{stem}/weights.safetensors"
+        return f"<results>/runs/{stem}/{trained}.safetensors"
 
     def layers_file(self, model: str) -> str:
         """The JSON beside a run's initial weights, which lists the model's layers."""
@@ -260,7 +239,7 @@ class Preset:
         """
         size = self.config.initialisations_per_job
         parts: list[tuple[str, str, str, tuple[str, ...]]] = []
-        if size == 1 and not self.config.adopt:
+        if size == 1 and not self.published:
             parts.append(("train", "{dataset}", "{architecture}", ("{initialisation}",)))
         else:
             parts += [
@@ -274,20 +253,40 @@ class Preset:
                 for start in range(0, len(job.initialisations), size)
             ]
         for (name, dataset, architecture, names), (number, seeds) in product(parts, enumerate(self.seed_groups)):
-            trained = tuple(
-                not self.config.adopt or (Condition(dataset, architecture, one), seed) in self.needed_weights
-                for one, seed in product(names, seeds)
+            runs = [(Condition(dataset, architecture, one), seed) for one, seed in product(names, seeds)]
+            whole, part = (
+                tuple(not self.published or one in needed for one in runs)
+                for needed in (self.needed_weights, self.needed_kernels)
             )
-            yield TrainJob(f"{name}_{number}", dataset, architecture, names, number, seeds, trained)
+            yield TrainJob(f"{name}_{number}", dataset, architecture, names, number, seeds, whole, part)
 
     @cached_property
     def needed_weights(self) -> set[tuple[Condition, int]]:
-        """Runs whose trained weights something reads: banks, initialisations, replacement, zeroed layers."""
+        """Runs whose trained weights something reads as a whole: initialisations, replacement, zeroed layers."""
         read = {one.condition for one in (*self.replaced, *self.eliminated)} | set(self.zeroed)
-        runs = [one.run for one in self.models.values() if one.run is not None and one.run.weights == "trained"]
-        return set(product(read, self.config.seeds)) | {
-            (Condition(run.dataset, run.architecture, run.initialisation), run.seed) for run in runs
+        lent = {pair for one in self.conditions for pair in self.source_models(one.initialisation)}
+        return set(product(read, self.config.seeds)) | self._trained(
+            model for option, model in lent if option not in _TABLES and model in self.models
+        )
+
+    @cached_property
+    def needed_kernels(self) -> set[tuple[Condition, int]]:
+        """Runs whose trained kernels a bank is made of."""
+        return self._trained(self.models)
+
+    def _trained(self, models: Iterable[str]) -> set[tuple[Condition, int]]:
+        runs = (self.models[name].run for name in models)
+        return {
+            (Condition(run.dataset, run.architecture, run.initialisation), run.seed)
+            for run in runs
+            if run is not None and run.weights == "trained"
         }
+
+    @property
+    def published(self) -> list[str]:
+        """Tables of published runs that are adopted."""
+        adopt = self.config.adopt
+        return [adopt] if isinstance(adopt, str) else list(adopt or [])
 
     def adopted_weights(self, read: Callable[[str], Mapping[str, Any]]) -> list[str]:
         """Weights of the runs that lie among the results as adopted, though the config adopts none.
@@ -299,7 +298,7 @@ class Preset:
         read : callable
             Given the name of a JSON file, "<results>/…", returns what it holds; nothing where there is no such file.
         """
-        folders = [] if self.config.adopt else self.run_folders(self.conditions)
+        folders = [] if self.published else self.run_folders(self.conditions)
         return [f"{folder}/weights.safetensors" for folder in folders if read(f"{folder}/metrics.json").get("adopted")]
 
     # Files
@@ -393,8 +392,3 @@ def _named(declared: Any) -> list[tuple[str, str, str]]:
     """(option, "model" or "input", id) of what an initialisation or a set of filters is made from, models first."""
     found = [(keys[-1], kind, name) for keys, kind, name in references(declared) if kind in ("model", "input")]
     return sorted(found, key=lambda named: named[1] == "input")
-
-
-def conditions_of(entry: Any) -> Iterator[Condition]:
-    """All conditions that an experiment, or an entry like one, names."""
-    yield from map(Condition._make, product(entry.datasets, entry.architectures, entry.initialisations))

@@ -4,7 +4,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from neural_echos.design.base import Reference, references
-from neural_echos.design.preset import Preset, conditions_of
+from neural_echos.design.conditions import conditions_of
+from neural_echos.design.preset import Preset
 from neural_echos.design.schema import Config
 from neural_echos.design.yaml import Layer, dotted, locate
 from neural_echos.errors import EchosError, nearest

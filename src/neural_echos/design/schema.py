@@ -35,6 +35,7 @@ from neural_echos.design.initialisations import AnyInitialisation
 from neural_echos.design.recipes import Architecture, Recipe
 
 SETS = ("kept", "eight", "ideal", "decoded", "centroids", "dog", "random")
+_Table = Annotated[str, Field(min_length=1)]
 _Folder = Annotated[str, Field(pattern="^[^{}]+$")]
 _Datasets = Annotated[list[DatasetName], Field(min_length=1)]
 
@@ -308,10 +309,10 @@ class Config(Model):
         description="Image of jobs for `--sdm apptainer`, an address or a `.sif` file (docs/clusters.md); null where there "
         "is none.",
     )
-    adopt: Annotated[str, Field(min_length=1)] | Literal[False] = Field(
+    adopt: _Table | Annotated[list[_Table], Field(min_length=1)] | Literal[False] = Field(
         default=False,
-        description="Table of published runs, a path from the folder of the Snakefile. A run that is published is adopted and not "
-        "trained again, unless its weights are needed (docs/training.md); false trains all.",
+        description="Table of published runs, or several, paths from the folder of the Snakefile. A run that is published is "
+        "adopted and not trained again, unless more of it is needed than is published (docs/training.md); false trains all.",
     )
     datasets: dict[str, AnyDataset] = Field(description="Data sets, by name.")
     recipes: dict[str, Recipe] = Field(description="How runs are trained, by name.")

@@ -158,9 +158,10 @@ def _training(preset: Preset) -> tuple[float, str]:
 
 def _hours(preset: Preset, root: Path) -> str:
     """Say how long the trainings of a preset take at the speed of its published runs; nothing unless all its networks have some."""
-    if not preset.conditions or not preset.config.adopt or not (root / preset.config.adopt).is_file():
+    tables = [root / one for one in preset.published if (root / one).is_file()]
+    if not preset.conditions or not tables:
         return ""
-    runs = read_table(root / preset.config.adopt, "published_runs").to_pandas()
+    runs = pd.concat([read_table(one, "published_runs").to_pandas() for one in tables], ignore_index=True)
     made = pd.DataFrame(
         [json.loads(one) for one in runs.provenance], columns=["seconds", "device", "devices", "machine"]
     )

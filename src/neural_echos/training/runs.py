@@ -15,10 +15,11 @@ from torch import nn
 from neural_echos.datasets import Dataset, StreamedDataset
 from neural_echos.errors import EchosError
 from neural_echos.files import provenance, read_json, sha256, write_json, write_tensors
+from neural_echos.kernels.layers import listed_layers
 from neural_echos.tables import SCHEMAS, write_table
 from neural_echos.training.checkpoints import CHECKPOINT
 from neural_echos.training.loop import RunResult, train
-from neural_echos.training.published import TRAINING, adopt, find_published
+from neural_echos.training.published import KERNELS, TRAINING, adopt, find_published
 from neural_echos.training.recipe import Recipe
 from neural_echos.training.watchers import Watcher
 
@@ -37,6 +38,7 @@ def train_run(
     threads: int = 1,
     watchers: Sequence[Watcher] = (),
     adopted: Sequence[Path] = (),
+    kernels: bool = False,
 ) -> None:
     """Train a network from its initial weights and write the finished run; a run that was interrupted is resumed.
 
@@ -59,6 +61,8 @@ def train_run(
     watchers : sequence of Watcher, default=()
     adopted : sequence of Path, default=()
         Tables of published runs; a run whose key is in one of them is written from there, without weights.
+    kernels : bool, default=False
+        Adopt a published run only with its trained kernels.
 
     Raises
     ------
@@ -70,12 +74,13 @@ def train_run(
     made = read_initial(initial)
     frozen = [entry["layer"] for entry in made["did"] if entry["frozen"]]
     key = run_key(run_identity(made, frozen, recipe, data_file, initial))
-    if found := find_published(adopted, key):
+    if found := find_published(adopted, key, kernels):
         _LOG.info("%s: adopted from %s, not trained", folder, found[0])
         adopt(folder, *found, labels)
         return
     if adopted:
-        _LOG.info("%s: not among the published runs of %s, trained", folder, ", ".join(map(str, adopted)))
+        wanted = "published runs with kernels" if kernels else "published runs"
+        _LOG.info("%s: not among the %s of %s, trained", folder, wanted, ", ".join(map(str, adopted)))
     model = load_network(made, initial, data, recipe, "initial weights", "run echos initialise again")
     reparameterise_(model, made)
     for layer in frozen:
@@ -230,8 +235,9 @@ def write_run(
 ) -> None:
     """Write a finished run, each file atomically, and then remove its checkpoint.
 
-    `weights.safetensors`, `history.parquet` and `metrics.json` are the same bytes for the same run (on a CPU); times
-    are in `run.json` only. `metrics.json` comes last: where it lies, the run is whole.
+    `weights.safetensors`, `kernels.safetensors` (those of spatial convolutions alone), `history.parquet` and `metrics.json` are
+    the same bytes for the same run (on a CPU); times are in `run.json` only. `metrics.json` comes last: where it lies, the run
+    is whole.
 
     Parameters
     ----------
@@ -253,7 +259,10 @@ def write_run(
         return
     folder = Path(folder)
     (folder / "metrics.json").unlink(missing_ok=True)
-    write_tensors(folder / "weights.safetensors", model.state_dict(), {"format": "pt"})
+    weights = model.state_dict()
+    kernels = {name: weights[name] for name in (f"{layer.name}.weight" for layer in listed_layers(model))}
+    write_tensors(folder / "weights.safetensors", weights, {"format": "pt"})
+    write_tensors(folder / KERNELS, kernels, {"format": "pt"})
     history = pa.Table.from_pylist(result.history, schema=SCHEMAS["history"])
     write_table(folder / "history.parquet", history, "history")
     times = {name: getattr(result, name) for name in ("images_per_second", "seconds", "device", "devices")}

@@ -88,6 +88,7 @@ PUBLISHED_RUNS = Table(
         Column("history_loss", "list of float64", "loss on the test images after each epoch", "nats"),
         Column("history_top1", "list of float64", "top1 after each epoch"),
         Column("history_top5", "list of float64", "top5 after each epoch"),
+        Column("kernels", "binary", "the run's `kernels.safetensors`; null where it is not published"),
         Column("provenance", "string", "the run's `run.json`: recipe, commit, versions, machine, time, speed; JSON"),
     ),
 )

@@ -1,0 +1,32 @@
+"""Conditions: a data set, an architecture and an initialisation each, as a config's entries name them."""
+
+from collections.abc import Iterator
+from itertools import product
+from typing import Any, NamedTuple
+
+
+class Condition(NamedTuple):
+    """A data set, an architecture and an initialisation."""
+
+    dataset: str
+    architecture: str
+    initialisation: str
+
+
+class Filtered(NamedTuple):
+    """A condition whose trained kernels are replaced by a set of filters, or from whose set filters are eliminated."""
+
+    dataset: str
+    architecture: str
+    initialisation: str
+    candidates: str
+
+    @property
+    def condition(self) -> Condition:
+        """The condition without the set of filters."""
+        return Condition(*self[:3])
+
+
+def conditions_of(entry: Any) -> Iterator[Condition]:
+    """All conditions that an experiment, or an entry like one, names."""
+    yield from map(Condition._make, product(entry.datasets, entry.architectures, entry.initialisations))
