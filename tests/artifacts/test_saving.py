@@ -123,6 +123,12 @@ def test_a_notebook_run_by_hand_finds_its_tables_in_its_own_results_or_the_newes
     old.unlink()
     with pytest.raises(EchosError, match=r"the tables that it was made from are gone"):
         find_parameters("t", tmp_path)
+    table = results(tmp_path / "results/published/zoo", "t", 0.0)
+    facts = {"reads": {"verdicts": ["results/zoo/verdicts.parquet"]}, "options": {"from": "zoo"}, "written": "2026"}
+    (table.parents[1] / "t.json").write_text(json.dumps(facts))
+    (table.parents[1] / "tables/t.json").unlink()
+    beside = table.rename(table.parents[1] / "verdicts.parquet")
+    assert find_parameters("t", tmp_path)[:2] == ({"verdicts": [str(beside)]}, {"from": "zoo"})
     with pytest.raises(EchosError, match=r"^other: no results above or below .* hold this artifact"):
         find_parameters("other", tmp_path)
 
