@@ -69,7 +69,10 @@ def test_the_analysis_goes_on_without_a_network_whose_index_refuses(
     assert artifact.tables["bank"]["efficientnet_lite0"].num_rows == 0
     with artifact.drawing() as style:
         artifact.save(canvas(1, 1, (style.column, 1))[0], "It shows b.")
-    assert read_json(tmp_path / "f.json")["says"] == "It shows b. Left out, for want of kernels: EfficientNet-Lite0."
+    assert (
+        read_json(tmp_path / "f.json")["says"]
+        == "It shows b. Left out because they hold no kernels: EfficientNet-Lite0."
+    )
 
 
 def test_untrained_kernels_of_a_timm_model_follow_the_seed(tmp_path: Path) -> None:

@@ -98,7 +98,7 @@ class Artifact:
             return ""
         banks = [str(path) for name in ("bank", "clusters", "patterns") for path in _listed(self.inputs.get(name, []))]
         empty = [Path(path).stem for path in banks if not pq.read_metadata(path).num_rows]
-        return f" Left out, for want of kernels: {', '.join(bank_labels(empty).values())}." if empty else ""
+        return f" Left out because they hold no kernels: {', '.join(bank_labels(empty).values())}." if empty else ""
 
     def _write(self, content: "Figure | pd.DataFrame", says: str) -> None:
         stem = Path(self.output)

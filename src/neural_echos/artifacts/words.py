@@ -7,7 +7,7 @@ UNREADABLE = "not readable"  # what a paper prints where we could not read it
 
 
 def mean_and_spread(shares: pd.Series) -> str:
-    """Format shares of runs as mean ± standard deviation in percent; a run that diverged (NaN) is left out and told."""
+    """Format shares of runs as mean ± standard deviation in percent; a run that diverged (NaN) is excluded and counted."""
     if not len(shares):
         return "not run at this scale"
     found, lost = shares.dropna(), int(shares.isna().sum())

@@ -44,7 +44,7 @@ def fetch(
 
 
 def declare(
-    file: Annotated[Path, Argument(help="A checkpoint, a data set or another file that a preset shall read.")],
+    file: Annotated[Path, Argument(help="A checkpoint, a data set or another file that a preset is to read.")],
     *,
     declared: Annotated[Path, Option(help="File of declarations.")] = Path("config/inputs.yaml"),
 ) -> None:

@@ -95,7 +95,7 @@ def inspect(
     timm: TimmName = "",
     weights: Weights = None,
     kind: Annotated[Kind | None, Option(help="Kind of layers; by default depthwise ones, if there are any.")] = None,
-    threshold: Annotated[float, Option(help="Least cosine of a kernel with what gives it its name.")] = 0.8,
+    threshold: Annotated[float, Option(help="Least cosine of a kernel with the template or DoG that names it.")] = 0.8,
     zoo: Annotated[
         Path | None, Option(help="Table of networks to compare with; by default the published one, if it is there.")
     ] = None,

@@ -140,7 +140,7 @@ def describe_look(look: Look, most_classes: int = 12) -> list[str]:
     ----------
     look : Look
     most_classes : int
-        Of more classes only the least and the greatest number of images are told.
+        Of more classes only the least and the greatest number of images are given.
     """
     lines = [
         f"{len(look.classes)} classes, {look.train.sum():,} images for training and {look.test.sum():,} for testing: "
