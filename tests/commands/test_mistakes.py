@@ -144,7 +144,7 @@ TRAIN = "train --data digits.safetensors --dataset d --architecture a --initiali
             "history.parquet: there is no such history table",
         ),
         ("verdicts --scale s --output x", [CLAIM], "did you mean 'gain'?"),
-        ("render absent.ipynb --output x --rendered r --draft d", [], "absent.ipynb: not a readable notebook ("),
+        ("render absent.ipynb --output x --rendered r --draft d", [], "absent.ipynb: there is no such notebook"),
         ("render list.json --output x --rendered r --draft d", [], "list.json: not a readable notebook ("),
         ("paper --title t --output x", [ARTIFACT], "figures/a.pdf: the artifact a has not been made"),
         (

@@ -130,6 +130,8 @@ def read_notebook(path: Path) -> Any:
     try:
         notebook = nbformat.reads(path.read_text(encoding="utf-8"), as_version=4)
         nbformat.validate(notebook)
+    except FileNotFoundError:
+        raise EchosError(f"{path}: there is no such notebook; check the path") from None
     except (
         OSError,
         ValueError,

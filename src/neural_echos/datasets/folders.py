@@ -206,7 +206,11 @@ def _split_folder(root: Path, names: Sequence[str]) -> str:
         )
     if not found:
         deeper = next((one.name for one in sorted(root.iterdir()) if (one / names[0]).is_dir()), None)
-        hint = f"is {root / deeper} the right root?" if deeper else "name the folder that holds it"
+        hint = (
+            f"is {root / deeper} the right root?"
+            if deeper
+            else "name the folder that holds it, or split class folders by test_share"
+        )
         raise EchosError(f"{root}: there is no folder {' or '.join(names)} with one folder per class in it; {hint}")
     if found[0] != names[0]:
         others = f"; {', '.join(found[1:])} left alone" if found[1:] else ""

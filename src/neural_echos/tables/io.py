@@ -60,8 +60,9 @@ def _read(path: str | Path, name: str, read: Callable[[], _T]) -> _T:
         if Path(path).is_file():
             refuse_stand_in(path)
         found = (str(error) or type(error).__name__).splitlines()[0]
+        how = " with echos extract" if name == "bank" else ""
         raise EchosError(
-            f"{path}: cannot be read as a {name} table in Parquet ({found}); name another file, or make this one again"
+            f"{path}: cannot be read as a {name} table in Parquet ({found}); name another file, or make this one again{how}"
         ) from None
 
 
