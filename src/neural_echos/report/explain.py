@@ -166,6 +166,8 @@ def explain(path: str | Path, root: Path, records: Records | None = None) -> Exp
     records = records or Records(root)
     name = _named(Path(path), root)
     if not (root / name).is_file():
+        if (root / name).is_dir():
+            raise EchosError(f"{path}: this is a folder; name a result in it")
         raise EchosError(f"{path}: there is no such file; make it with snakemake first")
     found = records.behind([name])
     facts = _facts(root / name)
