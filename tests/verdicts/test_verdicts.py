@@ -29,7 +29,7 @@ def test_a_verdict_says_everything_about_its_claim(tmp_path):
         "tests",
         "figure_01",
     )
-    assert row["measured"] == "top-1 of dog − kaiming on d, paired by seed, mean over 1 architectures"
+    assert row["measured"] == "top-1 of dog − kaiming on d, paired by seed, a"
     write_table(tmp_path / "x.parquet", decide([claim("gain", **GAIN)], EMPTY, "tests"), "verdicts")
     assert decide([], EMPTY, "tests").num_rows == 0
 

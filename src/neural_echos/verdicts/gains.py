@@ -18,6 +18,7 @@ from neural_echos.verdicts.readings import (
     rule,
     runs_of,
     told_of,
+    top1_of,
 )
 
 
@@ -38,7 +39,7 @@ def gain(
     difference too small to matter). With ``expect="none"``: supported when the interval lies below `margin`, not supported
     when it lies above 0. A whole interval below 0 is named as what it is, a loss.
     """
-    measured = f"top-1 of {initialisation} − {baseline} on {dataset}, paired by seed, mean over {len(architectures)} architectures"
+    measured = top1_of(f"{initialisation} − {baseline}", dataset, architectures)
     if expect not in ("positive", "none"):
         raise EchosError(f"gain: expect must be 'positive' or 'none', not {expect!r}; correct the claim")
     gains, diverged = differences_of(tables, dataset, architectures, initialisation, baseline)

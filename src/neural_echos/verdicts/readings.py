@@ -45,6 +45,13 @@ def rules() -> list[str]:
     return sorted(RULES)
 
 
+def top1_of(difference: str, dataset: str, architectures: Sequence[str], stage: str = "") -> str:
+    """What a difference in top-1, averaged over these architectures, measures; `stage` is one of a replacement."""
+    several = f"mean over {len(architectures)} architectures" if len(architectures) > 1 else architectures[0]
+    of = f"{stage.replace('_', ' ')} of" if stage else "of"
+    return f"top-1 {of} {difference} on {dataset}, paired by seed, {several}"
+
+
 def runs_of(tables: Tables, dataset: str, architectures: Sequence[str]) -> pd.DataFrame:
     """Runs of these architectures on a data set."""
     runs = tables["runs"]

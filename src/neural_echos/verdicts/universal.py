@@ -9,6 +9,7 @@ from neural_echos.verdicts.readings import (
     differences_of,
     diverged_runs,
     rule,
+    top1_of,
 )
 
 
@@ -21,7 +22,7 @@ def keeps(
     Value: the paired difference in top-1, averaged over architectures, seed by seed. Supported when the interval lies above
     −`margin`, not supported when it lies below.
     """
-    measured = f"top-1 of {initialisation} − {baseline} on {dataset}, paired by seed, mean over {len(architectures)} architectures"
+    measured = top1_of(f"{initialisation} − {baseline}", dataset, architectures)
     differences, diverged = differences_of(tables, dataset, architectures, initialisation, baseline)
     return bounded(measured, differences, -margin, diverged)
 
@@ -35,7 +36,7 @@ def collapses(
     Value: the paired difference in top-1 lost, averaged over architectures, seed by seed. Supported when the interval lies above
     `least`, not supported when it lies below.
     """
-    measured = f"top-1 of {baseline} − {initialisation} on {dataset}, paired by seed, mean over {len(architectures)} architectures"
+    measured = top1_of(f"{baseline} − {initialisation}", dataset, architectures)
     differences, diverged = differences_of(tables, dataset, architectures, baseline, initialisation)
     return bounded(measured, differences, least, diverged)
 
@@ -57,10 +58,7 @@ def replaced_keeps(
     same stages, paired by seed, mean over architectures. Supported when the interval lies above −`margin`, not supported when it
     lies below.
     """
-    measured = (
-        f"top-1 {stage.replace('_', ' ')} of {candidates} − {control} on {dataset}, paired by seed, mean over "
-        f"{len(architectures)} architectures"
-    )
+    measured = top1_of(f"{candidates} − {control}", dataset, architectures, stage)
     table = tables["replacements"]
     table = table[(table.dataset == dataset) & table.architecture.isin(architectures) & (table.stage == stage)]
     known = table.pivot_table(index=["seed", "architecture"], columns="candidates", values="top1", dropna=False)
