@@ -133,6 +133,16 @@ def test_a_notebook_run_by_hand_finds_its_tables_in_its_own_results_or_the_newes
         find_parameters("other", tmp_path)
 
 
+def test_a_notebook_run_by_hand_on_other_tables_keeps_the_options_of_the_last_run(tmp_path, monkeypatch):
+    results(tmp_path / "results/last", "t", 1.0)
+    monkeypatch.chdir(tmp_path)
+    mine = Artifact("t", {"verdicts": ["mine.parquet"]})
+    assert (mine.inputs, mine.options) == ({"verdicts": ["mine.parquet"]}, {"from": "last"})
+    assert Artifact("new", {"verdicts": ["mine.parquet"]}).options == {}
+    with pytest.raises(EchosError, match=r"^new: no results"):
+        Artifact("new")
+
+
 @pytest.mark.parametrize(("kind", "reads"), [("figure", "verdicts"), ("table", "verdicts")])
 def test_a_new_artifact_renders_as_it_is(tmp_path, capsys, kind, reads):
     (tmp_path / "workflow/notebooks").mkdir(parents=True)

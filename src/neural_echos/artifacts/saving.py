@@ -30,10 +30,10 @@ class Artifact:
     name : str
         Name of the notebook, without suffix.
     inputs : mapping of str to path or sequence of path
-        Tables by name (docs/tables.md). Empty where the notebook is run by hand: then tables and options are those that the
-        artifact was last made from, found by `find_parameters`.
+        Tables by name (docs/tables.md).
     options : mapping
-        The artifact's options, with their defaults.
+        The artifact's options, with their defaults. Where a notebook is run by hand they are empty, and no `output` is given: then
+        options, and tables and style that are not given, are those that the artifact was last made from (`find_parameters`).
     output : str
         Path of the artifact's files, without suffix; empty to write none.
     style : mapping
@@ -54,8 +54,14 @@ class Artifact:
         output: str = "",
         style: Mapping[str, Any] | None = None,
     ) -> None:
-        if not (inputs or options or output):
-            inputs, options, style = find_parameters(name)
+        if not (options or output):
+            try:
+                found, options, look = find_parameters(name)
+            except EchosError:
+                if not inputs:  # else it may be an artifact without options
+                    raise
+            else:
+                inputs, style = inputs or found, style or look
         self.name, self.inputs, self.options = name, dict(inputs or {}), dict(options or {})
         self.output, self._style = output, dict(style or {})
 
