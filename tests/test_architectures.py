@@ -179,13 +179,15 @@ def test_regular_twins_start_as_their_authors_start_regular_convolutions() -> No
 
 
 def test_the_twins_of_the_cifar10_preset_cost_what_their_networks_do() -> None:
-    preset = yaml.safe_load(Path("config/presets/cifar10_cpu.yaml").read_text())["architectures"]
-    networks = [name for name in preset if not name.endswith("_regular")]
-    assert sorted(preset) == sorted([*networks, *(f"{name}_regular" for name in networks)])
-    for name in networks:
-        network, twin = (multiply_adds(preset[one]) for one in (name, f"{name}_regular"))
-        assert twin == pytest.approx(network, rel=0.05)
-        assert preset[name].get("recipe") == preset[f"{name}_regular"].get("recipe")
+    networks, twins = (
+        yaml.safe_load(Path(f"config/presets/{name}.yaml").read_text())["architectures"]
+        for name in ("cifar10_cpu", "cifar10_twins")
+    )
+    assert sorted(twins) == sorted(f"{name}_regular" for name in networks)
+    for name, network in networks.items():
+        twin = twins[f"{name}_regular"]
+        assert multiply_adds(twin) == pytest.approx(multiply_adds(network), rel=0.05)
+        assert network.get("recipe") == twin.get("recipe")
 
 
 def multiply_adds(entry: dict) -> float:

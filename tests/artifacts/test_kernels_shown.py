@@ -1,5 +1,7 @@
 """Figures of kernels: which ones are drawn, that rows are whole, and what the figures say."""
 
+import math
+
 import numpy as np
 import pandas as pd
 import pyarrow as pa
@@ -7,7 +9,7 @@ import pytest
 
 from made import make_bank, random_kernels
 from neural_echos.artifacts import kernels as shown
-from neural_echos.artifacts.controls import control_samples, structure_forest
+from neural_echos.artifacts.controls import control_samples, structure_forest, twin_shares
 from neural_echos.artifacts.mosaics import draw_kernels, even_columns, whole_rows
 from neural_echos.artifacts.names import bank_labels
 from neural_echos.artifacts.style import canvas, drawing
@@ -217,6 +219,60 @@ def test_the_structure_forest_says_what_is_above_chance(run_notebook, structure)
     texts = [text.get_text() for axis in ran.content.axes for text in axis.texts]
     assert "n = 80" in texts
     assert "chance, 5 %" in texts
+
+
+NETWORKS = {"ConvMixer": "convmixer-s*", "MobileNetV2": "mobilenetv2-s*"}
+REGULAR = {"ConvMixer": "convmixer_regular-s*", "MobileNetV2": "mobilenetv2_regular-s*"}
+
+
+@pytest.fixture
+def twins() -> pd.DataFrame:
+    """Two ConvMixers and two twins, and one MobileNetV2 with one twin, which has 5×5 kernels, too."""
+    models = ["convmixer-s0", "convmixer-s1", "convmixer_regular-s0", "convmixer_regular-s1", "mobilenetv2-s0"]
+    models += ["mobilenetv2_regular-s0", "mobilenetv2_regular-s0", "convmixer_regular-s0"]
+    share = [0.5, 0.6, 0.2, 0.1, 0.4, 0.3, 0.9, 0.8]
+    rng = np.random.default_rng(0)
+    return structure_rows(
+        model=models,
+        kind=["regular" if "regular" in model else "depthwise" for model in models[:-1]] + ["stem"],
+        role=["trained"] * 8,
+        trained_on=["x"] * 8,
+        kernel_size=[9, 9, 9, 9, 3, 3, 5, 9],
+        kernels=[80, 80, 70, 70, 30, 40, 5, 5],
+        layers=[2] * 8,
+        share=share,
+        low=[one - 0.1 for one in share],
+        high=[one + 0.1 for one in share],
+        resampled=[(one + rng.normal(0, 0.02, 50)).astype(np.float32) for one in share],
+    )
+
+
+def test_regular_twins_stand_beside_the_networks_of_their_size(run_notebook, twins):
+    shares, differences = twin_shares(twins, NETWORKS, REGULAR)
+    assert shares.groupby(["network", "group"]).share.apply(list).to_dict() == {
+        ("ConvMixer", "trained"): [0.5, 0.6],
+        ("ConvMixer", "regular"): [0.2, 0.1],
+        ("MobileNetV2", "trained"): [0.4],
+        ("MobileNetV2", "regular"): [0.3],
+    }
+    mixer, mobile = differences.itertuples()
+    assert (mixer.banks, mobile.banks) == (2, 1)
+    assert mixer.difference == pytest.approx(0.4) and mixer.low < 0.4 < mixer.high
+    assert mobile.difference == pytest.approx(0.1) and math.isnan(mobile.low)
+    ran = run_notebook("regular_twins", {"structure": twins}, {"networks": NETWORKS, "twins": REGULAR})
+    assert "ConvMixer, 9×9 +40.0 [" in ran.says and "MobileNetV2, 3×3 +10.0 [one seed]" in ran.says
+    assert [label.get_text() for label in ran.content.axes[0].get_xticklabels()] == [
+        "ConvMixer, 9×9",
+        "MobileNetV2, 3×3",
+    ]
+
+
+def test_a_network_without_a_twin_of_its_size_is_refused(twins):
+    with pytest.raises(EchosError, match=r"no trained depthwise network has an id like 'hornet-\*'"):
+        twin_shares(twins, {"HorNet": "hornet-*"}, {})
+    without = twins[twins.model != "mobilenetv2_regular-s0"]
+    with pytest.raises(EchosError, match=r"no trained regular network of 3×3 kernels has an id like 'mobilenetv2_reg"):
+        twin_shares(without, NETWORKS, REGULAR)
 
 
 def test_samples_of_controls_are_of_the_size_and_data_set_of_the_trained_one(structure):

@@ -39,7 +39,7 @@ def test_broken_yaml_is_one_sentence(tmp_path, text, expected):
 
 
 def test_other_unreadable_files_are_one_sentence(tmp_path):
-    with pytest.raises(EchosError, match="No such file"):
+    with pytest.raises(EchosError, match="there is no such file; check the path"):
         read_yaml(tmp_path / "absent.yaml")
     (tmp_path / "bytes.yaml").write_bytes(b"a: \xff\xfe\n")
     with pytest.raises(EchosError, match="UTF-8"):

@@ -1,10 +1,15 @@
 """The structure of trained banks beside that of their controls: untrained ones, and trained regular convolutions."""
 
+import math
+from collections.abc import Mapping
+from fnmatch import fnmatchcase
+
 import pandas as pd
 
 from neural_echos.artifacts.kernels import Banks, sample
 from neural_echos.artifacts.names import bank_labels
 from neural_echos.errors import EchosError
+from neural_echos.structure.intervals import difference_interval
 from neural_echos.tables import kernels_of
 
 
@@ -62,6 +67,65 @@ def structure_forest(structure: pd.DataFrame) -> pd.DataFrame:
         "layers",
     ]
     return made[columns].reset_index(drop=True)
+
+
+def twin_shares(
+    structure: pd.DataFrame, networks: Mapping[str, str], twins: Mapping[str, str]
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Set the structured shares of depthwise networks beside those of their regular twins.
+
+    Parameters
+    ----------
+    structure : DataFrame
+        Table of schema "structure".
+    networks, twins : mapping of str to str
+        By the name that is shown, the pattern of the models' ids: of trained depthwise networks, and of their twins.
+
+    Returns
+    -------
+    shares : DataFrame
+        One row per bank, in the order of `networks`: `network`, `kernel_size` (taps), `group` (`trained` or `regular`), `model`,
+        `share`, `low`, `high` (95 % interval), `kernels`.
+    differences : DataFrame
+        One row per network and size: `network`, `kernel_size`, `banks` (the smaller number), `difference` of the mean shares,
+        `low`, `high` (95 % interval over networks, then layers; NaN for fewer than two of either).
+
+    Raises
+    ------
+    EchosError
+        A network has no banks, or no twin of its kernel size.
+    """
+    shares, differences = [], []
+    for network, pattern in networks.items():
+        mine = _banks_like(structure, pattern, "depthwise")
+        for size in sorted(set(mine.kernel_size)):
+            depthwise = mine[mine.kernel_size == size]
+            regular = _banks_like(structure, twins.get(network, ""), "regular", size)
+            least = min(len(depthwise), len(regular))
+            difference, interval = float(depthwise.share.mean() - regular.share.mean()), (math.nan, math.nan)
+            if least > 1:
+                interval = difference_interval(list(depthwise.resampled), list(regular.resampled), difference)
+            differences.append((network, size, least, difference, *interval))
+            shares += [
+                banks.assign(network=network, group=group)
+                for banks, group in ((depthwise, "trained"), (regular, "regular"))
+            ]
+    columns = ["network", "kernel_size", "group", "model", "share", "low", "high", "kernels"]
+    compared = ["network", "kernel_size", "banks", "difference", "low", "high"]
+    return pd.concat(shares)[columns].reset_index(drop=True), pd.DataFrame(differences, columns=compared)
+
+
+def _banks_like(structure: pd.DataFrame, pattern: str, kind: str, size: int | None = None) -> pd.DataFrame:
+    """Trained banks of a kind whose ids match a pattern; an error where there are none."""
+    found = structure[(structure.role == "trained") & (structure.kind == kind)]
+    found = found[[fnmatchcase(model, pattern) for model in found.model]]
+    found = found if size is None else found[found.kernel_size == size]
+    if not len(found):
+        sized = "" if size is None else f" of {size}×{size} kernels"
+        raise EchosError(
+            f"regular_twins: no trained {kind} network{sized} has an id like {pattern!r}; correct the option, or add such models"
+        )
+    return found
 
 
 def control_samples(banks: Banks, forest: pd.DataFrame, *, seed: int, kernels: int, columns: int) -> pd.DataFrame:
