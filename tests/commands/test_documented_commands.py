@@ -32,6 +32,7 @@ ELSEWHERE = {
     "echos replace": "test_commands_from_initial_weights_to_artifacts",
     "echos survey": "test_a_survey_writes_its_table_and_its_page",
     "echos plan": "test_the_command_prints_a_plan",
+    "echos publish": "test_the_command_publishes_finished_runs_and_writes_no_empty_table",
     "echos explain": "test_a_figure_of_the_demo_goes_back_to_packages_or_photographs",
     "echos crate": "test_a_crate_describes_every_file_and_what_made_every_artifact",
     "python benchmarks/": "nothing: benchmarks measure",

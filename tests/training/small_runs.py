@@ -50,7 +50,7 @@ MIXER = {"dim": 8, "depth": 1, "kernel_size": 3, "patch_size": 2}
 LAYER_NORMED = {"name": "convnext_small_images", "depths": [1], "dims": [8], "kernel_size": 3, "patch_size": 2}
 
 
-OUTPUTS = ("weights.safetensors", "history.parquet", "metrics.json")
+OUTPUTS = ("weights.safetensors", "kernels.safetensors", "history.parquet", "metrics.json")
 
 
 def build(

@@ -14,7 +14,7 @@ import torch
 from safetensors.torch import load_file
 
 from neural_echos import architectures
-from neural_echos.commands.app import program
+from neural_echos.commands.app import main, program
 from neural_echos.datasets import make_digits, save_dataset
 from neural_echos.errors import EchosError
 from neural_echos.evaluation import gather_histories, gather_runs
@@ -97,6 +97,16 @@ def test_kernels_are_published_and_adopted_where_they_are_asked_for(start, train
     with pytest.raises(pytest.fail.Exception), caplog.at_level(logging.INFO):
         do_run(start, tmp_path / "other", adopted=[bare], kernels=True)
     assert f"not among the published runs with kernels of {bare}, trained" in caplog.text
+
+
+def test_the_command_publishes_finished_runs_and_writes_no_empty_table(trained, tmp_path, capsys):
+    begun, table = tmp_path / "begun", tmp_path / "training.parquet"
+    begun.mkdir()
+    assert main(["publish", str(begun), "--output", str(table)]) == 1
+    assert "there is no finished run in these folders" in capsys.readouterr().err and not table.exists()
+    assert main(["publish", str(begun), str(trained / "run"), "--kernels", "--output", str(table)]) == 0
+    [row] = read_table(table, "published_runs").to_pylist()
+    assert row["kernels"] == (trained / "run/kernels.safetensors").read_bytes()
 
 
 def test_a_run_without_kernels_cannot_be_published_with_them(start, trained, tmp_path):
