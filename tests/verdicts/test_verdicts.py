@@ -30,6 +30,8 @@ def test_a_verdict_says_everything_about_its_claim(tmp_path):
         "figure_01",
     )
     assert row["measured"] == "top-1 of dog − kaiming on d, paired by seed, a"
+    none = verdict("gain", runs_of({"a": [0.1, 0.11, 0.12]}), **(GAIN | {"architectures": []}))
+    assert (none["verdict"], none["value"]) == ("not run at this scale", None)
     write_table(tmp_path / "x.parquet", decide([claim("gain", **GAIN)], EMPTY, "tests"), "verdicts")
     assert decide([], EMPTY, "tests").num_rows == 0
 

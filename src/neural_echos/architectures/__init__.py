@@ -73,10 +73,8 @@ def _explain(model: str, kwargs: dict[str, Any], error: Exception) -> str:
 
 def _keywords(model: str, builder: str, error: Exception) -> set[str]:
     """Keywords of the builder that refused one and of the functions that led to it, in the model's module or `small`."""
-    own = {
-        model_entrypoint(model).__module__,
-        small.__name__,
-    }  # a twin of `regular` is built by an entry point of `small`
+    # A twin of `regular` is built by an entry point of `small`.
+    own = {model_entrypoint(model).__module__, small.__name__}
     names: set[str] = set()
     for module in map(sys.modules.__getitem__, own):
         if hasattr(module, builder):

@@ -18,7 +18,7 @@ from torch import nn
 
 from neural_echos.errors import EchosError
 
-__all__ = ["Block", "GnConv", "HorNet"]
+__all__ = ["Block", "GnConv", "HorNet", "initialise"]
 
 
 class GnConv(nn.Module):
@@ -145,7 +145,7 @@ class HorNet(nn.Module):
         self.norm = nn.LayerNorm(dims[-1], eps=1e-6)
         self.head_drop = nn.Dropout(drop_rate)
         self.head = nn.Linear(dims[-1], num_classes) if num_classes > 0 else nn.Identity()
-        self.apply(_initialise)
+        self.apply(initialise)
 
     def get_classifier(self) -> nn.Module:
         """Return the head."""
@@ -155,7 +155,7 @@ class HorNet(nn.Module):
         """Replace the head by a fresh one for `num_classes` classes (0: none)."""
         self.num_classes = num_classes
         self.head = nn.Linear(self.num_features, num_classes) if num_classes > 0 else nn.Identity()
-        self.head.apply(_initialise)
+        self.head.apply(initialise)
 
     def forward_features(self, x: torch.Tensor) -> torch.Tensor:
         """Map images (n, in_chans, h, w) to the last stage's maps (n, num_features, h', w')."""
@@ -173,7 +173,8 @@ class HorNet(nn.Module):
         return self.forward_head(self.forward_features(x))
 
 
-def _initialise(module: nn.Module) -> None:
+def initialise(module: nn.Module) -> None:
+    """Draw a layer's weights as the released code does, which ConvNeXt's does, too: normal, σ = .02, truncated; zero biases."""
     if isinstance(module, nn.Conv2d | nn.Linear):
         trunc_normal_(module.weight, std=0.02)
         nn.init.zeros_(module.bias)

@@ -9,37 +9,29 @@ Papers: see `neural_echos.architectures.small`.
 from collections.abc import Callable
 from typing import Any
 
-from timm.layers import trunc_normal_
 from timm.models import register_model
-from torch import Tensor, nn
+from torch import nn
 
 from neural_echos.architectures import small
+from neural_echos.architectures.hornet import initialise
 
 __all__: list[str] = []
 
 
-def _regular(model: nn.Module, draw: Callable[[Tensor], Any] | None = None) -> nn.Module:
-    """Replace a model's depthwise convolutions; `draw` fills a new weight in place, and PyTorch's own draw stands without it."""
-    for name, layer in list(model.named_modules()):
-        if isinstance(layer, nn.Conv2d) and 1 < layer.groups == layer.in_channels == layer.out_channels:
-            biased = layer.bias is not None
-            twin = nn.Conv2d(
-                layer.in_channels, layer.out_channels, layer.kernel_size, layer.stride, layer.padding, bias=biased
-            )
+def _regular(model: nn.Module, draw: Callable[[nn.Conv2d], None] | None = None) -> nn.Module:
+    """Replace a model's depthwise convolutions by regular ones; `draw` fills the new layers, else PyTorch's own draw stands."""
+    for name, old in list(model.named_modules()):
+        if isinstance(old, nn.Conv2d) and 1 < old.groups == old.in_channels == old.out_channels:
+            biased = old.bias is not None
+            new = nn.Conv2d(old.in_channels, old.out_channels, old.kernel_size, old.stride, old.padding, bias=biased)
             if draw is not None:
-                draw(twin.weight)
-                if twin.bias is not None:
-                    nn.init.zeros_(twin.bias)
-            model.set_submodule(name, twin)
+                draw(new)
+            model.set_submodule(name, new)
     return model
 
 
-def _narrow(weight: Tensor) -> None:
-    trunc_normal_(weight, std=0.02)
-
-
-def _fan_out(weight: Tensor) -> None:
-    nn.init.kaiming_normal_(weight, mode="fan_out")
+def _fan_out(layer: nn.Conv2d) -> None:
+    nn.init.kaiming_normal_(layer.weight, mode="fan_out")
 
 
 @register_model
@@ -51,7 +43,7 @@ def convmixer_regular(pretrained: bool = False, **kwargs: Any) -> nn.Module:
 @register_model
 def convnext_regular(pretrained: bool = False, **kwargs: Any) -> nn.Module:
     """ConvNeXt whose spatial convolutions are regular ones: normal with σ = .02, truncated, and zero biases."""
-    return _regular(small.convnext_small_images(pretrained, **{"dims": (16,), **kwargs}), _narrow)
+    return _regular(small.convnext_small_images(pretrained, **{"dims": (16,), **kwargs}), initialise)
 
 
 @register_model
@@ -63,4 +55,4 @@ def mobilenetv2_regular(pretrained: bool = False, **kwargs: Any) -> nn.Module:
 @register_model
 def hornet_regular(pretrained: bool = False, **kwargs: Any) -> nn.Module:
     """HorNet whose spatial convolutions are regular ones: normal with σ = .02, truncated, and zero biases."""
-    return _regular(small.hornet_small_images(pretrained, **{"base_dim": 16, **kwargs}), _narrow)
+    return _regular(small.hornet_small_images(pretrained, **{"base_dim": 16, **kwargs}), initialise)

@@ -9,7 +9,7 @@ import pandas as pd
 from neural_echos.artifacts.kernels import Banks, sample
 from neural_echos.artifacts.names import bank_labels
 from neural_echos.errors import EchosError
-from neural_echos.structure.intervals import difference_interval
+from neural_echos.structure.intervals import share_difference
 from neural_echos.tables import kernels_of
 
 
@@ -102,10 +102,8 @@ def twin_shares(
             depthwise = mine[mine.kernel_size == size]
             regular = _banks_like(structure, twins.get(network, ""), "regular", size)
             least = min(len(depthwise), len(regular))
-            difference, interval = float(depthwise.share.mean() - regular.share.mean()), (math.nan, math.nan)
-            if least > 1:
-                interval = difference_interval(list(depthwise.resampled), list(regular.resampled), difference)
-            differences.append((network, size, least, difference, *interval))
+            alone = (float(depthwise.share.mean() - regular.share.mean()), math.nan, math.nan)
+            differences.append((network, size, least, *(share_difference(depthwise, regular) if least > 1 else alone)))
             shares += [
                 banks.assign(network=network, group=group)
                 for banks, group in ((depthwise, "trained"), (regular, "regular"))

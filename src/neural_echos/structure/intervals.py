@@ -6,9 +6,13 @@ over models first, then over the layers and trainings of each (Davison and Hinkl
 """
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 from scipy.special import ndtri, stdtrit
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 TAILS = (0.025, 0.975)  # of a 95 % interval
 
@@ -108,6 +112,23 @@ def difference_interval(
     freedom = sum(variances) ** 2 / sum(one**2 / of for one, of in zip(variances, freedoms, strict=True))
     reach = float(stdtrit(freedom, TAILS[1]) * np.sqrt(sum(variances)))
     return difference - reach, difference + reach
+
+
+def share_difference(first: "pd.DataFrame", other: "pd.DataFrame") -> tuple[float, float, float]:
+    """Difference of the mean structured shares of two groups of networks, with its 95 % interval.
+
+    Parameters
+    ----------
+    first, other : DataFrame
+        Rows of the table "structure", at least two in each group.
+
+    Returns
+    -------
+    difference, low, high : float
+        See `difference_interval`.
+    """
+    difference = float(first.share.mean() - other.share.mean())
+    return difference, *difference_interval(list(first.resampled), list(other.resampled), difference)
 
 
 def wilson_interval(share: np.ndarray, n: np.ndarray | int) -> tuple[np.ndarray, np.ndarray]:

@@ -47,9 +47,9 @@ def rules() -> list[str]:
 
 def top1_of(difference: str, dataset: str, architectures: Sequence[str], stage: str = "") -> str:
     """What a difference in top-1, averaged over these architectures, measures; `stage` is one of a replacement."""
-    several = f"mean over {len(architectures)} architectures" if len(architectures) > 1 else architectures[0]
+    over = architectures[0] if len(architectures) == 1 else f"mean over {len(architectures)} architectures"
     of = f"{stage.replace('_', ' ')} of" if stage else "of"
-    return f"top-1 {of} {difference} on {dataset}, paired by seed, {several}"
+    return f"top-1 {of} {difference} on {dataset}, paired by seed, {over}"
 
 
 def runs_of(tables: Tables, dataset: str, architectures: Sequence[str]) -> pd.DataFrame:

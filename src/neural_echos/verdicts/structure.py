@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import pandas as pd
 
 from neural_echos.evaluation import mean_interval
-from neural_echos.structure.intervals import difference_interval
+from neural_echos.structure.intervals import share_difference
 from neural_echos.structure.shares import CHANCE
 from neural_echos.verdicts.readings import (
     INCONCLUSIVE,
@@ -43,7 +43,9 @@ def structure_beats_controls(
         for size in sorted(set(depthwise.kernel_size))
     }
     decided = {
-        size: _difference(*banks) for size, banks in sizes.items() if min(map(len, banks)) >= max(least_networks, 2)
+        size: share_difference(*banks)
+        for size, banks in sizes.items()
+        if min(map(len, banks)) >= max(least_networks, 2)
     }
     above, below = (depthwise.low > CHANCE).sum(), (depthwise.high < CHANCE).sum()
     told = [_told_of_size(size, *banks, decided.get(size)) for size, banks in sizes.items()]
@@ -64,12 +66,6 @@ def structure_beats_controls(
         alike = above == len(depthwise) and all(least > 0 for _, least, _ in decided.values())
         reading = SUPPORTED if alike else INCONCLUSIVE
     return Reading(measured, value, low, high, reading, "; ".join(told))
-
-
-def _difference(depthwise: pd.DataFrame, regular: pd.DataFrame) -> tuple[float, float, float]:
-    """Difference of the mean structured shares of two groups of networks, with its interval."""
-    difference = float(depthwise.share.mean() - regular.share.mean())
-    return difference, *difference_interval(list(depthwise.resampled), list(regular.resampled), difference)
 
 
 def _told_of_size(
