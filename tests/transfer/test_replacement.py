@@ -296,10 +296,10 @@ def test_a_diverged_fine_tuning_supports_nothing():
     table.loc[fine_tuned & (table.seed < 3), "top1"] = np.nan
     (row,) = decide([{**said, "options": options}], tables | {"replacements": table}, "tests").to_pylist()
     assert row["verdict"] == INCONCLUSIVE
-    assert "runs that diverged are left out: 3 of ideal" in row["reason"]
+    assert "diverged runs are excluded: 3 of ideal" in row["reason"]
     table.loc[fine_tuned, "top1"] = np.nan
     (row,) = decide([{**said, "options": options}], tables | {"replacements": table}, "tests").to_pylist()
-    assert (row["verdict"], row["reason"]) == ("not run at this scale", "runs that diverged are left out: 5 of ideal")
+    assert (row["verdict"], row["reason"]) == ("not run at this scale", "diverged runs are excluded: 5 of ideal")
 
 
 # Commands

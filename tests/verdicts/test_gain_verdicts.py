@@ -78,7 +78,10 @@ def test_a_gain_that_expects_something_else_is_refused():
 
 
 def test_a_gain_tells_what_its_seeds_could_have_seen():
-    assert verdict("gain", runs_of({"a": UP}), **GAIN)["reason"] == "3 seeds find 3.3 points with 80 % power"
+    assert (
+        verdict("gain", runs_of({"a": UP}), **GAIN)["reason"]
+        == "minimum detectable effect of 3 seeds at 80 % power: 3.3 points"
+    )
     assert verdict("gain", runs_of({"a": [0.03, 0.03, 0.03]}), **GAIN)["verdict"] == SUPPORTED
     assert verdict("gain", runs_of({"a": [0.1]}), **GAIN)["reason"] == ""
 
@@ -98,12 +101,12 @@ def test_runs_that_diverged_are_left_out_and_told():
     runs.loc[(runs.initialisation == "dog") & (runs.seed == 2) & (runs.architecture == "b"), "top1"] = np.nan
     row = verdict("gain", tables, **GAIN | {"architectures": ["a", "b"]})
     assert row["value"] == pytest.approx(0.035)
-    assert row["reason"].endswith("with 80 % power; runs that diverged are left out: 1 of dog")
+    assert row["reason"].endswith(" points; diverged runs are excluded: 1 of dog")
     assert row["verdict"] == INCONCLUSIVE  # what is left may be the better ones
     runs.loc[runs.initialisation == "dog", "top1"] = np.nan
     row = verdict("gain", tables, **GAIN | {"architectures": ["a", "b"]})
     assert (row["verdict"], row["value"]) == (NOT_RUN, None)
-    assert row["reason"] == "runs that diverged are left out: 6 of dog"
+    assert row["reason"] == "diverged runs are excluded: 6 of dog"
 
 
 # NE4: the gain grows with kernel size
@@ -206,6 +209,6 @@ def test_runs_on_another_data_set_give_a_remark_and_no_verdict(gains):
     here = verdict("gain", runs_of({"a": gains}), **GAIN)
     row = verdict("gain", runs_of({"a": gains}), needs="imagenet", **GAIN)
     assert row["verdict"] == NOT_RUN
-    told = f"the claim is about imagenet; at this scale the same rule reads: {here['verdict']} ({here['reason']})"
+    told = f"the claim is about imagenet; at this scale the same rule gives: {here['verdict']} ({here['reason']})"
     assert row["reason"] == told
     assert (row["value"], row["low"], row["high"]) == (here["value"], here["low"], here["high"])

@@ -80,8 +80,8 @@ def test_uu1_without_the_families_was_not_run_and_tells_what_the_others_read(sha
     banks = [{"model": "small", "shares": [share, share]}, CONTROL]
     row = verdict("patterns_cover_kernels", shares_of(*banks), **COVER)
     assert (row["verdict"], row["value"]) == (NOT_RUN, pytest.approx(share))
-    assert row["reason"].startswith("no bank of convnextv2_* or convnext_*; the 1 trained banks at hand, against")
-    assert f"published shares, 90%, read: {reading}" in row["reason"]
+    assert row["reason"].startswith("no bank of convnextv2_* or convnext_*; 1 other trained network against")
+    assert f"published share, 90 %: {reading} (" in row["reason"]
 
 
 @pytest.mark.parametrize(

@@ -55,7 +55,9 @@ def test_ne1(rows, expected, value):
     assert row["value"] == pytest.approx(value)
     assert row["low"] < row["value"] < row["high"]
     assert f"{100 * value:+.1f} [".replace("-", "−") in row["reason"]
-    assert ("regular networks trained on e do not count" in row["reason"]) == any("trained_on" in one for one in rows)
+    assert ("regular networks trained on e are not counted" in row["reason"]) == any(
+        "trained_on" in one for one in rows
+    )
 
 
 def test_ne1_names_the_sizes_without_a_control_and_what_regular_kernels_have():
@@ -66,14 +68,12 @@ def test_ne1_names_the_sizes_without_a_control_and_what_regular_kernels_have():
     ]
     rows += [*REGULAR[:2], *networks("regular", 0.1, kernel_size=5)]
     reason = verdict("structure_beats_controls", structure_of(*rows))["reason"]
-    assert reason.startswith(
-        "3×3: no regular network at hand, so the comparison is open; 5×5: +45.0 points, too few networks"
-    )
+    assert reason.startswith("3×3: no regular network to compare with; 5×5: +45.0 points, too few networks")
     assert (
-        "(2 depthwise, 1 regular networks; regular kernels 10.0%, above the chance of 5% in 1 of 1); 7×7: +50.0 ["
+        "(networks: 2 depthwise, 1 regular; mean of the regular ones 10.0 %, 1 of 1 above chance (5 %)); 7×7: +50.0 ["
         in reason
     )
-    assert reason.endswith("6 of 6 depthwise banks and sizes are above chance with their whole interval")
+    assert reason.endswith("6 of 6 depthwise banks (one per network and size) have their whole interval above chance")
 
 
 @pytest.mark.parametrize(
@@ -81,8 +81,8 @@ def test_ne1_names_the_sizes_without_a_control_and_what_regular_kernels_have():
     [
         ([], "no trained depthwise bank"),
         (REGULAR, "no trained depthwise bank"),
-        (networks("depthwise", 0.9, 0.8), "7×7: no regular network at hand"),
-        ([*networks("depthwise", 0.9, 0.8), *networks("stem", 0.1, 0.1)], "7×7: no regular network at hand"),
+        (networks("depthwise", 0.9, 0.8), "7×7: no regular network to compare with"),
+        ([*networks("depthwise", 0.9, 0.8), *networks("stem", 0.1, 0.1)], "7×7: no regular network to compare with"),
         ([*networks("depthwise", 0.9, 0.8), *networks("regular", 0.2)], "7×7: +65.0 points, too few networks"),
     ],
 )
@@ -95,10 +95,10 @@ def test_ne1_without_two_networks_of_each_kind_was_not_run(rows, told):
 def test_ne1_counts_regular_networks_of_the_declared_other_data_sets():
     controls = networks("regular", 0.2, 0.1, trained_on="faces")
     table = structure_of(*networks("depthwise", 0.8, 0.7), *controls)
-    assert "trained on faces do not count" in verdict("structure_beats_controls", table)["reason"]
+    assert "trained on faces are not counted" in verdict("structure_beats_controls", table)["reason"]
     row = verdict("structure_beats_controls", table, controls=["faces"])
     assert row["verdict"] == SUPPORTED
-    assert row["reason"].endswith("regular networks trained on faces are among the controls")
+    assert row["reason"].endswith("the controls include regular networks trained on faces")
 
 
 def test_ne1_takes_the_declared_least_number_of_networks():
@@ -139,7 +139,7 @@ def test_ne2(rows, expected):
     both = sum(one["excitatory_share"] > 0 and one["inhibitory_share"] > 0 for one in rows)
     three = sum(min(one[f"{name}_share"] for name in ("excitatory", "inhibitory", "other")) > 0 for one in rows)
     assert row["reason"] == (
-        f"both centre types in {both} of {len(rows)} banks and sizes, a cluster of others besides in {three}"
+        f"both centre types in {both} of {len(rows)} banks (one per network and size), {three} of them with a cluster of others"
     )
 
 

@@ -71,7 +71,7 @@ def test_a_claim_about_several_data_sets_is_decided_on_all_of_them():
     assert verdict("transfer_holds", {"runs": runs}, ["e", "d"], **options, **told)["verdict"] == SUPPORTED
     lone = verdict("transfer_holds", {"runs": runs}, "d", **options, **told)
     assert lone["verdict"] == NOT_RUN
-    assert lone["reason"].startswith("the claim is about d; at this scale the same rule reads: supported")
+    assert lone["reason"].startswith("the claim is about d; at this scale the same rule gives: supported")
     wide = verdict("transfer_holds", {"runs": runs}, ["d", "e", "f"], **options, **told)
     assert wide["reason"].startswith("the claim is about d and e and f; at")
 
@@ -147,7 +147,7 @@ def test_uu3_weighs_sizes_by_their_kernels_and_needs_five_networks():
     assert verdict("patterns_follow_accuracy", both)["value"] == pytest.approx(-1)
     lone = verdict("patterns_follow_accuracy", {**tables, "models": tables["models"][:4]})
     assert (lone["verdict"], lone["value"]) == (NOT_RUN, None)
-    assert lone["reason"] == "4 trained networks with a published top-1 at hand, at least 5 are needed"
+    assert lone["reason"] == "4 trained networks with a published top-1; the rule needs at least 5"
 
 
 # Of several data sets and roles
@@ -156,7 +156,7 @@ def test_uu3_weighs_sizes_by_their_kernels_and_needs_five_networks():
 def test_banks_of_another_data_set_give_a_remark_and_no_verdict():
     row = verdict("structure_beats_controls", structure_of(*BEYOND), needs="imagenet")
     assert row["verdict"] == NOT_RUN
-    assert "the claim is about imagenet; at this scale the same rule reads: supported (7×7: +50.0 [" in row["reason"]
+    assert "the claim is about imagenet; at this scale the same rule gives: supported (7×7: +50.0 [" in row["reason"]
 
 
 def test_depthwise_banks_of_other_data_sets_do_not_count_beside_those_that_a_claim_is_about():
@@ -165,7 +165,7 @@ def test_depthwise_banks_of_other_data_sets_do_not_count_beside_those_that_a_cla
     beside = [*elsewhere, networks("depthwise", 0.01)[0]]  # it would turn the verdict
     row = verdict("structure_beats_controls", structure_of(*beside), needs="imagenet")
     assert (row["verdict"], row["value"], row["low"]) == (SUPPORTED, alone["value"], alone["low"])
-    assert row["reason"] == f"{alone['reason']}; depthwise networks trained on d do not count"
+    assert row["reason"] == f"{alone['reason']}; depthwise networks trained on d are not counted"
     regular = [*elsewhere, *REGULAR]  # only the depthwise ones are what the claim is about
     assert verdict("structure_beats_controls", structure_of(*regular), needs="imagenet")["verdict"] == SUPPORTED
 

@@ -72,7 +72,7 @@ def decide(claims: Sequence[Mapping[str, Any]], tables: Tables, scale: str) -> p
             verdict, reason = NOT_RUN, told or "this preset has no such runs"
         elif _at_hand(claim["options"], mine) != about:
             verdict = NOT_RUN
-            reason = f"the claim is about {' and '.join(sorted(about))}; at this scale the same rule reads: {reading}"
+            reason = f"the claim is about {' and '.join(sorted(about))}; at this scale the same rule gives: {reading}"
             reason += f" ({told})" if told else ""
         rows.append(
             {
@@ -108,7 +108,7 @@ def _about(options: Mapping[str, Any], tables: Tables, about: set[str]) -> tuple
         if (mine & ~others).any() and others.any():
             left |= set(table[others].trained_on)
             kept[name] = table[~others]
-    return kept, f"depthwise networks trained on {' and '.join(sorted(left))} do not count" if left else ""
+    return kept, f"depthwise networks trained on {' and '.join(sorted(left))} are not counted" if left else ""
 
 
 def _at_hand(options: Mapping[str, Any], tables: Tables) -> set[str]:

@@ -19,6 +19,7 @@ from neural_echos.verdicts.readings import (
     Tables,
     rule,
 )
+from neural_echos.words import count_of, estimate, number, percent
 
 
 @rule
@@ -46,8 +47,8 @@ def patterns_cover_kernels(
     if not found:
         ours = _family_reading(layers, min(least.values()), margin)
         remark = (
-            f"no bank of {' or '.join(least)}; the {layers.model.nunique()} trained banks at hand, against the least of their "
-            f"published shares, {min(least.values()):.0%}, read: {ours.reading} ({ours.remark})"
+            f"no bank of {' or '.join(least)}; {count_of(layers.model.nunique(), 'other trained network')} against the smallest "
+            f"published share, {percent(min(least.values()), 0)}: {ours.reading} ({ours.remark})"
         )
         return replace(ours, measured=measured, reading=NOT_RUN, remark=remark)
     readings = {name: _family_reading(family, least[name], margin) for name, family in found.items()}
@@ -86,8 +87,8 @@ def patterns_in_all_layers(
     place = int((layers.share - bar).to_numpy().argmin())
     least = layers.iloc[place]
     remark = (
-        f"{int(above.sum())} of {len(above)} layers are above, {surely} with their whole interval; by its margin the least is "
-        f"layer {int(least.layer_index)} of {least.model}, {least.share:.1%} against {bar.iloc[place]:.1%}; in "
+        f"{int(above.sum())} of {len(above)} layers are above, {surely} of them with the whole interval; furthest from it is "
+        f"layer {int(least.layer_index)} of {least.model}, {percent(least.share)} against {percent(bar.iloc[place])}; in "
         f"{int((layers.share < 0.5).sum())} layers fewer than half of the kernels have a pattern"
     )
     return Reading(measured, value, low, high, reading, remark)
@@ -109,7 +110,7 @@ def patterns_follow_accuracy(tables: Tables, *, by: str = "kernel", role: str = 
     networks = _networks(tables, by, role)
     if len(networks) < 5:
         return Reading(
-            measured, remark=f"{len(networks)} trained networks with a published top-1 at hand, at least 5 are needed"
+            measured, remark=f"{len(networks)} trained networks with a published top-1; the rule needs at least 5"
         )
     value = float(spearmanr(networks.share, networks.top1)[0])
     reach = ndtri(TAILS[1]) * np.sqrt((1 + value**2 / 2) / (len(networks) - 3))
@@ -120,8 +121,10 @@ def patterns_follow_accuracy(tables: Tables, *, by: str = "kernel", role: str = 
     else:
         reading = SUPPORTED if low > 0 and within > 0 and p <= 0.05 else INCONCLUSIVE
     beyond = float(spearmanr(networks.share - networks.null, networks.top1)[0])
-    own = f"within {families} families {within:+.2f} (p = {p:.2f})" if families else "no family with two networks"
-    remark = f"{len(networks)} networks; {own}; of the excess over shuffled taps {beyond:+.2f}".replace("-", "−")
+    own = "no family with two networks"
+    if families:
+        own = f"within {families} families {number(within, 2, signed=True)} (p = {p:.2f})"
+    remark = f"{len(networks)} networks; {own}; with the excess over shuffled taps {number(beyond, 2, signed=True)}"
     return Reading(measured, value, low, high, reading, remark)
 
 
@@ -181,12 +184,9 @@ def _family_reading(layers: pd.DataFrame, least: float, margin: float) -> Readin
         reading = SUPPORTED
     else:
         reading = INCONCLUSIVE
-    told = [
-        f"{100 * mean:+.1f} [{100 * a:+.1f}, {100 * b:+.1f}] points over {name}"
-        for name, (mean, a, b) in excess.items()
-    ]
+    told = [f"{estimate(*(100 * one for one in interval))} points over {name}" for name, interval in excess.items()]
     told += ["no control of the same kernel size"] * (len(excess) < 2)
-    return Reading("", value, low, high, reading, ", ".join(told).replace("-", "−"))
+    return Reading("", value, low, high, reading, ", ".join(told))
 
 
 def _pooled(layers: pd.DataFrame, less: str | None = None) -> tuple[float, float, float]:

@@ -95,14 +95,16 @@ def against_zero(low: float, high: float) -> str:
 def detectable_effect(differences: Sequence[float] | np.ndarray, unit: str = "points") -> str:
     """State the minimum detectable effect of these seeds at 80 % power; "" where they do not tell."""
     smallest = detectable(differences)
-    return f"{len(differences)} seeds find {100 * smallest:.1f} {unit} with 80 % power" if np.isfinite(smallest) else ""
+    if not np.isfinite(smallest):
+        return ""
+    return f"minimum detectable effect of {len(differences)} seeds at 80 % power: {100 * smallest:.1f} {unit}"
 
 
 def diverged_runs(runs: pd.DataFrame, initialisations: Sequence[str]) -> str:
     """Say which runs have no accuracy because they diverged; "" where none has."""
     lost = runs[runs.initialisation.isin(initialisations) & runs.top1.isna()]
     told = [f"{len(some)} of {name}" for name, some in lost.groupby("initialisation")]
-    return f"runs that diverged are left out: {', '.join(told)}" if told else ""
+    return f"diverged runs are excluded: {', '.join(told)}" if told else ""
 
 
 def told_of(*parts: str) -> str:

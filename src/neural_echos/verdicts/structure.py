@@ -15,6 +15,7 @@ from neural_echos.verdicts.readings import (
     Tables,
     rule,
 )
+from neural_echos.words import estimate, number, percent
 
 
 @rule
@@ -49,11 +50,13 @@ def structure_beats_controls(
     }
     above, below = (depthwise.low > CHANCE).sum(), (depthwise.high < CHANCE).sum()
     told = [_told_of_size(size, *banks, decided.get(size)) for size, banks in sizes.items()]
-    told.append(f"{above} of {len(depthwise)} depthwise banks and sizes are above chance with their whole interval")
+    told.append(
+        f"{above} of {len(depthwise)} depthwise banks (one per network and size) have their whole interval above chance"
+    )
     if foreign := sorted(set(regular.trained_on) - set(depthwise.trained_on)):
-        told.append(f"regular networks trained on {' and '.join(foreign)} are among the controls")
+        told.append(f"the controls include regular networks trained on {' and '.join(foreign)}")
     if unused := sorted(set(others.trained_on) - counted):
-        told.append(f"regular networks trained on {' and '.join(unused)} do not count")
+        told.append(f"regular networks trained on {' and '.join(unused)} are not counted")
     if not decided:
         return Reading(measured, remark="; ".join(told))
     measured += f" at {' and '.join(f'{size}×{size}' for size in decided)}" + ", the least difference" * (
@@ -74,15 +77,14 @@ def _told_of_size(
     """One kernel size in words: its difference, or that it has no control, and what regular kernels have themselves."""
     name = f"{size}×{size}"
     if not len(regular):
-        return f"{name}: no regular network at hand, so the comparison is open"
-    beyond = f"above the chance of {CHANCE:.0%} in {(regular.low > CHANCE).sum()} of {len(regular)}"
-    counted = f"{len(depthwise)} depthwise, {len(regular)} regular networks"
-    own = f"{counted}; regular kernels {regular.share.mean():.1%}, {beyond}"
+        return f"{name}: no regular network to compare with"
+    beyond = f"{(regular.low > CHANCE).sum()} of {len(regular)} above chance ({percent(CHANCE, 0)})"
+    counted = f"networks: {len(depthwise)} depthwise, {len(regular)} regular"
+    own = f"{counted}; mean of the regular ones {percent(regular.share.mean())}, {beyond}"
     if decided is None:
-        difference = 100 * (depthwise.share.mean() - regular.share.mean())
-        return f"{name}: {difference:+.1f} points, too few networks for an interval ({own})".replace("-", "−")
-    mean, low, high = (100 * one for one in decided)
-    return f"{name}: {mean:+.1f} [{low:+.1f}, {high:+.1f}] points ({own})".replace("-", "−")
+        difference = number(100 * (depthwise.share.mean() - regular.share.mean()), signed=True)
+        return f"{name}: {difference} points, too few networks for an interval ({own})"
+    return f"{name}: {estimate(*(100 * one for one in decided))} points ({own})"
 
 
 @rule
@@ -108,5 +110,8 @@ def centres_dominate(tables: Tables, *, role: str = "trained", least: float = 0.
     reading = (
         SUPPORTED if low > least and 2 * three.sum() > len(three) else NOT_SUPPORTED if high < least else INCONCLUSIVE
     )
-    remark = f"both centre types in {both.sum()} of {len(both)} banks and sizes, a cluster of others besides in {three.sum()}"
+    remark = (
+        f"both centre types in {both.sum()} of {len(both)} banks (one per network and size), "
+        f"{three.sum()} of them with a cluster of others"
+    )
     return Reading(measured, value, low, high, reading, remark)

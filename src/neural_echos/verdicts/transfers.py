@@ -19,6 +19,7 @@ from neural_echos.verdicts.readings import (
     runs_of,
     told_of,
 )
+from neural_echos.words import estimate, number
 
 
 @rule
@@ -39,16 +40,16 @@ def transfer_holds(
         return Reading(measured, diverged=diverged)
     gains, won = (against[other].mean(axis=1).to_numpy() for other in (baseline, control))
     value, low, high = mean_interval(gains)
-    over, least, most = mean_interval(won)
+    over, least, most = (100 * one for one in mean_interval(won))
     reading = INCONCLUSIVE
     if low > -margin and least > 0:
         reading = SUPPORTED
     elif high < -margin or most < 0:
         reading = NOT_SUPPORTED
     worst = against[baseline].mean(axis=0)
-    beyond = f"{100 * over:+.1f} [{100 * least:+.1f}, {100 * most:+.1f}] points over frozen {control}"
-    lowest = f"the lowest pair is {worst.idxmin()} ({100 * worst.min():+.1f})"
-    remark = told_of(beyond.replace("-", "−"), lowest.replace("-", "−"), detectable_effect(gains))
+    beyond = f"{estimate(over, least, most)} points over frozen {control}"
+    lowest = f"the lowest pair is {worst.idxmin()} ({number(100 * worst.min(), signed=True)})"
+    remark = told_of(beyond, lowest, detectable_effect(gains))
     return Reading(measured, value, low, high, reading, remark, diverged)
 
 
@@ -97,9 +98,7 @@ def pointwise_hurts(
     if not len(gains) or not len(hurt):
         return Reading(measured, diverged=diverged)
     value, low, high = mean_interval(gains)
-    mean, least, most = mean_interval(hurt)
+    mean, least, most = (100 * one for one in mean_interval(hurt))
     reading = SUPPORTED if low > 0 and most < 0 else NOT_SUPPORTED if high < 0 or least > 0 else INCONCLUSIVE
-    against = f"{pointwise} − {baseline}: {100 * mean:+.1f} [{100 * least:+.1f}, {100 * most:+.1f}] points".replace(
-        "-", "−"
-    )
+    against = f"{pointwise} − {baseline}: {estimate(mean, least, most)} points"
     return Reading(measured, value, low, high, reading, told_of(against, detectable_effect(gains)), diverged)

@@ -184,7 +184,7 @@ VERDICTS = Table(
         Column("high", "float64", "upper end"),
         Column("scale", "string", "the preset's scale"),
         Column("verdict", "string", "`supported`, `not supported`, `inconclusive` or `not run at this scale`"),
-        Column("reason", "string", "why, or what the same rule reads at this scale"),
+        Column("reason", "string", "why, or what the same rule gives at this scale"),
         Column("artifact", "string", "the artifact that shows the numbers"),
     ),
 )
