@@ -9,7 +9,7 @@ from neural_echos.errors import EchosError
 from neural_echos.files import write_text
 from neural_echos.tables import SCHEMAS
 
-_PARAMETERS = """# The workflow fills these in; by hand, leave them empty: the newest results that hold this artifact are taken.
+_PARAMETERS = """# The workflow fills these in. If you run the notebook yourself, leave them empty to read the newest results.
 name = "{name}"
 inputs = {{}}
 options = {{}}
