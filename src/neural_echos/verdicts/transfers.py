@@ -14,12 +14,13 @@ from neural_echos.verdicts.readings import (
     against_zero,
     detectable_effect,
     diverged_runs,
+    in_points,
     over_pairs,
     rule,
     runs_of,
     told_of,
 )
-from neural_echos.words import estimate, number
+from neural_echos.words import number
 
 
 @rule
@@ -40,14 +41,15 @@ def transfer_holds(
         return Reading(measured, diverged=diverged)
     gains, won = (against[other].mean(axis=1).to_numpy() for other in (baseline, control))
     value, low, high = mean_interval(gains)
-    over, least, most = (100 * one for one in mean_interval(won))
+    over = mean_interval(won)
+    _, least, most = over
     reading = INCONCLUSIVE
     if low > -margin and least > 0:
         reading = SUPPORTED
     elif high < -margin or most < 0:
         reading = NOT_SUPPORTED
     worst = against[baseline].mean(axis=0)
-    beyond = f"{estimate(over, least, most)} points over frozen {control}"
+    beyond = f"{in_points(over)} over frozen {control}"
     lowest = f"the lowest pair is {worst.idxmin()} ({number(100 * worst.min(), signed=True)})"
     remark = told_of(beyond, lowest, detectable_effect(gains))
     return Reading(measured, value, low, high, reading, remark, diverged)
@@ -98,7 +100,8 @@ def pointwise_hurts(
     if not len(gains) or not len(hurt):
         return Reading(measured, diverged=diverged)
     value, low, high = mean_interval(gains)
-    mean, least, most = (100 * one for one in mean_interval(hurt))
+    loss = mean_interval(hurt)
+    _, least, most = loss
     reading = SUPPORTED if low > 0 and most < 0 else NOT_SUPPORTED if high < 0 or least > 0 else INCONCLUSIVE
-    against = f"{pointwise} − {baseline}: {estimate(mean, least, most)} points"
+    against = f"{pointwise} − {baseline}: {in_points(loss)}"
     return Reading(measured, value, low, high, reading, told_of(against, detectable_effect(gains)), diverged)
