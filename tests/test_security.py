@@ -144,8 +144,8 @@ def inflated(how: str, path: Path) -> None:
     [
         ("strides", r"the tensors claim 17,179,869,184 bytes, the file has [\d,]+; save them with \.clone\(\)"),
         ("no storage", "there are no convolutions with kernels larger than 1×1"),
-        ("byte array", "this file holds byte arrays, which are not read; save the weights"),
-        ("byte array, old", "this file holds byte arrays, which are not read; save the weights"),
+        ("byte array", "this file contains byte arrays, which are not read; save the weights"),
+        ("byte array, old", "this file contains byte arrays, which are not read; save the weights"),
         ("compressed", "the archive is compressed, which torch.save never does; save the weights"),
         ("header", "the file is incomplete; fetch it again"),
     ],

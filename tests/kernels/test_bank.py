@@ -185,7 +185,7 @@ def test_a_prefix_that_all_layers_share_is_taken_off(tmp_path, way):
     path = WAYS[way](under["a.b"] | others, tmp_path)
     assert bank_from_checkpoint(path, "m", layers=layers_of(model)).equals(bank_from_model(model, "m"))
     both = WAYS[way](under["a"] | under["a.b"], tmp_path)
-    assert "the same layers lie under several names (a, a.b); choose one with --weights" in complaint(
+    assert "the same layers appear under several prefixes (a, a.b); choose one with --weights" in complaint(
         both, layers_of(model)
     )
     chosen = bank_from_checkpoint(both, "m", layers=layers_of(model), weights="a.b")

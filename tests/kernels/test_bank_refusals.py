@@ -144,7 +144,7 @@ def test_integers_with_one_scale_are_dequantised(tmp_path, way):
         (
             torch.int8,
             {"a.weight_scale": torch.ones(3)},
-            "its weight_scale has the shape (3,), which does not fit (4, 1, 3, 3)",
+            "its weight_scale has shape (3,), which does not fit (4, 1, 3, 3)",
         ),
         (
             torch.int8,
@@ -184,7 +184,7 @@ def test_the_checkpoint_of_another_architecture_is_refused(tmp_path, way):
     assert "no weights for 15 of the model's 16 layers ('stages.0.blocks.0.conv_dw'" in said
     assert "there are weights for 'blocks.0.0.fn.0'" in said
     wider = timm.create_model("convmixer_small", kernel_size=7)
-    assert "has depthwise 7×7 kernels, but its weight in the file has the shape (64, 1, 9, 9)" in complaint(
+    assert "has depthwise 7×7 kernels, but its weight in the file has shape (64, 1, 9, 9)" in complaint(
         path, layers_of(wider)
     )
 
@@ -192,7 +192,7 @@ def test_the_checkpoint_of_another_architecture_is_refused(tmp_path, way):
 def test_regular_kernels_are_not_taken_for_depthwise_ones(tmp_path):
     path = as_safetensors(fresh("convmixer_regular").state_dict(), tmp_path)
     said = complaint(path, layers_of(on_meta("convmixer_small")))
-    assert "has depthwise 9×9 kernels, but its weight in the file has the shape (16, 16, 9, 9)" in said
+    assert "has depthwise 9×9 kernels, but its weight in the file has shape (16, 16, 9, 9)" in said
 
 
 def test_a_linear_weight_that_looks_like_a_kernel_is_refused(tmp_path):

@@ -45,7 +45,7 @@ def test_a_link_is_followed_and_a_broken_one_named(tmp_path):
     (tmp_path / "model.safetensors").symlink_to("blob")
     assert list(open_checkpoint(tmp_path / "model.safetensors").tensors) == ["a.bias", "a.weight"]
     (tmp_path / "blob").unlink()
-    assert "leads to blob, which does not exist" in refusal(tmp_path / "model.safetensors")
+    assert "points to blob, which does not exist" in refusal(tmp_path / "model.safetensors")
 
 
 def test_a_missing_file_is_named(tmp_path):

@@ -264,7 +264,7 @@ def test_convinteger_without_a_scale_is_refused(tmp_path):
     product = [*dynamic("one")[:3], node("Mul", ["f", "one"], "y")]  # the product of two scales, or one of them
     for nodes in (dynamic("one")[:2], product):
         said = refusal(tmp_path, nodes, INTEGER | {"zero": np.array(3, np.int8)})
-        assert "ConvInteger" in said and "scale cannot be told" in said
+        assert "ConvInteger" in said and "scale cannot be inferred" in said
 
 
 def test_a_weight_of_two_nodes_is_counted_once(tmp_path):
@@ -306,7 +306,7 @@ REFUSED = {
     "inflated": (
         [node("Mul", ["a", "b"]), conv("w")],
         {"a": np.ones((9999, 1, 1, 1), np.float32), "b": np.ones((1, 1, 99, 99), np.float32)},
-        ["larger than what it is made from"],
+        ["larger than its inputs"],
     ),
     "integers": ([conv()], {"a.weight": INTEGERS}, ["'a.weight'", "no scale"]),
     "layout of a runtime": (

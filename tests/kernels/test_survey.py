@@ -96,7 +96,7 @@ def test_initialisation_works_again_after_a_survey():
 
 def test_an_architecture_that_cannot_be_built_is_left_out_by_name(caplog):
     assert survey(["convnext_tny"]).num_rows == 0
-    assert "left out: architecture: 'convnext_tny' is not a model of timm" in caplog.text
+    assert "skipped: architecture: 'convnext_tny' is not a model of timm" in caplog.text
     assert "'convnext_tny'" in caplog.text
 
 
@@ -107,5 +107,5 @@ def test_what_is_no_survey_is_one_sentence(tmp_path, text):
         path.write_text(text, encoding="latin-1")
     with pytest.raises(EchosError) as caught:
         read_survey(path)
-    assert str(caught.value).startswith((f"{path}: cannot be read as a survey", f"{path}: the columns are "))
+    assert str(caught.value).startswith((f"{path}: cannot be read as a CSV survey", f"{path}: the columns are "))
     assert "\n" not in str(caught.value)

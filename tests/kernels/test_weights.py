@@ -130,7 +130,7 @@ def test_extracting_does_not_move_the_power_iteration():
         ({"x.parametrizations.weight.original": (8, 1, 3, 3)}, "does not say how"),
         (
             {"x.parametrizations.weight.original": (8, 1, 3, 3), "x.parametrizations.weight.0.base": (8, 9)},
-            "parametrisation that is not known",
+            "unknown parametrisation",
         ),
         ({"x.weight": (8, 1, 3, 3), "x.weight_mask": (8, 1, 3, 3)}, "plain weight beside weight_mask"),
         ({"x.weight_orig": (8, 1, 3, 3), "x.weight_mask": (8, 1, 1, 1)}, "does not belong to a weight of shape"),
@@ -258,7 +258,7 @@ def test_the_axes_of_mlx_are_brought_into_order(tmp_path, metadata):
 
 
 def test_metadata_that_contradicts_the_shapes_is_refused(tmp_path):
-    assert "those of PyTorch" in refused(saved(RAW, tmp_path, format="mlx"))
+    assert "shapes as in PyTorch" in refused(saved(RAW, tmp_path, format="mlx"))
 
 
 @pytest.mark.parametrize("name", ["mobilenetv3_small_050", "convnext_atto", "resnet10t", "test_convnext"])
@@ -364,5 +364,5 @@ def test_long_rectangles_stay_as_they_lie(tmp_path):
 def test_a_torchscript_module_in_memory_is_refused():
     module = torch.jit.script(torch.nn.Sequential(torch.nn.Conv2d(4, 4, 3, groups=4)))
     for use in (lambda: bank_from_model(module, "m"), lambda: init_depthwise_(module, "dog", seed=0)):
-        with pytest.raises(EchosError, match="TorchScript module, whose layers cannot be told apart"):
+        with pytest.raises(EchosError, match="TorchScript module, whose layers cannot be identified"):
             use()

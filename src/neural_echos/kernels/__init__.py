@@ -1,4 +1,4 @@
-"""Kernels: the spatial convolutions of a model or a checkpoint, laid down as a bank."""
+"""Kernels: extract the spatial convolutions of a model or a checkpoint into a bank."""
 
 from neural_echos.kernels.bank import bank_from_checkpoint, bank_from_model, bank_from_tensors, extract_bank
 from neural_echos.kernels.layers import Layer, fused_layers_of, layers_from_json, layers_of, layers_to_json

@@ -1,9 +1,9 @@
-"""Bank: the kernels of a model or a checkpoint, laid down as one table.
+"""Bank: the kernels of a model or a checkpoint as one table.
 
-A kernel is one k×k slice of a convolution's weight. Three ways lead to a bank: a model in memory (`layers_of` walks its modules), a
-checkpoint with the layers that belong to it, and a bare checkpoint, whose names and shapes say which tensors are kernels
-(`weights`). Only the tensors that are needed are read where the format allows that, and a checkpoint is data: it is never
-unpickled. Separable k×1 and 1×k pairs stay two layers, and batch norm that was folded in stays in.
+A kernel is one k×k slice of a convolution's weight. A bank is extracted from a model in memory (`layers_of` walks its modules),
+from a checkpoint and the list of its layers, or from a bare checkpoint, where names and shapes identify the kernels (`weights`).
+Where the format allows it, only the required tensors are read. A checkpoint is data: it is never unpickled. Separable k×1 and
+1×k pairs stay two layers, and folded batch norm is not undone.
 """
 
 import logging
@@ -34,7 +34,7 @@ _LOG = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class _Taken:
-    """The kernels that are taken of one layer: float32 array (n, kh·kw), and the numbers of their (output, input) pairs."""
+    """The kernels taken from one layer: float32 array (n, kh·kw), and the flat indices of their (output, input) pairs."""
 
     layer: Layer
     kernels: np.ndarray
@@ -46,8 +46,8 @@ class _Taken:
 def bank_from_model(model: "nn.Module", name: str, *, regular_per_layer: int = 1000) -> pa.Table:
     """Extract the bank of a model in memory; see `bank_from_tensors`.
 
-    Weights are the effective ones, as the model uses them in evaluation mode. A weight that several layers share (tied
-    weights) is counted once, at the first of them. The log ends with a summary.
+    Weights are the effective ones that the model uses in evaluation mode. A weight shared by several layers (tied weights)
+    is counted once, at the first of them. A summary is logged at the end.
 
     Raises
     ------
@@ -60,7 +60,7 @@ def bank_from_model(model: "nn.Module", name: str, *, regular_per_layer: int = 1
 
 
 def bank_and_summary(model: "nn.Module", name: str, *, regular_per_layer: int = 1000) -> tuple[pa.Table, Summary]:
-    """Extract the bank of a model in memory as `bank_from_model` does, and say what was taken and skipped."""
+    """Extract the bank of a model in memory as `bank_from_model` does, and summarise what was taken and skipped."""
     layers, seen = [], set()
     for layer in layers_of(model):
         module = model.get_submodule(layer.name)
@@ -81,7 +81,7 @@ def bank_from_checkpoint(
     weights: str | None = None,
     regular_per_layer: int = 1000,
 ) -> pa.Table:
-    """Extract the bank of a checkpoint; takes and raises what `extract_bank` does, and logs the summary.
+    """Extract the bank of a checkpoint and log the summary; parameters and errors are those of `extract_bank`.
 
     Returns
     -------
@@ -104,7 +104,7 @@ def extract_bank(
     weights: str | None = None,
     regular_per_layer: int = 1000,
 ) -> tuple[pa.Table, Summary]:
-    """Extract the bank of a checkpoint, reading only the tensors that it needs where the format allows that.
+    """Extract the bank of a checkpoint, reading only the required tensors where the format allows it.
 
     Parameters
     ----------
@@ -113,13 +113,13 @@ def extract_bank(
     name : str
         The bank's model name.
     layers : sequence of Layer, optional
-        The model's layers. Without them names and shapes decide (docs/checkpoints.md), strides and dilations are null, and
-        layers are sorted naturally by name. Where the file says that it was fetched without regular kernels (`hub`), the
-        regular layers are left out.
+        The model's layers. Without them, kernels are identified by names and shapes (docs/checkpoints.md), strides and
+        dilations are null, and layers are in natural order of their names. Regular layers are skipped if the file's metadata
+        says that it was fetched without them (`hub`).
     fused : callable, optional
-        Gives the model's layers after its branches were fused; called where the file lacks the others.
+        Returns the model's layers after its branches were fused; called if the file lacks the unfused ones.
     weights : str, optional
-        Which set to take where the file holds several; see `sets.choose_weights`.
+        Which set to take if the file contains several; see `sets.choose_weights`.
     regular_per_layer : int
         See `bank_from_tensors`.
 
@@ -128,13 +128,13 @@ def extract_bank(
     bank : pyarrow.Table
         See `bank_from_tensors`.
     summary : Summary
-        What was taken, and what was skipped and why, as one line. Both are empty for an optional input that could not be fetched.
+        What was taken, and what was skipped and why. Both are empty for an optional input that could not be fetched.
 
     Raises
     ------
     EchosError
-        The file cannot be read, lacks a layer, has no spatial convolution, holds several sets of weights of which none is
-        plainly the one to evaluate, or a weight that cannot be computed from what is in the file.
+        The file cannot be read, lacks a layer or has no spatial convolution; it contains several sets of weights and the one to
+        evaluate is ambiguous; or a weight cannot be computed from what is in the file.
     """
     checkpoint = open_checkpoint(path)
     if reason := checkpoint.metadata.get("absent"):  # an optional input that no place holds
@@ -167,7 +167,7 @@ def extract_bank(
 def bank_from_tensors(
     layers: Sequence[Layer], read: Callable[[str], np.ndarray], name: str, source: str, regular_per_layer: int
 ) -> pa.Table:
-    """Lay the kernels of `layers` down as a bank, a table of schema "bank" (docs/tables.md).
+    """Collect the kernels of `layers` in a bank, a table of schema "bank" (docs/tables.md).
 
     Parameters
     ----------
@@ -176,32 +176,33 @@ def bank_from_tensors(
     read : callable
         Maps a layer's name to its weight, float array of shape (out, in / groups, kh, kw).
     name, source : str
-        The bank's model name, and what error messages call the origin.
+        The bank's model name, and the name of the origin in error messages.
     regular_per_layer : int
-        A regular layer has out·in kernels, often millions: at most this many, evenly spaced over the pairs, are kept.
+        Maximum number of kernels to keep per regular layer, which has out·in of them, often millions. They are evenly spaced
+        over the pairs.
 
     Returns
     -------
     pyarrow.Table
-        One row per kernel, sorted by layer and channel. Kernels that are not finite stay in (they are counted, and
-        dropped where kernels are normalised), and the log says how many there are.
+        One row per kernel, sorted by layer and channel. Non-finite kernels stay in the table and their number is logged;
+        normalisation drops them later.
     """
     return _table(_take(layers, lambda layer: read(layer.name), source, regular_per_layer), name, source)
 
 
 def _held(checkpoint: Checkpoint) -> tuple[str, ...]:
-    """Kinds of kernels in a file, which says so where the others were not fetched."""
+    """Kinds of kernels in a file; its metadata lists them if only some were fetched."""
     return tuple(checkpoint.metadata["kinds"].split()) if "kinds" in checkpoint.metadata else KINDS
 
 
 def _from_exact_layers(checkpoint: Checkpoint, layers: Sequence[Layer], regular_per_layer: int) -> list[_Taken]:
-    """Take the layers of a file that describes them itself, so that neither names nor shapes have to be judged."""
+    """Take the layers of a file that describes them itself, so that nothing is inferred from names and shapes."""
     source = str(checkpoint.path)
     return _take(layers, lambda layer: checkpoint.read(f"{layer.name}.weight"), source, regular_per_layer)
 
 
 def _from_contents(checkpoint: Checkpoint, contents: Contents, regular_per_layer: int) -> list[_Taken]:
-    """Take every weight of a checkpoint that no model explains; fixed filters and further copies of tied weights are skipped."""
+    """Take every weight of a checkpoint whose model is unknown, except fixed filters and further copies of tied weights."""
     mark_grey_stem(contents)
     spatial = [weight for weight in contents.weights.values() if weight.kind]
     layers = [new_layer(weight.name, str(weight.kind), weight.shape) for weight in spatial]
@@ -226,7 +227,7 @@ def _from_contents(checkpoint: Checkpoint, contents: Contents, regular_per_layer
 
 
 def _tied(one: _Taken, other: _Taken) -> bool:
-    """Whether two layers have the same weight; constant ones, as fresh layers may have, prove nothing."""
+    """Whether two layers have the same weight; constant weights, as in fresh layers, are no evidence."""
     return (
         one.layer.shape == other.layer.shape
         and np.array_equal(one.kernels[:1], other.kernels[:1])
@@ -249,7 +250,7 @@ def _refuse_none(found: Sequence[object], source: str, contents: Contents | None
 def _take(
     layers: Sequence[Layer], read: Callable[[Layer], np.ndarray], source: str, regular_per_layer: int
 ) -> list[_Taken]:
-    """Read the layers' weights, and of a large regular one keep kernels that are evenly spaced."""
+    """Read the layers' weights; of a large regular layer, keep evenly spaced kernels."""
     if regular_per_layer < 0:
         raise EchosError(f"regular_per_layer has to be at least 0, not {regular_per_layer}")
     _refuse_none(layers, source)
@@ -301,13 +302,13 @@ def _rows(taken: _Taken, name: str) -> pa.Table:
 
 
 def _array(values: np.ndarray, dtype: pa.DataType) -> pa.Array:
-    """An Arrow array of numbers; `pa.array` would import pandas, for which every job would wait a third of a second."""
+    """An Arrow array of numbers; `pa.array` would import pandas, which costs every job a third of a second."""
     held = np.ascontiguousarray(values, dtype=dtype.to_pandas_dtype())
     return pa.Array.from_buffers(dtype, len(held), [None, pa.py_buffer(held)])
 
 
 def _repeated(value: str | float | None, n: int, dtype: pa.DataType) -> pa.Array:
-    """An Arrow array of one value n times."""
+    """An Arrow array of one value repeated n times."""
     if value is None:
         return pa.nulls(n, dtype)
     if isinstance(value, str):

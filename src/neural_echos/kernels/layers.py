@@ -1,8 +1,8 @@
-"""Layers: the spatial convolutions of a model, found by walking its modules, and how they are counted.
+"""Layers: find the spatial convolutions of a model by walking its modules, and number them.
 
 A *depthwise* convolution has groups = input channels C > 1 and a weight of shape (C·m, 1, kh, kw) with kh·kw > 1: each of its
 C·m kernels filters one channel. Every other spatial convolution is *regular*: it has one kernel per (output, input) pair,
-extracted too as the control of claim NE1. Transposed convolutions are neither.
+also extracted as the control for claim NE1. Transposed convolutions are neither.
 """
 
 import logging
@@ -25,8 +25,8 @@ _LOG = logging.getLogger(__name__)
 class Layer:
     """One spatial convolution of a model.
 
-    `index` counts the layers of the same kind in the order of the forward declaration; `depth` is index / (layers − 1), in
-    [0, 1]. `shape` is the weight's shape (out, in / groups, kh, kw) where it is known; it is not saved with the layer.
+    `index` counts the layers of the same kind in the order in which the model declares them; `depth` is index / (layers − 1), in
+    [0, 1]. `shape` is the weight's shape (out, in / groups, kh, kw) if known; it is not saved with the layer.
     """
 
     name: str
@@ -41,14 +41,14 @@ class Layer:
 
 
 def layers_of(model: "nn.Module") -> list[Layer]:
-    """List the depthwise and regular spatial convolutions of a model (any device, the meta device too).
+    """List the depthwise and regular spatial convolutions of a model (on any device, including the meta device).
 
-    Layers that keep their kernels in another form (conditional and quantised convolutions) are not listed; the log names them.
+    Layers that store their kernels in another form (conditional and quantised convolutions) are not listed; a warning names them.
 
     Raises
     ------
     EchosError
-        A lazy layer has no weights yet, or the model is compiled by TorchScript.
+        A lazy layer has no weights yet, or the model is compiled with TorchScript.
     """
     found = listed_layers(model)
     if unlisted := unlisted_layers(model):
@@ -57,13 +57,13 @@ def layers_of(model: "nn.Module") -> list[Layer]:
 
 
 def listed_layers(model: "nn.Module") -> list[Layer]:
-    """List the layers that `layers_of` lists, for a caller that names the others itself."""
+    """List the layers that `layers_of` lists, without the warning about the others."""
     import torch
     from torch import nn
 
     if isinstance(model, torch.jit.ScriptModule):
         raise EchosError(
-            "this model is a TorchScript module, whose layers cannot be told apart; pass the module it was made from"
+            "this model is a TorchScript module, whose layers cannot be identified; pass the original module instead"
         )
     found: list[Layer] = []
     for name, module in model.named_modules():
@@ -80,7 +80,7 @@ def listed_layers(model: "nn.Module") -> list[Layer]:
 
 
 def fused_layers_of(model: "nn.Module") -> list[Layer]:
-    """List the layers of a timm model after its branches are fused for inference (MobileOne, RepVGG, …); empty without any."""
+    """List the layers of a timm model after fusing its branches for inference (MobileOne, RepVGG, …); empty if it has none."""
     from timm.utils import reparameterize_model
 
     if not any(hasattr(module, "reparameterize") or hasattr(module, "fuse") for module in model.modules()):
@@ -89,7 +89,7 @@ def fused_layers_of(model: "nn.Module") -> list[Layer]:
 
 
 def unlisted_layers(model: "nn.Module") -> dict[str, list[str]]:
-    """Name the spatial convolutions of a model whose kernels are in another form than a weight (out, in / groups, kh, kw)."""
+    """Name the spatial convolutions whose kernels are not stored as a weight of shape (out, in / groups, kh, kw)."""
     from torch import nn
 
     unlisted: dict[str, list[str]] = {}
@@ -98,7 +98,7 @@ def unlisted_layers(model: "nn.Module") -> dict[str, list[str]]:
         if isinstance(module, nn.modules.conv._ConvNd) or not isinstance(size, tuple) or size in {(), (1,), (1, 1)}:
             continue
         if hasattr(module, "num_experts") and hasattr(module, "weight_shape"):
-            what = "conditional convolutions (CondConv), whose kernels are mixed anew for each image"
+            what = "conditional convolutions (CondConv), which mix their kernels for each image"
         elif ".quantized." in type(module).__module__ and callable(getattr(module, "weight", None)) and len(size) == 2:
             what = "quantised convolutions (torch.ao); extract the bank before converting the model"
         else:
@@ -126,12 +126,12 @@ def numbered(layers: Sequence[Layer]) -> list[Layer]:
 
 
 def natural(name: str) -> list[tuple[int, str]]:
-    """Sort key that counts as people do: "blocks.9" before "blocks.10"."""
+    """Natural sort key: "blocks.9" before "blocks.10"."""
     return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", name)]
 
 
 def layers_to_json(layers: Iterable[Layer]) -> list[dict[str, Any]]:
-    """Turn layers into plain dictionaries, as the JSON beside initial weights holds them."""
+    """Turn layers into plain dictionaries, as stored in the JSON file beside initial weights."""
     return [{key: value for key, value in asdict(layer).items() if key != "shape"} for layer in layers]
 
 
@@ -140,4 +140,4 @@ def layers_from_json(items: object, source: str | Path) -> list[Layer]:
     try:
         return [Layer(**item) for item in items]  # type: ignore[attr-defined]
     except TypeError as error:
-        raise EchosError(f"{source}: this is not a list of layers ({error}); make the file again") from None
+        raise EchosError(f"{source}: this is not a list of layers ({error}); regenerate the file") from None

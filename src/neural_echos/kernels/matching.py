@@ -1,4 +1,4 @@
-"""Matching: which weight of a checkpoint belongs to which layer of a model, by name, behind a prefix, or by order and shape."""
+"""Matching: assign a checkpoint's weights to a model's layers by name, by name after a common prefix, or by order and shape."""
 
 import re
 from collections.abc import Callable, Sequence
@@ -15,7 +15,7 @@ from neural_echos.layouts import bare_name, kind_of
 
 @dataclass(frozen=True)
 class Matched:
-    """Layers of a model, each with its weight, and how they were found where the names alone did not tell."""
+    """Layers of a model, each with its weight, and how they were matched if not by name alone."""
 
     layers: list[Layer]
     weights: dict[str, Weight]
@@ -34,14 +34,14 @@ def match(
     layers : sequence of Layer
         The model's layers.
     contents : Contents
-        What the checkpoint holds.
+        What the checkpoint contains.
     fused : callable, optional
-        Gives the same model's layers after its branches were fused (MobileOne, RepVGG), for checkpoints that hold those.
+        Returns the same model's layers after its branches were fused (MobileOne, RepVGG), for checkpoints of fused models.
 
     Raises
     ------
     EchosError
-        Weights are missing or have other shapes; the message names them, and what there is instead.
+        Weights are missing or have other shapes; the message names them and what was found instead.
     """
     wanted = _bare(layers)
     for form, said in ((wanted, ""), (_bare(fused()) if fused else [], "branches are fused")):
@@ -63,7 +63,7 @@ def _bare(layers: Sequence[Layer]) -> list[Layer]:
 
 
 def _by_name(path: Path, layers: Sequence[Layer], contents: Contents) -> dict[str, Weight] | None:
-    """Look layers up by their names, or behind a prefix that all share ("backbone.")."""
+    """Look layers up by name, with or without a prefix that all share ("backbone.")."""
     weights = contents.weights
     names = [layer.name or "weight" for layer in layers]
     if all(name in weights for name in names):
@@ -73,7 +73,7 @@ def _by_name(path: Path, layers: Sequence[Layer], contents: Contents) -> dict[st
     if len(fitting) > 1:
         listed = ", ".join(prefix.rstrip(".") for prefix in fitting)
         raise EchosError(
-            f"{path}: the same layers lie under several names ({listed}); choose one with --weights, "
+            f"{path}: the same layers appear under several prefixes ({listed}); choose one with --weights, "
             f"for instance --weights {fitting[0].rstrip('.')}"
         )
     if not fitting:
@@ -82,19 +82,19 @@ def _by_name(path: Path, layers: Sequence[Layer], contents: Contents) -> dict[st
 
 
 def _check(path: Path, layers: Sequence[Layer], weights: dict[str, Weight]) -> None:
-    """Refuse weights that have the right names and other shapes."""
+    """Refuse weights whose names match but whose shapes do not."""
     for layer in layers:
         shape = weights[layer.name].shape
         size = (layer.kernel_height, layer.kernel_width)
         if shape[2:] != size or (layer.kind == "depthwise" and shape[1] != 1):
             raise EchosError(
                 f"{path}: layer {layer.name!r} of the model has {layer.kind} {size[0]}×{size[1]} kernels, but its weight in the "
-                f"file has the shape {shape}; name the architecture that the checkpoint was trained with"
+                f"file has shape {shape}; name the architecture that the checkpoint was trained with"
             )
 
 
 def _by_order(layers: Sequence[Layer], contents: Contents) -> dict[str, Weight] | None:
-    """Pair layers and weights one after the other, where both have the same shapes in the same order and none is left over."""
+    """Pair layers and weights in order, if both have the same shapes in the same order and none is left over."""
     if any(layer.shape is None for layer in layers):
         return None
     spatial = [weight for weight in contents.weights.values() if weight.kind]
@@ -109,10 +109,10 @@ def _by_order(layers: Sequence[Layer], contents: Contents) -> dict[str, Weight] 
 
 
 def _unordered(contents: Contents, weights: Sequence[Weight]) -> bool:
-    """Whether names sorted by the alphabet leave it open which of two weights of one shape comes first in the network."""
+    """Whether alphabetical names leave open which of two weights of equal shape comes first in the network."""
     names = list(contents.weights)
     if names != sorted(names, key=natural):
-        return False  # the order of the file is that of the model it was saved from
+        return False  # the file keeps the order of the model it was saved from
     for first, second in pairwise(weights):
         parts = zip(*(re.split(r"(\d+)", weight.name) for weight in (first, second)), strict=False)
         differing = next((pair for pair in parts if pair[0] != pair[1]), ("", ""))
@@ -122,7 +122,7 @@ def _unordered(contents: Contents, weights: Sequence[Weight]) -> bool:
 
 
 def _refuse(path: Path, layers: Sequence[Layer], contents: Contents) -> NoReturn:
-    """Say which layers have no weight, which weights there are, and what would help."""
+    """Report which layers have no weight, which weights the file has, and what to do."""
     missing = [layer.name for layer in layers if layer.name not in contents.weights]
     spare = [
         weight.name

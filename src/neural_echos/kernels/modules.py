@@ -1,4 +1,4 @@
-"""Modules: the effective weight of a layer of a model in memory, whatever wraps or computes it."""
+"""Modules: the effective weight of a layer of a model in memory, including wrapped and reparametrised ones."""
 
 from typing import TYPE_CHECKING
 
@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 def weight_of(model: "nn.Module", layer: Layer) -> np.ndarray:
     """Read the weight that a layer uses in evaluation mode.
 
-    Parametrised weights are computed without a step of power iteration, so the model stays as it is; weights that FSDP2
-    distributes (DTensor) are gathered, a step that all processes have to take together.
+    Parametrised weights are computed without a step of power iteration, so the model is unchanged. Weights that FSDP2
+    distributes (DTensor) are gathered; all processes have to call this together.
 
     Returns
     -------
@@ -34,7 +34,7 @@ def weight_of(model: "nn.Module", layer: Layer) -> np.ndarray:
     try:
         with torch.no_grad():
             for hook in module._forward_pre_hooks.values():
-                if type(hook).__module__.startswith("torch.nn.utils."):  # weight_norm, spectral_norm and pruning of old
+                if type(hook).__module__.startswith("torch.nn.utils."):  # old weight_norm, spectral_norm, pruning
                     hook(module, ())
             weight = module.weight.detach()
     finally:

@@ -1,8 +1,8 @@
-"""Orientation: the order of a weight's axes in a file, and which (C, 1, k, k) is the first layer of a network for grey images.
+"""Orientation: find the order of a weight's axes in a file, and recognise the first layer of a network for grey images.
 
-PyTorch and ONNX store (out, in, h, w), TensorFlow, Keras and Flax (h, w, in, out), and their depthwise layers (h, w, C, m); MLX
-stores (out, h, w, in). The metadata of a safetensors file says so ("format": "tf", "flax", "mlx"), or else the shapes of all
-layers together: kernels are square or 1×n, numbers of channels rarely are.
+PyTorch and ONNX store (out, in, h, w). TensorFlow, Keras and Flax store (h, w, in, out), and (h, w, C, m) for depthwise layers. MLX
+stores (out, h, w, in). The order is read from the metadata of a safetensors file ("format": "tf", "flax", "mlx"), or else
+inferred from the shapes of all layers together: kernels are square or 1×n, channel counts rarely are.
 """
 
 import re
@@ -26,21 +26,21 @@ _IMAGE_CHANNELS = (2, 3, 4)
 
 
 def axes_of(path: Path, shapes: Mapping[str, Shape], metadata: Mapping[str, str]) -> str:
-    """Tell the order of axes in a file, PyTorch's, Keras's or MLX's.
+    """Return the order of axes in a file: PyTorch's, Keras's or MLX's.
 
     Parameters
     ----------
     path : path
         Names the file in errors.
     shapes : mapping
-        Of every tensor of four axes that may be a convolution's weight, its shape as it lies in the file.
+        Shape, as stored in the file, of every four-dimensional tensor that may be a convolution's weight.
     metadata : mapping
-        Of the file.
+        The file's metadata.
 
     Raises
     ------
     EchosError
-        Shapes fit several orders, or another one than the metadata says.
+        The shapes fit several orders, or contradict the metadata.
     """
     spoken = _FORMATS.get(metadata.get("format", "").lower())
     score = {
@@ -52,7 +52,7 @@ def axes_of(path: Path, shapes: Mapping[str, Shape], metadata: Mapping[str, str]
     if spoken:
         if score[best] and 2 * score[spoken] < score[best]:
             raise EchosError(
-                f"{path}: the metadata says format {metadata['format']!r}, but the shapes of the weights are those of {best}; "
+                f"{path}: the metadata says format {metadata['format']!r}, but the weights have shapes as in {best}; "
                 "correct the metadata with safetensors, or convert the weights again"
             )
         return spoken
@@ -62,13 +62,13 @@ def axes_of(path: Path, shapes: Mapping[str, Shape], metadata: Mapping[str, str]
     if rivals:
         raise EchosError(
             f"{path}: the shapes of the weights fit both {best} and {rivals[0]}, which order the axes differently; "
-            'say which it is in the metadata of the safetensors file ({"format": "tf"}, "flax", "mlx" or "pt")'
+            'set the format in the metadata of the safetensors file ({"format": "tf"}, "flax", "mlx" or "pt")'
         )
     return best
 
 
 def _evidence(out: int, into: int, height: int, width: int) -> int:
-    """Tell how much a shape looks like kernels: a square of 2 to 31, less so odd rectangles 1×n or of a depthwise layer."""
+    """Score how much a shape looks like kernels: squares of side 2 to 31 most, then odd rectangles (1×n or depthwise)."""
     if out == into == 1 or height == width == 1:
         return 0
     if height == width:
@@ -79,9 +79,9 @@ def _evidence(out: int, into: int, height: int, width: int) -> int:
 
 
 def depthwise_in_keras(path: Path, shapes: Mapping[str, Shape]) -> set[str]:
-    """Name the weights (h, w, C, m) of depthwise layers in a file of Keras, which regular ones (h, w, in, out) resemble.
+    """Name the depthwise weights (h, w, C, m) in a Keras file, where regular ones (h, w, in, out) look alike.
 
-    Their names say so; where none does, two or more with m = 1 are depthwise, and a single one is refused.
+    They are recognised by name. If no name matches, two or more weights with m = 1 count as depthwise; a single one is refused.
     """
     spatial = {name: shape for name, shape in shapes.items() if shape[0] * shape[1] > 1 and shape[2] > 1}
     named = {name for name in spatial if re.search(_DEPTHWISE, name)}
@@ -90,8 +90,8 @@ def depthwise_in_keras(path: Path, shapes: Mapping[str, Shape]) -> set[str]:
         return named or single
     name = single.pop()
     raise EchosError(
-        f"{path}: {name!r} of shape {shapes[name]} is a depthwise layer or a regular one with a single output, and nothing says "
-        "which; name the model (--timm, --layers), or put 'depthwise' into the tensor's name"
+        f"{path}: {name!r} of shape {shapes[name]} is either a depthwise layer or a regular one with a single output; "
+        "name the model (--timm, --layers), or put 'depthwise' into the tensor's name"
     )
 
 
@@ -104,7 +104,7 @@ def torch_shape(shape: Shape, order: str, depthwise: bool) -> Shape:
 
 
 def to_torch(weight: np.ndarray, order: str, depthwise: bool) -> np.ndarray:
-    """Bring a weight into PyTorch's order, (out, in / groups, h, w)."""
+    """Transpose a weight to PyTorch's order, (out, in / groups, h, w)."""
     if order == KERAS:
         axes = (2, 3, 0, 1) if depthwise else (3, 2, 0, 1)
         return np.ascontiguousarray(weight.transpose(axes)).reshape(torch_shape(weight.shape, order, depthwise))
@@ -112,18 +112,18 @@ def to_torch(weight: np.ndarray, order: str, depthwise: bool) -> np.ndarray:
 
 
 def grey_stem(shapes: Mapping[str, Shape]) -> str | None:
-    """Find the first layer of a network for grey images among weights (C, 1, kh, kw), which it shares with depthwise layers.
+    """Find the first layer of a network for grey images; its weight (C, 1, kh, kw) has the same form as a depthwise one.
 
     Parameters
     ----------
     shapes : mapping
-        Name to shape, PyTorch's order, of all weights of convolutions in the order of the network, 1×1 ones too.
+        Name to shape (PyTorch's order) of all convolution weights, in the order of the network, including 1×1.
 
     Returns
     -------
     str or None
-        A whole network whose other layers all read features has to read its image somewhere: in the first layer of these, where
-        its name or its place says so. None for excerpts, and for networks that have a layer for colour images.
+        If no other layer can read the image, one of these has to: the first whose name or position marks it as the stem.
+        None for partial networks, and for networks with a layer for colour images.
     """
     candidates = [name for name, shape in shapes.items() if kind_of(shape) == "depthwise"]
     others = {name: shape for name, shape in shapes.items() if shape[1] > 1}

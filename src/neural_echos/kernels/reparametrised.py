@@ -1,8 +1,8 @@
-"""Reparametrised weights: what a network computes from the parts that its checkpoint stores.
+"""Reparametrised weights: compute a weight from the parts that its checkpoint stores.
 
-Weight and spectral normalisation and pruning, in the old form of torch.nn.utils ("weight_g", "weight_orig") and in that of
+Weight and spectral normalisation and pruning, in the old form of torch.nn.utils ("weight_g", "weight_orig") and in the new form of
 torch.nn.utils.parametrize ("parametrizations.weight.original0"). The arithmetic is PyTorch's own, in evaluation mode, so the result
-equals the weight that the network uses bit for bit.
+equals the network's weight bit for bit.
 """
 
 import re
@@ -21,7 +21,7 @@ class UnknownParametrisationError(Exception):
 
 
 def is_reparametrised(parts: Iterable[str]) -> bool:
-    """Whether the parts of a weight (`layouts.split_name`) are those of a reparametrised one."""
+    """Whether the parts of a weight (`layouts.split_name`) belong to a reparametrised one."""
     return any(part.startswith("parametrizations.") or part in _OLD for part in parts)
 
 
@@ -50,7 +50,7 @@ def combine(parts: dict[str, tuple[int, ...]], read: Read) -> np.ndarray:
     Raises
     ------
     UnknownParametrisationError
-        A part is missing, has another shape than it should, or belongs to a parametrisation that the file does not define.
+        A part is missing, has the wrong shape, or belongs to an unknown parametrisation.
     """
     if "weight" in parts:
         raise UnknownParametrisationError(f"there is a plain weight beside {_listed(set(parts) - {'weight'})}")
@@ -75,7 +75,7 @@ def _parametrized(parts: dict[str, tuple[int, ...]], read: Read) -> np.ndarray:
         if found := _STEP.fullmatch(part):
             steps.setdefault(int(found[1]), {})[found[2]] = part
     if sorted(steps) != list(range(len(steps))) or not steps:
-        raise UnknownParametrisationError("the file does not say how the network computes the weight from it")
+        raise UnknownParametrisationError("the file does not say how the network computes the weight from its parts")
     weight = read(f"{_BEFORE}original")
     for step in (steps[index] for index in sorted(steps)):
         if set(step) == {"_u", "_v"}:
@@ -83,9 +83,7 @@ def _parametrized(parts: dict[str, tuple[int, ...]], read: Read) -> np.ndarray:
         elif set(step) == {"mask"}:
             weight = _masked(weight, read(step["mask"]))
         else:
-            raise UnknownParametrisationError(
-                f"{_listed(step.values())} belongs to a parametrisation that is not known"
-            )
+            raise UnknownParametrisationError(f"{_listed(step.values())} belongs to an unknown parametrisation")
     return weight
 
 
@@ -93,7 +91,7 @@ def _require(parts: Iterable[str], wanted: set[str]) -> None:
     if missing := wanted - set(parts):
         raise UnknownParametrisationError(f"{_listed(missing)} is missing")
     if others := set(parts) - wanted:
-        raise UnknownParametrisationError(f"{_listed(others)} belongs to a parametrisation that is not known")
+        raise UnknownParametrisationError(f"{_listed(others)} belongs to an unknown parametrisation")
 
 
 def _listed(parts: Iterable[str]) -> str:
@@ -101,7 +99,7 @@ def _listed(parts: Iterable[str]) -> str:
 
 
 def _weight_norm(v: np.ndarray, g: np.ndarray) -> np.ndarray:
-    """Compute w = g · v / ‖v‖, the norm over all axes but the one along which g differs (over all where g is one number)."""
+    """Compute w = g · v / ‖v‖; the norm is over all axes but the one along which g varies (all if g is one number)."""
     import torch
 
     along = [axis for axis, size in enumerate(g.shape) if size != 1]
@@ -114,7 +112,7 @@ def _weight_norm(v: np.ndarray, g: np.ndarray) -> np.ndarray:
 
 
 def _spectral_norm(weight: np.ndarray, u: np.ndarray, v: np.ndarray) -> np.ndarray:
-    """Compute w / σ with σ = u·W·v, where W has the axis of u (the outputs; of a transposed convolution the inputs) in its rows."""
+    """Compute w / σ with σ = u·W·v; the rows of W are the axis of u: outputs, or inputs of a transposed convolution."""
     import torch
 
     tensor, left, right = (torch.from_numpy(np.array(part)) for part in (weight, u, v))

@@ -1,9 +1,9 @@
 """Sets of weights: which of the tensors in a checkpoint are one network's weights, and which are copies or optimiser state.
 
-A file often holds a network twice: raw and averaged over training (EMA), student and teacher, once more under the names of a
-wrapper. One set is taken, what would be evaluated: averaged weights where there are some, else a teacher's, else the plain ones.
-The old EMA hook of MMCV and that of MMEngine swap the two before they save, so there the plain names hold the averaged weights.
-Networks that are not copies of each other (an encoder and a decoder) are all kept.
+A file often contains a network twice: raw and EMA weights, student and teacher, or a second copy under the names of a wrapper.
+The set that would be evaluated is taken: EMA weights if there are any, else a teacher's, else the plain ones. The EMA hooks of
+MMCV and MMEngine swap the two sets before saving, so in their files the plain names contain the EMA weights. Networks that are
+not copies of each other (an encoder and a decoder) are all kept.
 """
 
 import re
@@ -18,13 +18,13 @@ from neural_echos.kernels.formats import Checkpoint
 from neural_echos.layouts import bare_name
 
 PLAIN = "plain"
-# Patterns are compiled where they are used (`re` keeps them): few files need them all, and every job would wait.
+# Patterns are compiled on first use (`re` caches them): few files need all of them, and every job would pay for it.
 _OPTIMISER = (
     r"(?:^|[./])(?:optim(?:izer|iser)?s?(?:_states?|_state_dict|_\d+)?|opt_state|exp_avg(?:_sq)?|max_exp_avg(?:_sq)?"
     r"|momentum_buffer|square_avg|grad_avg|acc_delta|fp32_flat_groups|single_partition_of_fp32_groups|grads?|gradients"
     r"|lr_schedulers?|schedulers?|Adam(?:_\d+)?|Momentum|RMSProp(?:_\d+)?|Adagrad|optimizer_\w+)(?=[./]|$)"
 )
-# Words that some trainers put around or before a state dict.
+# Names of containers and prefixes that some trainers put around a state dict.
 _CONTAINER = (
     r"(?:state_dict|model|model_state(?:_dict)?|module|net|network|params|weights|ema|checkpoint|ckpt|backbone|encoder|decoder"
     r"|generator|discriminator|teacher|student|\w+_ema|ema_\w+|g|d)/"
@@ -36,7 +36,7 @@ _PREFIX = (
 )
 _FLAT = r"(?P<prefix>model_ema|ema_model|ema)[._](?P<rest>[^.]+)"
 _TF_AVERAGE = r"(?P<rest>.+)/(?P<prefix>ExponentialMovingAverage)"
-# One of these is in every name that any of the above, or a wrapper, tells apart.
+# Every name that one of the patterns above or a wrapper affects contains one of these.
 _UNUSUAL = (
     r"/|mod|ema|avg|averag|swa_|teacher|student|target|online|encoder|opt|grad|schedul|Adam|oment|RMSProp|fp32|delta"
 )
@@ -53,9 +53,9 @@ class Chosen:
     names : dict
         Name of a tensor in the network, without containers and wrappers, to its key in the file.
     taken, left : list of str
-        Sets that were taken and those that were left; empty where there is only one.
+        Sets that were taken and sets that were not; empty if there is only one.
     skipped : dict
-        Why tensors are not weights, to their keys.
+        Reason why tensors are not weights, to their keys.
     """
 
     names: dict[str, str]
@@ -68,8 +68,8 @@ class Chosen:
 class _Set:
     label: str
     names: dict[str, str]
-    prefix: str = ""  # what was taken off the names
-    swapped: bool = False  # the trainer put the averaged weights under the plain names
+    prefix: str = ""  # removed from the names
+    swapped: bool = False  # the trainer saved the EMA weights under the plain names
 
     def rank(self) -> int:
         if self.swapped:
@@ -86,13 +86,13 @@ def choose_weights(checkpoint: Checkpoint, wanted: str | None = None) -> Chosen:
     ----------
     checkpoint : Checkpoint
     wanted : str, optional
-        The set to take: the name of a dictionary in the file ("state_dict_ema") or what its tensors' names start with
-        ("teacher"); "plain" for those without such a name. By default what would be evaluated.
+        The set to take: the name of a dictionary in the file ("state_dict_ema") or the prefix of its tensors' names ("teacher");
+        "plain" for tensors without either. By default, the set that would be evaluated.
 
     Raises
     ------
     EchosError
-        There is no such set, or several and nothing says which of them would be evaluated.
+        There is no such set, or there are several and the one to evaluate is ambiguous.
     """
     if wanted is None and not re.search(_UNUSUAL, "\n".join(checkpoint.tensors)):
         return Chosen({key: key for key in checkpoint.tensors})
@@ -112,13 +112,13 @@ def choose_weights(checkpoint: Checkpoint, wanted: str | None = None) -> Chosen:
         left += [one.label for one in copies if one is not best]
     if len(sets) == 1 and not left:
         return Chosen(sets[0].names, skipped=skipped)
-    if not left:  # different networks, or one that is spread over several dictionaries
+    if not left:  # different networks, or one network spread over several dictionaries
         return Chosen(_merged(taken), [one.label for one in taken] if len(taken) > 1 else [], [], skipped)
     return Chosen(_merged(taken), [one.label for one in taken], left, skipped)
 
 
 def _split(keys: list[str]) -> list[_Set]:
-    """Sort the tensors of a file into sets, by the dictionaries that they lie in and the words that their names start with."""
+    """Group the tensors of a file into sets, by the dictionaries that contain them and the prefixes of their names."""
     sets: dict[str, _Set] = {}
     flat: dict[str, dict[str, str]] = {}
     heads = {head for head, _, leaf in (key.rpartition("/") for key in keys) if "." in leaf and ":" not in leaf}
@@ -141,7 +141,7 @@ def _split(keys: list[str]) -> list[_Set]:
 
 
 def _container(key: str, heads: Collection[str]) -> tuple[str, str]:
-    """Split a key into the dictionaries around a state dict, joined by "/", and the name in it."""
+    """Split a key into the dictionaries around a state dict, joined by "/", and the name inside it."""
     if "/" not in key:
         return "", key
     head, _, leaf = key.rpartition("/")
@@ -155,7 +155,7 @@ def _container(key: str, heads: Collection[str]) -> tuple[str, str]:
 
 
 def _prefix(name: str, flat: Mapping[str, str]) -> tuple[str, str, bool]:
-    """Split off the word that tells a set: (word, name in the network, whether trainers swap this copy with the plain one)."""
+    """Split off a set's prefix: (prefix, name in the network, whether trainers swap this copy with the plain one)."""
     if (found := re.fullmatch(_FLAT, name)) and found["rest"] in flat:
         return found["prefix"], flat[found["rest"]], name.startswith("ema_")
     bare = bare_name(name)
@@ -173,7 +173,7 @@ def _kernels(checkpoint: Checkpoint, one: _Set) -> dict[str, tuple[int, ...]]:
 
 
 def _clusters(checkpoint: Checkpoint, sets: list[_Set]) -> Iterator[list[_Set]]:
-    """Put sets together that are copies of each other: at least half of the smaller one's kernels are in the other one, too."""
+    """Group sets that are copies of each other: at least half of the smaller set's kernels are also in the larger one."""
     groups: list[list[_Set]] = [[one] for one in sets]
     for first, second in combinations(sets, 2):
         if _copies(checkpoint, first, second):
@@ -198,12 +198,12 @@ def _copies(checkpoint: Checkpoint, first: _Set, second: _Set) -> bool:
 
 
 def _best(checkpoint: Checkpoint, copies: list[_Set]) -> _Set:
-    """Choose what would be evaluated among copies of one network."""
+    """Choose the copy of a network that would be evaluated."""
     ranked = sorted(copies, key=_Set.rank)
     best = ranked[0]
     rivals = [one for one in ranked[1:] if one.rank() == best.rank()]
     if rivals and not all(_equal(checkpoint, best, one) for one in rivals):
-        _refuse_choice(checkpoint, ranked, "nothing says which of them is evaluated")
+        _refuse_choice(checkpoint, ranked, "it is unclear which of them to evaluate")
     for one in ranked[1:]:
         if missing := [name for name in _kernels(checkpoint, one) if name not in best.names]:
             _refuse_choice(checkpoint, ranked, f"{best.label!r} has no {missing[0]!r}, which {one.label!r} has")
@@ -213,13 +213,13 @@ def _best(checkpoint: Checkpoint, copies: list[_Set]) -> _Set:
 def _refuse_choice(checkpoint: Checkpoint, sets: list[_Set], why: str) -> None:
     labels = ", ".join(one.label for one in sets)
     raise EchosError(
-        f"{checkpoint.path}: the file holds several sets of weights ({labels}), and {why}; "
+        f"{checkpoint.path}: the file contains several sets of weights ({labels}), and {why}; "
         f"choose one with --weights, for instance --weights {sets[0].label}"
     )
 
 
 def _equal(checkpoint: Checkpoint, first: _Set, second: _Set) -> bool:
-    """Whether two copies hold the same kernels."""
+    """Whether two copies have the same kernels."""
     shared = set(_kernels(checkpoint, first)) & set(_kernels(checkpoint, second))
     return all(
         np.array_equal(checkpoint.read(first.names[name]), checkpoint.read(second.names[name]), equal_nan=True)
@@ -228,7 +228,7 @@ def _equal(checkpoint: Checkpoint, first: _Set, second: _Set) -> bool:
 
 
 def _named(checkpoint: Checkpoint, sets: list[_Set], wanted: str) -> list[_Set]:
-    """Find the sets that a user names: by label, by its first or last part, or by what the names of its tensors start with."""
+    """Find the sets that a user names: by label, by its first or last part, or by the prefix of its tensors' names."""
     tests: tuple[Callable[[_Set], bool], ...] = (
         lambda one: one.label == wanted,
         lambda one: wanted in (one.label.split("/")[0], one.label.split("/")[-1]),
@@ -251,7 +251,7 @@ def _named(checkpoint: Checkpoint, sets: list[_Set], wanted: str) -> list[_Set]:
 
 
 def _merged(sets: list[_Set]) -> dict[str, str]:
-    """Put the names of several networks together, under their labels where two of them have the same name."""
+    """Merge the names of several networks; where names clash, each is prefixed by its set's label."""
     if len(sets) == 1:
         return sets[0].names
     clash = len({name for one in sets for name in one.names}) < sum(len(one.names) for one in sets)

@@ -1,4 +1,4 @@
-"""Whatever a user names as a model: a network in memory, a bank, a checkpoint, or a timm model with weights on the hub."""
+"""Anything a user may give as a model: a network in memory, a bank, a checkpoint, or a timm model with weights on the hub."""
 
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -21,26 +21,26 @@ Source = Union["nn.Module", pa.Table, Path, str]
 def bank_of(
     source: Source, *, name: str = "", timm: str = "", weights: str | None = None, regular_per_layer: int = 1000
 ) -> tuple[pa.Table, str]:
-    """Return the bank of a model, and what was taken and skipped, as one line.
+    """Return the bank of a model, and a one-line summary of what was taken and skipped.
 
     Parameters
     ----------
     source : torch.nn.Module, pyarrow.Table, path or str
-        A model in memory; a table of schema "bank", or the path of one (.parquet); a checkpoint; or the name of a timm model,
-        of whose pretrained weights only the kernels are downloaded.
+        A model in memory; a table of schema "bank", or the path of one (.parquet); a checkpoint; or the name of a timm model.
+        Of a timm model's pretrained weights, only the kernels are downloaded.
     name : str
-        The bank's name; by default the file's, the timm model's, or the class of the model. A bank keeps its own.
+        The bank's name. The default is the name of the file, the timm model or the model's class. A bank keeps its own name.
     timm : str
-        Of a checkpoint, the timm model that it belongs to; without it, shapes decide.
+        The timm model that a checkpoint belongs to; without it, kernels are identified by names and shapes.
     weights : str, optional
-        Of a checkpoint that holds several sets of weights, the one to take.
+        Which set of weights to take, if the checkpoint contains several.
     regular_per_layer : int
-        Keep at most so many kernels of a regular layer.
+        Keep at most this many kernels per regular layer.
 
     Raises
     ------
     EchosError
-        It cannot be read, or has no spatial convolution; see `extract_bank`.
+        The source cannot be read, or has no spatial convolution; see `extract_bank`.
     """
     if isinstance(source, pa.Table):
         return source, f"{source.num_rows:,} kernels of a bank"
@@ -61,7 +61,7 @@ def bank_of(
 
 
 def layers_of_timm_model(name: str) -> dict[str, Any]:
-    """Return the layers of a timm model, which is built without its weights, and those after its branches are fused."""
+    """Build a timm model without its weights; return its layers, and a function for its layers with fused branches."""
     import torch
 
     from neural_echos.architectures import create
@@ -72,7 +72,7 @@ def layers_of_timm_model(name: str) -> dict[str, Any]:
 
 
 def untrained(timm: str, seed: int) -> "nn.Module":
-    """Return a timm model with fresh weights, as timm draws them; the caller's random numbers go on as they were."""
+    """Return a timm model with timm's own initial weights; the caller's random state is unchanged."""
     import torch
 
     from neural_echos.architectures import create
@@ -100,7 +100,7 @@ def _from_hub(model: str, name: str, regular_per_layer: int) -> tuple[pa.Table, 
 
 
 def _hub_repository(model: str) -> str:
-    """Return the hub's repository of a timm model's pretrained weights."""
+    """Return the hub repository of a timm model's pretrained weights."""
     from timm.models import get_pretrained_cfg
 
     from neural_echos.architectures import timm_name

@@ -1,4 +1,4 @@
-"""Summary: one line that says what an extraction took, what it skipped and why, for a person to check."""
+"""Summary: one readable line about what an extraction took, and what it skipped and why."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -10,18 +10,18 @@ from neural_echos.layouts import KINDS
 
 @dataclass
 class Summary:
-    """What an extraction did.
+    """What an extraction took and skipped.
 
     Attributes
     ----------
     layers : list of (Layer, int, int)
-        Each layer with the number of kernels taken and of those that it has.
+        Each layer with the number of kernels taken and the number of kernels it has.
     skipped : dict of str to list of str
-        Why tensors or layers were not taken, to their names.
+        Reason why tensors or layers were not taken, to their names.
     taken, left : list of str
-        Sets of weights that were taken and left, empty where the file holds one.
+        Sets of weights that were taken and that were not; empty if the file contains one set.
     notes : list of str
-        How names, axes or kinds were told where that was not plain.
+        How names, axes or kinds were inferred where they were not obvious.
     """
 
     layers: list[tuple[Layer, int, int]] = field(default_factory=list)
@@ -31,7 +31,7 @@ class Summary:
     notes: Sequence[str] = ()
 
     def __str__(self) -> str:
-        """Give it as one line."""
+        """Format the summary as one line."""
         parts = [", ".join(filter(None, map(self._of_kind, KINDS)))]
         if self.skipped:
             parts.append("skipped: " + ", ".join(self._skipped(reason) for reason in self.skipped))

@@ -1,7 +1,7 @@
-"""Survey: which timm models have depthwise kernels, of which sizes, and which pretrained weights there are, without a download.
+"""Survey: list the timm models with depthwise kernels, their sizes and pretrained weights, without downloading anything.
 
-Every architecture of timm is built on the meta device, where tensors have shapes and no memory, and `kernels.layers_of` walks
-its modules: what that walk calls depthwise is what `extract` would find in the checkpoint.
+Every timm architecture is built on the meta device, where tensors have shapes but no memory. `kernels.layers_of` walks its
+modules and finds the same depthwise layers that `extract` would find in the checkpoint.
 """
 
 import logging
@@ -22,7 +22,7 @@ from neural_echos.tables import SCHEMAS
 
 _LOG = logging.getLogger(__name__)
 _TIMM = "timm.models."
-# What torch.nn.init and timm's weight_init call on a tensor: pointless without memory, and most of the walk's time.
+# Methods that torch.nn.init and timm's weight_init call on a tensor: pointless without memory, and most of the run time.
 _FILLS = ("normal_", "uniform_", "erfinv_", "mul_", "add_", "clamp_", "fill_", "zero_")
 
 
@@ -32,15 +32,15 @@ def survey(architectures: Sequence[str] | None = None, *, progress: bool = False
     Parameters
     ----------
     architectures : sequence of str, optional
-        Names that timm knows; by default all that timm itself brings.
+        Names of timm models; by default all that timm itself registers.
     progress : bool
-        Show how far it is, by a bar on a terminal and elsewhere by lines in the log.
+        Show progress: a bar on a terminal, log lines elsewhere.
 
     Returns
     -------
     pyarrow.Table
-        Schema "survey" (docs/tables.md): one row per architecture and pretrained tag, and one with a null tag for an architecture
-        without pretrained weights, sorted by family, architecture and tag.
+        Schema "survey" (docs/tables.md): one row per architecture and pretrained tag, sorted by family, architecture and tag.
+        An architecture without pretrained weights has one row with a null tag.
     """
     import timm
 
@@ -66,7 +66,7 @@ def write_survey(path: str | Path, table: pa.Table) -> None:
 
 
 def read_survey(path: str | Path) -> pa.Table:
-    """Read a survey back; a missing file or one with other columns is an `EchosError`."""
+    """Read a survey; raises `EchosError` if the file is missing or has other columns."""
     from pyarrow import csv
 
     schema = SCHEMAS["survey"]
@@ -75,17 +75,17 @@ def read_survey(path: str | Path) -> pa.Table:
         table = csv.read_csv(path, convert_options=convert)
     except (pa.ArrowException, OSError, ValueError) as error:
         found = (str(error) or type(error).__name__).splitlines()[0]
-        raise EchosError(f"{path}: cannot be read as a survey in CSV ({found}); make it with echos survey") from None
+        raise EchosError(f"{path}: cannot be read as a CSV survey ({found}); create it with echos survey") from None
     if not table.schema.equals(schema):
         raise EchosError(
             f"{path}: the columns are {', '.join(table.column_names)}, not {', '.join(schema.names)}; "
-            "make it again with echos survey"
+            "regenerate it with echos survey"
         )
     return table
 
 
 def render_page(table: pa.Table) -> str:
-    """Write the page docs/zoo.md: how kernels were counted, and one line per family."""
+    """Render the page docs/zoo.md: how kernels were counted, and one row per family."""
     rows = table.to_pylist()
     pretrained = [row for row in rows if row["tag"] is not None]
     lines = [
@@ -107,7 +107,7 @@ def render_page(table: pa.Table) -> str:
 
 
 def _architectures() -> list[str]:
-    """Names of the architectures that timm itself registers, ours not among them."""
+    """Names of the architectures that timm itself registers, without ours."""
     import timm
     from timm.models import model_entrypoint
 
@@ -115,7 +115,7 @@ def _architectures() -> list[str]:
 
 
 def _count(name: str) -> dict[str, Any] | None:
-    """What one architecture has; None without depthwise kernels, or where it cannot be built (the log says so)."""
+    """Count the kernels of one architecture; None if it has no depthwise kernels or cannot be built (which is logged)."""
     import timm
     import torch
     from timm.models import model_entrypoint
@@ -126,7 +126,7 @@ def _count(name: str) -> dict[str, Any] | None:
         with _without_initialisation(), torch.device("meta"):
             model = architectures.create(name, num_classes=1000, in_chans=3)
     except EchosError as error:
-        _LOG.warning("left out: %s", error)
+        _LOG.warning("skipped: %s", error)
         return None
     depthwise = [layer for layer in layers_of(model) if layer.kind == "depthwise"]
     sizes: Counter[tuple[int, int]] = Counter()
@@ -157,13 +157,13 @@ def _pretrained(architecture: str, tag: str | None) -> dict[str, Any]:
 
 @contextmanager
 def _without_initialisation() -> Iterator[None]:
-    """Let tensors ignore what fills them, while models are built that nobody runs."""
+    """Disable the in-place filling of tensors while models that never run are built."""
     import torch
 
     def ignore(tensor: Any, *_: Any, **__: Any) -> Any:
         return tensor
 
-    for name in _FILLS:  # the methods are inherited: what is set here is taken off again, not put back
+    for name in _FILLS:  # the methods are inherited, so deleting the override restores them
         setattr(torch.Tensor, name, ignore)
     try:
         yield
@@ -178,7 +178,7 @@ def _distinct(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def _sizes_in_words(rows: Sequence[dict[str, Any]]) -> str:
-    """Kernels of every size over the architectures of `rows`, each once: "3×3 1,024 · 7×7 96"."""
+    """Kernels by size over the distinct architectures of `rows`: "3×3 1,024 · 7×7 96"."""
     counts: Counter[tuple[int, int]] = Counter()
     for row in _distinct(rows):
         for part in row["kernels_by_size"].split():
@@ -196,18 +196,18 @@ def _licences_in_words(rows: Sequence[dict[str, Any]]) -> str:
 _PAGE = """\
 # The zoo: depthwise kernels in timm
 
-Which models of timm {timm} have depthwise kernels. This page and `config/survey.csv`, which has a row for each architecture and
-pretrained tag, are made by
+The models of timm {timm} that have depthwise kernels. This page and `config/survey.csv`, which has a row for each architecture
+and pretrained tag, are generated by
 
 ```sh
 .venv/bin/echos survey --output config/survey.csv --page docs/zoo.md
-.venv/bin/snakemake --force -- config/survey.csv  # the same, as a job of the workflow
+.venv/bin/snakemake --force -- config/survey.csv  # the same, as a workflow job
 ```
 
-Nothing is downloaded: each architecture is built on the meta device, its initialisation skipped. {families} families,
-{architectures} architectures, {pretrained} of them with pretrained weights under {tags} tags; these {pretrained}
-have {kernels:,} depthwise kernels, and all tags together {all_kernels:,}. The [data dictionary](tables.md#survey)
-describes the columns of the CSV; in pandas:
+Nothing is downloaded: each architecture is built on the meta device, without initialisation. There are {families} families and
+{architectures} architectures, {pretrained} of them with pretrained weights under {tags} tags.
+These {pretrained} have {kernels:,} depthwise kernels, and all tags together {all_kernels:,}. The
+[data dictionary](tables.md#survey) describes the columns of the CSV. In pandas:
 
 ```python
 import pandas as pd
@@ -219,16 +219,16 @@ architectures = zoo.drop_duplicates("architecture")  # every tag of an architect
 print(architectures.groupby("family").kernels.sum())
 ```
 
-How kernels are counted: the walk over modules that `extract --timm` uses decides. Depthwise is a 2-D convolution with as many
+Kernels are counted by walking the modules, as `extract --timm` does. A depthwise convolution is a 2-D convolution with as many
 groups as input channels, more than one, and kernels larger than 1×1; with a multiplier of m, each channel has m kernels. So
 
-- a module that is used at several places (CoaT) counts once;
-- branches that could be fused for inference (MobileOne, RepViT, FastViT) count as they are trained, each by itself;
+- a module that is used in several places (CoaT) counts once;
+- branches that could be fused for inference (MobileOne, RepViT, FastViT) are counted separately, as trained;
 - a separable pair k×1 and 1×k (Inception-NeXt, GhostNetV2) counts as two layers of rectangular kernels;
 - conditional convolutions (CondConv, the `cc` models of EfficientNet), which mix their kernels for each image and keep them in
   a matrix, are not counted.
 
-Kernels by size add up architectures, with or without weights; licences are those that timm states for the weights.
+Kernels by size are summed over architectures, with or without weights; licences are as stated by timm for the weights.
 
 | family | architectures | pretrained tags | kernels by size | licences |
 |---|---|---|---|---|

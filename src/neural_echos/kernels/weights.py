@@ -1,8 +1,8 @@
-"""Weights: the convolutions' effective weights in a checkpoint, and what else lies in it with the shape of kernels.
+"""Weights: find the convolutions' effective weights in a checkpoint, and set aside other tensors of the same shape.
 
 A name alone proves little (".weight", "_weight", "_kernel", ".0" and others all occur) and a shape alone even less: buffers, masks,
-position embeddings, scales and filters in the frequency domain have four axes, too. Both have to agree. Whatever has four axes
-and is not taken is reported with the reason; what cannot be told is refused by name.
+position embeddings, scales and filters in the frequency domain also have four axes. Both have to agree. Every four-dimensional
+tensor that is skipped is reported with the reason; an ambiguous one is an error that names it.
 """
 
 import re
@@ -50,9 +50,9 @@ class Weight:
     read : callable
         Reads it, float array of this shape.
     kind : str or None
-        "depthwise" or "regular", judged by the shape and what is around it; None for 1×1.
+        "depthwise" or "regular", inferred from the shape and its context; None for 1×1.
     maybe_fixed : bool
-        The name may be that of a fixed filter, which has the same kernel for all channels.
+        The name suggests a fixed filter, which has the same kernel for all channels.
     """
 
     name: str
@@ -64,7 +64,7 @@ class Weight:
 
 @dataclass
 class Contents:
-    """What a checkpoint holds: weights of convolutions by name in the order of the network, and what was not taken and why."""
+    """What a checkpoint contains: convolution weights by name in the order of the network, and what was skipped and why."""
 
     weights: dict[str, Weight]
     skipped: dict[str, list[str]] = field(default_factory=dict)
@@ -72,7 +72,7 @@ class Contents:
 
 
 def weights_in(checkpoint: Checkpoint, names: Mapping[str, str]) -> Contents:
-    """Find the weights of convolutions.
+    """Find the convolution weights.
 
     Parameters
     ----------
@@ -83,8 +83,8 @@ def weights_in(checkpoint: Checkpoint, names: Mapping[str, str]) -> Contents:
     Raises
     ------
     EchosError
-        A weight cannot be computed from what is in the file: an unknown parametrisation, a missing partner, complex numbers,
-        integers without a scale, an adapter that was not merged.
+        A weight cannot be computed from what is in the file: an unknown parametrisation, a missing part, complex numbers,
+        integers without a scale, or an adapter that was not merged.
     """
     contents = Contents({})
     modules = parts_by_module(names)
@@ -131,7 +131,7 @@ def weights_in(checkpoint: Checkpoint, names: Mapping[str, str]) -> Contents:
 
 
 def mark_grey_stem(contents: Contents) -> None:
-    """Call the first layer of a network for grey images regular, where no model is at hand to say so."""
+    """Mark the first layer of a network for grey images as regular, if no model is available to identify it."""
     stem = orientation.grey_stem({name: weight.shape for name, weight in contents.weights.items()})
     if stem is not None:
         weight = contents.weights[stem]
@@ -140,7 +140,7 @@ def mark_grey_stem(contents: Contents) -> None:
 
 
 def _refuse_orphans(checkpoint: Checkpoint, parts: Mapping[str, str]) -> None:
-    """Refuse parts of a reparametrised weight that are without the part that has the weight's shape."""
+    """Refuse parts of a reparametrised weight if the part with the weight's shape is missing."""
     if reparametrised.is_reparametrised(parts):
         raise EchosError(
             f"{checkpoint.path}: {', '.join(parts.values())} are parts of a reparametrised weight, and the others are missing; "
@@ -149,7 +149,7 @@ def _refuse_orphans(checkpoint: Checkpoint, parts: Mapping[str, str]) -> None:
 
 
 def _reason(checkpoint: Checkpoint, name: str, names: Mapping[str, str]) -> str | None:
-    """Why a tensor of four axes is not a convolution's weight, judged by its name and type; None where it may be one."""
+    """Why a four-dimensional tensor is not a convolution's weight, judged by its name and type; None if it may be one."""
     dtype = checkpoint.tensors[names[name]].dtype
     for reason, words in () if name.endswith(".weight") else _REASONS:
         if re.search(words, name):
@@ -178,7 +178,7 @@ def _reason(checkpoint: Checkpoint, name: str, names: Mapping[str, str]) -> str 
 
 
 def _plausible(shape: tuple[int, ...], name: str) -> bool:
-    """Whether a shape can be that of a convolution; a name that does not say "weight" has to be all the clearer a shape."""
+    """Whether a convolution can have this shape; the test is stricter if the name does not say "weight"."""
     out, _, height, width = shape
     short, long = sorted((height, width))
     if re.search(_WEIGHT, name):
@@ -201,7 +201,7 @@ def _depthwise_names(
 
 
 def _in_order(names: Iterable[str]) -> list[str]:
-    """Order of the file, or, where that is merely the alphabet's, the order in which people count."""
+    """Keep the file's order, or use natural order if the file is merely sorted alphabetically."""
     names = list(names)
     return sorted(names, key=natural) if names == sorted(names) else names
 
@@ -232,7 +232,7 @@ def _reader(
 
 
 def _values(checkpoint: Checkpoint, part: str, keys: Mapping[str, str]) -> np.ndarray:
-    """Read one part of a weight as floats, de-quantised where it is stored in integers or 8-bit floats."""
+    """Read one part of a weight as floats; integers and 8-bit floats are de-quantised."""
     key = keys[part]
     dtype = checkpoint.tensors[key].dtype
     values = checkpoint.read(key)
@@ -244,7 +244,7 @@ def _values(checkpoint: Checkpoint, part: str, keys: Mapping[str, str]) -> np.nd
         loose = {"weight_scale", "weight_scale_inv"} & set(keys)
         if loose and part == "weight" and not dtype.startswith(("Q", "F8_", *quantised.INTEGERS)):
             raise quantised.UnclearScaleError(
-                f"it is {dtype} with {sorted(loose)[0]} beside it, which may be applied already"
+                f"it is {dtype} with {sorted(loose)[0]} beside it, which may already have been applied"
             )
     except quantised.UnclearScaleError as error:
         raise EchosError(
@@ -256,7 +256,7 @@ def _values(checkpoint: Checkpoint, part: str, keys: Mapping[str, str]) -> np.nd
 def _note_conditional(
     checkpoint: Checkpoint, names: Mapping[str, str], modules: Mapping[str, Mapping[str, str]], contents: Contents
 ) -> None:
-    """Report CondConv layers, whose experts' kernels lie in one matrix, so that their size is not known from the file."""
+    """Report CondConv layers: all experts' kernels are in one matrix, so the file does not show their size."""
     blocks = tuple(name.removesuffix("routing_fn.weight") for name in names if name.endswith("routing_fn.weight"))
     for module, parts in modules.items() if blocks else ():
         key = names.get(parts.get("weight", ""))
@@ -268,7 +268,7 @@ def _note_conditional(
         ):
             _skip(
                 contents,
-                "weights of conditional convolutions (CondConv), whose kernels lie in matrices",
+                "weights of conditional convolutions (CondConv), whose kernels are stored in matrices",
                 [parts["weight"]],
             )
 

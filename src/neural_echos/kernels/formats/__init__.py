@@ -1,4 +1,4 @@
-"""Checkpoint files of every format that is read, and a clear refusal of the others; the content decides, not the suffix."""
+"""Read checkpoint files of every supported format and clearly refuse others; the content decides, not the suffix."""
 
 from neural_echos.kernels.formats.opened import Checkpoint, Stored
 from neural_echos.kernels.formats.opening import open_checkpoint

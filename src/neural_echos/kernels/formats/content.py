@@ -1,4 +1,4 @@
-"""Which format a file has, told by its bytes; what is not read is refused with the reason and the way to convert it."""
+"""Detect a file's format from its bytes; refuse unsupported ones with the reason and a way to convert them."""
 
 import struct
 import zipfile
@@ -16,8 +16,8 @@ _LOAD = "load it in the library that wrote it and save the weights with safetens
 _FOREIGN = (  # offset, bytes, what it is, what to do
     (0, b"GGUF", "a GGUF file", "convert the original weights instead, as safetensors"),
     (0, b"\x89HDF\r\n\x1a\n", "an HDF5 file (Keras)", "load it in Keras and save its weights with safetensors.numpy"),
-    (4, b"TFL3", "a TensorFlow Lite model", "convert the model it was made from, as safetensors or ONNX"),
-    (4, b"ORTM", "an ONNX Runtime model (.ort)", "name the .onnx file that it was made from"),
+    (4, b"TFL3", "a TensorFlow Lite model", "convert the original model instead, as safetensors or ONNX"),
+    (4, b"ORTM", "an ONNX Runtime model (.ort)", "name the original .onnx file"),
     (0, b"\x93NUMPY", "a NumPy array (.npy)", "save the weights with safetensors.numpy.save_file"),
     (0, b"\x1f\x8b", "a gzip archive", "unpack it and name the checkpoint inside"),
     (0, b"BZh", "a bzip2 archive", "unpack it and name the checkpoint inside"),
@@ -31,7 +31,7 @@ _FOREIGN = (  # offset, bytes, what it is, what to do
     (0, b"\xff\xd8\xff", "a JPEG picture", "name a checkpoint"),
     (0, b"%PDF", "a PDF document", "name a checkpoint"),
 )
-_BY_SUFFIX = {  # formats without a mark of their own
+_BY_SUFFIX = {  # formats without magic bytes
     ".safetensors": ("not a safetensors file (its header is damaged)", "copy or fetch the right file"),
     ".msgpack": ("a Flax checkpoint, as it seems", "load it in Flax and save its weights with safetensors.flax"),
     ".pb": ("a TensorFlow graph, as it seems", "convert it to ONNX with tf2onnx, or save its weights with safetensors"),
@@ -66,8 +66,8 @@ def format_of(path: Path) -> str:
         return "old torch"
     if _is_pickle(head):
         raise EchosError(
-            f"{path}: a Python pickle that torch.save did not write; it is never unpickled, for it may run code: "
-            "where you trust it, load it yourself and save its weights with safetensors"
+            f"{path}: a Python pickle that torch.save did not write; it is never unpickled because that may run code. "
+            "If you trust it, load it yourself and save its weights with safetensors"
         )
     if head.lstrip().startswith(b"{"):
         return "index"
@@ -90,7 +90,7 @@ def _refuse_foreign(path: Path, head: bytes) -> None:
 
 
 def _text(head: bytes) -> str:
-    """First words of a text; empty where the bytes are none."""
+    """First words of a text file; empty if the bytes are not text."""
     try:
         first = next(iter(head[:200].decode("ascii").strip().splitlines()), "")
     except UnicodeDecodeError:
@@ -104,14 +104,14 @@ def _is_pickle(head: bytes) -> bool:
 
 
 def _in_zip(path: Path) -> str:
-    """Tell what a zip archive holds by the names of its members."""
+    """Detect what a zip archive contains by the names of its members."""
     try:
         with zipfile.ZipFile(path) as archive:
             names = archive.namelist()
     except (zipfile.BadZipFile, ValueError, NotImplementedError):
         raise EchosError(f"{path}: the archive is incomplete or damaged; fetch it again") from None
     last = {name.rsplit("/", 1)[-1] for name in names}
-    trusted = "where you trust the file"
+    trusted = "if you trust the file"
     if "constants.pkl" in last:
         what = "a TorchScript archive"
         how = f"{trusted}, load it with torch.jit.load and save its state_dict() with safetensors.torch.save_file"
@@ -130,7 +130,7 @@ def _in_zip(path: Path) -> str:
 
 
 def _is_onnx(path: Path, size: int) -> bool:
-    """Whether a file's outermost fields are those of an ONNX model; a graph that runs past the end counts, it is cut short."""
+    """Whether a file's outermost fields fit an ONNX model; a graph that runs past the end counts as truncated, not foreign."""
     with path.open("rb") as file:
 
         def number() -> int:

@@ -1,4 +1,4 @@
-"""Which file to open where a folder is named, and which must not be opened alone."""
+"""Find the checkpoint in a folder, and refuse files that cannot be opened alone."""
 
 import re
 from pathlib import Path, PurePosixPath, PureWindowsPath
@@ -6,7 +6,7 @@ from pathlib import Path, PurePosixPath, PureWindowsPath
 from neural_echos.errors import EchosError
 
 _SHARD = re.compile(r"(?P<stem>.*)-(?P<number>\d{4,6})-of-(?P<total>\d{4,6})(?P<suffix>\.\w+)?$")
-_PREFERRED = (  # in this order; a pattern that several files fit is no answer
+_PREFERRED = (  # in this order; a pattern that several files match is ambiguous
     "*.safetensors.index.json",
     "model.safetensors",
     "*.safetensors",
@@ -27,7 +27,7 @@ def checkpoint_in(folder: Path) -> Path:
     Raises
     ------
     EchosError
-        There is none, there are several, or it is a checkpoint of a distributed run or of TensorFlow.
+        There is none, there are several, or it is a distributed or TensorFlow checkpoint.
     """
     if (folder / "saved_model.pb").exists():
         raise EchosError(
@@ -44,19 +44,19 @@ def checkpoint_in(folder: Path) -> Path:
             return found[0]
         if found and not all(_SHARD.match(path.name) for path in found):
             raise EchosError(
-                f"{folder}: this folder holds several checkpoints ({', '.join(path.name for path in found[:5])}); name one"
+                f"{folder}: this folder contains several checkpoints ({', '.join(path.name for path in found[:5])}); name one"
             )
         if found:
             raise EchosError(
-                f"{folder}: this folder holds the shards of a checkpoint but not its index (*.index.json); fetch the index too"
+                f"{folder}: this folder contains the shards of a checkpoint but not its index (*.index.json); fetch the index too"
             )
     raise EchosError(
-        f"{folder}: this folder holds no checkpoint (.safetensors, .bin, .pth, .onnx, …); name the file itself"
+        f"{folder}: this folder contains no checkpoint (.safetensors, .bin, .pth, .onnx, …); name the file itself"
     )
 
 
 def refuse_single_shard(path: Path) -> None:
-    """Refuse one shard of several that is named alone."""
+    """Refuse a single shard of a sharded checkpoint."""
     shard = _SHARD.match(path.name)
     if shard and shard["stem"].endswith(".data"):
         raise EchosError(
@@ -68,11 +68,11 @@ def refuse_single_shard(path: Path) -> None:
     found = index if index.exists() else next(iter(sorted(path.parent.glob("*.index.json"))), None)
     what = f"name {found.name} instead" if found else f"fetch the whole checkpoint and name its index ({index.name})"
     raise EchosError(
-        f"{path}: this is shard {int(shard['number'])} of {int(shard['total'])} and holds a part of the weights; {what}"
+        f"{path}: this is shard {int(shard['number'])} of {int(shard['total'])} and contains only some of the weights; {what}"
     )
 
 
 def leaves_its_folder(name: str) -> bool:
-    """Whether a file name found in a checkpoint leads out of the checkpoint's folder, on any system."""
+    """Whether a file name found in a checkpoint points outside the checkpoint's folder, on any system."""
     here, windows = PurePosixPath(name), PureWindowsPath(name)
     return here.is_absolute() or bool(windows.anchor) or ".." in (*here.parts, *windows.parts)

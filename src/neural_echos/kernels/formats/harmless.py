@@ -1,9 +1,9 @@
 """Python objects that checkpoints carry beside their weights, and inert stand-ins for them.
 
-PyTorch's safe loader refuses a file for any class outside its own short list: for the `argparse.Namespace` of timm's
-training script, a NumPy score, a path. None of these matter for the weights, so each name below is answered by a stand-in
-that ignores what it is given: the class itself is neither imported nor called. Only dictionaries, lists and NumPy arrays
-keep their content, which may be weights. A name that is not here stays refused.
+PyTorch's safe loader refuses a file that contains any class outside its own short list, such as the `argparse.Namespace` of
+timm's training script, a NumPy score or a path. None of these matter for the weights. Each name below is therefore replaced by a
+stand-in that ignores its arguments: the class itself is neither imported nor called. Only dictionaries, lists and NumPy
+arrays keep their content, which may be weights. Names not listed here are still refused.
 """
 
 import math
@@ -48,49 +48,49 @@ _LISTS = "collections.deque builtins.list builtins.tuple"
 
 
 class _Ignored:
-    """Takes the place of an object whose content does not matter."""
+    """Stands in for an object whose content does not matter."""
 
     def __init__(self, *given: object) -> None:
-        """Ignore everything."""
+        """Ignore all arguments."""
 
     def __setstate__(self, state: object) -> None:
-        """Ignore everything."""
+        """Ignore the state."""
 
 
 class _Dictionary:
-    """Takes the place of a class of dictionaries; its instances are ordinary ordered ones."""
+    """Stands in for a dictionary class; its instances are plain OrderedDicts."""
 
     def __new__(cls, *given: object) -> Any:
         return OrderedDict(given[0] if given and isinstance(given[0], dict) else {})
 
 
 class _List:
-    """Takes the place of a class of lists; its instances are ordinary ones."""
+    """Stands in for a list class; its instances are plain lists."""
 
     def __new__(cls, *given: object) -> Any:
         return list(given[0]) if given and isinstance(given[0], list | tuple) else []
 
 
 class _Type:
-    """Takes the place of `numpy.dtype`: the code of a type and its order of bytes."""
+    """Stands in for `numpy.dtype`: a type code and a byte order."""
 
     def __init__(self, code: object = "", *_: object) -> None:
         self.code, self.order = str(code), "="
 
     def __setstate__(self, state: object) -> None:
-        """Take the order of bytes; a structured type, which has fields too, is not used."""
+        """Take the byte order; structured types, which have fields, are ignored."""
         if isinstance(state, tuple) and len(state) > 3 and state[1] in ("<", ">", "=", "|"):
             self.order, self.code = state[1], self.code if state[3] is None else ""
 
 
 class PickledArray:
-    """Takes the place of `numpy.ndarray`: the array itself where it holds plain numbers, else nothing."""
+    """Stands in for `numpy.ndarray`: the array itself if it contains plain numbers, otherwise nothing."""
 
     def __init__(self, *_: object) -> None:
         self.values: np.ndarray | None = None
 
     def __setstate__(self, state: Any) -> None:
-        """Lay the pickled bytes out as an array, without a copy of their type's own code."""
+        """Interpret the pickled bytes as an array, without running any code of their type."""
         _, shape, dtype, by_columns, data = state
         if not isinstance(dtype, _Type) or not isinstance(data, bytes) or dtype.code[:1] not in tuple("fiubc"):
             return

@@ -1,4 +1,4 @@
-"""ONNX models: the Conv nodes say group, stride and dilation, so their layers are known exactly."""
+"""ONNX models: the Conv nodes give group, stride and dilation, so their layers are known exactly."""
 
 import re
 from collections.abc import Iterator, Mapping
@@ -13,7 +13,7 @@ from neural_echos.kernels.formats.onnx_weights import Constants, NotConstant, ar
 from neural_echos.kernels.formats.opened import Checkpoint, Stored
 from neural_echos.kernels.layers import Layer, numbered
 
-_WEIGHT = {"Conv": 1, "FusedConv": 1, "QLinearConv": 3, "ConvInteger": 1}  # the input that holds the weight
+_WEIGHT = {"Conv": 1, "FusedConv": 1, "QLinearConv": 3, "ConvInteger": 1}  # index of the weight among the inputs
 _OTHER_LAYOUTS = {"NhwcConv", "NhwcFusedConv"}
 _ANONYMOUS = re.compile(r"(?:.*::.*|_?\d+|(?:_?v|val|const\w*|initializer)_+\d+)(?:_quantized)?")
 _TYPES = {1: "F32", 10: "F16", 11: "F64", 16: "BF16"}  # TensorProto.DataType of unquantised weights
@@ -21,7 +21,7 @@ _TYPES = {1: "F32", 10: "F16", 11: "F64", 16: "BF16"}  # TensorProto.DataType of
 
 @dataclass(frozen=True)
 class _Convolution:
-    """The weight of one Conv node, and how the node moves it over its input."""
+    """The weight, group, stride and dilation of one Conv node."""
 
     name: str  # of its weight
     node: str
@@ -29,7 +29,7 @@ class _Convolution:
     group: int
     stride: int | None
     dilation: int | None
-    source: Any  # an initialiser, read when asked for, or an array that other nodes made of one
+    source: Any  # an initialiser, read on request, or an array computed from one by other nodes
 
     def read(self, path: Path) -> np.ndarray:
         return self.source if isinstance(self.source, np.ndarray) else _widened(array_of(path, self.source))
@@ -38,8 +38,8 @@ class _Convolution:
 def open_onnx(path: Path) -> Checkpoint:
     """Open an ONNX model; its tensors are the weights of its two-dimensional convolutions.
 
-    A weight that several nodes use is counted once. It is called as its initialiser, or, where that has no name worth the word
-    ("onnx::Conv_123"), as its node. Transposed convolutions are not convolutions here.
+    A weight that several nodes use is counted once. It is named after its initialiser, or after its node if the initialiser's
+    name is generated ("onnx::Conv_123"). Transposed convolutions are not included.
 
     Raises
     ------
@@ -65,7 +65,7 @@ def open_onnx(path: Path) -> Checkpoint:
 
 
 def _free(name: str, convolution: "_Convolution", found: Mapping[str, "_Convolution"]) -> bool:
-    """Whether a name is not taken by another weight; one weight may be met several times."""
+    """Whether a name is not taken by another weight; the same weight may occur several times."""
     other = found.get(name)
     if other is None:
         return True
@@ -100,7 +100,7 @@ def _convolutions(path: Path, model: Any) -> Iterator[_Convolution]:
         if node.op_type in _OTHER_LAYOUTS or (node.op_type in _WEIGHT and node.domain == "com.microsoft.nchwc"):
             raise EchosError(
                 f"{path}: the node {_title(node)!r} ({node.op_type}) has weights in the layout of one runtime; "
-                "name the model before its optimisation by ONNX Runtime"
+                "name the model as it was before ONNX Runtime optimised it"
             )
         if node.op_type in _WEIGHT:
             try:
@@ -125,7 +125,7 @@ def _nodes(path: Path, graph: Any, opset: int, outer: Constants | None = None) -
 
 
 def _convolution(node: Any, constants: Constants) -> _Convolution | None:
-    """Describe one convolution; None where it is not two-dimensional, or 1×1 with a weight that is computed."""
+    """Describe one convolution; None if it is not two-dimensional, or is 1×1 with a computed weight."""
     lists = {one.name: list(one.ints) for one in node.attribute}
     group = next((one.i for one in node.attribute if one.name == "group"), 1)
     size = lists.get("kernel_shape")
@@ -144,7 +144,7 @@ def _convolution(node: Any, constants: Constants) -> _Convolution | None:
         return None
     if not stored.dtype:
         raise EchosError(
-            f"{constants.path}: the weight {weight!r} holds no floating-point numbers and has no scale; export the model again"
+            f"{constants.path}: the weight {weight!r} is not floating-point and has no scale; export the model again"
         )
     step, spread = (lists.get(name) or [1, 1] for name in ("strides", "dilations"))
     name, title = _names(node, constants.origin(weight))
@@ -158,7 +158,7 @@ def _stored(source: Any) -> Stored:
 
 
 def _quantised(node: Any, constants: Constants, weight: str) -> np.ndarray:
-    """Float weight of a convolution that is quantised, or made by other nodes."""
+    """Float weight of a convolution whose weight is quantised or computed by other nodes."""
     if node.op_type == "QLinearConv":
         return constants.dequantised(weight, node.input[4], node.input[5], axis=0)
     if node.op_type == "ConvInteger":
@@ -168,10 +168,10 @@ def _quantised(node: Any, constants: Constants, weight: str) -> np.ndarray:
 
 
 def _scale_of(node: Any, constants: Constants) -> str:
-    """Find the scale of a ConvInteger's weight among what its result is multiplied by.
+    """Find the scale of a ConvInteger's weight among the factors that its result is multiplied by.
 
-    The result is cast to float, then multiplied by the scale of the input, which is computed from that input, and by the scale
-    of the weight, which is stored; their product may come first.
+    The result is cast to float, then multiplied by two scales: the input's, which is computed from the input, and the weight's,
+    which is stored. Their product may be computed first.
     """
     result, factors = node.output[0], list[str]()
     for _ in range(3):
@@ -188,11 +188,11 @@ def _scale_of(node: Any, constants: Constants) -> str:
     stored = [one for one in factors if one in constants.tensors]
     if len(stored) == 1 and len(factors) == 2:
         return stored[0]
-    raise NotConstant(f"{node.output[0]!r}, whose scale cannot be told from the nodes after it")
+    raise NotConstant(f"{node.output[0]!r}, whose scale cannot be inferred from the nodes after it")
 
 
 def _widened(values: np.ndarray) -> np.ndarray:
-    """Give floats as float32 or float64."""
+    """Convert floats to float32, unless they are float64."""
     return values if values.dtype in (np.float32, np.float64) else values.astype(np.float32)
 
 
@@ -207,9 +207,9 @@ def _title(node: Any) -> str:
 
 
 def _names(node: Any, initialiser: str) -> tuple[str, str]:
-    """Name of a convolution's weight after its initialiser, and after the module that the node stands for.
+    """Two names for a convolution's weight: from its initialiser, and from the module that the node represents.
 
-    PyTorch names nodes by the path of modules: "/stages/stages.0/blocks/blocks.1/conv_dw/Conv" is "stages.0.blocks.1.conv_dw".
+    PyTorch names nodes by module path: "/stages/stages.0/blocks/blocks.1/conv_dw/Conv" is "stages.0.blocks.1.conv_dw".
     """
     title = _title(node)
     parts = [part for part in title.split("/") if part]

@@ -1,8 +1,8 @@
-"""Constant values in an ONNX graph: initialisers, wherever their bytes lie, and what a few nodes make of them.
+"""Constant values in an ONNX graph: initialisers, stored inside or outside the file, and what nodes compute from them.
 
-A weight seldom reaches its convolution directly: it is de-quantised, cast or transposed on the way. Such nodes are evaluated by
-the reference implementation that the onnx package ships, so the result is what the standard defines. Only operators whose
-result is no larger than their largest input are evaluated; a small file cannot fill the memory.
+A weight is often de-quantised, cast or transposed on the way to its convolution. Such nodes are evaluated with the onnx package's
+reference implementation, so the result is what the standard defines. Only operators whose result is no larger than their
+largest input are evaluated, so that a small file cannot exhaust the memory.
 """
 
 from collections import ChainMap
@@ -31,11 +31,11 @@ _EVALUATED = _ELEMENTWISE | {
     *("Slice", "Neg", "Abs", "Sqrt", "Reciprocal", "Exp", "Clip", "ReduceL2", "ReduceSum", "ReduceMean", "ReduceMax"),
 }
 _STANDARD = {"", "ai.onnx", "com.microsoft"}
-_QUANTISED_SINCE = 21  # the version of the standard that de-quantises all types, in the same way as those before
+_QUANTISED_SINCE = 21  # first opset that de-quantises all types, with the same results as earlier ones
 
 
 class NotConstant(Exception):
-    """A value that is computed while the model runs; the text says from what."""
+    """A value is computed while the model runs; the text says from what."""
 
 
 class Constants:
@@ -44,13 +44,13 @@ class Constants:
     Parameters
     ----------
     path : Path
-        The model's file; external data lie beside it.
+        The model's file; external data are beside it.
     graph : GraphProto
         The graph.
     opset : int
-        The version of the standard's operators that the model uses.
+        The operator-set version of the model.
     outer : Constants, optional
-        Those of the graph around it, whose values it sees.
+        Constants of the enclosing graph, which are visible here.
     """
 
     def __init__(self, path: Path, graph: Any, opset: int, outer: "Constants | None" = None):
@@ -71,7 +71,7 @@ class Constants:
                 self.users.setdefault(name, []).append(node)
 
     def origin(self, name: str) -> str:
-        """Name of the initialiser that a constant is made from; the largest, where there are several."""
+        """Name of the initialiser that a constant is computed from; the largest if there are several."""
         while name not in self.tensors:
             name = max((one for one in self.makers[name].input if one), key=lambda one: self.value(one).size)
         return name
@@ -82,9 +82,9 @@ class Constants:
         Raises
         ------
         NotConstant
-            It depends on the model's inputs, or on an operator that is not evaluated.
+            The value depends on the model's inputs, or on an operator that is not evaluated.
         EchosError
-            Its bytes are missing or damaged.
+            The bytes are missing or damaged.
         """
         if name not in self._known:
             self._known[name] = array_of(self.path, self.tensors[name]) if name in self.tensors else self._made(name)
@@ -104,11 +104,11 @@ class Constants:
         if kind in _ELEMENTWISE:
             shapes = [one.shape for one in given.values()]
             if np.prod(np.broadcast_shapes(*shapes), dtype=np.float64) > max(one.size for one in given.values()):
-                raise NotConstant(f"{name!r}, a result of {kind} that is larger than what it is made from")
+                raise NotConstant(f"{name!r}, a result of {kind} that is larger than its inputs")
         return self.evaluate(node, given)
 
     def dequantised(self, weight: str, scale: str, zero_point: str, axis: int) -> np.ndarray:
-        """(weight − zero point) · scale, with one scale for all or one for each entry along `axis`."""
+        """(weight − zero point) · scale, with one scale or one per entry along `axis`."""
         from onnx import helper
 
         names = [weight, scale, *([zero_point] if zero_point else [])]
@@ -119,7 +119,7 @@ class Constants:
         return self.evaluate(helper.make_node("DequantizeLinear", list(given), ["y"], axis=axis), given)
 
     def evaluate(self, node: Any, given: Mapping[str, np.ndarray]) -> np.ndarray:
-        """Evaluate one node by the reference implementation."""
+        """Evaluate one node with the reference implementation."""
         from onnx import AttributeProto, GraphProto, NodeProto, helper
         from onnx.reference import ReferenceEvaluator
 
@@ -136,7 +136,7 @@ class Constants:
         try:
             results: Any = ReferenceEvaluator(model).run(None, dict(given))
             return results[0]
-        except Exception as error:  # the reference implementation raises nearly anything for what does not fit
+        except Exception as error:  # the reference implementation raises almost anything on bad input
             reason = (str(error).splitlines() or [type(error).__name__])[0][:200]
             raise EchosError(
                 f"{self.path}: the constant {node.output[0]!r} cannot be evaluated ({reason}); export it again"
@@ -144,7 +144,7 @@ class Constants:
 
 
 def array_of(path: Path, tensor: Any) -> np.ndarray:
-    """Values of one initialiser, in the model's file or in a file beside it.
+    """Values of one initialiser, from the model's file or a file beside it.
 
     Raises
     ------
@@ -170,7 +170,7 @@ def _external(path: Path, tensor: Any) -> bytes:
     location = entries.get("location", "")
     if not location or leaves_its_folder(location):
         raise EchosError(
-            f"{path}: the values of {tensor.name!r} lie in {location!r}, outside the model's folder, which is not read; "
+            f"{path}: the values of {tensor.name!r} are in {location!r}, outside the model's folder, which is not read; "
             "save the model with its external data beside it"
         )
     file = path.parent / location
@@ -181,7 +181,7 @@ def _external(path: Path, tensor: Any) -> bytes:
         length = int(entries.get("length", file.stat().st_size - offset))
     except ValueError:
         raise EchosError(
-            f"{path}: the external data of {tensor.name!r} has no valid place; export the model again"
+            f"{path}: the external data of {tensor.name!r} has no valid offset or length; export the model again"
         ) from None
     if offset < 0 or length < 0 or offset + length > file.stat().st_size:
         raise EchosError(f"{file}: this external data of {path.name} is incomplete; fetch it again")

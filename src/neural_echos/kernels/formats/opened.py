@@ -1,4 +1,4 @@
-"""What an opened checkpoint looks like, whatever its format: tensors with shapes and dtypes, each read when asked for."""
+"""An opened checkpoint, the same for all formats: tensors with shapes and dtypes, each read on request."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -17,17 +17,17 @@ SAVE = "save_file(model.state_dict(), 'weights.safetensors') of safetensors.torc
 
 @dataclass(frozen=True)
 class Stored:
-    """One tensor as it lies in a file, not read yet.
+    """One tensor as stored in a file, not read yet.
 
     Attributes
     ----------
     shape : tuple of int
         Its shape.
     dtype : str
-        Its type in the words of safetensors: F64, F32, F16, BF16, F8_E4M3, I8, U8, BOOL, C64, …; QI8, QU8 and QI32 are
-        PyTorch's own quantised tensors, which are de-quantised on reading.
+        Its type in safetensors' naming: F64, F32, F16, BF16, F8_E4M3, I8, U8, BOOL, C64, …; QI8, QU8 and QI32 are PyTorch's own
+        quantised tensors, which are de-quantised on reading.
     dense : bool
-        False for sparse tensors and for those on PyTorch's meta device, which have no values.
+        False for sparse tensors and tensors on PyTorch's meta device, which have no values.
     """
 
     shape: tuple[int, ...]
@@ -44,14 +44,14 @@ class Checkpoint:
     path : Path
         The file (or index) that was opened.
     tensors : mapping of str to Stored
-        What lies in it, in the file's order. Dictionaries and lists around a state dict are joined by "/"
+        Its tensors, in the file's order. Dictionaries and lists around a state dict are joined by "/"
         ("state_dict/layer1.weight", "optimizer/state/3/exp_avg"); names inside a state dict keep their dots.
     reader : callable
         Reads one tensor; called by `read`.
     metadata : mapping of str to str
-        The metadata of a safetensors file; {"format": "onnx"} for ONNX; else empty.
+        The metadata of a safetensors file; {"format": "onnx"} for ONNX; otherwise empty.
     layers : list of Layer or None
-        For ONNX, the spatial convolutions with their strides and dilations; None elsewhere.
+        For ONNX, the spatial convolutions with their strides and dilations; otherwise None.
     """
 
     path: Path
@@ -61,7 +61,7 @@ class Checkpoint:
     layers: "list[Layer] | None" = None
 
     def read(self, name: str) -> np.ndarray:
-        """Read one tensor: floats as float32 or float64 (narrower ones are widened exactly), integers and complex as they are.
+        """Read one tensor: floats as float32 or float64 (narrower ones are widened exactly), integers and complex unchanged.
 
         Raises
         ------
@@ -77,7 +77,7 @@ class Checkpoint:
 
 
 def refuse_placeholders(checkpoint: Checkpoint) -> None:
-    """Refuse weights of size 0, which DeepSpeed ZeRO-3 and FSDP leave in a file whose values lie elsewhere."""
+    """Refuse weights of size 0, which DeepSpeed ZeRO-3 and FSDP save when the values are stored elsewhere."""
     empty = [
         name
         for name, stored in checkpoint.tensors.items()

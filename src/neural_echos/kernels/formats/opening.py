@@ -1,4 +1,4 @@
-"""Open a checkpoint: a file of any format that is read, the index of a sharded one, or a folder that holds one of them."""
+"""Open a checkpoint: a file of any supported format, the index of a sharded one, or a folder that contains one of them."""
 
 from pathlib import Path
 
@@ -9,23 +9,23 @@ from neural_echos.kernels.formats.opened import Checkpoint, refuse_placeholders
 
 
 def open_checkpoint(path: str | Path) -> Checkpoint:
-    """Open a checkpoint by its content, whatever its name; nothing in it is ever executed.
+    """Open a checkpoint; the content decides its format, not the name, and nothing in it is ever executed.
 
     Parameters
     ----------
     path : path
-        A safetensors, PyTorch or ONNX file, the ``*.index.json`` of a sharded one, or a folder that holds exactly one.
+        A safetensors, PyTorch or ONNX file, the ``*.index.json`` of a sharded one, or a folder that contains exactly one.
 
     Returns
     -------
     Checkpoint
-        Its tensors, to be read one by one.
+        Its tensors, read one by one on request.
 
     Raises
     ------
     EchosError
-        There is no such file, it is incomplete or damaged, of another format, holds Python objects other than harmless
-        ones, or is a single shard of several.
+        The file does not exist, is incomplete or damaged, has an unsupported format, contains Python objects that are not
+        known to be harmless, or is a single shard of several.
     """
     path = Path(path)
     try:
@@ -35,16 +35,14 @@ def open_checkpoint(path: str | Path) -> Checkpoint:
         refuse_single_shard(path)
         checkpoint = _open_file(path)
     except PermissionError:
-        raise EchosError(f"{path}: you may not read this file; change its permissions") from None
+        raise EchosError(f"{path}: permission denied; change the file's permissions") from None
     refuse_placeholders(checkpoint)
     return checkpoint
 
 
 def _refuse_absent(path: Path) -> None:
     if path.is_symlink() and not path.exists():
-        raise EchosError(
-            f"{path}: this link leads to {path.readlink()}, which does not exist; fetch the file it stands for"
-        )
+        raise EchosError(f"{path}: this link points to {path.readlink()}, which does not exist; fetch that file")
     if not path.is_file():
         raise EchosError(f"{path}: there is no such checkpoint file; check the path or fetch the input first")
 

@@ -1,4 +1,4 @@
-"""Safetensors: a JSON header of shapes and types, then plain bytes; a tensor is read when asked for."""
+"""Safetensors: a JSON header of shapes and types, then plain bytes; a tensor is read on request."""
 
 import struct
 from pathlib import Path
@@ -18,7 +18,7 @@ def open_safetensors(path: Path) -> Checkpoint:
     Raises
     ------
     EchosError
-        The file is cut short or damaged.
+        The file is incomplete or damaged.
     """
     try:
         file = safe_open(path, framework="numpy")
@@ -38,7 +38,7 @@ def open_safetensors(path: Path) -> Checkpoint:
 
 
 def _widened(path: Path, name: str, dtype: str) -> np.ndarray:
-    """Read a tensor of a type that NumPy lacks (bfloat16, 8-bit floats) as float32, which holds each of its values exactly."""
+    """Read a tensor of a type that NumPy lacks (bfloat16, 8-bit floats) as float32, without loss."""
     try:
         with safe_open(path, framework="pt") as tensors:
             return tensors.get_tensor(name).float().numpy()
@@ -49,7 +49,7 @@ def _widened(path: Path, name: str, dtype: str) -> np.ndarray:
 
 
 def _complaint(path: Path, error: SafetensorError) -> str:
-    """Say what is wrong: bytes are missing, or there are others than the header tells."""
+    """Say what is wrong: bytes are missing, or they do not match the header."""
     size = path.stat().st_size
     with path.open("rb") as file:
         header = struct.unpack("<Q", file.read(8))[0]

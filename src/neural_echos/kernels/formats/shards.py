@@ -1,4 +1,4 @@
-"""Sharded checkpoints: an index that maps each tensor to the file it lies in, read as one checkpoint."""
+"""Sharded checkpoints: an index that maps each tensor to its file, read as one checkpoint."""
 
 import json
 from collections.abc import Callable
@@ -12,12 +12,12 @@ from neural_echos.kernels.formats.opened import Checkpoint, Stored
 
 
 def open_index(path: Path, open_file: Callable[[Path], Checkpoint]) -> Checkpoint:
-    """Open a ``*.index.json`` and the shards it names; tensors are read lazily where the shards' format allows it.
+    """Open a ``*.index.json`` and the shards it names; tensors are read lazily if the shards' format allows it.
 
     Raises
     ------
     EchosError
-        The file is no index, a shard is missing or lies outside the index's folder, or a tensor is not where the index says.
+        The file is not an index, a shard is missing or outside the index's folder, or a tensor is not where the index says.
     """
     weight_map = _weight_map(path)
     files = list(dict.fromkeys(weight_map.values()))
@@ -37,7 +37,7 @@ def open_index(path: Path, open_file: Callable[[Path], Checkpoint]) -> Checkpoin
     for tensor, name in weight_map.items():
         if tensor not in shards[name].tensors:
             raise EchosError(
-                f"{path}: the index says that {tensor!r} lies in {name!r}, where it is not; fetch both again"
+                f"{path}: the index says that {tensor!r} is in {name!r}, but it is not there; fetch both again"
             )
         tensors[tensor] = shards[name].tensors[tensor]
 

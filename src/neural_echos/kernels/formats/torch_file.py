@@ -19,9 +19,9 @@ from neural_echos.kernels.formats.opened import SAVE, Checkpoint, Stored
 if TYPE_CHECKING:
     import torch
 
-_SHARED = 16  # times that the bytes of a file may be used by its tensors: tied weights use some twice
+_SHARED = 16  # maximum ratio of the tensors' bytes to the file's: tied weights use some bytes twice
 _DEEPEST = 64  # levels of nested dictionaries and lists
-_MOST = 2_000_000  # entries of all dictionaries and lists
+_MOST = 2_000_000  # total entries of all dictionaries and lists
 _NAMES = {
     "float64": "F64",
     "float32": "F32",
@@ -55,7 +55,7 @@ def open_torch(path: Path) -> Checkpoint:
     Raises
     ------
     EchosError
-        The file is incomplete or damaged, holds foreign Python objects or the placeholders of a distributed run, or would
+        The file is incomplete or damaged, contains foreign Python objects or the placeholders of a distributed run, or would
         take far more memory than its own size.
     """
     protocol, names = _scan(path)
@@ -74,13 +74,13 @@ def open_torch(path: Path) -> Checkpoint:
 
 
 def _scan(path: Path) -> tuple[int, set[str]]:
-    """Read the pickled instructions without following them: their protocol, and the names of all globals.
+    """Read the pickle opcodes without executing them: their protocol, and the names of all globals.
 
     Raises
     ------
     EchosError
-        A file of a few bytes would fill the memory: torch writes its zip files uncompressed, and of what it rebuilds
-        without running code only a byte array is filled at once. Or the instructions break off.
+        A small file could exhaust the memory (a compressed zip file, which torch never writes, or a byte array, the only
+        object of the safe loader that is allocated at full size at once), or the opcodes are cut short.
     """
     protocol, names = 0, set()
     try:
@@ -100,7 +100,7 @@ def _scan(path: Path) -> tuple[int, set[str]]:
     except (RuntimeError, NotImplementedError, zipfile.BadZipFile, OSError) as error:
         raise EchosError(f"{path}: the PyTorch file is damaged ({error}); fetch it again") from None
     if any("bytearray" in name for name in names):
-        raise EchosError(f"{path}: this file holds byte arrays, which are not read; save the weights with {SAVE}")
+        raise EchosError(f"{path}: this file contains byte arrays, which are not read; save the weights with {SAVE}")
     return protocol, names
 
 
@@ -123,7 +123,7 @@ def _streams(path: Path) -> Iterator[IO[bytes]]:
 
 
 def _modern(module: str, name: str) -> str:
-    """Full name of a global in today's Python, where a file may spell that of Python 2."""
+    """Full name of a global in Python 3; a file may use the Python 2 name."""
     if (module, name) in NAME_MAPPING:
         return ".".join(NAME_MAPPING[module, name])
     return f"{IMPORT_MAPPING.get(module, module)}.{name}"
@@ -147,8 +147,8 @@ def _refuse_foreign(path: Path, names: set[str]) -> None:
         whole = any(name.startswith(("torch.nn.modules.", "torch.fx.")) for name in foreign)
         what = "a whole pickled model" if whole else "Python objects other than tensors"
         raise EchosError(
-            f"{path}: this file holds {what} ({', '.join(foreign[:5])}{more}); it was not opened, for that may run code. "
-            f"Where you trust it, load it yourself and save only the weights, with {SAVE}"
+            f"{path}: this file contains {what} ({', '.join(foreign[:5])}{more}); it was not opened because that may run code. "
+            f"If you trust it, load it yourself and save only the weights, with {SAVE}"
         )
 
 
@@ -166,12 +166,12 @@ def _load(path: Path, protocol: int) -> object:
         if re.search("unrecognized function|Can only (create|build)|blocked", str(error)):
             raise EchosError(
                 f"{path}: this file calls Python functions other than those that rebuild tensors; it was not opened. "
-                f"Where you trust it, load it yourself and save only the weights, with {SAVE}"
+                f"If you trust it, load it yourself and save only the weights, with {SAVE}"
             ) from None
         if protocol > 2:
             raise EchosError(
                 f"{path}: saved with pickle protocol {protocol}, which the safe loader cannot read; save it again "
-                f"with torch.save's own protocol, or with {SAVE}"
+                f"with torch.save's default protocol, or with {SAVE}"
             ) from None
         raise EchosError(
             f"{path}: the PyTorch file is damaged ({_reason(error)}); save the weights with {SAVE}"
@@ -180,7 +180,7 @@ def _load(path: Path, protocol: int) -> object:
         raise EchosError(
             f"{path}: not enough memory to load this file; convert it to safetensors, which is read in parts"
         ) from None
-    except Exception as error:  # a broken file makes torch raise nearly anything
+    except Exception as error:  # torch raises almost anything on a broken file
         if isinstance(error, EOFError) or re.search("EOF|end of file|truncated|failed finding central", str(error)):
             raise EchosError(f"{path}: the PyTorch file is incomplete; fetch it again") from None
         raise EchosError(
@@ -189,7 +189,7 @@ def _load(path: Path, protocol: int) -> object:
 
 
 def _reason(error: Exception) -> str:
-    """First clause of an error, without advice to switch safety off."""
+    """First line of an error, without advice to disable safe loading."""
     first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
     return type(error).__name__ if "weights_only" in first or "safe_globals" in first else first[:200].rstrip(".")
 
@@ -201,7 +201,7 @@ def _leaves(path: Path, loaded: object) -> Iterator[tuple[str, "torch.Tensor | n
     seen = 0
     given: set[str] = set()
     if isinstance(loaded, torch.Tensor | PickledArray):
-        raise EchosError(f"{path}: this file holds one tensor without a name; save the weights with {SAVE}")
+        raise EchosError(f"{path}: this file contains one tensor without a name; save the weights with {SAVE}")
 
     def walk(value: Any, name: str, level: int) -> Iterator[tuple[str, "torch.Tensor | np.ndarray"]]:
         nonlocal seen
