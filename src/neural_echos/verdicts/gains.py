@@ -103,5 +103,5 @@ def variety_matters(
     corrected = holm([paired_p(differences) for differences in found.values()])
     worse = [p <= 0.05 and value < 0 for p, (value, _, _) in zip(corrected, intervals.values(), strict=True)]
     reading = SUPPORTED if all(low > 0 for _, low, _ in intervals.values()) else INCONCLUSIVE
-    remark = told_of(f"the least difference is to {least}", detectable_effect(found[least]))
+    remark = told_of(f"the smallest difference is to {least}", detectable_effect(found[least]))
     return Reading(measured, *intervals[least], NOT_SUPPORTED if any(worse) else reading, remark, diverged)

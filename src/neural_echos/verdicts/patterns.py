@@ -88,7 +88,7 @@ def patterns_in_all_layers(
     place = int((layers.share - bar).to_numpy().argmin())
     least = layers.iloc[place]
     remark = (
-        f"{int(above.sum())} of {len(above)} layers are above, {surely} of them with the whole interval; furthest from it is "
+        f"{int(above.sum())} of {len(above)} layers are above, {surely} of them with the whole interval; the smallest margin: "
         f"layer {int(least.layer_index)} of {least.model}, {percent(least.share)} against {percent(bar.iloc[place])}; in "
         f"{int((layers.share < 0.5).sum())} layers fewer than half of the kernels have a pattern"
     )
