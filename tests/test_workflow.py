@@ -74,7 +74,7 @@ def test_what_reads_trained_runs_declares_all_that_it_reads(tmp_path: Path) -> N
 def test_a_preset_without_the_one_below_it_is_one_sentence() -> None:
     code, told = dry_run("--configfile", "config/presets/imagenet100.yaml")
     assert code != 0
-    assert "lies on top of 'imagenet', which is not given" in told
+    assert "builds on 'imagenet', which is not given" in told
     assert "Traceback" not in told
 
 

@@ -54,7 +54,7 @@ def test_the_preset_is_loaded_as_it_was_meant(tmp_path: Path) -> None:
     assert config.scale == "my_photos_the_best: 100 images of 64×64, convnext_atto from scratch, 3 epochs"
     assert config.pathvars.logs == "results/mine/logs"
     text = path.read_text(encoding="utf-8")
-    assert "# The folder has no split." in text and "One image for testing is 5 points of top-1." in text
+    assert "# The folder has no split." in text and "One test image is 5 points of top-1." in text
     assert max(map(len, text.splitlines())) <= 132
 
 
@@ -82,7 +82,7 @@ def test_another_file_is_never_overwritten(tmp_path: Path) -> None:
     before = path.stat().st_mtime_ns
     again = write_preset(path, comparison(), ROOT)  # the same command goes on
     assert again.model_dump() == load_preset(ROOT, path).model_dump()
-    with pytest.raises(EchosError, match=r"mine\.yaml: this file is there already and says something else"):
+    with pytest.raises(EchosError, match=r"mine\.yaml: this file already exists with other content"):
         write_preset(path, comparison(epochs=4), ROOT)
     assert path.stat().st_mtime_ns == before
 
@@ -103,9 +103,9 @@ def test_names_do_not_collide_with_the_demo_s() -> None:
     ("names", "told"),
     [
         (["dog"], "at least two initialisations"),
-        (["dog", "default", "dog"], "'dog' is named twice"),
+        (["dog", "default", "dog"], "'dog' is given twice"),
         (["default", "covarianc"], r"unknown initialisation 'covarianc' \(did you mean 'covariance'\?\)"),
-        (["default", "transfer"], "'transfer' is drawn from a trained model, which this command does not choose"),
+        (["default", "transfer"], "'transfer' is drawn from a trained model, which this command cannot choose"),
     ],
 )
 def test_initialisations_that_cannot_be_compared_are_refused(names: list[str], told: str) -> None:

@@ -191,7 +191,7 @@ def test_models_that_can_be_missed_and_those_that_timm_draws_are_known() -> None
 def test_selected_models_are_chosen_by_id_and_by_group() -> None:
     assert list(preset(select=["ours"]).models) == ["trained", "untrained"]
     assert list(preset(select=["timm"]).models) == ["timm"]
-    with pytest.raises(EchosError, match="the model 'trained' is needed, but 'select' leaves it out"):
+    with pytest.raises(EchosError, match="the model 'trained' is needed, but 'select' excludes it"):
         preset(select=["timm"]).weights_file("trained")
 
 

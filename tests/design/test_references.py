@@ -72,8 +72,8 @@ def test_an_undeclared_name_in_an_option_is_refused(entry, options, at, kind, fo
     place = [one["id"] for one in config[part]].index(entry)
     config[part][place]["options"] |= options
     said = refusal(config)
-    assert said.startswith(f"configuration: '{part}.{place}.options.{at}' names no declared {kind}: {found}")
-    assert said.endswith("; correct it or declare it")
+    assert said.startswith(f"configuration: '{part}.{place}.options.{at}' refers to an undeclared {kind}: {found}")
+    assert said.endswith("; correct the name or declare it")
 
 
 @pytest.mark.parametrize(
@@ -88,17 +88,17 @@ def test_names_in_the_options_of_every_rule_count(rule, options, at, kind):
     config = load_preset(ROOT).model_dump()
     named = {"architecture": "convmixer"} if "sources" in options else {"architectures": ["convmixer"]}
     config["claims"][0] |= {"rule": rule, "options": {"dataset": "digits", **named, **options}}
-    assert refusal(config).startswith(f"configuration: 'claims.0.options.{at}' names no declared {kind}: 'x'")
+    assert refusal(config).startswith(f"configuration: 'claims.0.options.{at}' refers to an undeclared {kind}: 'x'")
 
 
 @pytest.mark.parametrize(
     ("change", "expected"),
     [
-        ({"filters": "master_key"}, "'filters' names no declared input: 'master_key'"),
-        ({"select": ["convnxt"]}, "'select.0' names no declared selection: 'convnxt' (did you mean 'convnext'?)"),
+        ({"filters": "master_key"}, "'filters' refers to an undeclared input: 'master_key'"),
+        ({"select": ["convnxt"]}, "'select.0' refers to an undeclared selection: 'convnxt' (did you mean 'convnext'?)"),
         (
             {"signals": {"dataset": "digit", "architectures": ["convmixer"]}},
-            "'signals.dataset' names no declared dataset",
+            "'signals.dataset' refers to an undeclared dataset",
         ),
     ],
 )
@@ -112,7 +112,7 @@ def test_what_is_not_used_may_name_what_is_not_there():
     config["signals"] |= {"dataset": "nowhere", "architectures": []}
     check_references(check_config(config, ARTIFACTS), **DECLARED)
     config["experiments"][0]["initialisations"] = ["default", "spare"]
-    assert "'initialisations.spare.bank' names no declared model: 'nowhere'" in refusal(config)
+    assert "'initialisations.spare.bank' refers to an undeclared model: 'nowhere'" in refusal(config)
 
 
 def test_a_claim_shows_a_declared_artifact_and_may_be_about_a_data_set_that_it_needs():
@@ -121,6 +121,6 @@ def test_a_claim_shows_a_declared_artifact_and_may_be_about_a_data_set_that_it_n
     config["claims"][2]["options"]["dataset"] = "imagenet"
     check_references(check_config(config, ARTIFACTS), **DECLARED)
     config["claims"][2]["artifact"] = "table_1_acuracy"
-    assert "'claims.2.artifact' names no declared artifact: 'table_1_acuracy' (did you mean 'table_1_acc" in refusal(
+    assert "'claims.2.artifact' refers to an undeclared artifact: 'table_1_acuracy' (did you mean 'table_1_acc" in refusal(
         config
     )

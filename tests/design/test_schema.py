@@ -132,7 +132,7 @@ def test_whatever_a_key_holds_is_taken_or_refused_in_one_sentence(key, value):
         ("clusters: 5\n", "mine.yaml:1: 'clusters' must be a mapping, not 5"),
         ("clusters:\n", "'clusters' must be a mapping, not null"),
         ("architectures:\n  b: {}\n", "mine.yaml:2: 'architectures.b' lacks the key 'model' (name of a timm model"),
-        ("seeds: [0, 1, 0]\n", "'seeds' must not hold 0 twice"),
+        ("seeds: [0, 1, 0]\n", "'seeds' must not contain 0 twice"),
         ("seeds: []\n", "'seeds' must be at least 1 long, not []"),
         ("datasets: {1: {}}\n", "mine.yaml:1: the keys of 'datasets' must be text, not 1; put it in quotes"),
         ("on: 1\n", "the keys of the top level must be text, not true; put it in quotes"),
@@ -144,7 +144,7 @@ def test_whatever_a_key_holds_is_taken_or_refused_in_one_sentence(key, value):
         ("pathvars: {result: mine}\n", "unknown key 'pathvars.result' (did you mean 'results'?)"),
         ("pathvars: {results: 'mine/{x}'}\n", "'pathvars.results' must be text of the form ^[^{}]+$, not 'mine/{x}'"),
         ("pathvars: {logs: ''}\n", "'pathvars.logs' must be text of the form"),
-        ("models: [{id: a, role: trained}]\n", "'models.0' must have either 'input' or 'run', and has neither"),
+        ("models: [{id: a, role: trained}]\n", "'models.0' must have either 'input' or 'run', but has neither"),
         ("comparisons: {target: 1.1}\n", "'comparisons.target' must be at most 1"),
         (
             "artifacts:\n- id: a\n  options: {gama: 0.5}\n",

@@ -20,12 +20,12 @@ def write(folder: Path, text: str, name: str = "config.yaml") -> Path:
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        ("a: 1\nb: 2\na: 3\n", ":3: not valid YAML: the key 'a' stands here twice; correct that line"),
-        ("a:\n  b: 1\n  b: 1\n", ":3: not valid YAML: the key 'b' stands here twice"),
+        ("a: 1\nb: 2\na: 3\n", ":3: not valid YAML: the key 'a' is repeated here; correct that line"),
+        ("a:\n  b: 1\n  b: 1\n", ":3: not valid YAML: the key 'b' is repeated here"),
         ("? [1, 2]\n: 3\n", ":1: not valid YAML: a key must be text"),
         ("a: [1\nb: 2\n", ":2: not valid YAML"),
         ("a: 1\n\tb: 2\n", ":2: not valid YAML"),
-        ("- 1\n- 2\n", "must hold keys with values (key: value), not [1, 2]"),
+        ("- 1\n- 2\n", "must be a mapping (key: value), not [1, 2]"),
         ("a: !!python/object/apply:os.system ['true']\n", ":1: not valid YAML: could not determine"),
         ("a: " + "[" * 101 + "]" * 101, ":1: not valid YAML: nested more than 100 levels deep"),
         ("a: " + "[" * 200_000, ":1: not valid YAML: nested more than 100 levels deep"),

@@ -128,14 +128,14 @@ def test_other_declared_files_have_an_address_or_ship_with_the_repository():
     ("text", "expected"),
     [
         ("sha256: abc", "'thing.sha256' must be text of the form ^[0-9a-f]{64}$"),
-        ("sha256: null", "'thing.sha256' must be a checksum, for only the kind hub can do without"),
+        ("sha256: null", "'thing.sha256' must be a checksum; only the kind hub can omit it"),
         ("bytes: 0", "'thing.bytes' must be at least 1"),
         ("file: ../x", "'thing.file' must be text of the form"),
         ("file: /etc/x", "'thing.file' must be text of the form"),
         ("url: ftp://x/y", "'thing.url' must be text of the form ^https?://"),
-        ("hub: a/b", "'thing.hub' must be left out"),
+        ("hub: a/b", "'thing.hub' must be omitted"),
         ("kind: hub", "'thing.hub' must name a repository"),
-        ("part: kernels", "'thing.part' must be whole, for only a file on the hub can be fetched in part"),
+        ("part: kernels", "'thing.part' must be whole, because only a file on the Hub can be fetched in part"),
         ("part: kernel", "did you mean 'kernels'?"),
         ("licenze: MIT", "did you mean 'licence'?"),
     ],
@@ -164,7 +164,7 @@ def test_a_file_of_another_format_than_the_hubs_is_refused(tmp_path):
         "{kind: hub, hub: a/b, file: x.safetensors, hub_file: pytorch_model.bin, origin: o, sha256: null, bytes: null"
     )
     (tmp_path / "inputs.yaml").write_text(f"a: {item}, licence: MIT, citation: c}}\n")
-    with pytest.raises(EchosError, match=r"'a\.file' must end as its hub_file pytorch_model\.bin does; correct it"):
+    with pytest.raises(EchosError, match=r"'a\.file' must have the same suffix as its hub_file pytorch_model\.bin; correct it"):
         load_inputs(tmp_path / "inputs.yaml")
 
 

@@ -146,11 +146,11 @@ def test_a_python_without_pip_is_told(item: Input, tmp_path: Path, monkeypatch: 
 @pytest.mark.parametrize(
     ("key", "value", "complaint"),
     [
-        ("version", None, "version' must be given, for the kind package has it"),
+        ("version", None, "version' must be given, because the kind package has it"),
         ("wheel_sha256", "abc", "wheel_sha256"),
-        ("url", "https://example.org/file", "a file of the kind package has no url"),
-        ("sha256", None, "only the kind hub can do without"),
-        ("kind", "file", "must be left out, for only the kind package has it"),
+        ("url", "https://example.org/file", "because the kind package has no url"),
+        ("sha256", None, "only the kind hub can omit it"),
+        ("kind", "file", "must be omitted, because only the kind package has it"),
     ],
 )
 def test_declarations_of_packages_are_checked(

@@ -216,5 +216,5 @@ def test_filters_must_be_a_declared_input():
     declared = load_artifacts(ROOT)
     inputs = read_yaml(ROOT / "config/inputs.yaml")
     check_references(check(config | {"filters": "master_key_filters_8"}, Config), inputs=inputs, artifacts=declared)
-    with pytest.raises(EchosError, match="'filters' names no declared input: 'master_key_filters'"):
+    with pytest.raises(EchosError, match="'filters' refers to an undeclared input: 'master_key_filters'"):
         check_references(check(config | {"filters": "master_key_filters"}, Config), inputs=inputs, artifacts=declared)

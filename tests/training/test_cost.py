@@ -117,7 +117,7 @@ def test_a_preset_that_names_what_is_not_there_is_one_sentence(tmp_path, capsys)
 
 def test_an_unknown_preset_is_one_sentence(tmp_path, capsys) -> None:
     assert commands.main(["plan", "--root", str(ROOT), "--preset", "zooo"]) == 1
-    assert "there is no preset 'zooo' (did you mean 'zoo'?); known are cifar10, " in capsys.readouterr().err
+    assert "there is no preset 'zooo' (did you mean 'zoo'?); choose from cifar10, " in capsys.readouterr().err
     assert commands.main(["plan", "--root", str(tmp_path), "--preset", "zoo"]) == 1
     assert "there are no presets here; run in the folder of the workflow, or name --root" in capsys.readouterr().err
     assert commands.main(["plan", "--root", str(ROOT), "--preset", str(tmp_path / "absent.yaml")]) == 1

@@ -166,7 +166,7 @@ def test_a_run_that_no_experiment_trains_is_refused_by_its_place():
         check_references(check(config, Config), **names, layers=files)
     config["zeroed"] = []
     config["initialisations"]["from_nature"]["bank"] = "natur"
-    with pytest.raises(EchosError, match=r"names no declared model: 'natur' \(did you mean 'nature'"):
+    with pytest.raises(EchosError, match=r"refers to an undeclared model: 'natur' \(did you mean 'nature'"):
         check_references(check(config, Config), **names, layers=files)
 
 

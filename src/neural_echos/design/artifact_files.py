@@ -1,4 +1,4 @@
-"""Artifact files: the tables that each artifact of a preset reads, its options, and the files that it leaves."""
+"""Artifact files: the tables that each artifact of a preset reads, its options, and the files that it writes."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import PurePosixPath
@@ -9,7 +9,7 @@ from neural_echos.design.preset import Preset
 if TYPE_CHECKING:
     from neural_echos.design.artifacts import Artifact
 
-# Tables that artifacts read, by schema: one for each model that the artifact shows, or one for the preset.
+# Tables that artifacts read, by schema: one per model that the artifact shows, or one per preset.
 _OF_EACH_MODEL = {
     "bank": "<results>/banks/{}.parquet",
     "clusters": "<results>/clusters/{}.parquet",
@@ -32,7 +32,7 @@ _OF_ALL = {
     "verdicts": "<results>/verdicts.parquet",
 }
 _SUFFIXES = {"figure": ("pdf", "png"), "table": ("csv", "md", "tex", "html")}
-FILLED = "scale"  # the type of an option that the workflow fills in from the rest of the config
+FILLED = "scale"  # type of an option that the workflow fills in from the rest of the config
 IN_PAPER = {"figure": "pdf", "table": "tex"}
 
 
@@ -43,7 +43,7 @@ class ArtifactFiles:
     ----------
     preset : Preset
     artifacts : dict
-        By id: what its notebook declares (`DeclaredArtifact`), and what the preset asks of it.
+        By id: the notebook's declaration (`DeclaredArtifact`) and the preset's entry.
     """
 
     def __init__(self, preset: Preset) -> None:
@@ -61,7 +61,7 @@ class ArtifactFiles:
         return [name for name, (declared, _) in self.artifacts.items() if declared["kind"] == kind]
 
     def main_files(self) -> list[str]:
-        """The file of each artifact that stands for all of its files: a figure's PDF, a table's CSV."""
+        """The main file of each artifact: a figure's PDF, a table's CSV."""
         return [
             f"<results>/{declared['kind']}s/{name}.{_SUFFIXES[declared['kind']][0]}"
             for name, (declared, _) in self.artifacts.items()
@@ -76,11 +76,11 @@ class ArtifactFiles:
         ]
 
     def more_formats(self, kind: str) -> list[str]:
-        """Suffixes of the formats that the config asks for beside those that every artifact of a kind has."""
+        """Suffixes of the formats that the config requests on top of those that every artifact of a kind has."""
         return list(self.preset.config.figures.formats) if kind == "figure" else []
 
     def paper_files(self) -> list[str]:
-        """The manuscript, and every artifact as it includes it."""
+        """The manuscript, and every artifact file that it includes."""
         names = [paper_name(name, declared["kind"]) for name, (declared, _) in self.artifacts.items()]
         return [f"<results>/paper/{name}" for name in ("paper.tex", *names)]
 
@@ -93,7 +93,7 @@ class ArtifactFiles:
         return [name for name in named if name in self.preset.models] or list(self.preset.models)
 
     def _models_beside(self, artifact: str) -> list[str]:
-        """Models of which an artifact reads nothing but the bank: those of its options of the type `model`."""
+        """Models of which an artifact reads only the bank: those that its options of type `model` name."""
         declared, asked = self.artifacts[artifact]
         named = [
             getattr(asked.options, name, None) for name, one in declared["options"].items() if one["type"] == "model"
@@ -119,7 +119,7 @@ class ArtifactFiles:
         return [_OF_ALL[schema]]
 
     def options(self, artifact: str) -> dict[str, Any]:
-        """An artifact's options, with their defaults; what the config says elsewhere is filled in from there."""
+        """An artifact's options with their defaults; values that the config gives elsewhere are filled in."""
         declared, asked = self.artifacts[artifact]
         given = asked.options.model_dump()
         options: dict[str, Any] = {}
@@ -135,7 +135,7 @@ class ArtifactFiles:
         return options
 
     def _variant(self, initialisation: str) -> dict[str, Any]:
-        """What the config declares of an initialisation, and of its source model."""
+        """What the config declares about an initialisation and its source model."""
         declared = self.preset.config.initialisations[initialisation].model_dump()
         for _, name in self.preset.source_models(initialisation):
             model = self.preset.model(name)
@@ -143,16 +143,16 @@ class ArtifactFiles:
         return declared
 
     def atlas_file(self) -> list[str]:
-        """The index of networks, where the preset asks for one and has networks."""
+        """The index of networks, if the preset requests one and has networks."""
         return ["<results>/atlas/index.html"] * bool(self.preset.config.atlas and self.preset.models)
 
     def atlas_entries(self, **files: Sequence[str]) -> list[dict[str, Any]]:
-        """What the atlas shows of each network, with its file of every kind."""
+        """What the atlas shows for each network, with its file of each kind."""
         described = self.preset.describe_models(self.preset.models, **files)
         return [one | {"family": self.preset.models[one["model"]].family} for one in described]
 
     def entries(self, files: Sequence[str]) -> list[dict[str, str]]:
-        """What the report and the manuscript show of each artifact, given the files of `main_files`."""
+        """What the report and the manuscript show for each artifact, given the files of `main_files`."""
         return [
             {"id": name}
             | {key: declared[key] for key in ("kind", "group", "title", "caption")}
@@ -162,6 +162,6 @@ class ArtifactFiles:
 
 
 def paper_name(artifact: str, kind: str) -> str:
-    """Name an artifact's file as a manuscript does: figure_05_clusters becomes figure-05-clusters.pdf."""
+    """Name of an artifact's file in the manuscript: figure_05_clusters becomes figure-05-clusters.pdf."""
     name = artifact.replace("_", "-")
     return f"{name if name.startswith(f'{kind}-') else f'{kind}-{name}'}.{IN_PAPER[kind]}"

@@ -1,7 +1,8 @@
-"""Artifacts: what a notebook declares of its figure or table, which of them a preset makes, and how figures look.
+"""Artifacts: what a notebook declares about its figure or table, which artifacts a preset makes, and how figures look.
 
-A notebook in workflow/notebooks is its artifact. Its first cell holds title and caption, and its metadata, under `neural_echos`,
-the rest (`DeclaredArtifact`). From the options that it declares follows the model that checks them in a preset.
+A notebook in workflow/notebooks is its artifact. Its first cell contains the title and caption; its metadata, under `neural_echos`,
+contains the rest (`DeclaredArtifact`). The model that checks the artifact's options in a preset is built from the options that it
+declares.
 """
 
 from collections.abc import Iterable, Mapping
@@ -35,12 +36,12 @@ from neural_echos.design.signatures import constant
 class TrainingPair(Model):
     """A model before and after training."""
 
-    label: str = Field(description="What stands beside it.")
+    label: str = Field(description="Label shown beside the pair.")
     before: ModelName = Field(description="Id of the model before.")
     after: ModelName = Field(description="Id of the model after.")
 
 
-# What an option of an artifact may be, by the word for it in the notebook's metadata.
+# Types of an artifact's options, by their name in the notebook's metadata.
 OPTION_TYPES: dict[str, Any] = {
     "dataset": DatasetName,
     "datasets": list[DatasetName],
@@ -48,7 +49,7 @@ OPTION_TYPES: dict[str, Any] = {
     "architectures": list[ArchitectureName],
     "initialisation": InitialisationName,
     "initialisations": list[InitialisationName],
-    "variants": list[InitialisationName],  # filled in with what the config declares of each
+    "variants": list[InitialisationName],  # filled in with what the config declares about each
     "series": dict[str, list[Annotated[list[int | InitialisationName], Field(min_length=2, max_length=2)]]],
     "model": ModelName,
     "models": list[ModelName],  # narrowed to what `select` keeps
@@ -71,20 +72,20 @@ class DeclaredOption(Model):
     """One option of an artifact."""
 
     type: Literal[tuple(OPTION_TYPES)] = Field(  # type: ignore[valid-type]
-        description="What it is; a name must be declared in the config."
+        description="Type of the option; a name must be declared in the config."
     )
-    required: bool = Field(default=False, description="Whether a preset must give it.")
-    default: Any = Field(default=None, description="Its value where a preset gives none.")
+    required: bool = Field(default=False, description="Whether a preset must set it.")
+    default: Any = Field(default=None, description="Its value if a preset sets none.")
     description: str = Field(description="What it means.")
 
 
 class DeclaredArtifact(Model):
-    """What a notebook in workflow/notebooks declares of its artifact: metadata, and the title and caption of its first cell."""
+    """What a notebook in workflow/notebooks declares about its artifact: metadata, and the title and caption of its first cell."""
 
-    kind: Literal["figure", "table"] = Field(description="What it is.")
+    kind: Literal["figure", "table"] = Field(description="Figure or table.")
     group: str = Field(description="Heading under which the report lists it.")
-    title: str = Field(description="Number and name; where the paper's caption could not be read, the title says so.")
-    caption: str = Field(description="What is drawn, and where the caption comes from.")
+    title: str = Field(description="Number and name; if the paper's caption could not be read, the title says so.")
+    caption: str = Field(description="What is drawn, and the source of the caption.")
     reads: list[Literal[tuple(constant("tables/columns/__init__", "TABLES"))]] = Field(  # type: ignore[valid-type]
         default=[], description="Tables that it reads, by name (docs/tables.md)."
     )
@@ -104,22 +105,22 @@ class Figures(Model):
     font_scale: Positive = Field(default=1.0, description="Factor of all text sizes.")
     palette: str | list[str] | None = Field(
         default=None,
-        description="Colours in place of the project's own, in the order of the names they are for: a palette of seaborn by name, "
-        "or a list of colours.",
+        description="Colours that replace the project's own, in the order of the names that they belong to: the name of a "
+        "seaborn palette, or a list of colours.",
     )
     colour_map: str = Field(
-        default="RdBu_r", description="Diverging colour map of Matplotlib for kernels; 0 has the colour in its middle."
+        default="RdBu_r", description="Diverging Matplotlib colour map for kernels; 0 gets the colour in the middle."
     )
-    width: Positive = Field(default=7.2, description="Width of a figure over two columns of a journal, inches.")
-    column: Positive = Field(default=3.5, description="Width of a figure over one column of a journal, inches.")
+    width: Positive = Field(default=7.2, description="Width of a figure that spans two journal columns, inches.")
+    column: Positive = Field(default=3.5, description="Width of a figure that spans one journal column, inches.")
     dpi: Count = Field(default=200, description="Resolution of PNG files, dots per inch.")
     formats: list[Literal["eps", "svg", "tiff"]] = Field(
-        default=["svg"], description="Formats that are written beside PDF and PNG."
+        default=["svg"], description="Formats written in addition to PDF and PNG."
     )
 
 
 def with_options(config: type[M], declared: Mapping[str, Mapping[str, Any]], used: Iterable[str]) -> type[M]:
-    """Make a config's model that checks the options of artifacts.
+    """Extend a config's model so that it checks the options of artifacts.
 
     Parameters
     ----------
@@ -128,7 +129,7 @@ def with_options(config: type[M], declared: Mapping[str, Mapping[str, Any]], use
     declared : mapping of str to mapping
         What the notebooks declare, by id (`DeclaredArtifact`).
     used : iterable of str
-        Ids that the config may use; one that is not declared takes any options.
+        Ids that the config may use; one that is not declared accepts any options.
     """
     models = {name: _model_of(name, declared.get(name)) for name in dict.fromkeys(used)}
     if not models:

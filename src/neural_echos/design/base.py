@@ -1,8 +1,8 @@
-"""What the models of the config are made of: strict types, names that must be declared, and one kind of model.
+"""Building blocks of the config's models: strict types, names that must be declared, and the base model.
 
-A model refuses unknown keys, takes 5 but not 5.0 for a whole number, and no number that is not finite. It is immutable, and
-`model_dump()` gives it back completed: keys with a default first, then the others in the order in which they were written;
-options that were left out stay out.
+A model rejects unknown keys and numbers that are not finite, and accepts 5 but not 5.0 as a whole number. It is immutable, and
+`model_dump()` returns it completed: keys with a default first, then the others in the order in which they were written. Omitted
+options stay omitted.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -52,7 +52,7 @@ class Model(BaseModel):
         return {name: values[name] for name in dict.fromkeys([*filled, *self._written]) if name in values}
 
     def model_dump(self, **options: Any) -> dict[str, Any]:
-        """Return the completed config; a whole number written where any number may stand stays whole, without a warning."""
+        """Return the completed config; a whole number given for a float stays whole, without a warning."""
         return super().model_dump(**{"warnings": False, **options})
 
 
@@ -60,13 +60,13 @@ M = TypeVar("M", bound=Model)
 
 
 def option(description: str, default: Any = None) -> Any:
-    """Declare a key that may be left out, and is then absent from the completed config; its attribute is None.
+    """Declare an optional key. If omitted, it is absent from the completed config and its attribute is None.
 
     Parameters
     ----------
     description : str
     default : object, optional
-        What whoever reads the key takes in its place, for the JSON schema.
+        The value that readers of the key use in its absence, for the JSON schema.
     """
     return Field(
         default=None, exclude_if=_is_none, description=description, json_schema_extra=partial(_may_be_absent, default)
@@ -74,7 +74,7 @@ def option(description: str, default: Any = None) -> Any:
 
 
 def _may_be_absent(default: Any, schema: dict[str, Any]) -> None:
-    """Take null, which stands for an absent key, out of a JSON schema, and put the default in that its reader takes."""
+    """Remove null, which means an absent key, from a JSON schema, and add the default that its reader uses."""
     schema.pop("default", None)
     if default is not None:
         schema["default"] = default
@@ -87,7 +87,7 @@ def _may_be_absent(default: Any, schema: dict[str, Any]) -> None:
 
 
 def default_of(model: type[Model], description: str = "") -> Any:
-    """Declare a mapping that is filled in with the defaults of its own keys; the model's docstring describes it."""
+    """Declare a mapping that is filled in with the defaults of its own keys; the model's docstring is its description."""
     return Field(default_factory=model, description=description or model.__doc__)
 
 
@@ -101,7 +101,7 @@ def variant(base: type[M], tag: str, value: str, **fields: Any) -> type[M]:
 
 
 def options_of(base: type[Model], value: str, fields: dict[str, Any]) -> Any:
-    """Make the field `options` of one kind of entry, which holds the options of its function."""
+    """Make the field `options` of one kind of entry, with the options of its function."""
     name = "".join(part.title() for part in value.split("_"))
     model = create_model(f"{name}Options", __base__=Model, __doc__=f"Options of {value}.", **fields)
     described = base.model_fields["options"].description
@@ -109,7 +109,7 @@ def options_of(base: type[Model], value: str, fields: dict[str, Any]) -> Any:
 
 
 def union(models: Mapping[str, type[Model]], tag: str) -> Any:
-    """Make the type of an entry that is one of several models, told apart by their tag."""
+    """Make the type of an entry that is one of several models, distinguished by their tag."""
     return Annotated[Union[tuple(models.values())], Field(discriminator=tag)]  # noqa: UP007 (known at run time only)
 
 
@@ -118,7 +118,7 @@ def _is_none(value: Any) -> bool:
 
 
 def _as_written(value: Any, validate: ValidatorFunctionWrapHandler) -> Any:
-    """Check a number but keep it as it was written: 1 stays 1, and does not become 1.0."""
+    """Check a number but keep it as written: 1 stays 1 and does not become 1.0."""
     validate(value)
     return value
 
@@ -126,18 +126,18 @@ def _as_written(value: Any, validate: ValidatorFunctionWrapHandler) -> Any:
 def _distinct(values: list[Any]) -> list[Any]:
     repeated = [value for place, value in enumerate(values) if value in values[:place]]
     if repeated:
-        raise PydanticCustomError("repeated", "must not hold {value} twice", {"value": repr(repeated[0])})
+        raise PydanticCustomError("repeated", "must not contain {value} twice", {"value": repr(repeated[0])})
     return values
 
 
 @dataclass(frozen=True)
 class Ref:
-    """Marks text that must be the name of something declared.
+    """Marks a string that must be the name of something declared.
 
     Attributes
     ----------
     kind : str
-        What it names, in words: "dataset", "model", …; `references.declared` lists what there is of each.
+        What it names, in words: "dataset", "model", …; `references.declared` lists the names of each kind.
     """
 
     kind: str

@@ -1,4 +1,4 @@
-"""Documents checked against their models, and those that declare inputs and artifacts; without the config's own models."""
+"""Check documents against their models, and read what notebooks declare; does not import the config's own models."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -15,7 +15,7 @@ M = TypeVar("M", bound=BaseModel)
 
 
 def load_artifacts(root: Path) -> dict[str, dict[str, Any]]:
-    """Read and check what the notebooks in workflow/notebooks declare of their artifacts, by id: `DeclaredArtifact`, completed."""
+    """Read and check what the notebooks in workflow/notebooks declare: a completed `DeclaredArtifact` per artifact id."""
     from neural_echos.design.artifacts import DeclaredArtifact
 
     found = {}
@@ -25,7 +25,7 @@ def load_artifacts(root: Path) -> dict[str, dict[str, Any]]:
 
 
 def declaration(path: Path) -> dict[str, Any]:
-    """Read what a notebook declares: its metadata `neural_echos`, and title and caption from its first cell.
+    """Read what a notebook declares: its metadata `neural_echos`, and the title and caption in its first cell.
 
     Raises
     ------
@@ -37,10 +37,10 @@ def declaration(path: Path) -> dict[str, Any]:
         first, said = notebook["cells"][0], dict(notebook["metadata"]["neural_echos"])
         text = "".join(first["source"]) if first["cell_type"] == "markdown" else ""
     except (OSError, ValueError, LookupError, TypeError):
-        raise EchosError(f"{path}: this is not the notebook of an artifact; make one with echos new-artifact") from None
+        raise EchosError(f"{path}: not an artifact's notebook; create one with echos new-artifact") from None
     title, _, caption = text.partition("\n")
     if not title.startswith("# ") or not caption.strip():
-        raise EchosError(f"{path}: its first cell must hold a heading (# …) and, below it, the caption")
+        raise EchosError(f"{path}: the first cell must contain a heading (# …) with the caption below it")
     return said | {"title": title[2:].strip(), "caption": " ".join(caption.split())}
 
 
@@ -50,15 +50,15 @@ def check(document: Mapping[str, Any], model: type[M], layers: Sequence[Layer] =
     Parameters
     ----------
     document : mapping
-        What the layers say together. It is not changed.
+        The merged layers. It is not modified.
     model : type
     layers : sequence of path or CommandLine
-        What `document` was read from, to name the line of a mistake; the last one that holds a key wins.
+        What `document` was read from, to report the line of a mistake; the last layer with a key wins.
 
     Raises
     ------
     EchosError
-        The first thing that is wrong; an unknown key comes before a wrong value.
+        The first mistake; unknown keys come before wrong values.
     """
     try:
         return model.model_validate(document)

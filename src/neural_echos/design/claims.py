@@ -1,7 +1,7 @@
-"""Claims: those of the papers in config/claims.yaml, and the config's own, with the options of their rules.
+"""Claims: the papers' in config/claims.yaml and the config's own, with the options of their rules.
 
-There is one model for each decision rule of `neural_echos.verdicts`, with the options of the rule's function. What an option of
-that name means in all rules is written here; a docstring of a rule's own says it better and comes first.
+There is one model per decision rule of `neural_echos.verdicts`, with the options of the rule's function. Options that several rules
+share are described here; a description in a rule's own docstring takes precedence.
 """
 
 from collections.abc import Mapping
@@ -35,7 +35,7 @@ Role = Literal["trained", "untrained", "trained from dog", "drawn", "lender", "s
 
 
 class TransferPair(Model):
-    """Runs with transferred filters, one A → B."""
+    """Runs with transferred filters for one A → B."""
 
     dataset: DatasetName = Field(description="Data set of the runs.")
     architecture: ArchitectureName = Field(description="Architecture of the runs.")
@@ -45,36 +45,36 @@ class TransferPair(Model):
 _WORDS: dict[str, tuple[Any, str]] = {
     "dataset": (DatasetName, "Data set of the runs."),
     "architecture": (ArchitectureName, "Architecture of the runs."),
-    "architectures": (Architectures, "Architectures, over which is averaged."),
+    "architectures": (Architectures, "Architectures to average over."),
     "initialisation": (InitialisationName, "Initialisation that the claim is about."),
     "baseline": (InitialisationName, "Initialisation that it is compared with."),
     "control": (
         Annotated[str, Ref("initialisation, set of filters or model")],
-        "Initialisation, or set of filters, that is the control.",
+        "Initialisation or set of filters that serves as the control.",
     ),
     "candidates": (FilterSetName, "Set of filters that replaces kernels."),
-    "varied": (InitialisationName, "Initialisation of many ratios and both centre types."),
-    "fixed_gamma": (list[InitialisationName], "Initialisations of one ratio each."),
-    "one_centre": (list[InitialisationName], "Initialisations of one centre type each."),
-    "depthwise": (InitialisationName, "Initialisation with frozen depthwise kernels of a source."),
-    "pointwise": (InitialisationName, "Initialisation with frozen pointwise weights of that source."),
-    "sources": (dict[InitialisationName, DatasetName], "Data set of the source of each initialisation."),
+    "varied": (InitialisationName, "Initialisation with many ratios and both centre types."),
+    "fixed_gamma": (list[InitialisationName], "Initialisations with one ratio each."),
+    "one_centre": (list[InitialisationName], "Initialisations with one centre type each."),
+    "depthwise": (InitialisationName, "Initialisation with frozen depthwise kernels from a source model."),
+    "pointwise": (InitialisationName, "Initialisation with frozen pointwise weights from that source model."),
+    "sources": (dict[InitialisationName, DatasetName], "Data set of each initialisation's source model."),
     "pairs": (Annotated[list[TransferPair], Field(min_length=1)], "Runs with transferred filters."),
-    "role": (Role, "Role of the models whose banks are read."),
+    "role": (Role, "Role of the models whose banks count."),
     "stage": (
         Literal["trained", "replaced", "batch_norm", "fine_tuned"],
-        "When the replaced models are scored.",
+        "Stage at which the replaced models are scored.",
     ),
-    "by": (Literal["cluster", "kernel"], "Whether kernels are named by their cluster or by themselves."),
-    "expect": (Literal["positive", "none"], "What the claim says of the difference."),
+    "by": (Literal["cluster", "kernel"], "Whether kernels are named by their cluster or individually."),
+    "expect": (Literal["positive", "none"], "What the claim says about the difference."),
     "margin": (Number, "A difference too small to matter."),
-    "least": (None, "What the claim asks for at least, of each family where it is about several."),
-    "least_kernels": (Count, "Kernels from which on a layer counts."),
+    "least": (None, "Minimum that the claim requires, from each family if it is about several."),
+    "least_kernels": (Count, "Minimum number of kernels for a layer to count."),
     "controls": (
         list[str],
-        "Data sets whose regular networks are controls, beside those that the depthwise networks were trained on.",
+        "Data sets whose regular networks are controls, in addition to those that the depthwise networks were trained on.",
     ),
-    "least_networks": (Count, "Networks of either kind from which on a kernel size is decided."),
+    "least_networks": (Count, "Minimum number of networks of each kind for a kernel size to be decided."),
 }
 
 
@@ -88,39 +88,39 @@ class PapersClaim(Model):
         description='Data set that the claim is about, or a list of them; on others the verdict is "not run at this scale".'
     )
     artifact: ArtifactName = Field(description="The artifact that shows the numbers.")
-    published: str | None = option("What the paper prints for it, where that could be read.")
+    published: str | None = option("What the paper reports for it, if that could be read.")
 
 
 class PapersClaims(Model):
-    """What the papers claim, each once; a config names a claim by its id, and adds the options of its rule."""
+    """The papers' claims; a config refers to a claim by its id and adds the options of its rule."""
 
     claims: dict[str, PapersClaim] = Field(description="Claims, by id.")
 
 
 class Claim(PapersClaim):
-    """One claim with the rule that decides its verdict; each rule asks for its own `options`.
+    """One claim with the rule that decides its verdict; each rule has its own `options`.
 
-    Of a claim in config/claims.yaml the config need not repeat anything but its id.
+    For a claim in config/claims.yaml, the config only needs the id.
     """
 
-    id: str = Field(description="Its short name.", pattern="^[A-Z]+[0-9]+$")
+    id: str = Field(description="Short name.", pattern="^[A-Z]+[0-9]+$")
     options: Any = Field(default_factory=dict, description="The rule's own options.")
 
 
 def with_papers_claims(document: Mapping[str, Any], path: Path) -> dict[str, Any]:
-    """Complete the claims of a config that it names by their ids.
+    """Complete the claims that a config refers to by id.
 
     Parameters
     ----------
     document : mapping
-        A config that is not checked yet. It is not changed.
+        A config that has not been checked yet. It is not modified.
     path : Path
         config/claims.yaml.
 
     Raises
     ------
     EchosError
-        The file cannot be read, does not say of each claim what it should, or lacks one that the config only names.
+        The file cannot be read, is not valid, or lacks a claim that the config refers to only by id.
     """
     known = check(read_yaml(path), PapersClaims, [path]).model_dump()["claims"]
     asked = document.get("claims")
@@ -130,7 +130,7 @@ def with_papers_claims(document: Mapping[str, Any], path: Path) -> dict[str, Any
     for one in claims:
         if isinstance(one, dict) and "rule" not in one and isinstance(one.get("id"), str):
             raise EchosError(
-                f"claims: {path} has no claim {one['id']!r}{nearest(one['id'], known)}; a claim of your own also needs paper, "
+                f"claims: {path} has no claim {one['id']!r}{nearest(one['id'], known)}; your own claims also need paper, "
                 "statement, rule, needs and artifact"
             )
     return {**document, "claims": claims}

@@ -1,6 +1,6 @@
-"""A preset that compares initialisations on an image folder of one's own, written for a person to read and edit.
+"""A preset that compares initialisations on the user's own image folder, written to be read and edited.
 
-`write_preset` writes it as `echos compare` shows it; what it says has been loaded by the config's own loader before.
+`write_preset` writes it for `echos compare`, after the config's own loader has read it.
 """
 
 import re
@@ -21,38 +21,38 @@ from neural_echos.errors import EchosError, nearest
 from neural_echos.files import atomic_path
 from neural_echos.words import count_of
 
-SEED = 0  # of what is not a run: the split
-_IN_MEMORY = 1e9  # bytes of decoded images, at most
+SEED = 0  # of everything that is not a run, such as the split
+_IN_MEMORY = 1e9  # maximum, bytes of decoded images
 _LARGEST_BATCH = 64
 _WIDTH = 120
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """What is compared, and on what.
+    """What is compared, and on which images.
 
     Attributes
     ----------
     root : Path
         Absolute path of the image folder.
     classes, train, test : int
-        Numbers of classes, and of images for training and for testing.
+        Numbers of classes, training images and test images.
     said : sequence of str
         Sentences about the images.
     test_share : float or None
-        Share of each class that is drawn for testing; None where the folder has a split of its own.
+        Share of each class that is drawn for testing; None if the folder has its own split.
     leave_out : sequence of str
-        Images to leave out, by their paths from `root`.
+        Images to exclude, by their paths relative to `root`.
     side : int
         Side of the images as the network sees them, pixels.
     model : str
         Name of a timm model.
     kwargs : mapping
-        Its keywords.
+        Its keyword arguments.
     checkpoint : Path or None
         Trained weights that all runs start from.
     initialisations : mapping of str to mapping
-        As the config declares them; the others are compared with `default`, or with the first where that is not among them.
+        As the config declares them; the others are compared with `default` or, if that is not among them, with the first.
     seeds, epochs : int
         How many of each.
     results : str
@@ -96,7 +96,7 @@ class Comparison:
 
     @property
     def threads(self) -> int:
-        """Threads of a training: one where several run at the same time and nothing has to be decoded."""
+        """Threads per training: one if several run at the same time and nothing has to be decoded."""
         if self.gpus:
             return min(self.cores, 2 if self.in_memory else 8)
         return min(self.cores, 1 if self.in_memory else 2)
@@ -108,7 +108,7 @@ class Comparison:
 
     @property
     def seeds_per_job(self) -> int:
-        """As many seeds as leave two jobs for each place where one can run: starting a job takes some seconds."""
+        """Largest number of seeds that leaves two jobs per slot, because starting a job takes some seconds."""
         for parts in range(1, self.seeds):
             if len(self.initialisations) * parts >= 2 * self.jobs:
                 return -(-self.seeds // parts)
@@ -121,45 +121,45 @@ def choose_initialisations(root: Path, names: Sequence[str], *, frozen: bool = F
     Parameters
     ----------
     root : Path
-        Folder that holds the Snakefile.
+        Folder that contains the Snakefile.
     names : sequence of str
     frozen : bool
-        Keep the kernels from training in all of them.
+        Freeze the kernels in all of them.
 
     Raises
     ------
     EchosError
-        There are fewer than two, one is named twice or unknown, or one is drawn from a model or file that the preset would have to
+        There are fewer than two, one is repeated or unknown, or one is drawn from a model or file that the preset would have to
         declare.
     """
     if len(names) < 2:
         raise EchosError("a comparison needs at least two initialisations, such as --initialisations default,dog")
     if repeated := [name for place, name in enumerate(names) if name in names[:place]]:
-        raise EchosError(f"the initialisation {repeated[0]!r} is named twice; name it once")
+        raise EchosError(f"the initialisation {repeated[0]!r} is given twice; remove one of them")
     written = read_yaml(root / "config/config.yaml")["initialisations"]
     declared, chosen = load_preset(root).initialisations, {}
     for name in names:
         if name not in declared and name not in SCHEMES:
             known = sorted({*declared, *SCHEMES})
-            raise EchosError(f"unknown initialisation {name!r}{nearest(name, known)}; known are {', '.join(known)}")
+            raise EchosError(f"unknown initialisation {name!r}{nearest(name, known)}; choose from {', '.join(known)}")
         borrowed = [kind for _, kind, _ in references(declared[name])] if name in declared else []
         if borrowed:
             raise EchosError(
-                f"the initialisation {name!r} is drawn from a trained {borrowed[0]}, which this command does not choose; leave it "
-                "out, and add it to the preset by hand (docs/compare.md)"
+                f"the initialisation {name!r} is drawn from a trained {borrowed[0]}, which this command cannot choose; leave it "
+                "out here and add it to the preset by hand (docs/compare.md)"
             )
         chosen[name] = dict(written.get(name, {"scheme": name})) | ({"frozen": True} if frozen else {})
     return chosen
 
 
 def free_name(text: str, taken: Mapping[str, Any]) -> str:
-    """Make a name of letters, digits, dots, - and _, which is none of those that the demo's config declares."""
+    """Make a name of letters, digits, dots, - and _ that the demo's config does not declare."""
     name = re.sub(r"[^A-Za-z0-9._-]+", "_", text).strip("._-") or "images"
     return f"my_{name}" if name in taken else name
 
 
 def write_preset(path: Path, comparison: Comparison, root: Path) -> Config:
-    """Write a preset, once the config's own loader has read it; one that is there already and says the same stays.
+    """Write a preset after the config's own loader has read it; an identical existing file is kept.
 
     Parameters
     ----------
@@ -171,18 +171,18 @@ def write_preset(path: Path, comparison: Comparison, root: Path) -> Config:
     Returns
     -------
     Config
-        As it was loaded.
+        The loaded config.
 
     Raises
     ------
     EchosError
-        There is another file at `path`, which is left alone.
+        A different file exists at `path`; it is not changed.
     """
     text = render(comparison, root)
     if path.exists() or path.is_symlink():
         if not path.is_file() or path.read_bytes() != text.encode():
             raise EchosError(
-                f"{path}: this file is there already and says something else, and is not overwritten; name another with --output, "
+                f"{path}: this file already exists with other content and is not overwritten; choose another with --output, "
                 f"remove it, or run it as it is: snakemake --configfile {path.resolve()}"
             )
         return load_preset(root, path)
@@ -215,15 +215,15 @@ def _head(one: Comparison, data: str) -> str:
     images = f"{one.train:,} images of {one.side}×{one.side}"
     scale = f"{data}: {images}, {one.model} {start}{kept}, {count_of(one.epochs, 'epoch')}"
     return f"""{_comment(told)}
-# Written by `echos compare`, on top of config/config.yaml. Edit what you like: docs/config.md describes every key.
-# Run it, or go on with it, in the project's folder with `snakemake --configfile` and the path of this file.
+# Written by `echos compare`, on top of config/config.yaml. Edit it freely: docs/config.md describes every key.
+# Run or resume it in the project's folder with `snakemake --configfile` and the path of this file.
 
 pathvars:
   results: {_flow(one.results)}
   logs: {_flow(f"{one.results}/logs")}
   benchmarks: {_flow(f"{one.results}/benchmarks")}
 
-# Stands beside every number.
+# Shown beside every number.
 scale: {_flow(scale)}
 """
 
@@ -231,17 +231,16 @@ scale: {_flow(scale)}
 def _runs(one: Comparison) -> str:
     conditions = len(one.initialisations)
     told = (
-        f"{conditions} initialisations with {count_of(one.seeds, 'seed')} each: {conditions * one.seeds} runs. Two runs of one "
-        "seed differ in nothing but their depthwise kernels, so every difference is taken seed by seed. More seeds find smaller "
-        "ones."
+        f"{conditions} initialisations with {count_of(one.seeds, 'seed')} each: {conditions * one.seeds} runs. Runs with the same "
+        "seed differ only in their depthwise kernels, so comparisons are paired by seed. More seeds detect smaller differences."
     )
     least = 3000 + 3 * one.decoded_bytes // 10**6 if one.in_memory else 6000
     return f"""{_rule("Runs")}
 {_comment(told)}
 seeds: {_flow(list(range(one.seeds)))}
-# Of what all runs share, such as a split that is drawn.
+# Seed of what all runs share, such as a random split.
 seed: {SEED}
-# One job trains so many, one after another; 1 and 1 on a cluster.
+# One job trains this many, one after another; 1 and 1 on a cluster.
 seeds_per_job: {one.seeds_per_job}
 initialisations_per_job: 1
 threads: {one.threads}
@@ -264,7 +263,7 @@ def _data_set(one: Comparison, data: str) -> str:
         told = f"Images are decoded once: the shorter side is resized to {one.side} pixels, and the centre is kept."
     else:
         told = f"Images stay on disk and are read in every epoch, at {one.side}×{one.side} pixels (image_size of the recipe)."
-    accuracy = f"One image for testing is {100 / one.test:.2g} points of top-1."
+    accuracy = f"One test image is {100 / one.test:.2g} points of top-1."
     return f"""{_rule("The data set")}
 {chr(10).join(map(_comment, [*one.said, told, accuracy]))}
 datasets:
@@ -272,7 +271,7 @@ datasets:
     kind: folder
     recipe: {_flow(data)}
     options: {_flow(options)}
-    # What `echos plan` counts with until the data set is made.
+    # What `echos plan` assumes until the data set is made.
     shape: {_flow(shape)}
 """
 
@@ -283,7 +282,7 @@ def _recipe(one: Comparison, data: str) -> str:
         batch //= 2
     rate, smallest = (0.0002, 0.5) if one.checkpoint else (0.002, 0.35)
     size = "" if one.in_memory else f"\n    image_size: {one.side}"
-    return f"""{_rule("How each run is trained: AdamW with a cosine, plain augmentation")}
+    return f"""{_rule("How each run is trained: AdamW, cosine schedule, plain augmentation")}
 recipes:
   {_flow(data)}:
     epochs: {one.epochs}
@@ -293,7 +292,7 @@ recipes:
     weight_decay: 0.05
     label_smoothing: 0.1
     resized_crop: [{smallest}, 1]  # share of an image's area that a random crop keeps
-    flip: true  # false where left and right differ, as in letters
+    flip: true  # false if left and right differ, as in letters
 """
 
 
@@ -302,7 +301,7 @@ def _networks(one: Comparison, data: str, architecture: str) -> str:
     start = ""
     if one.checkpoint:
         network["checkpoint"] = str(one.checkpoint)
-        start = "# All runs start from the checkpoint's weights, over which kernels are drawn; `default` keeps the checkpoint's.\n"
+        start = "# All runs start from the checkpoint's weights with new kernels; `default` keeps the checkpoint's kernels.\n"
     declared = "\n".join(f"  {_flow(name)}: {_flow(dict(made))}" for name, made in one.initialisations.items())
     names = _flow(list(one.initialisations))
     return f"""{_rule("What is compared")}
@@ -320,11 +319,11 @@ experiments:
     architectures: [{_flow(architecture)}]
     initialisations: {names}
 
-# All others are compared with this one: by final top-1, by the area under the learning curve, and by the first epoch that reaches
+# All others are compared with this one by final top-1, area under the learning curve, and the first epoch that reaches
 # this share of its final top-1.
 comparisons: {{baselines: [{_flow(one.baseline)}], target: 0.9}}
 
-# What each initialisation does to a batch of images before any training.
+# How each initialisation transforms a batch of images before any training.
 signals:
   dataset: {_flow(data)}
   architectures: [{_flow(architecture)}]
@@ -336,8 +335,8 @@ signals:
 def _artifacts(one: Comparison, data: str, architecture: str) -> str:
     cell = {"dataset": data, "architectures": [architecture]}
     ordered = [one.baseline, *(name for name in one.initialisations if name != one.baseline)]
-    return f"""{_rule("What is made of it")}
-# No kernels of other networks, and no claims of the papers: they are not about these images.
+    return f"""{_rule("What is produced")}
+# No kernels of other networks and none of the papers' claims: they are not about these images.
 models: []
 claims: []
 

@@ -1,4 +1,4 @@
-"""Conditions: a data set, an architecture and an initialisation each, as a config's entries name them."""
+"""Conditions: combinations of a data set, an architecture and an initialisation, as named by a config's entries."""
 
 from collections.abc import Iterator
 from itertools import product
@@ -14,7 +14,7 @@ class Condition(NamedTuple):
 
 
 class Filtered(NamedTuple):
-    """A condition whose trained kernels are replaced by a set of filters, or from whose set filters are eliminated."""
+    """A condition with the set of filters that replaces its trained kernels, or from which filters are eliminated."""
 
     dataset: str
     architecture: str
@@ -28,5 +28,5 @@ class Filtered(NamedTuple):
 
 
 def conditions_of(entry: Any) -> Iterator[Condition]:
-    """All conditions that an experiment, or an entry like one, names."""
+    """All conditions that an experiment, or a similar entry, names."""
     yield from map(Condition._make, product(entry.datasets, entry.architectures, entry.initialisations))

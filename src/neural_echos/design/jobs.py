@@ -11,10 +11,10 @@ class InitialiseJob:
     Attributes
     ----------
     name : str
-        Of its rule.
+        Name of its rule.
     dataset, architecture : str
     initialisations : tuple of str
-        All that this architecture is run with on this data set and that have the same source models.
+        All initialisations of this architecture on this data set that have the same source models.
     """
 
     name: str
@@ -30,15 +30,15 @@ class TrainJob:
     Attributes
     ----------
     name : str
-        Of its rule; `dataset`, `architecture` and the one initialisation are wildcards where a job trains one initialisation.
+        Name of its rule; `dataset`, `architecture` and the only initialisation are wildcards if each job trains one initialisation.
     dataset, architecture : str
     initialisations : tuple of str
     number : int
-        Which group of seeds it is.
+        Index of the group of seeds.
     seeds : tuple of int
     whole, part : tuple of bool
-        For each run, whether its trained weights are needed, so that it is trained even where it is published; and whether its
-        kernels are, which a published run may have.
+        For each run, whether its trained weights are needed, so that it is trained even if it is published; and whether its kernels
+        are needed, which a published run may provide.
     """
 
     name: str
@@ -62,12 +62,12 @@ class TrainJob:
 
     @property
     def weights(self) -> list[str]:
-        """Trained weights that the job leaves for certain; a run without them may be adopted."""
+        """Trained weights that the job always writes; a run without them may be adopted."""
         return self._files("weights", self.whole)
 
     @property
     def kernels(self) -> list[str]:
-        """Trained kernels that the job leaves for certain."""
+        """Trained kernels that the job always writes."""
         return self._files("kernels", self.part)
 
     def _files(self, name: str, needed: tuple[bool, ...]) -> list[str]:

@@ -1,4 +1,4 @@
-"""Reading the config: presets on top of the demo's config, checked, completed, and with every name declared."""
+"""Read the config: presets on top of the demo's config, checked, completed, and with every name declared."""
 
 import os
 from collections.abc import Mapping, Sequence
@@ -15,7 +15,7 @@ from neural_echos.errors import EchosError, nearest
 
 
 def preset_files(root: Path, *presets: str | Path) -> list[Path]:
-    """Files of presets, given by name or as a path, the demo's config first, each after those that it lies on top of."""
+    """Files of presets given by name or path: the demo's config first, then each preset after the one that it is on top of."""
     files = [root / "config/config.yaml"]
     for name in presets:
         path = _preset_file(root, name)
@@ -25,33 +25,33 @@ def preset_files(root: Path, *presets: str | Path) -> list[Path]:
 
 
 def _preset_file(root: Path, name: str | Path) -> Path:
-    """File of a preset that is given by name or as a path."""
+    """File of a preset given by name or path."""
     if Path(name).suffix in (".yaml", ".yml"):
         return Path(name)
     known = {path.stem: path for path in sorted((root / "config/presets").glob("*.yaml"))}
     if not known:
         raise EchosError(
-            f"{root / 'config/presets'}: there are no presets here; run in the folder of the workflow, or name --root"
+            f"{root / 'config/presets'}: there are no presets here; run in the workflow's folder, or set --root"
         )
     if str(name) not in known:
         raise EchosError(
-            f"there is no preset {str(name)!r}{nearest(str(name), known)}; known are {', '.join(known)}; without one, the demo's "
-            "config is read, and a file of your own is named with its .yaml"
+            f"there is no preset {str(name)!r}{nearest(str(name), known)}; choose from {', '.join(known)}, give your own file "
+            "with its .yaml suffix, or give none for the demo"
         )
     return known[str(name)]
 
 
 def load_preset(root: Path, *presets: str | Path, artifacts: Mapping[str, Mapping[str, Any]] | None = None) -> Config:
-    """Read presets on top of the demo's config, and check them and the names that they use; without any, the demo's.
+    """Read presets on top of the demo's config, or the demo's config alone, and check them and the names that they use.
 
     Parameters
     ----------
     root : Path
         Folder that holds the Snakefile.
     *presets : str or path
-        Names of files in config/presets, or paths of others (.yaml), those on top last.
+        Names of files in config/presets, or paths of others (.yaml); the topmost comes last.
     artifacts : mapping of str to mapping, optional
-        What the notebooks declare, where it has been read (`load_artifacts`).
+        What the notebooks declare, if already read (`load_artifacts`).
 
     Raises
     ------
@@ -78,17 +78,16 @@ def load_workflow(
     root : Path
         Folder that holds the Snakefile.
     files : sequence of path
-        Where Snakemake read it, those on top last. They are read again, strictly.
+        Files that Snakemake read it from; the topmost comes last. They are read again, strictly.
     command_line : mapping
-        What Snakemake made of ``--config``.
+        The values of ``--config`` as Snakemake parsed them.
     artifacts : mapping of str to mapping, optional
         What the notebooks declare, where it has been read (`load_artifacts`).
 
     Raises
     ------
     EchosError
-        See `load_preset`; or a preset is given without the one that it declares to lie on top of, or Snakemake cannot work in
-        the folder.
+        See `load_preset`; or a preset is given without the preset named by its `on_top_of`, or Snakemake cannot work in the folder.
     """
     require_working_folder(Path.cwd(), root)
     require_below(files)
@@ -103,7 +102,7 @@ def require_working_folder(folder: Path, root: Path) -> None:
     Parameters
     ----------
     folder, root : Path
-        In which Snakemake runs, and which holds the Snakefile.
+        The folder in which Snakemake runs, and the folder that contains the Snakefile.
 
     Raises
     ------
@@ -112,10 +111,10 @@ def require_working_folder(folder: Path, root: Path) -> None:
     """
     for path in (folder, root.resolve()):
         if set("{}") & set(str(path)):
-            raise EchosError(f"{path}: Snakemake takes braces in a path for wildcards; move or rename the folder")
+            raise EchosError(f"{path}: Snakemake reads braces in a path as wildcards; move or rename the folder")
     if not os.access(folder, os.W_OK):
         raise EchosError(
-            f"{folder}: this folder is read-only, and Snakemake keeps its records where it runs; name another with --directory"
+            f"{folder}: this folder is read-only, and Snakemake keeps its records where it runs; choose another with --directory"
         )
 
 
@@ -135,7 +134,7 @@ def _load(
 def check_config(
     document: Mapping[str, Any], artifacts: Mapping[str, Mapping[str, Any]], layers: Sequence[Layer] = ()
 ) -> Config:
-    """Check a config, the options of its artifacts included; see `check`.
+    """Check a config, including the options of its artifacts; see `check`.
 
     Parameters
     ----------
@@ -151,17 +150,17 @@ def check_config(
 
 
 def require_below(files: Sequence[str | Path]) -> None:
-    """Refuse a preset that is given without the one that it declares to lie on top of.
+    """Refuse a preset that is given without the preset named by its `on_top_of`.
 
     Raises
     ------
     EchosError
-        No file before it has that preset's name.
+        No earlier file has that preset's name.
     """
     for place, path in enumerate(files):
         below = read_yaml(path).get("on_top_of")
         if below is not None and below not in [Path(file).stem for file in files[:place]]:
             raise EchosError(
-                f"{path}: this preset lies on top of {below!r}, which is not given; run with --configfile "
-                f"config/presets/{below}.yaml {path}"
+                f"{path}: this preset builds on {below!r}, which is not given; run with --configfile config/presets/{below}.yaml "
+                f"{path}"
             )

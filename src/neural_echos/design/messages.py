@@ -1,4 +1,4 @@
-"""What is wrong with a config, in one sentence: where it stands, which key, what is wrong, the nearest valid name, what to do."""
+"""Say what is wrong with a config in one sentence: its place, the key, the mistake, the nearest valid name, what to do."""
 
 import math
 import re
@@ -38,7 +38,7 @@ _UNKNOWN = ("extra_forbidden", "invalid_key")
 
 @dataclass(frozen=True)
 class _Mistake:
-    """One of pydantic's errors: the keys that lead to it in the document, and to the union, if any, whose branch it is of."""
+    """One of pydantic's errors, with the keys that lead to it and to the union, if any, whose branch it belongs to."""
 
     keys: tuple[str, ...]
     union: tuple[str, ...]
@@ -53,7 +53,7 @@ class _Mistake:
 
 
 def sentence(error: ValidationError, document: Any, model: type[BaseModel], layers: Sequence[Layer]) -> str:
-    """Say the first thing that is wrong with a document; an unknown key comes before a wrong value."""
+    """Describe the first mistake in a document; unknown keys come before wrong values."""
     mistakes = [_read(one, document) for one in error.errors(include_url=False)]
     first = min(mistakes, key=lambda one: not one.unknown)
     rivals = [one for one in mistakes if one.union == first.union and one.unknown == first.unknown]
@@ -79,12 +79,12 @@ def sentence(error: ValidationError, document: Any, model: type[BaseModel], laye
 
 @lru_cache(maxsize=4)
 def _schema(model: type[BaseModel]) -> dict[str, Any]:
-    """Return a model's JSON schema, which is made only where something is wrong."""
+    """Return a model's JSON schema, which is generated only if something is wrong."""
     return model.model_json_schema()
 
 
 def _read(error: Any, document: Any) -> _Mistake:
-    """Take the names of unions' branches out of the place of an error, which leaves the keys of the document."""
+    """Remove the names of union branches from the location of an error, so that only the document's keys remain."""
     keys: list[str] = []
     union: list[str] | None = None
     value, limits = document, error.get("ctx", {})
@@ -108,14 +108,14 @@ def _read(error: Any, document: Any) -> _Mistake:
 
 
 def _is_key(part: int | str) -> bool:
-    """Whether a part of a place is a key, and not the name of a union's branch such as float or list[int]."""
+    """Whether a part of a location is a key rather than the name of a union branch such as float or list[int]."""
     return isinstance(part, int) or (
         part not in ("int", "float", "str", "bool") and re.fullmatch(r"[\w.-]+", part) is not None and "-" not in part
     )
 
 
 def _unknown_key(keys: list[str], schema: dict[str, Any], document: Any) -> str:
-    """Say that a key is unknown, and which one of its neighbours was meant, or which entries of its kind take it."""
+    """Say that a key is unknown, and which known key was probably meant or which entries accept it."""
     parent = _part(schema, keys[:-1], document)
     known = list(parent.get("properties", {}))
     takers = [
@@ -134,7 +134,7 @@ def _expected(mistake: _Mistake) -> str:
 
 
 def _hint(value: Any, mistakes: Sequence[_Mistake]) -> str:
-    """Offer the nearest allowed text, or explain a number that YAML reads as text."""
+    """Suggest the nearest allowed value, or explain a number that YAML reads as text."""
     if not isinstance(value, str):
         return ""
     kinds = {one.kind for one in mistakes}
@@ -159,7 +159,7 @@ def _choices(mistake: _Mistake) -> str:
 
 
 def _part(schema: dict[str, Any], keys: Sequence[str], document: Any) -> dict[str, Any]:
-    """Return the part of a JSON schema that describes what stands below a path of keys, in the branch that the document takes."""
+    """Return the part of a JSON schema that describes the value at a path of keys, in the branch that the document takes."""
     part, value = schema, document
     for place in range(len(keys) + 1):
         part = _resolved(part, schema, value)
@@ -180,7 +180,7 @@ def _part(schema: dict[str, Any], keys: Sequence[str], document: Any) -> dict[st
 
 
 def _resolved(part: dict[str, Any], schema: dict[str, Any], value: Any) -> dict[str, Any]:
-    """Follow references and take the branch of a union that the value belongs to; the description outside stays."""
+    """Follow references and take the branch of a union that the value belongs to; keep the outer description."""
     outside = {key: part[key] for key in ("description",) if key in part}
     if "$ref" in part:
         return {**_resolved(schema["$defs"][part["$ref"].rpartition("/")[2]], schema, value), **outside}
@@ -195,7 +195,7 @@ def _resolved(part: dict[str, Any], schema: dict[str, Any], value: Any) -> dict[
 
 
 def _branches(schema: dict[str, Any], keys: Sequence[str], document: Any) -> dict[str, dict[str, Any]]:
-    """Return the properties of all branches of the union that stands at a path of keys, or one above it (its options)."""
+    """Return the properties of all branches of the union at a path of keys, or one level above (its options)."""
     for depth, inner in ((len(keys), None), (len(keys) - 1, keys[-1] if keys else None)):
         if depth < 1:
             continue

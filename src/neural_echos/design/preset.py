@@ -1,10 +1,10 @@
-"""Preset: the runs, models, jobs and files that a config asks for.
+"""Preset: the runs, models, jobs and files that a config requires.
 
-The rules, `echos plan`, `echos doctor` and the check of a config all ask here. Paths begin with `<results>`, which Snakemake
-replaces by the preset's folder of results.
+The rules, `echos plan`, `echos doctor` and the config check all use this. Paths begin with `<results>`, which Snakemake replaces
+with the preset's results folder.
 
-A *condition* is a data set, an architecture and an initialisation; a *run* is a condition with a seed. A *source model* is one that
-an initialisation takes kernels, weights or statistics from: it must exist before the initialisation can be drawn.
+A *condition* is a data set, an architecture and an initialisation; a *run* is a condition with a seed. A *source model* is a model
+from which an initialisation takes kernels, weights or statistics; it must exist before the initialisation can be drawn.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from neural_echos.design.inputs import Input
     from neural_echos.design.schema import Config, SourceModel
 
-# The table of a model that an option stands for; `weights` stands for its checkpoint, or those of a run.
+# The table of a model that an option refers to; `weights` refers to its checkpoint or a run's weights.
 _TABLES = {
     "bank": "<results>/banks/{}.parquet",
     "fits": "<results>/fits/{}.parquet",
@@ -31,14 +31,14 @@ _TABLES = {
 
 
 class Preset:
-    """What a config asks for.
+    """What a config requires.
 
     Parameters
     ----------
     config : Config
     inputs : mapping of str to Input
     artifacts : mapping of str to mapping
-        What config/inputs.yaml and the notebooks declare, by id; only needed for what depends on them.
+        What config/inputs.yaml and the notebooks declare, by id; needed only by what depends on them.
     """
 
     def __init__(
@@ -55,12 +55,12 @@ class Preset:
 
     @cached_property
     def replaced(self) -> list[Filtered]:
-        """Conditions whose kernels are replaced, with the set of filters; sorted."""
+        """Conditions whose kernels are replaced, each with its set of filters; sorted."""
         return self._filtered("replaced")
 
     @cached_property
     def eliminated(self) -> list[Filtered]:
-        """Conditions for which filters are eliminated, with the set of filters; sorted."""
+        """Conditions for which filters are eliminated, each with its set of filters; sorted."""
         return self._filtered("eliminated")
 
     def _filtered(self, part: str) -> list[Filtered]:
@@ -73,13 +73,13 @@ class Preset:
 
     @cached_property
     def conditions(self) -> list[Condition]:
-        """Every condition that is trained: those of experiments, and those that only replacement needs; sorted."""
+        """Every condition that is trained, for an experiment or only for replacement; sorted."""
         found = {one for entry in self.config.experiments for one in conditions_of(entry)}
         return sorted(found | {one.condition for one in (*self.replaced, *self.eliminated)})
 
     @cached_property
     def zeroed(self) -> list[Condition]:
-        """Conditions that are evaluated again with single layers zeroed, in the order of the config."""
+        """Conditions that are re-evaluated with single layers zeroed, in the order of the config."""
         return [one for entry in self.config.zeroed for one in conditions_of(entry)]
 
     def runs_of(self, dataset: str, architecture: str) -> int:
@@ -88,37 +88,37 @@ class Preset:
 
     @cached_property
     def seed_groups(self) -> list[tuple[int, ...]]:
-        """The seeds, in the groups that one job trains."""
+        """The seeds, grouped by job."""
         seeds, size = self.config.seeds, self.config.seeds_per_job
         return [tuple(seeds[start : start + size]) for start in range(0, len(seeds), size)]
 
     def run_folders(self, conditions: Iterable[Condition]) -> list[str]:
-        """Folders of all runs of some conditions."""
+        """Folders of all runs of the given conditions."""
         return [f"<results>/runs/{'/'.join(one)}/seed{seed}" for one, seed in product(conditions, self.config.seeds)]
 
     @property
     def launcher(self) -> str:
-        """What starts a training's Python: itself, or torchrun with a process for each GPU."""
+        """Command that starts a training: plain Python, or torchrun with one process per GPU."""
         gpus = self.config.gpu
         return f"torchrun --standalone --nproc-per-node {gpus} -m --" if gpus > 1 else "python -m"
 
     def recipe(self, dataset: str, architecture: str) -> dict[str, Any]:
-        """The recipe of a run: the data set's, with what the architecture changes."""
+        """The recipe of a run: the data set's, with the architecture's changes."""
         return self._changed(self.config.datasets[dataset].recipe, architecture)
 
     def tuning_recipe(self, dataset: str, architecture: str) -> dict[str, Any]:
-        """The recipe of fine-tuning after replacement: the declared one, or the data set's, with what the architecture changes."""
+        """The recipe for fine-tuning after replacement: the declared one or the data set's, with the architecture's changes."""
         return self._changed(self.config.replacement.recipe or self.config.datasets[dataset].recipe, architecture)
 
     def _changed(self, recipe: str, architecture: str) -> dict[str, Any]:
         return self.config.recipes[recipe].model_dump() | self.config.architectures[architecture].recipe.model_dump()
 
     def checkpoint_files(self, architecture: str) -> list[str]:
-        """The trained weights that runs of an architecture start from: one file, or none."""
+        """The trained weights that runs of an architecture start from: one file or none."""
         declared = self.config.architectures[architecture].checkpoint
         return [declared] if declared else []
 
-    # Models, and what initialisations take from them
+    # Models and what initialisations take from them
 
     @cached_property
     def models(self) -> dict[str, "SourceModel"]:
@@ -127,20 +127,20 @@ class Preset:
         return {one.id: one for one in self.config.models if not kept or {one.id, one.group} & kept}
 
     def models_from(self, source: str) -> list[str]:
-        """Ids of the models whose weights come from an "input", or from a "run"."""
+        """Ids of the models whose weights come from an "input" or a "run"."""
         return [name for name, model in self.models.items() if getattr(model, source) is not None]
 
     def drawn_models(self) -> list[str]:
-        """Ids of the models that are timm's own initialisation: they have neither an input nor a run."""
+        """Ids of the models in timm's own initialisation, which have neither an input nor a run."""
         return [name for name, model in self.models.items() if model.input is None and model.run is None]
 
     def optional_inputs(self) -> set[str]:
-        """Ids of the inputs that only optional models read: without them the preset goes on."""
+        """Ids of the inputs that only optional models read; the preset continues without them."""
         named = [(model.input, model.optional) for model in self.models.values() if model.input is not None]
         return {name for name, _ in named} - {name for name, optional in named if not optional}
 
     def compared_models(self) -> list[str]:
-        """Ids of the models that claims about patterns are read on, and of their untrained controls."""
+        """Ids of the models on which claims about patterns are evaluated, and of their untrained controls."""
         counted = ("trained", "untrained")
         return [name for name, model in self.models.items() if model.patterns and model.role in counted]
 
@@ -149,17 +149,17 @@ class Preset:
         return tuple((option, name) for option, kind, name in self._borrowed(initialisation) if kind == "model")
 
     def _borrowed(self, initialisation: str) -> list[tuple[str, str, str]]:
-        """(option, "model" or "input", id) of all that an initialisation is drawn from."""
+        """(option, "model" or "input", id) of everything that an initialisation is drawn from."""
         return _named(self.config.initialisations[initialisation])
 
     def borrowed_files(self, initialisations: Iterable[str]) -> list[str]:
-        """Files that initialisations are drawn from, in the order in which `initialisation_options` takes them."""
+        """Files that initialisations are drawn from, in the order that `initialisation_options` expects."""
         return [self._file(*named) for one in initialisations for named in self._borrowed(one)]
 
     def initialisation_options(
         self, initialisations: Iterable[str], files: Iterable[str] | None = None
     ) -> dict[str, dict[str, Any]]:
-        """The declared settings of initialisations; where they are given, the files that they are drawn from replace ids."""
+        """The declared settings of initialisations, with ids replaced by the source files if these are given."""
         declared = {one: self.config.initialisations[one].model_dump() for one in initialisations}
         given = iter(files or ())
         for one, options in declared.items() if files is not None else ():
@@ -172,16 +172,16 @@ class Preset:
         Raises
         ------
         EchosError
-            `select` leaves it out.
+            `select` excludes it.
         """
         if name not in self.models:
             raise EchosError(
-                f"config: the model {name!r} is needed, but 'select' leaves it out; add its id or its group there"
+                f"config: the model {name!r} is needed, but 'select' excludes it; add its id or its group there"
             )
         return self.models[name]
 
     def weights_file(self, model: str, trained: str = "weights") -> str:
-        """The weights of a model; `trained` "kernels" names the smaller file of a trained run's kernels alone."""
+        """The weights file of a model; with `trained` "kernels", the smaller file that contains only a trained run's kernels."""
         run, declared = self.model(model).run, self.model(model).input
         if declared is not None or run is None:
             return self.input_file(str(declared))
@@ -197,7 +197,7 @@ class Preset:
         return f"<results>/initial/{run.dataset}/{run.architecture}/{run.initialisation}/seed{run.seed}.json"
 
     def describe_models(self, models: Iterable[str], **files: Sequence[str]) -> list[dict[str, Any]]:
-        """What a measure over banks needs to know of each: name, role, and its file of every kind."""
+        """What a measure over banks needs to know about each: name, role, and its file of each kind."""
         return [
             {"model": name, "role": self.models[name].role, "trained_on": self.models[name].trained_on}
             | {kind: files[kind][place] for kind in files}
@@ -212,11 +212,11 @@ class Preset:
     # Jobs
 
     def initialisations_of(self, dataset: str, architecture: str) -> list[str]:
-        """Initialisations that this architecture is run with on this data set, sorted."""
+        """Initialisations with which this architecture is run on this data set, sorted."""
         return [one.initialisation for one in self.conditions if one[:2] == (dataset, architecture)]
 
     def initialise_jobs(self) -> list[InitialiseJob]:
-        """Jobs that draw initial weights: what is drawn from a model cannot be drawn with what trains that model."""
+        """Jobs that draw initial weights, one per set of source models, because these must be trained first."""
         jobs = sorted({(*one[:2], self.source_models(one.initialisation)) for one in self.conditions})
         return [
             InitialiseJob(
@@ -233,9 +233,9 @@ class Preset:
         ]
 
     def train_jobs(self) -> Iterator[TrainJob]:
-        """Jobs that train: wildcards where a job trains one initialisation, so that a cluster can make an array of them.
+        """Training jobs, with wildcards if a job trains one initialisation, so that a cluster can submit them as an array.
 
-        Where published runs are adopted there are no wildcards, for the weights of some runs are needed and not those of others.
+        If published runs are adopted there are no wildcards, because only some runs need their weights.
         """
         size = self.config.initialisations_per_job
         parts: list[tuple[str, str, str, tuple[str, ...]]] = []
@@ -262,7 +262,7 @@ class Preset:
 
     @cached_property
     def needed_weights(self) -> set[tuple[Condition, int]]:
-        """Runs whose trained weights something reads as a whole: initialisations, replacement, zeroed layers."""
+        """Runs whose complete trained weights are read: by initialisations, replacement or zeroed layers."""
         read = {one.condition for one in (*self.replaced, *self.eliminated)} | set(self.zeroed)
         lent = {pair for one in self.conditions for pair in self.source_models(one.initialisation)}
         return set(product(read, self.config.seeds)) | self._trained(
@@ -271,7 +271,7 @@ class Preset:
 
     @cached_property
     def needed_kernels(self) -> set[tuple[Condition, int]]:
-        """Runs whose trained kernels a bank is made of."""
+        """Runs from whose trained kernels a bank is made."""
         return self._trained(self.models)
 
     def _trained(self, models: Iterable[str]) -> set[tuple[Condition, int]]:
@@ -284,19 +284,19 @@ class Preset:
 
     @property
     def published(self) -> list[str]:
-        """Tables of published runs that are adopted."""
+        """Tables of published runs to adopt."""
         adopt = self.config.adopt
         return [adopt] if isinstance(adopt, str) else list(adopt or [])
 
     def adopted_weights(self, read: Callable[[str], Mapping[str, Any]]) -> list[str]:
-        """Weights of the runs that lie among the results as adopted, though the config adopts none.
+        """Weights of the runs that are in the results as adopted although the config adopts none.
 
-        An adopted run has no weights, so whoever asks for them has it trained.
+        An adopted run has no weights, so a job that requires them causes it to be trained.
 
         Parameters
         ----------
         read : callable
-            Given the name of a JSON file, "<results>/…", returns what it holds; nothing where there is no such file.
+            Given the name of a JSON file, "<results>/…", returns its content; an empty mapping if there is no such file.
         """
         folders = [] if self.published else self.run_folders(self.conditions)
         return [f"{folder}/weights.safetensors" for folder in folders if read(f"{folder}/metrics.json").get("adopted")]
@@ -304,11 +304,11 @@ class Preset:
     # Files
 
     def input_file(self, name: str) -> str:
-        """Where a declared input lies once it is fetched."""
+        """Path of a declared input once it is fetched."""
         return f"<results>/inputs/{name}/{PurePosixPath(self.inputs[name].file).name}"
 
     def dataset_files(self, dataset: str, split: str) -> list[str]:
-        """Fetched files of one split of a data set that is made from declared inputs."""
+        """Fetched files of one split of a data set made from declared inputs."""
         return [self.input_file(name) for name in getattr(self.config.datasets[dataset].files, split)]
 
     def filters_file(self) -> str:
@@ -321,7 +321,7 @@ class Preset:
         """
         if self.config.filters is None:
             raise EchosError(
-                "config: 'filters' is null; set it to the id of the input that holds the eight master key filters"
+                "config: 'filters' is null; set it to the id of the input with the eight master key filters"
             )
         return self.input_file(self.config.filters)
 
@@ -331,17 +331,17 @@ class Preset:
         return _TABLES[option].format(name) if option in _TABLES else self.weights_file(name)
 
     def candidate_files(self, candidates: str) -> dict[str, str]:
-        """Files that a set of filters is made from, by option."""
+        """Source files of a set of filters, by option."""
         return {named[0]: self._file(*named) for named in _named(self.config.replacement.candidates[candidates])}
 
     def candidate_options(self, candidates: str, files: Iterable[str] | None = None) -> dict[str, Any]:
-        """A declared set of filters; where they are given, the files that it is made from replace ids."""
+        """A declared set of filters, with ids replaced by the source files if these are given."""
         declared = self.config.replacement.candidates[candidates].model_dump()
         lent = [] if files is None else zip(self.candidate_files(candidates), map(str, files), strict=True)
         return declared | dict(lent)
 
     def transfer_files(self, conditions: Iterable[Filtered], table: str) -> list[str]:
-        """Tables of replacement or elimination, one for each group of seeds of each condition."""
+        """Tables of replacement or elimination, one per condition and group of seeds."""
         numbers = range(len(self.seed_groups))
         return [
             f"<results>/transfer/{'/'.join(one)}.{number}.{table}.parquet"
@@ -349,13 +349,13 @@ class Preset:
         ]
 
     def needed_datasets(self) -> set[str]:
-        """Data sets that are trained on, or whose images pass through networks."""
+        """Data sets that are used for training or for measuring signals."""
         return {one.dataset for one in self.conditions} | (
             {self.config.signals.dataset} if self.config.signals.architectures else set()
         )
 
     def needed_inputs(self) -> set[str]:
-        """Ids of the declared inputs that something of this preset reads: data sets, models, initialisations and filter sets."""
+        """Ids of the declared inputs that this preset reads, for data sets, models, initialisations and sets of filters."""
         files = [self.config.datasets[one].files for one in self.needed_datasets()]
         found = {name for one in files for name in (*one.train, *one.test)}
         found |= {one.input for one in self.models.values() if one.input is not None}
@@ -370,7 +370,7 @@ class Preset:
         return found
 
     def measured_initialisations(self) -> list[str]:
-        """Initialisations whose signals are measured: those whose source models `select` keeps."""
+        """Initialisations whose signals are measured, namely those whose source models `select` keeps."""
         signals = self.config.signals
         names = signals.initialisations if signals.architectures else []
         return [name for name in names if all(model in self.models for _, model in self.source_models(name))]
@@ -378,17 +378,17 @@ class Preset:
     # Claims
 
     def needs_patterns(self) -> bool:
-        """Whether a claim is about named patterns, which take a training for each bank."""
+        """Whether a claim is about named patterns, which need a training per bank."""
         return bool(self.models) and any(claim.rule.startswith("patterns_") for claim in self.config.claims)
 
     def needs_structure(self) -> bool:
-        """Whether a claim is about the structure of banks, which takes their fits and clusters."""
+        """Whether a claim is about the structure of banks, which needs their fits and clusters."""
         return bool(self.models) and any(
             claim.rule in ("structure_beats_controls", "centres_dominate") for claim in self.config.claims
         )
 
 
 def _named(declared: Any) -> list[tuple[str, str, str]]:
-    """(option, "model" or "input", id) of what an initialisation or a set of filters is made from, models first."""
+    """(option, "model" or "input", id) of the sources of an initialisation or a set of filters, models first."""
     found = [(keys[-1], kind, name) for keys, kind, name in references(declared) if kind in ("model", "input")]
     return sorted(found, key=lambda named: named[1] == "input")

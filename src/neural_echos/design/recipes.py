@@ -13,7 +13,7 @@ else:
     Recipe = create_model(
         "Recipe",
         __base__=Model,
-        __doc__="How runs are trained, or what an architecture changes of it.",
+        __doc__="How runs are trained, or an architecture's changes to it.",
         **signatures.fields(signatures.attributes("training/recipe", "Recipe")),
     )
 
@@ -21,10 +21,10 @@ else:
 class Architecture(Model):
     """One architecture."""
 
-    model: str = Field(description="Name of a timm model; ours are among them.")
-    kwargs: dict[str, Any] = Field(default={}, description="Keywords of the model.")
+    model: str = Field(description="Name of a timm model, including those that this library registers.")
+    kwargs: dict[str, Any] = Field(default={}, description="Keyword arguments of the model.")
     checkpoint: Annotated[str, Field(min_length=1)] | None = option(
-        "File with trained weights of this model, over which initialisations draw their kernels: `default` keeps its own. A "
-        "classifier of another number of classes is drawn anew."
+        "File with trained weights of this model, whose kernels initialisations redraw; `default` keeps them. A classifier with "
+        "a different number of classes is reinitialised."
     )
-    recipe: Recipe = default_of(Recipe, "What this architecture changes in the data set's recipe.")
+    recipe: Recipe = default_of(Recipe, "This architecture's changes to the data set's recipe.")

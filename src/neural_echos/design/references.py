@@ -1,4 +1,4 @@
-"""Names in the config: every one that it uses must be declared, in the config itself, its inputs or its artifacts."""
+"""Names in the config: each name used must be declared in the config itself, its inputs or its artifacts."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
@@ -16,8 +16,7 @@ def check_references(
 ) -> None:
     """Check that every name that a config uses is declared: data sets, recipes, architectures, runs, inputs, artifacts.
 
-    A preset may keep a claim about a data set that the claim needs and the preset lacks, and an initialisation that it does not
-    use, whatever that is drawn from.
+    A preset may keep a claim whose required data set it lacks, and an unused initialisation whose source it lacks.
 
     Parameters
     ----------
@@ -25,13 +24,13 @@ def check_references(
     inputs, artifacts : iterable of str
         Ids declared in config/inputs.yaml, and names of notebooks.
     layers : sequence of path or CommandLine
-        What the config was read from, to name the line of a mistake.
+        What the config was read from, to report the line of a mistake.
 
     Raises
     ------
     EchosError
-        A name that is declared nowhere, with its place and the nearest declared one; two models, artifacts or claims of one id; or
-        a model, or an entry of `zeroed`, of a run that no experiment trains.
+        A name is not declared (the message gives its place and the nearest declared name); two models, artifacts or claims have the
+        same id; or a model or an entry of `zeroed` refers to a run that no experiment trains.
     """
     _require_distinct(config, layers)
     known = declared(config, inputs, artifacts)
@@ -39,7 +38,8 @@ def check_references(
         if name not in known[kind]:
             guess = nearest(name, sorted(known[kind])) if isinstance(name, str) else ""
             raise EchosError(
-                f"{locate(layers, keys)}: {dotted(keys)} names no declared {kind}: {name!r}{guess}; correct it or declare it"
+                f"{locate(layers, keys)}: {dotted(keys)} refers to an undeclared {kind}: {name!r}{guess}; correct the name or "
+                "declare it"
             )
     _require_runs(config, layers)
 
@@ -65,7 +65,7 @@ def declared(config: Config, inputs: Iterable[str], artifacts: Iterable[str]) ->
 
 
 def _used(config: Config) -> Iterator[Reference]:
-    """Yield the references that count: not those of initialisations without a run, nor the data sets of claims about others."""
+    """Yield the references to check: skip those of initialisations without a run, and data sets that claims need."""
     used = {name for experiment in config.experiments for name in experiment.initialisations}
     used |= {entry.initialisation for entry in (*config.replacement.replaced, *config.replacement.eliminated)}
     used |= {*config.signals.initialisations}
@@ -86,7 +86,7 @@ def _used(config: Config) -> Iterator[Reference]:
 
 
 def _require_runs(config: Config, layers: Sequence[Layer]) -> None:
-    """Refuse a model whose run is not trained, and runs to be zeroed that are not: nothing would make them."""
+    """Refuse models and zeroed entries whose run is not trained: nothing would produce it."""
     preset = Preset(config)
     wanted = [
         (["models", str(place), "run"], (model.run.dataset, model.run.architecture, model.run.initialisation))
@@ -105,7 +105,7 @@ def _require_runs(config: Config, layers: Sequence[Layer]) -> None:
 
 
 def _require_distinct(config: Config, layers: Sequence[Layer]) -> None:
-    """Refuse two entries of one id: their outputs would have one path, or their verdicts one name."""
+    """Refuse two entries with the same id: their outputs would share a path, or their verdicts a name."""
     ids = {
         "models": [model.id for model in config.models],
         "artifacts": [artifact.id for artifact in config.artifacts],

@@ -1,10 +1,10 @@
-"""The options that the library's own functions take, read from their source: names, types, defaults and descriptions.
+"""The options of the library's own functions, read from their source: names, types, defaults and descriptions.
 
-The config's models of initialisations, claim rules, data sets and recipes follow from these, so that a new function brings its
-options with it. Nothing is imported, for the functions need torch or scipy and Snakemake reads the config whenever it starts.
-A parameter's type in a numpydoc docstring may narrow the annotation: ``{"a", "b"}`` lists the choices of a text, ``in [0, 1)``
-or ``at least 1`` bounds a number, ``sequence of three floats`` says how long a list is. An annotation may say the same of itself:
-``Literal["a", "b"]``, ``Annotated[int, "at least 1"]``.
+The config's models of initialisations, claim rules, data sets and recipes are built from these, so that a new function brings its
+own options. Nothing is imported, because the functions need torch or scipy and Snakemake reads the config whenever it starts. A
+parameter's type in a numpydoc docstring may narrow the annotation: ``{"a", "b"}`` lists the allowed strings, ``in [0, 1)`` or ``at
+least 1`` bounds a number, ``sequence of three floats`` sets the length of a list. An annotation may do the same: ``Literal["a",
+"b"]``, ``Annotated[int, "at least 1"]``.
 """
 
 import ast
@@ -45,9 +45,9 @@ class Option:
     annotation : str
         Its annotation in the source.
     default : ast.expr
-        Its default in the source; `REQUIRED` where it has none.
+        Its default in the source; `REQUIRED` if it has none.
     kind : str
-        Its type in the docstring, "" where the docstring does not mention it.
+        Its type in the docstring; "" if the docstring does not mention it.
     description : str
         What it means, from the docstring.
     """
@@ -59,9 +59,9 @@ class Option:
 
 
 def decorated(room: str, decorator: str) -> dict[str, dict[str, Option]]:
-    """Return the options of every function of a room that is entered in its registry by a decorator.
+    """Return the options of every function of a room that a decorator registers.
 
-    They are listed by the name that the decorator gives, or else by that of the function.
+    They are listed by the name given to the decorator, or else by the function's name.
     """
     head = re.compile(rf"^@{decorator}\b(?:\(\"(\w+)\"\))?[^\n]*\n(def (\w+)\(.*?\"\"\".*?\"\"\")", re.M | re.S)
     texts = (text for text in _sources(room) if f"@{decorator}" in text)
@@ -70,14 +70,14 @@ def decorated(room: str, decorator: str) -> dict[str, dict[str, Option]]:
 
 
 def function(room: str, name: str) -> dict[str, Option]:
-    """Return the options, which are the keyword-only parameters, of one function of a room."""
+    """Return the options (the keyword-only parameters) of one function of a room."""
     head = re.compile(rf"^def {name}\(.*?\"\"\".*?\"\"\"", re.M | re.S)
     match = next(match for text in _sources(room) if (match := head.search(text)))
     return _options(match[0])
 
 
 def attributes(module: str, name: str) -> dict[str, Option]:
-    """Return the attributes of a dataclass of a module, such as ``training/recipe``, in their order."""
+    """Return the attributes of a dataclass of a module, such as ``training/recipe``, in order."""
     tree = ast.parse((LIBRARY / f"{module}.py").read_text(encoding="utf-8"))
     record = next(node for node in tree.body if isinstance(node, ast.ClassDef) and node.name == name)
     told = _described(ast.get_docstring(record) or "")
@@ -111,15 +111,15 @@ def constant(module: str, name: str) -> Any:
 def fields(
     options: Mapping[str, Option], without: Collection[str] = (), words: Mapping[str, tuple[Any, str]] | None = None
 ) -> dict[str, Any]:
-    """Turn options into the fields of a model (`pydantic.create_model`); one that has a default may be left out.
+    """Turn options into the fields of a model (`pydantic.create_model`); those with a default may be omitted.
 
     Parameters
     ----------
     options : mapping of str to Option
     without : collection of str
-        Names that are no options of the config.
+        Names that are not options in the config.
     words : mapping of str to (type, description), optional
-        What a name means in all functions whose docstring does not describe it; a type of None is the annotation's.
+        Type and description of a name in functions whose docstring does not describe it; None means the annotated type.
     """
     made: dict[str, Any] = {}
     for name, one in options.items():
@@ -150,14 +150,14 @@ def _options(head: str) -> dict[str, Option]:
 
 
 def _described(docstring: str) -> dict[str, tuple[str, str]]:
-    """Return the type and the description that a numpydoc docstring gives of each parameter."""
+    """Return the type and the description that a numpydoc docstring gives for each parameter."""
     section = _SECTION.search(docstring)
     entries = _ENTRY.findall(section[1] if section else "")
     return {name: (kind, " ".join(text.split())) for names, kind, text in entries for name in names.split(", ")}
 
 
 def _literal(default: ast.expr) -> Any:
-    """Return a default as YAML would show it; None where it is none, or is not written out."""
+    """Return a default as YAML would show it; None if it is None or not a literal."""
     try:
         value = ast.literal_eval(default)
     except ValueError:
@@ -197,7 +197,7 @@ def _resolved(annotation: str, kind: str) -> Any:
 
 
 def _type(one: Option) -> Any:
-    """Return the type of an option in the config; a table of the library is the id of a model there, filters are an input's."""
+    """Return the type of an option in the config, where a table becomes the id of a model and filters the id of an input."""
     return _resolved(one.annotation.removesuffix(" | None"), one.kind)
 
 
@@ -209,7 +209,7 @@ class _Tuple:
 
 
 def distribution(number: Any) -> Any:
-    """Return the type of something drawn: a number, a list of numbers to choose from, or a uniform or normal distribution."""
+    """Return the type of a random value: a number, a list of numbers to choose from, or a uniform or normal distribution."""
     pair = Annotated[list[number], Field(min_length=2, max_length=2)]
     drawn = Annotated[dict[Literal["uniform", "normal"], pair], Field(min_length=1, max_length=1)]
     return number | Annotated[list[number], Field(min_length=1)] | drawn

@@ -1,4 +1,4 @@
-"""YAML read strictly: no key twice, no key but text, no aliases that stand for millions of values; and where a key stands."""
+"""Strict YAML reading: no repeated keys, only text as keys, no aliases that expand to millions of values; and the line of a key."""
 
 import copy
 import itertools
@@ -13,14 +13,14 @@ import yaml
 from neural_echos.errors import EchosError
 
 _MOST_VALUES = 1_000_000  # of one file
-_DEEPEST = 100  # mappings and lists in one another; libyaml's loader overflows the stack at some ten thousand
+_DEEPEST = 100  # levels of nested mappings and lists; libyaml's loader overflows the stack at about ten thousand
 
 
 _Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # libyaml's is ten times as fast
 
 
 class _StrictLoader(_Loader):
-    """YAML's safe loader, which also refuses a mapping that holds one key twice, and aliases that stand for too much."""
+    """YAML's safe loader, which also refuses repeated keys in a mapping and aliases that expand to too many values."""
 
     def get_single_node(self) -> yaml.Node | None:
         node = super().get_single_node()
@@ -29,16 +29,16 @@ class _StrictLoader(_Loader):
         return node
 
     def _count(self, node: yaml.Node, counted: dict[int, int]) -> int:
-        """Count the values of a node as if its aliases were written out, each node once."""
+        """Count the values of a node with its aliases expanded; each node is visited once."""
         if isinstance(node, yaml.ScalarNode):
             return 1
         if id(node) not in counted:
-            counted[id(node)] = _MOST_VALUES + 1  # until it is known: of a node that holds itself
+            counted[id(node)] = _MOST_VALUES + 1  # until it is known, for a node that contains itself
             inner = node.value if isinstance(node, yaml.SequenceNode) else itertools.chain.from_iterable(node.value)
             counted[id(node)] = 1 + sum(self._count(item, counted) for item in inner)
         if counted[id(node)] > _MOST_VALUES:
             raise yaml.constructor.ConstructorError(
-                problem=f"its aliases stand for more than {_MOST_VALUES:,} values", problem_mark=node.start_mark
+                problem=f"its aliases expand to more than {_MOST_VALUES:,} values", problem_mark=node.start_mark
             )
         return counted[id(node)]
 
@@ -48,20 +48,20 @@ class _StrictLoader(_Loader):
             if not isinstance(key, yaml.ScalarNode):
                 raise yaml.constructor.ConstructorError(problem="a key must be text", problem_mark=key.start_mark)
             if key.tag != "tag:yaml.org,2002:merge" and key.value in seen:
-                problem = f"the key {key.value!r} stands here twice"
+                problem = f"the key {key.value!r} is repeated here"
                 raise yaml.constructor.ConstructorError(problem=problem, problem_mark=key.start_mark)
             seen.add(key.value)
         return super().construct_mapping(node, deep=deep)
 
 
 def read_yaml(path: str | Path) -> dict[str, Any]:
-    """Read a YAML file that holds one mapping; an empty file is an empty mapping.
+    """Read a YAML file that contains one mapping; an empty file is an empty mapping.
 
     Raises
     ------
     EchosError
-        The file is missing, not UTF-8, broken YAML, holds a key twice, is not a mapping, or its aliases stand for more than
-        a million values.
+        The file is missing, not UTF-8, invalid YAML or not a mapping, repeats a key, or its aliases expand to more than a million
+        values.
     """
     return copy.deepcopy(_parse(str(path), _read_text(path)))
 
@@ -74,12 +74,12 @@ def _read_text(path: str | Path) -> str:
     except OSError as error:
         raise EchosError(f"{path}: cannot read this YAML file ({error.strerror}); check the path") from None
     except UnicodeDecodeError:
-        raise EchosError(f"{path}: not in UTF-8; save the file in that encoding") from None
+        raise EchosError(f"{path}: not encoded in UTF-8; save it as UTF-8") from None
 
 
 @lru_cache(maxsize=64)
 def _parse(path: str, text: str) -> dict[str, Any]:
-    """Read the text of a YAML file, once as long as it stays the same: presets share the files below them."""
+    """Parse the text of a YAML file, cached by content because presets share the files that they build on."""
     try:
         _require_shallow(text)
         value = yaml.load(text, Loader=_StrictLoader)
@@ -88,13 +88,13 @@ def _parse(path: str, text: str) -> dict[str, Any]:
         where = f"{path}:{mark.line + 1}" if mark else str(path)
         found = getattr(error, "problem", None) or str(error).splitlines()[0]
         raise EchosError(f"{where}: not valid YAML: {found}; correct that line") from None
-    except (ValueError, LookupError, TypeError) as error:  # of a value that is not of its tag, such as the 99th month
+    except (ValueError, LookupError, TypeError) as error:  # a value that does not fit its tag, such as month 99
         found = " ".join(str(error).split())[:100]
         raise EchosError(f"{path}: not valid YAML: a value cannot be read ({found}); correct it") from None
     if value is None:
         return {}
     if not isinstance(value, dict):
-        raise EchosError(f"{path}: must hold keys with values (key: value), not {show(value)}; write it as a mapping")
+        raise EchosError(f"{path}: must be a mapping (key: value), not {show(value)}")
     return value
 
 
@@ -108,7 +108,7 @@ def _require_shallow(text: str) -> None:
 
 
 def merge(documents: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
-    """Put config documents on top of one another as the workflow does: mappings key by key, all else as a whole."""
+    """Merge config documents as the workflow does: mappings key by key, everything else as a whole."""
     merged: dict[str, Any] = {}
     for document in documents:
         for key, value in document.items():
@@ -121,7 +121,7 @@ def merge(documents: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class CommandLine:
-    """What Snakemake's --config says, which lies on top of all files."""
+    """The values of Snakemake's --config, which override all files."""
 
     values: Mapping[str, Any]
 
@@ -149,7 +149,7 @@ Layer = str | Path | CommandLine
 
 
 def locate(layers: Sequence[Layer], keys: Sequence[str]) -> str:
-    """Return where the deepest key of the path `keys` stands, "file:line" or the command line; the last layer that has it wins."""
+    """Return where the deepest key of the path `keys` is, "file:line" or the command line; the last layer that has it wins."""
     found: list[tuple[int, str]] = []
     for layer in reversed(layers):
         if isinstance(layer, CommandLine):
@@ -166,7 +166,7 @@ def locate(layers: Sequence[Layer], keys: Sequence[str]) -> str:
 
 
 def _depth(value: Any, keys: Sequence[str]) -> int:
-    """Count how many keys of a path a value holds, one in another."""
+    """Count how many keys of a path can be followed into a value."""
     for depth, key in enumerate(keys):
         inner = value if isinstance(value, Mapping) else dict(enumerate(value)) if isinstance(value, list) else {}
         known = {str(name): item for name, item in inner.items()}
@@ -177,7 +177,7 @@ def _depth(value: Any, keys: Sequence[str]) -> int:
 
 
 def _marks(node: yaml.Node | None, keys: Sequence[str]) -> Iterator[yaml.Mark]:
-    """Yield where each key of the path `keys` stands, as far as the file follows it."""
+    """Yield the position of each key of the path `keys`, as far as the file has them."""
     for key in keys:
         step: tuple[yaml.Mark, yaml.Node] | None = None
         if isinstance(node, yaml.MappingNode):
