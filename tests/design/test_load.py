@@ -17,7 +17,7 @@ def test_braces_in_a_path_are_refused(tmp_path):
     folder = tmp_path / "run {x}"
     folder.mkdir()
     for pair in ((folder, tmp_path), (tmp_path, folder)):
-        with pytest.raises(EchosError, match=r"run \{x\}: Snakemake takes braces in a path for wildcards"):
+        with pytest.raises(EchosError, match=r"run \{x\}: Snakemake reads braces in a path as wildcards"):
             require_working_folder(*pair)
 
 

@@ -121,6 +121,7 @@ def test_a_claim_shows_a_declared_artifact_and_may_be_about_a_data_set_that_it_n
     config["claims"][2]["options"]["dataset"] = "imagenet"
     check_references(check_config(config, ARTIFACTS), **DECLARED)
     config["claims"][2]["artifact"] = "table_1_acuracy"
-    assert "'claims.2.artifact' refers to an undeclared artifact: 'table_1_acuracy' (did you mean 'table_1_acc" in refusal(
-        config
+    assert (
+        "'claims.2.artifact' refers to an undeclared artifact: 'table_1_acuracy' (did you mean 'table_1_acc"
+        in refusal(config)
     )

@@ -164,7 +164,9 @@ def test_a_file_of_another_format_than_the_hubs_is_refused(tmp_path):
         "{kind: hub, hub: a/b, file: x.safetensors, hub_file: pytorch_model.bin, origin: o, sha256: null, bytes: null"
     )
     (tmp_path / "inputs.yaml").write_text(f"a: {item}, licence: MIT, citation: c}}\n")
-    with pytest.raises(EchosError, match=r"'a\.file' must have the same suffix as its hub_file pytorch_model\.bin; correct it"):
+    with pytest.raises(
+        EchosError, match=r"'a\.file' must have the same suffix as its hub_file pytorch_model\.bin; correct it"
+    ):
         load_inputs(tmp_path / "inputs.yaml")
 
 
