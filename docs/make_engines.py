@@ -9,12 +9,12 @@ PAGE, RECORD = ROOT / "docs" / "engines.md", ROOT / "tests" / "cluster" / "last_
 COLUMNS = ("engine", "version", "tried", "result", "seconds", "date")
 HEAD = """# Engines
 
-What `make test-cluster` tried last: each engine is started for the tests, on one machine. Results are compared
-with those of a local run; seconds include what a test waits for.
+The results of the last `make test-cluster`, which starts each engine on one machine. Results are compared
+with a local run; seconds include waiting times.
 
 This page is generated from `tests/cluster/last_run.json` and the profiles by `docs/make_engines.py`.
 
-| engine | version | what was tried | result | seconds | date |
+| engine | version | test | result | seconds | date |
 |---|---|---|---|---|---|
 """
 NEVER = """
@@ -26,19 +26,19 @@ NEVER = """
 
 
 def never_run() -> dict[str, str]:
-    """What a profile's first lines say of why it was never run, by profile."""
+    """Why a profile was never run, from its first lines, by profile."""
     profiles = {
         path.parent.name: path.read_text(encoding="utf-8") for path in sorted(ROOT.glob("profiles/*/profile.yaml"))
     }
-    told = {name: re.search(r"^# (Never run.*)$", text, re.MULTILINE) for name, text in profiles.items()}
-    return {name: one[1] for name, one in told.items() if one}
+    found = {name: re.search(r"^# (Never run.*)$", text, re.MULTILINE) for name, text in profiles.items()}
+    return {name: one[1] for name, one in found.items() if one}
 
 
 def render() -> str:
     """Return the page."""
     record = json.loads(RECORD.read_text(encoding="utf-8"))
     tried = "".join(f"| {' | '.join(str(one[key]) for key in COLUMNS)} |\n" for one in record)
-    never = "".join(f"| `{name}` | {told} |\n" for name, told in never_run().items())
+    never = "".join(f"| `{name}` | {reason} |\n" for name, reason in never_run().items())
     return HEAD + tried + NEVER + never
 
 
