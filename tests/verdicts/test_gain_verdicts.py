@@ -190,7 +190,7 @@ def variants(**differences: Sequence[float]) -> dict[str, pd.DataFrame]:
 def test_ne6(differences, expected, least):
     row = verdict("variety_matters", variants(**differences), **VARIETY)
     assert row["verdict"] == expected
-    assert row["reason"].startswith(f"the least difference is to {least}")
+    assert row["reason"].startswith(f"the smallest difference is to {least}")
     assert row["value"] == pytest.approx(np.mean(differences[least.replace(".", "")]))
 
 
