@@ -154,7 +154,7 @@ TRAIN = "train --data digits.safetensors --dataset d --architecture a --initiali
         ),
         ("crate folder --output x.zip", [], "folder: there are no figures or tables with their JSON"),
         ("crate absent --output x.zip", [], "absent: there is no such folder; check the path"),
-        ("explain folder", [], "folder: this is a folder; name a result in it"),
+        ("explain folder", [], "folder: this is a folder; name a file in it"),
         ("--log folder fit bank.parquet --output x", [], "folder: cannot be read or written: Is a directory"),
         (
             "fit bank.parquet --output bank.parquet",

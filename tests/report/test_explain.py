@@ -75,7 +75,7 @@ def test_what_has_changed_since_is_named(made: Path) -> None:
     (made / "code.py").write_text("print(1)")
     found = explain(FIGURE, made)
     assert found.steps[-1].changed == ("code.py",)
-    assert "since then: code.py; the next snakemake makes it anew" in render_explanation(found)
+    assert "since then: code.py; the next snakemake run rebuilds it" in render_explanation(found)
 
 
 def test_changed_code_is_named(made: Path) -> None:

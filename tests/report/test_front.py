@@ -46,10 +46,10 @@ def structure(**shares: float) -> pd.DataFrame:
 def test_the_headline_sets_trained_kernels_beside_the_controls_at_hand() -> None:
     told = headline([structure(net=0.6, other=0.02, fresh=0.05)], "Other. More.")
     assert told == (
-        "60.0 % of trained depthwise kernels resemble a Difference of Gaussians more than 95 % of shuffled kernels do; "
-        "2.0 % of trained regular ones, 5.0 % of untrained ones, 5 % by chance (medians over networks and kernel sizes)."
+        "60.0 % of trained depthwise kernels resemble a Difference of Gaussians more than 95 % of shuffled kernels do, against "
+        "2.0 % of trained regular kernels, 5.0 % of untrained ones and 5 % by chance (medians over networks and kernel sizes)."
     )
-    assert "do; 5 % by chance (" in headline([structure(net=0.6)], "")
+    assert "do, against 5 % by chance (" in headline([structure(net=0.6)], "")
     assert headline([structure(fresh=0.05)], "Other. More.") == headline([], "Other. More.") == "Other."
 
 

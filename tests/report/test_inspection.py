@@ -85,7 +85,7 @@ def test_broken_kernels_are_counted_and_most_typical_ones_come_first(network):
     assert found.layers.dropped[0] == 2
     assert found.layers.almost_dead[0] == 1
     assert set(found.kernels.channel[-2:]) == {3, 4}
-    assert "architecture is not known" in found.untrained
+    assert "architecture is unknown" in found.untrained
 
 
 def test_a_network_without_a_usable_kernel_says_so():
@@ -156,7 +156,7 @@ def test_the_command_makes_the_page_of_a_checkpoint_beside_its_untrained_layers(
     ("options", "sentence"),
     [
         (["--output", "page.pdf"], "page.pdf: the page is an .html file"),
-        (["--output", "page.html", "--kind", "regular"], "there are only depthwise kernels in it"),
+        (["--output", "page.html", "--kind", "regular"], "it has only depthwise kernels"),
         (["--output", "page.html", "--threshold", "2"], "threshold must be a cosine in [0, 1], not 2.0"),
     ],
 )

@@ -136,8 +136,8 @@ def test_a_crate_describes_every_file_and_what_made_every_artifact(kept: Path) -
     ("results", "output", "words"),
     [
         ("results", "x.tar", "x.tar: the name must end in .zip; rename it"),
-        ("/etc", "x.zip", "/etc: this folder lies outside .*; name --root"),
-        ("config", "x.zip", "config: there are no figures or tables with their JSON; make them"),
+        ("/etc", "x.zip", "/etc: this folder is outside .*; set --root"),
+        ("config", "x.zip", "config: there are no figures or tables with their JSON files; build them"),
     ],
 )
 def test_what_makes_no_crate_is_one_sentence(kept: Path, results: str, output: str, words: str) -> None:

@@ -35,7 +35,7 @@ def page(verdicts: str = "results/verdicts.parquet", *more: str) -> str:
 
 
 def test_an_input_that_no_place_held_is_told_first(made: Path) -> None:
-    assert "Made without an input" not in page()
+    assert "Built without an input" not in page()
     reason = "weights/x.pth: the package index that pip is set up for does not answer"
     write_json("results/inputs/x/x.pth.json", {"input": "x", "absent": reason, "licence": "MIT", "sha256": "ab12"})
     Path("results/inputs/x/x.pth").write_bytes(b"nothing")
@@ -105,7 +105,7 @@ def test_every_artifact_answers_what_made_it(made: Path) -> None:
     for told in (
         "train 0, 1",
         "scikit-learn",
-        "2.5 s; with all steps behind it 4 steps, 10.0 s of work",
+        "2.5 s; in total 4 steps, 10.0 s of work",
         facts["commit"],
     ):
         assert told in section
@@ -124,7 +124,7 @@ def test_work_cost_and_inputs_are_told(made: Path) -> None:
 def test_without_records_the_page_says_so(made: Path) -> None:
     (made / ".snakemake").rename(made / "elsewhere")
     text = page()
-    assert "records of the steps (.snakemake/metadata) are not here" in text
+    assert "records of the steps (.snakemake/metadata) are missing" in text
     assert ".venv/bin/snakemake --force -- results/figures/figure_05_clusters.pdf" in text
     assert "<svg class" not in text
 
@@ -219,7 +219,7 @@ def test_benchmarks_are_added_up_by_rule(made: Path) -> None:
     assert costs(made / "nowhere") == []
     (made / "results/benchmarks/train/odd.tsv").write_text("a\tb\n1\t2\n")
     with pytest.raises(
-        EchosError, match=r"odd\.tsv: not a benchmark with s, cpu_time and max_rss, but with \['a', 'b'\]"
+        EchosError, match=r"odd\.tsv: not a benchmark with s, cpu_time and max_rss; its columns are \['a', 'b'\]"
     ):
         costs(made / "results/benchmarks")
 
@@ -232,7 +232,7 @@ def test_benchmarks_are_added_up_by_rule(made: Path) -> None:
         ({"core": 5.0, "gpu": None}, "Energy was not measured."),  # one job's core-seconds are not known
         (
             {"core": None, "gpu": 400},
-            "Energy was not measured; at the declared 400 W of a gpu it is 0.02 kWh.",
+            "Energy was not measured; at the declared 400 W per gpu it would be 0.02 kWh.",
         ),
     ],
 )
@@ -240,4 +240,4 @@ def test_energy_is_told_at_the_declared_power_alone(made: Path, watts: dict[str,
     assert _costs(made / "results/benchmarks", made / "results/runs", watts)["energy"] == told
     (made / "results/benchmarks/verdicts.tsv").unlink()
     known = _costs(made / "results/benchmarks", made / "results/runs", {"core": 9000.0})
-    assert "at the declared 9000 W of a core it is 0.04 kWh" in known["energy"]  # of 16 s
+    assert "at the declared 9000 W per core it would be 0.04 kWh" in known["energy"]  # of 16 s

@@ -49,7 +49,7 @@ def costs(benchmarks: Path) -> list[Cost]:
             for row in csv.DictReader(file, delimiter="\t"):
                 if not {"s", "cpu_time", "max_rss"} <= set(row):
                     raise EchosError(
-                        f"{path}: not a benchmark with s, cpu_time and max_rss, but with {list(row)}; delete it"
+                        f"{path}: not a benchmark with s, cpu_time and max_rss; its columns are {list(row)}; delete it"
                     )
                 rule = path.relative_to(benchmarks).parts[0].removesuffix(".tsv")
                 found.setdefault(rule, []).append({key: _number(row[key]) for key in ("s", "cpu_time", "max_rss")})

@@ -72,14 +72,16 @@ def write_crate(results: Path, output: Path, root: Path = Path()) -> int:
     if output.suffix != ".zip":
         raise EchosError(f"{output}: the name must end in .zip; rename it")
     if not results.resolve().is_relative_to(root.resolve()):
-        raise EchosError(f"{results}: this folder lies outside {root.resolve()}; name --root")
+        raise EchosError(f"{results}: this folder is outside {root.resolve()}; set --root")
     made = {
         path: read_json(path) for path in sorted(results.glob("figures/*.json")) + sorted(results.glob("tables/*.json"))
     }
     if not results.is_dir():
         raise EchosError(f"{results}: there is no such folder; check the path")
     if not made:
-        raise EchosError(f"{results}: there are no figures or tables with their JSON; make them with snakemake first")
+        raise EchosError(
+            f"{results}: there are no figures or tables with their JSON files; build them with snakemake first"
+        )
     crate = ROCrate(version="1.1")
     crate.metadata.extra_terms["sha256"] = "http://schema.org/sha256"  # schema.org's, not yet among those of 1.1
     workflow = crate.add_workflow(root / "Snakefile", "Snakefile", main=True, lang="snakemake", lang_version=_version())
@@ -167,7 +169,7 @@ def _describe(crate: Any, results: Path, workflow: Any, written: str) -> None:
     )
     about = {
         "name": f"Neural Echos, reproduced: {config.get('scale', results.name)}",
-        "description": "Results of one preset and the workflow that made them; what came from outside is described, not held.",
+        "description": "Results of one preset and the workflow that made them; external inputs are described, not included.",
         "datePublished": written,
         "license": licence,
         "author": author,
@@ -202,7 +204,7 @@ def _add_sources(crate: Any, results: Path, base: str) -> dict[str, Any]:
         origin = str(source.get("origin") or source.get("how"))
         facts = {
             "name": place,
-            "description": f"Not held in this crate. From: {origin}",
+            "description": f"Not included in this crate. Origin: {origin}",
             "sha256": source.get("sha256") or sha256(path),
             "license": _entity(crate, f"#licence-of/{place}", kind="CreativeWork", name=str(source.get("licence"))),
             "citation": str(source.get("citation") or ""),

@@ -64,7 +64,7 @@ def examine(root: Path) -> list[Finding]:
     """
     if not (root / "workflow" / "Snakefile").exists():
         raise EchosError(
-            f"{root}: not a checkout of this project, for it has no workflow/Snakefile; give its folder with --root"
+            f"{root}: not a checkout of this project (no workflow/Snakefile); give the folder of one with --root"
         )
     return [*_software(root), *_machine(root), *_presets(root)]
 
@@ -75,20 +75,20 @@ def _software(root: Path) -> Iterator[Finding]:
     yield Finding("python", OK if enough else PROBLEM, version, "" if enough else "install Python 3.11 or newer")
     pinned = _pins(root / "envs" / "requirements.txt")
     wrong = [
-        f"{name} {found or 'absent'} (pinned: {wanted})"
+        f"{name} {found or 'missing'} (pinned: {wanted})"
         for name, wanted in pinned.items()
         if (found := _version(name)) != wanted
     ]
-    here = [name for name in wrong if "absent" not in name]
+    here = [name for name in wrong if "missing" not in name]
     if not wrong:
-        yield Finding("packages", OK, f"all {len(pinned)} of the lock")
+        yield Finding("packages", OK, f"all {len(pinned)} at their pinned versions")
     else:
         shown = ", ".join(wrong[:4]) + (f" and {len(wrong) - 4} more" if len(wrong) > 4 else "")
-        advice = "python3 envs/install.py makes the pinned environment"
+        advice = "run python3 envs/install.py to build the pinned environment"
         yield Finding(
             "packages",
             NOTE if _version("torch") else PROBLEM,
-            f"{len(here)} of another version, {len(wrong) - len(here)} absent: {shown}",
+            f"{len(here)} at another version, {len(wrong) - len(here)} missing: {shown}",
             advice,
         )
 
@@ -106,12 +106,12 @@ def _machine(root: Path) -> Iterator[Finding]:
     )
     yield _gpu()
     if not os.access(root, os.W_OK):
-        yield Finding("results", PROBLEM, f"{root} cannot be written to", "take a copy that you own")
+        yield Finding("results", PROBLEM, f"no write permission in {root}", "use a copy that you own")
     found = [f"{name} ({command})" for command, name in _SCHEDULERS.items() if shutil.which(command)]
     yield Finding(
         "cluster",
         OK if found else NOTE,
-        ", ".join(found) or "no scheduler's command in PATH",
+        ", ".join(found) or "no scheduler command in PATH",
         "" if found else "jobs run on this machine",
     )
     yield _executors(root)
@@ -121,7 +121,7 @@ def _machine(root: Path) -> Iterator[Finding]:
         if "\n# Never run" in path.read_text(encoding="utf-8")
     ]
     if never:
-        yield Finding("profiles", NOTE, f"never run: {', '.join(never)}", "docs/engines.md says what was tried")
+        yield Finding("profiles", NOTE, f"never run: {', '.join(never)}", "docs/engines.md says what was tested")
 
 
 def _executors(root: Path) -> Finding:
@@ -134,13 +134,13 @@ def _executors(root: Path) -> Finding:
         OK if len(there) == len(names) else NOTE,
         ", ".join(f"{name.removeprefix(_EXECUTOR)} {version}" for name, version in there.items())
         or "no executor plugin",
-        "" if len(there) == len(names) else "for a cluster, python3 envs/install.py --executors installs all of them",
+        "" if len(there) == len(names) else "for a cluster, install them all with python3 envs/install.py --executors",
     )
 
 
 def _gpu() -> Finding:
     if not _version("torch"):
-        return Finding("gpu", NOTE, "not looked for, without torch")
+        return Finding("gpu", NOTE, "unknown, because torch is not installed")
     import torch
 
     if not torch.cuda.is_available():
@@ -172,7 +172,7 @@ def _lacks(preset: Preset, declared: Mapping[str, Input], root: Path) -> Iterato
     if config.gpu and "none" in (found := _gpu().found):
         yield f"needs a GPU: {found}"
     if config.memory_mb / 1000 > _memory_gb():
-        yield f"a training job asks for {config.memory_mb / 1000:.0f} GB of memory"
+        yield f"a training job requires {config.memory_mb / 1000:.0f} GB of memory"
     mirrors = mirror_folders([folder if Path(folder).is_absolute() else root / folder for folder in config.mirrors])
     missing = sorted(
         name
@@ -183,11 +183,11 @@ def _lacks(preset: Preset, declared: Mapping[str, Input], root: Path) -> Iterato
     if fetched:
         yield f"will be downloaded: {', '.join(fetched)}"
     if lost := [name for name in missing if name not in fetched]:
-        yield f"in no mirror folder, and without an address: {', '.join(lost)}"
+        yield f"in no mirror folder and not downloadable: {', '.join(lost)}"
     for one in sorted(preset.needed_datasets()):
         folder = config.datasets[one].options.model_dump().get("root")
         if folder and not (root / folder).exists():
-            yield f"data set {one}: no folder {folder}"
+            yield f"data set {one}: the folder {folder} does not exist"
 
 
 def _pins(lock: Path) -> dict[str, str]:

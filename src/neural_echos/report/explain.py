@@ -167,14 +167,14 @@ def explain(path: str | Path, root: Path, records: Records | None = None) -> Exp
     name = _named(Path(path), root)
     if not (root / name).is_file():
         if (root / name).is_dir():
-            raise EchosError(f"{path}: this is a folder; name a result in it")
-        raise EchosError(f"{path}: there is no such file; make it with snakemake first")
+            raise EchosError(f"{path}: this is a folder; name a file in it")
+        raise EchosError(f"{path}: there is no such file; build it with snakemake first")
     found = records.behind([name])
     facts = _facts(root / name)
     if not found and "command" not in facts:
         raise EchosError(
-            f"{path}: {root / '.snakemake/metadata'} has no record of how this file was made, and no JSON file beside it "
-            "says so; name a result of a rule, in the folder where snakemake ran, or a published figure or table"
+            f"{path}: {root / '.snakemake/metadata'} has no record of how this file was made, nor does a JSON file beside it "
+            "say so; name the output of a rule, in the folder where snakemake ran, or a published figure or table"
         )
     steps = tuple(sorted(_steps(found, records), key=lambda step: step.ended))
     sources = {key: source for key in sorted(found) if (source := source_of(root / key))}
@@ -289,10 +289,10 @@ def render_explanation(found: Explanation) -> str:
         add("options", json.dumps(facts.get("options", {}), ensure_ascii=False))
     if found.steps:
         told = [f"{rule} {', '.join(map(str, seeds))}" for rule, seeds in found.seeds.items()]
-        add("seeds", "; ".join(told) or "none: nothing was drawn")
+        add("seeds", "; ".join(told) or "none, as no step is random")
         add("steps", f"{len(found.steps)}, {sum(step.seconds for step in found.steps):,.0f} s of work")
         lines += _step_lines(found.steps)
-        add("sources", f"{len(found.sources)} data sets and fetched inputs" if found.sources else "none from outside")
+        add("sources", f"{len(found.sources)} data sets and fetched inputs" if found.sources else "none")
         lines += _source_lines(found.sources)
     else:
         inputs = facts.get("inputs", {})
@@ -302,8 +302,8 @@ def render_explanation(found: Explanation) -> str:
     changed = sorted({one for step in found.steps for one in step.changed})
     if changed:
         shown = ", ".join(changed[:3]) + (f" and {len(changed) - 3} more" if len(changed) > 3 else "")
-        add("changed", f"since then: {shown}; the next snakemake makes it anew")
-    add("again", found.rebuild)
+        add("changed", f"since then: {shown}; the next snakemake run rebuilds it")
+    add("rebuild", found.rebuild)
     return "\n".join(lines)
 
 

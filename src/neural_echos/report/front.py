@@ -27,7 +27,7 @@ SIGNS = {
     NOT_RUN: ("○", "not-run"),
 }
 _LONGEST = 180  # characters of a heading, from which it ends at a semicolon
-_GROUPS = {"trained": "trained depthwise kernels", "regular": "trained regular ones", "untrained": "untrained ones"}
+_GROUPS = {"trained": "trained depthwise kernels", "regular": "trained regular kernels", "untrained": "untrained ones"}
 
 
 def message(says: str) -> tuple[str, str]:
@@ -56,8 +56,9 @@ def headline(structure: Sequence[pd.DataFrame], otherwise: str) -> str:
     shares = forest.groupby("group").share.median()
     trained, *controls = [f"{percent(shares[group])} of {name}" for group, name in _GROUPS.items() if group in shares]
     return (
-        f"{trained} resemble a Difference of Gaussians more than {percent(1 - CHANCE, 0)} of shuffled kernels do; "
-        f"{', '.join([*controls, f'{percent(CHANCE, 0)} by chance'])} (medians over networks and kernel sizes)."
+        f"{trained} resemble a Difference of Gaussians more than {percent(1 - CHANCE, 0)} of shuffled kernels do, against "
+        f"{', '.join(controls)}{' and ' if controls else ''}{percent(CHANCE, 0)} by chance "
+        "(medians over networks and kernel sizes)."
     )
 
 

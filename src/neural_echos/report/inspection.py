@@ -129,12 +129,12 @@ def inspect(
     check_threshold(threshold)
     bank, read = bank_of(model, name=name, timm=timm, weights=weights)
     if not len(bank):
-        raise EchosError(f"{name or model}: there are no kernels in it; leave it out")
+        raise EchosError(f"{name or model}: it has no kernels; choose another model")
     kind = kind or ("depthwise" if "depthwise" in bank["kind"].unique().to_pylist() else "regular")
     mine = bank.filter(pc.equal(bank["kind"], kind))
     if not len(mine):
         other = "regular" if kind == "depthwise" else "depthwise"
-        raise EchosError(f"{bank['model'][0]}: there are only {other} kernels in it; inspect those with kind {other!r}")
+        raise EchosError(f"{bank['model'][0]}: it has only {other} kernels; inspect them with kind {other!r}")
     control, told = _control(model, timm, kind, mine, seed)
     parts: list[pd.DataFrame] = []
     sizes: list[dict[str, Any]] = []
@@ -189,12 +189,12 @@ def _control(model: Source, timm: str, kind: str, bank: pa.Table, seed: int) -> 
     else:
         known = timm or (str(model) if isinstance(model, str) and not Path(model).exists() else "")
         if not known:
-            return None, "no untrained control: the architecture is not known (a timm model's name gives it)"
+            return None, "none, because the architecture is unknown; name its timm model"
         fresh, told = untrained(known, seed), f"{known} with timm's initial weights"
     control = bank_from_model(fresh, "untrained")
     control = control.filter(pc.equal(control["kind"], kind))
     if set(control["layer"].unique().to_pylist()).isdisjoint(bank["layer"].unique().to_pylist()):
-        return None, "no untrained control: its layers have other names than those of the file"
+        return None, "none, because the untrained model has other layer names than the file"
     return control, told
 
 

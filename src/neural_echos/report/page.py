@@ -203,8 +203,8 @@ def _energy(hours: Mapping[str, float], watts: Mapping[str, float | None]) -> st
     kwh = sum(hours[device] * power for device, power in declared.items()) / 1000
     if not declared or math.isnan(kwh):
         return "Energy was not measured."
-    at = " and ".join(f"{power:g} W of a {device}" for device, power in declared.items())
-    return f"Energy was not measured; at the declared {at} it is {kwh:.3g} kWh."
+    at = " and ".join(f"{power:g} W per {device}" for device, power in declared.items())
+    return f"Energy was not measured; at the declared {at} it would be {kwh:.3g} kWh."
 
 
 def _environment(made: Mapping[str, Made]) -> dict[str, list[tuple[str, int | None]]]:
