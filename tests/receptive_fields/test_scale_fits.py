@@ -126,8 +126,8 @@ def test_fits_of_ideal_models_find_their_scales(monkeypatch):
         (lambda: discrete_gaussian(7, -0.1), "sigma_x must be a number of taps of at least 0, not -0.1"),
         (lambda: discrete_gaussian(7, 1, [1, np.nan]), "sigma_y must be .* not nan"),
         (lambda: ideal(9, 7, 1), "the numbers 1 to 8, not 9"),
-        (lambda: ideal(7, 7, 1), "filter 7 needs amount, .* it is none"),
-        (lambda: ideal(7, 7, 1, amount=np.inf), "filter 7 needs amount, .* it is inf"),
+        (lambda: ideal(7, 7, 1), "filter 7 needs amount, .*, not none"),
+        (lambda: ideal(7, 7, 1, amount=np.inf), "filter 7 needs amount, .*, not inf"),
         (lambda: difference(np.ones((3, 3)), "z", "central"), "axis must be 'x' or 'y', not 'z'"),
         (lambda: difference(np.ones((3, 3)), "x", "centred"), "kind must be .*, not 'centred'"),
         (lambda: laplacian(np.ones(3)), r"shape \(…, height, width\), not \(3,\)"),
@@ -164,8 +164,8 @@ ALL = "".join(map(filter_text, IDEALS))
         (ALL + "1 2 3\n", "filter 8 has 8 lines of 3, 7 numbers, not 7 lines of 7"),
         (ALL.replace("Filter 2:", "Filter 2:\n0.5"), "filter 2 has 8 lines of 1, 7 numbers, not"),
         (ALL.replace(filter_text(3), "Filter 3:\n"), "filter 3 has 0 lines of no numbers"),
-        (ALL.replace(filter_text(4), filter_text(4, "x")), "filter 4 holds other text than numbers"),
-        (ALL.replace(filter_text(5), filter_text(5, "nan")), "filter 5 holds NaN or infinity"),
+        (ALL.replace(filter_text(4), filter_text(4, "x")), "filter 4 contains text that is not a number"),
+        (ALL.replace(filter_text(5), filter_text(5, "nan")), "filter 5 contains NaN or infinity"),
         (b"\xff\xfe\x00", "not a text file of eight filters"),
     ],
 )
@@ -190,7 +190,7 @@ def test_variances_that_no_ideal_model_has_are_told():
     kernels[0] = 0
     kernels[0, 3, 0], kernels[0, 4, [0, 6]] = -1, 1  # at the rims: wider than any discrete Gaussian of the search
     with pytest.raises(
-        EchosError, match=r"filter 1: its weighted variance along x is .*, and its ideal models have 0\.000 to"
+        EchosError, match=r"filter 1: its weighted variance along x is .*, but its ideal models have 0\.000 to"
     ):
         fit_scales(kernels)
 

@@ -1,7 +1,7 @@
 """Fits of whole banks: the Difference of Gaussians, or the best of four models, for every kernel and for its shuffled taps.
 
-A bank of millions may come in parts; its shuffles do not depend on how it is parted. Kernels that are not finite, zero or constant
-have no fit, and are counted.
+A bank of millions of kernels can be passed in parts; the shuffles do not depend on how it is split. Kernels that are non-finite,
+zero or constant have no fit, and are counted.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -28,20 +28,20 @@ def fit_bank(bank: pa.Table, *, seed: int, threshold: float) -> tuple[pa.Table, 
     Parameters
     ----------
     bank : pyarrow.Table
-        Of schema "bank".
+        Schema "bank".
     seed : int
-        Of the shuffles: one permutation per kernel, independent of the bank's other sizes.
+        Seed of the shuffles: one permutation per kernel, independent of the other kernel sizes in the bank.
     threshold : float
-        Least cosine, in [0, 1], of a kernel that is named "on-centre" or "off-centre"; below it is "other".
+        Minimum cosine, in [0, 1], of a kernel labelled "on-centre" or "off-centre"; below it the label is "other".
 
     Returns
     -------
     fits : pyarrow.Table
-        Of schema "fits", sorted by `row`, the kernel's row number in `bank`. `null_cosine` is the best cosine of the
-        kernel once its taps are shuffled. Kernels without a fit have no row.
+        Schema "fits", sorted by `row`, the kernel's row number in `bank`. `null_cosine` is the kernel's best cosine
+        after its taps are shuffled. Kernels without a fit have no row.
     report : dict
-        Per size ("7x7"): the number of kernels "fitted", "dropped_not_finite", "dropped_zero" (no tap beyond ±1e-4, or
-        constant), and with "no_fit" (an even side, not square, or 1×1).
+        Number of kernels per size ("7x7"): "fitted", "dropped_not_finite", "dropped_zero" (no tap beyond ±1e-4, or constant),
+        and "no_fit" (an even side, not square, or 1×1).
 
     Raises
     ------
@@ -55,7 +55,7 @@ def fit_bank(bank: pa.Table, *, seed: int, threshold: float) -> tuple[pa.Table, 
 def fit_batches(
     batches: Iterable[pa.Table], report: dict[str, dict[str, int]], *, seed: int, threshold: float
 ) -> Iterator[pa.Table]:
-    """Fit a bank that comes in parts, as `fit_bank` does; counts are added to `report` on the way."""
+    """Fit a bank in parts, as `fit_bank` does; counts are added to `report` as parts are processed."""
     check_threshold(threshold)
     return _per_size(batches, report, "fits", has_dog, partial(_fits_table, threshold=threshold), seed)
 
@@ -76,32 +76,32 @@ def match_bank(
     Parameters
     ----------
     bank : pyarrow.Table
-        Of schema "bank".
+        Schema "bank".
     seed : int
-        Of the shuffles: the same as those of `fit_bank`.
+        Seed of the shuffles, which are the same as in `fit_bank`.
     null_every : int
-        Shuffled taps are fitted for every n-th row of the bank; elsewhere the columns `null_…` hold nothing. They take longer
-        than the kernels, for noise has many local optima, and a tenth of millions tells as much.
+        Fit shuffled taps only for every n-th row of the bank; in the other rows the columns `null_…` are empty. Shuffled taps take
+        longer than the kernels because noise has many local optima, and with millions of kernels a tenth is enough.
     restarts : int, optional
-        Further starts of each fit, at most, of the kernels and of the shuffled taps alike; see `receptive_fields.fit`.
+        Maximum number of restarts per fit, for kernels and shuffled taps alike; see `receptive_fields.fit`.
     processes : int
-        Of the fits, which do not depend on them.
+        Number of worker processes; the result does not depend on it.
     dogs : pyarrow.Table, optional
-        What `fit_bank` found in this bank with this seed, of schema "fits" or only its columns `KNOWN_DOG`: these DoGs are taken
-        over instead of fitted again.
+        Result of `fit_bank` for this bank and seed, of schema "fits" or only its columns `KNOWN_DOG`. These DoGs are reused
+        instead of being fitted again.
 
     Returns
     -------
     matches : pyarrow.Table
-        Of schema "matches", sorted by `row`, the kernel's row number in `bank`. Kernels without a fit have no row.
+        Schema "matches", sorted by `row`, the kernel's row number in `bank`. Kernels without a fit have no row.
     report : dict
-        Per size ("7x7"): the number of kernels "fitted", "dropped_not_finite", "dropped_zero", and with "no_fit" (a side of 1).
+        Number of kernels per size ("7x7"): "fitted", "dropped_not_finite", "dropped_zero", and "no_fit" (a side of 1).
 
     Raises
     ------
     EchosError
-        `null_every` is below 1, `restarts` no whole number from 0, or `dogs` lacks a kernel of the bank or is of another
-        model.
+        `null_every` is below 1, `restarts` is not a non-negative integer, or `dogs` lacks a kernel of the bank or belongs to
+        another model.
     """
     report: dict[str, dict[str, int]] = {}
     parts = match_batches(
@@ -120,7 +120,7 @@ def match_batches(
     processes: int = 1,
     dogs: pa.Table | None = None,
 ) -> Iterator[pa.Table]:
-    """Match a bank that comes in parts, as `match_bank` does; counts are added to `report` on the way."""
+    """Match a bank in parts, as `match_bank` does; counts are added to `report` as parts are processed."""
     if null_every < 1:
         raise EchosError(f"null_every must be at least 1, not {null_every}")
     return _per_size(
@@ -152,28 +152,28 @@ def _per_size(
     make: Callable[[pa.Table, int, np.ndarray, np.ndarray, np.ndarray], pa.Table],
     seed: int,
 ) -> Iterator[pa.Table]:
-    """Make a table of the usable kernels of a bank, size by size, for each of the parts that the bank comes in.
+    """Make a table of the usable kernels of a bank, size by size, for each part of the bank.
 
     Parameters
     ----------
     batches : iterable of pyarrow.Table
-        Of schema "bank", one after another.
+        Parts of the bank in order, schema "bank".
     report : dict
-        Per size ("7x7"), counts of kernels "fitted", "dropped_not_finite", "dropped_zero" and with "no_fit" are added to it.
+        Counts per size ("7x7") of kernels "fitted", "dropped_not_finite", "dropped_zero" and "no_fit" are added to it.
     schema : str
-        Of the tables that `make` gives.
+        Schema of the tables that `make` returns.
     fits : callable
-        From height and width to whether such kernels are fitted.
+        Maps height and width to whether such kernels are fitted.
     make : callable
-        From a part, the rows before it, rows in it, (n,), its kernels there, (n, h, w), and the same with shuffled taps, to
-        their table, with rows counted from the start of the bank.
+        Makes the table of some kernels. Takes a part, the number of rows before it, rows in it, (n,), the kernels in these rows,
+        (n, h, w), and the same kernels with shuffled taps. Rows in its table are counted from the start of the bank.
     seed : int
-        Of the shuffles, which do not depend on how the bank is parted.
+        Seed of the shuffles, which do not depend on how the bank is split.
 
     Yields
     ------
     pyarrow.Table
-        Of one part, sorted by `row`.
+        Table of one part, sorted by `row`.
     """
     shuffles: dict[tuple[int, int], np.random.Generator] = {}
     first = 0
@@ -200,7 +200,7 @@ def _per_size(
 def _fits_table(
     bank: pa.Table, first: int, rows: np.ndarray, kernels: np.ndarray, shuffled: np.ndarray, threshold: float
 ) -> pa.Table:
-    """The part of a "fits" table that holds usable kernels of one odd size."""
+    """Rows of a "fits" table for usable kernels of one odd size."""
     fit = fit_dog(kernels)
     centre = np.where(fit.sign > 0, "on-centre", "off-centre")
     columns = {name: bank[name].take(pa.array(rows)) for name in SCHEMAS["fits"].names if name in SCHEMAS["bank"].names}
@@ -233,7 +233,7 @@ def _matches_table(
     fitted: Callable[..., Fit],
     dogs: pa.Table | None,
 ) -> pa.Table:
-    """The part of a "matches" table that holds usable kernels of one size."""
+    """Rows of a "matches" table for usable kernels of one size."""
     height, width = kernels.shape[1:]
     models = [name for name in MATCHED if name != "dog" or has_dog(height, width)]
     has_null = (first + rows) % null_every == 0
@@ -273,7 +273,7 @@ def _matches_table(
 
 
 def _known_dogs(dogs: pa.Table, model: pa.Scalar, rows: np.ndarray, kernels: np.ndarray) -> tuple[Fit, np.ndarray]:
-    """The fits of these rows of a bank, as `fit` gives them, and the cosines of their shuffled taps, out of a "fits" table."""
+    """Fits of these rows of a bank, as `fit` returns them, and the cosines of their shuffled taps, from a "fits" table."""
     known = dogs["row"].to_numpy()
     at = np.minimum(np.searchsorted(known, rows), len(known) - 1)
     if not len(known) or (known[at] != rows).any():

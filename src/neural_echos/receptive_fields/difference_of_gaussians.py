@@ -1,4 +1,4 @@
-"""The Difference of Gaussians (DoG) as a formula; its fit to kernels is in `dog_fit`.
+"""The formula of the Difference of Gaussians (DoG); its fit to kernels is in `dog_fit`.
 
 Papers: Babaiee, Kiasari, Rus, Grosu, "Neural Echos", WACV 2024 (arXiv 2401.10178), equations 1–3, in the form of its
 predecessor OOCS (Babaiee, Hasani, Lechner, Rus, Grosu, "On-Off Center-Surround Receptive Fields for Accurate and Robust
@@ -9,12 +9,12 @@ Image Classification", ICML 2021). With d the distance from the centre tap and �
     Σ over P of DoG = +1,  Σ over the rest = −1,                      P = {taps where C > S} = {taps with d < r}
     r = γ (k + 1) / 2                                               for a kernel of odd size k
 
-Two facts follow, and the code rests on them. The zero sum alone gives A_c : A_s = ΣS : −ΣC over all taps, so P decides
-only the amplitude: up to a factor the kernel is a *smooth* function of γ, although P jumps. And a kernel has few distinct
-d² (*rings*: ten at 7×7), so everything is computed per ring and laid out over the taps at the end.
+The code relies on two consequences. First, the zero sum alone gives A_c : A_s = ΣS : −ΣC over all taps, so P determines
+only the amplitude: up to a factor the kernel is a *smooth* function of γ, although P jumps. Second, a kernel has few distinct
+d² (*rings*: ten at 7×7), so everything is computed per ring and mapped to the taps at the end.
 
 Taps at distance exactly r have C = S, so they are not in P. The released code of OOCS compares C and S as floats, and rounding
-counts some of them in (k = 3, γ = ½: five taps in P and not one, amplitudes 1.509 times as large); `as_released` does the same.
+puts some of them in P (k = 3, γ = ½: five taps in P instead of one, amplitudes 1.509 times as large); `as_released` does the same.
 """
 
 import math
@@ -31,7 +31,7 @@ _TIE = 1e-12  # relative slack of d < r, so that a tap at distance r never falls
 
 @dataclass(frozen=True)
 class DogParameters:
-    """What γ fixes in a DoG of one size; every field has the shape of γ.
+    """Parameters of a DoG that follow from γ and the size; every field has the shape of γ.
 
     Attributes
     ----------
@@ -63,9 +63,9 @@ class DogProfile:
 
 
 def gamma_limit(k: int) -> float:
-    """Largest γ that leaves a tap to the surround of a k×k kernel (k=3: .7071, k=5: .9428; from k=7 on 1, no limit).
+    """Largest γ at which a k×k kernel still has a surround tap (k=3: .7071, k=5: .9428; 1, no limit, from k=7).
 
-    The corners, at distance √2 (k − 1)/2, stay out of P as long as that is at least r = γ (k + 1)/2.
+    The corners, at distance √2 (k − 1)/2, stay out of P as long as this distance is at least r = γ (k + 1)/2.
     """
     check_size(k)
     return min(1.0, math.sqrt(2.0) * (k - 1) / (k + 1))
@@ -100,7 +100,7 @@ def dog_sigma(r: ArrayLike, gamma: ArrayLike) -> np.ndarray:
 
 
 def dog_parameters(k: int, gamma: ArrayLike) -> DogParameters:
-    """Solve a DoG's two sums for its amplitudes.
+    """Solve the two sum constraints of a DoG for its amplitudes.
 
     Parameters
     ----------
@@ -129,7 +129,8 @@ def dog(k: int, gamma: ArrayLike, sign: ArrayLike = 1, *, as_released: bool = Fa
     sign : array_like of int
         +1 for an excitatory centre, −1 for an inhibitory one; broadcast against `gamma`.
     as_released : bool
-        Let float rounding decide whether a tap at distance r is in P, as the released code of OOCS does. Shapes are the same.
+        Let float rounding decide whether a tap at distance r is in P, as the released code of OOCS does. The shape of the
+        kernel is the same, its amplitude may differ.
 
     Returns
     -------
@@ -183,19 +184,19 @@ def _checked_gamma(gamma: ArrayLike, limit: float = 1.0, k: int | None = None) -
     values = np.asarray(gamma, dtype=np.float64)
     wrong = ~((values > 0) & (values < 1))
     if wrong.any():
-        raise EchosError(f"gamma must lie strictly between 0 and 1, and is {values[wrong].flat[0]}")
+        raise EchosError(f"gamma must lie strictly between 0 and 1, not {values[wrong].flat[0]}")
     singular = values > limit
     if singular.any():
         raise EchosError(
             f"gamma must be at most {limit:.4f} at size {k}, not {values[singular].flat[0]}: no tap would be left for the "
-            "surround; take a smaller gamma or a larger kernel"
+            "surround; use a smaller gamma or a larger kernel"
         )
     return values
 
 
 @lru_cache
 def rings_of(k: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Distinct squared distances of a k×k kernel, shape (m,); taps at each, (m,); and each tap's ring, (k, k)."""
+    """Distinct squared distances in a k×k kernel, shape (m,); number of taps at each, (m,); and each tap's ring, (k, k)."""
     line = np.arange(k) - (k - 1) // 2
     squared, index, counts = np.unique(line[:, None] ** 2 + line**2, return_inverse=True, return_counts=True)
     return squared, counts, index.reshape(k, k)
@@ -210,7 +211,7 @@ def ring_gaussians(k: int, gamma: np.ndarray, sigma: np.ndarray) -> tuple[np.nda
 
 
 def _released_centre(k: int, gamma: np.ndarray) -> np.ndarray:
-    """Whether the released code of OOCS finds C > S on each ring, operation by operation; bool, shape gamma.shape + (m,)."""
+    """Whether C > S on each ring, with the operations of the released OOCS code; bool, shape gamma.shape + (m,)."""
 
     def is_in(ratio: float, squared: int) -> bool:
         sigma = (ratio * (k + 1) / 2 / (2 * ratio)) * math.sqrt((1 - ratio**2) / -math.log(ratio))
@@ -221,7 +222,7 @@ def _released_centre(k: int, gamma: np.ndarray) -> np.ndarray:
 
 
 def solve_rings(k: int, gamma: ArrayLike, *, as_released: bool = False) -> tuple[DogParameters, np.ndarray]:
-    """Parameters of excitatory DoGs, and their values on the rings, shape gamma.shape + (m,)."""
+    """Parameters of excitatory DoGs and their values on the rings, shape gamma.shape + (m,)."""
     gamma = _checked_gamma(gamma, gamma_limit(k), k)
     squared, counts, _ = rings_of(k)
     r = dog_radius(k, gamma)
@@ -236,5 +237,5 @@ def solve_rings(k: int, gamma: ArrayLike, *, as_released: bool = False) -> tuple
     a_centre = (surround_in + surround_out) / determinant  # of γ² C
     a_surround = -(centre_in + centre_out) / determinant
     rings = a_centre[..., None] * centre + a_surround[..., None] * surround
-    rings[..., 0] = 1 - (rings * positive)[..., 1:].sum(-1)  # the sum over P, exact where both Gaussians nearly vanish
+    rings[..., 0] = 1 - (rings * positive)[..., 1:].sum(-1)  # exact even if both Gaussians nearly vanish
     return DogParameters(r, sigma, a_centre * gamma**2, a_surround, positive.sum(-1)), rings

@@ -1,4 +1,4 @@
-"""The Difference of Gaussians that fits a kernel best: γ by a grid and Newton steps, everything else by projection."""
+"""Fit a Difference of Gaussians to a kernel: γ by a grid search and Newton steps, everything else by projection."""
 
 from dataclasses import dataclass, fields
 from functools import lru_cache
@@ -17,11 +17,11 @@ from neural_echos.receptive_fields.difference_of_gaussians import (
 )
 from neural_echos.receptive_fields.normalisation import norms, unit_taps
 
-_WIDEST = 0.999  # the fit's largest γ, where no singularity comes first
-_NARROWEST = 0.25  # the fit's least σ, in taps: the kernel is then its limit (5-point Laplacian) within 4e-4
-_GRID = 256  # γ's of the fit's first search
+_WIDEST = 0.999  # largest γ of the fit, unless a singularity comes first
+_NARROWEST = 0.25  # smallest σ of the fit, in taps: the kernel is then within 4e-4 of its limit (5-point Laplacian)
+_GRID = 256  # number of γ values in the initial grid search
 _CHUNK = 4096  # kernels fitted at a time: 8 MB of scores
-_SHRINK = (1 / 2, 1 / 32)  # steps of the fit's refinement, in steps of the grid
+_SHRINK = (1 / 2, 1 / 32)  # finite-difference steps of the refinement, in grid steps
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class DogFit:
     gamma, r, sigma : ndarray of float64, shape (n,)
         The ratio, and r and σ in taps.
     amplitude : ndarray of float64, shape (n,)
-        Not negative, in the kernel's own unit.
+        Non-negative, in the kernel's own unit.
     residual : ndarray of float64, shape (n,)
         ‖centred kernel − fit‖ / ‖centred kernel‖.
     cosine : ndarray of float64, shape (n,)
@@ -54,13 +54,13 @@ class DogFit:
 def fit_dog(kernels: np.ndarray) -> DogFit:
     """Fit amplitude · sign · dog(k, γ) to each kernel by least squares, after subtracting the kernel's mean.
 
-    A DoG sums to zero, so the best amplitude is a projection and the best γ has the cosine of largest magnitude. That is sought on
-    a grid of 256 γ's, uniform in σ from a quarter tap up to `gamma_limit(k)` (or to γ = .999), and then by two Newton
+    A DoG sums to zero, so the best amplitude is a projection and the best γ maximises the |cosine|. It is searched on a grid of
+    256 values, uniform in σ from a quarter tap up to `gamma_limit(k)` (or to γ = .999), and then refined by two Newton
     steps in ln γ with finite differences; the better of grid and refinement is kept.
 
-    γ comes within 1e-5 of the optimum up to size 7 and within 2e-5 at 11, and the cosine within 1e-10. Where two separate
-    optima differ by less than about 1e-5 in cosine, the lower one may be returned. A γ at either end of the range says
-    that the kernel is past the family's limit there: one tap against its four neighbours, or a Laplacian of a Gaussian.
+    γ is within 1e-5 of the optimum up to size 7 and within 2e-5 at 11, and the cosine within 1e-10. If two separate
+    optima differ by less than about 1e-5 in cosine, the lower one may be returned. A γ at either end of the range means
+    that the kernel is beyond the family's limit there: one tap against its four neighbours, or a Laplacian of a Gaussian.
     A constant kernel has sign, amplitude and cosine 0, and NaN elsewhere.
 
     Parameters
@@ -71,14 +71,14 @@ def fit_dog(kernels: np.ndarray) -> DogFit:
     Raises
     ------
     EchosError
-        The shape is another one, or a tap is not finite.
+        The shape is wrong, or a tap is not finite.
     """
     parts = [_fit_chunk(part) for part in _chunks(kernels, "fit_dog")]
     return DogFit(*(np.concatenate([getattr(part, field.name) for part in parts]) for field in fields(DogFit)))
 
 
 def dog_cosine(kernels: np.ndarray) -> np.ndarray:
-    """Largest |cosine| of each kernel with a DoG of `fit_dog`'s grid: at most 1e-4 below that of its fit, in a fifth of the time.
+    """Largest |cosine| of each kernel over `fit_dog`'s grid: at most 1e-4 below the fitted one, in a fifth of the time.
 
     Parameters
     ----------
@@ -93,7 +93,7 @@ def dog_cosine(kernels: np.ndarray) -> np.ndarray:
     Raises
     ------
     EchosError
-        The shape is another one, or a tap is not finite.
+        The shape is wrong, or a tap is not finite.
     """
     return np.concatenate([_cosine_chunk(part) for part in _chunks(kernels, "dog_cosine")])
 
@@ -124,10 +124,10 @@ def _fit_grid(k: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _chunks(kernels: np.ndarray, who: str) -> list[np.ndarray]:
-    """Some thousand kernels at a time, at least one part; `who` asks, for the error."""
+    """Split kernels into parts of a few thousand, at least one; `who` names the caller in errors."""
     kernels = np.asarray(kernels)
     if kernels.ndim != 3 or kernels.shape[1] != kernels.shape[2]:
-        raise EchosError(f"{who}: kernels must be square, of shape (n, k, k), not {kernels.shape}; leave others out")
+        raise EchosError(f"{who}: kernels must be square, of shape (n, k, k), not {kernels.shape}; exclude others")
     check_size(kernels.shape[1])
     return [kernels[start : start + _CHUNK] for start in range(0, max(len(kernels), 1), _CHUNK)]
 
@@ -163,7 +163,7 @@ def _fit_chunk(kernels: np.ndarray) -> DogFit:
 
 
 def _best_gamma(k: int, sums: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """γ and sign of the largest |cosine|, each of shape (n,), for the ring sums, (n, m), of unit kernels."""
+    """γ and sign with the largest |cosine|, each of shape (n,), for the ring sums, (n, m), of unit kernels."""
     grid, templates = _fit_grid(k)
     scores = sums @ templates.T
     best = np.abs(scores).argmax(axis=1)

@@ -1,7 +1,7 @@
-"""The sampled Gaussian and its directional derivatives as formulas, and the slopes that their fit needs.
+"""Formulas of the sampled Gaussian and its directional derivatives, and the gradients and Hessians for fitting them.
 
-With x to the right, **y up** (array rows run downwards), both 0 at the middle of the kernel, θ the orientation, anticlockwise
-from x, and (o_x, o_y) the offset, all lengths in taps:
+x points right and **y points up** (array rows run downwards), both are 0 at the middle of the kernel. θ is the orientation,
+anticlockwise from x, and (o_x, o_y) the offset. All lengths are in taps:
 
     p = ( (x − o_x) cos θ + (y − o_y) sin θ) / σ_u,  q = (−(x − o_x) sin θ + (y − o_y) cos θ) / σ_v
     G = exp(−(p² + q²) / 2),                         ∂_u G = −p G / σ_u,  ∂_uu G = (p² − 1) G / σ_u²
@@ -18,7 +18,7 @@ from numpy.typing import ArrayLike
 from neural_echos.errors import EchosError
 
 Size = int | tuple[int, int]
-_FAR = {"d": -200.0, "f": -25.0}  # exponents below are cut off there, for sums of squares that underflow are slow
+_FAR = {"d": -200.0, "f": -25.0}  # smaller exponents are clipped because underflowing sums of squares are slow
 _PAIRS = np.array([[0, 1, 2], [1, 3, 4], [2, 4, 5]])  # places of (1, p, q)ᵀ(1, p, q) in (1, p, q, p², pq, q²)
 _BLOCKS = (
     np.array([[0, 1], [1, 2]]).repeat(3, 0).repeat(3, 1),
@@ -36,7 +36,7 @@ def gaussian(
 ) -> np.ndarray:
     """Sampled Gaussians, anisotropic, oriented and offset: G = exp(−(p² + q²) / 2), with p and q as above.
 
-    The Gaussian's peak is 1, wherever it lies between the taps. A unit sum would instead depend on where the taps fall and
+    The Gaussian's peak is 1, even if it lies between taps. A unit sum would instead depend on where the taps fall and
     on what the border cuts off, so a kernel would not be a smooth, comparable function of its offset and scale.
 
     Parameters
@@ -46,11 +46,11 @@ def gaussian(
     sigma_u : array_like of float
         Standard deviation along the orientation, taps.
     sigma_v : array_like of float, optional
-        Standard deviation across it, taps; by default as along it.
+        Standard deviation across it, taps; by default equal to `sigma_u`.
     orientation : array_like of float
         Angle of the axis u, radians anticlockwise from x.
     offset_x, offset_y : array_like of float
-        Place of the peak, taps to the right of the middle and above it.
+        Position of the peak, in taps to the right of the middle and above it.
 
     Returns
     -------
@@ -76,7 +76,7 @@ def gaussian_derivative(
 ) -> np.ndarray:
     """Derivatives of the sampled `gaussian` along its orientation: ∂_u G = −p G / σ_u, ∂_uu G = (p² − 1) G / σ_u².
 
-    So the first derivative is positive on the side that the orientation points away from.
+    The first derivative is therefore positive on the side that the orientation points away from.
 
     Parameters
     ----------
@@ -90,12 +90,12 @@ def gaussian_derivative(
     Returns
     -------
     ndarray of float64, shape (…, h, w)
-        … is the broadcast shape of the parameters; of unit taps^−order.
+        … is the broadcast shape of the parameters; the unit is taps^−order.
 
     Raises
     ------
     EchosError
-        `order` is another one, or as in `gaussian`.
+        `order` is not 0, 1 or 2, or as in `gaussian`.
     """
     if order not in (0, 1, 2):
         raise EchosError(f"order must be 0, 1 or 2, not {order}")
@@ -118,11 +118,12 @@ def gaussian_derivative(
 def slopes(
     order: int, height: int, width: int, steps: np.ndarray, kernels: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Ln |cos| between kernels and Gaussian derivatives, both centred, with its slopes, in the precision of the kernels.
+    """Ln |cos| between centred kernels and Gaussian derivatives, with its derivatives, in the precision of the kernels.
 
-    See `models.Slopes`; `steps` are ln σ_u, ln σ_v, θ, o_x, o_y. Every slope of a template T = He_order(p) G in them is a
-    combination, given by the chain rule, of six functions, T_p and T_q times 1, p and q; every second slope is one of T_pp,
-    T_pq and T_qq times products of 1, p and q, too. So sums over taps are taken for these functions, and combined at the end.
+    See `models.Slopes`; `steps` are ln σ_u, ln σ_v, θ, o_x, o_y. By the chain rule, every first derivative of a template
+    T = He_order(p) G with respect to them is a combination of six functions, T_p and T_q times 1, p and q. Second derivatives
+    also involve T_pp, T_pq and T_qq times products of 1, p and q. Sums over taps are therefore computed for these functions and
+    combined at the end.
     """
     n, taps = kernels.shape
     turn = _Turn(*(row.astype(kernels.dtype) for row in steps))
@@ -167,7 +168,7 @@ def slopes(
 
 
 def _along(order: int, p: np.ndarray, pp: np.ndarray, qq: np.ndarray, out: tuple[np.ndarray, ...]) -> None:
-    """T = He_order(p) G (the derivative up to a factor), T_p = −He_(order+1)(p) G and T_pp = He_(order+2)(p) G into `out`."""
+    """Write T = He_order(p) G (the derivative up to a factor), T_p = −He_(order+1)(p) G, T_pp = He_(order+2)(p) G to `out`."""
     template, t_p, t_pp = out
     bell = pp + qq
     bell *= -0.5
@@ -190,7 +191,7 @@ def _along(order: int, p: np.ndarray, pp: np.ndarray, qq: np.ndarray, out: tuple
 class _Turn:
     """The chain rule from p and q to the five steps, for n kernels; all fields have shape (n,).
 
-    ∂_lnσu p = −p, ∂_lnσv q = −q, ∂_θ p = q σ_v/σ_u, ∂_θ q = −p σ_u/σ_v, and the offsets' slopes do not depend on the taps.
+    ∂_lnσu p = −p, ∂_lnσv q = −q, ∂_θ p = q σ_v/σ_u, ∂_θ q = −p σ_u/σ_v; the derivatives in the offsets are the same at all taps.
     """
 
     def __init__(self, *steps: np.ndarray) -> None:
@@ -206,7 +207,7 @@ class _Turn:
         return np.array([p, q]).transpose(0, 2, 1)
 
     def chained(self, of: np.ndarray) -> np.ndarray:
-        """Slopes in the steps, (5, …, n), of slopes in p, p's times p and q, and q's, (6, …, n)."""
+        """Convert derivatives in p and q, each times 1, p and q, (6, …, n), to derivatives in the steps, (5, …, n)."""
         slopes = np.empty((5, *of.shape[1:]), of.dtype)
         np.negative(of[1:6:4], out=slopes[:2])
         np.multiply(of[2], self.ratio, out=slopes[2])
@@ -218,7 +219,7 @@ class _Turn:
         return slopes
 
     def bend(self, shift: np.ndarray) -> np.ndarray:
-        """The second slopes of p and q weighted by `shift`, (6, n): shape (5, 5, n)."""
+        """The second derivatives of p and q weighted by `shift`, (6, n): shape (5, 5, n)."""
         bend = np.zeros((5, 5, shift.shape[1]), shift.dtype)
         bend[0, 0], bend[1, 1], bend[2, 2] = shift[1], shift[5], -shift[1] - shift[5]
         bend[2, 0], bend[2, 1] = -self.ratio * shift[2], shift[4] / self.ratio

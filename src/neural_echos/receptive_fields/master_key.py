@@ -1,20 +1,20 @@
-"""The eight master key filters, measured and fitted as discrete scale-space models.
+"""Measure the eight master key filters, and fit discrete scale-space models to them.
 
-Paper: Lindeberg, Babaiee, Kiasari, JMIV 2026 (arXiv 2509.12746); the filters are those of Babaiee, Kiasari, Rus, Grosu, "The
-quest for universal master key filters", NeurIPS 2025 (arXiv 2509.11711). Six ways to the scales σ_x, σ_y of a filter's ideal
-model, each solved here from its definition. "Weighted" is the spread of |h| |w|, w the ideal model at σ = 1; the filters are
-normalised first (`scale_space.normalise_filter`).
+Paper: Lindeberg, Babaiee, Kiasari, JMIV 2026 (arXiv 2509.12746). The filters are from Babaiee, Kiasari, Rus, Grosu, "The
+quest for universal master key filters", NeurIPS 2025 (arXiv 2509.11711). There are six ways to choose the scales σ_x, σ_y of a
+filter's ideal model, each solved here from its definition. "Weighted" means the spread of |h| |w|, where w is the ideal model
+at σ = 1. The filters are normalised first (`scale_space.normalise_filter`).
 
-    A      the weighted variances V, as if the filter were continuous: σ = sqrt(2V) along a smoothed axis, sqrt(2V/3) along a
-           derived one
-    B      the weighted variances equal those of the ideal model, one axis at a time, the other at σ = 1
-    C1 D1  the least l1 (C) or l2 (D) norm of filter − ideal model
+    A      from the weighted variances V, as if the filter were continuous: σ = sqrt(2V) along a smoothed axis, sqrt(2V/3)
+           along a differentiated one
+    B      the ideal model has the same weighted variances, one axis at a time, with σ = 1 along the other
+    C1 D1  minimise the l1 (C) or l2 (D) norm of filter − ideal model
     C2 D2  the same, with σ_x = σ_y
-    joint  one σ for each of the groups {1, 2, 3, 4, 8}, {5, 6}, {7}: the least sum of its l1 norms (C) or of its squared
+    joint  one σ for each of the groups {1, 2, 3, 4, 8}, {5, 6}, {7}: minimise the sum of its l1 norms (C) or of its squared
            l2 norms (D); the geometric mean of the group's σ's (A, B) is ours, not the paper's
 
-Filter 7 has σ_x = σ_y and the amount γ₇ instead of two scales, so variances cannot tell its parameters: it has no A and no B,
-and its C1, C2 and joint C are one, as are D1, D2 and joint D.
+Filter 7 has σ_x = σ_y and the amount γ₇ instead of two scales, so variances do not determine its parameters: it has no A and no
+B. Its C1, C2 and joint C coincide, as do D1, D2 and joint D.
 """
 
 import re
@@ -42,10 +42,8 @@ GROUPS = ((1, 2, 3, 4, 8), (5, 6), (7,))
 SIZE = 7
 
 _POWERS = {"C": 1, "D": 2}
-_GRID = np.linspace(0, 4, 161)  # of every parameter, in the first search: σ in taps, or γ₇
-_POPULATION = (
-    16  # best points of the grid, to the power of the number of parameters, with which the second search starts
-)
+_GRID = np.linspace(0, 4, 161)  # values of every parameter in the first search: σ in taps, or γ₇
+_POPULATION = 16  # the second search starts from this many best grid points, to the power of the number of parameters
 
 Parameters = tuple[float, float, float | None]  # σ_x, σ_y, and γ₇ of filter 7
 
@@ -61,8 +59,8 @@ def read_filters(path: str | Path) -> np.ndarray:
     Raises
     ------
     EchosError
-        The file is missing or not text; there are not eight filters from 1 to 8; one of them has another shape, or holds
-        something else than finite numbers.
+        The file is missing or not text; there are not eight filters from 1 to 8; or one of them has the wrong shape, or contains
+        anything but finite numbers.
     """
     try:
         text = Path(path).read_text(encoding="utf-8")
@@ -77,7 +75,7 @@ def read_filters(path: str | Path) -> np.ndarray:
     if before.strip() or numbers != [str(number) for number in IDEALS]:
         found = "has text before the first filter" if before.strip() else f"has filters {', '.join(numbers) or 'none'}"
         raise EchosError(
-            f'{path}: the file {found}, where "Filter 1:" to "Filter 8:" should follow in order; fetch it again'
+            f'{path}: the file {found}, but should have "Filter 1:" to "Filter 8:" in order; fetch it again'
         )
     return np.stack([_taps(path, number, body) for number, body in zip(numbers, blocks[1::2], strict=True)])
 
@@ -93,12 +91,12 @@ def measure_filters(filters: np.ndarray) -> pa.Table:
     Returns
     -------
     pyarrow.Table
-        Of schema "spread", one row per filter. Filters 7 and 8 are measured after their DC compensation.
+        Schema "spread", one row per filter. Filters 7 and 8 are measured after DC compensation.
 
     Raises
     ------
     EchosError
-        The shape is another one, or a filter cannot be normalised.
+        The shape is wrong, or a filter cannot be normalised.
     """
     rows = []
     for number, kernel in zip(IDEALS, _checked_filters(filters), strict=True):
@@ -118,7 +116,7 @@ def measure_filters(filters: np.ndarray) -> pa.Table:
 
 
 def fit_scales(filters: np.ndarray) -> pa.Table:
-    """Fit the scales of every filter's ideal model, by every method.
+    """Fit the scales of every filter's ideal model by every method.
 
     Parameters
     ----------
@@ -128,19 +126,19 @@ def fit_scales(filters: np.ndarray) -> pa.Table:
     Returns
     -------
     pyarrow.Table
-        Of schema "scales", one row per filter and method, sorted by filter; filter 7 lacks A and B. The residuals are
-        those of the normalised filter minus its ideal model.
+        Schema "scales", one row per filter and method, sorted by filter; filter 7 lacks A and B. Residuals are the normalised
+        filter minus its ideal model.
 
     Raises
     ------
     EchosError
-        The shape is another one, a filter cannot be normalised, or no ideal model is as wide as the filter (method B).
+        The shape is wrong, a filter cannot be normalised, or no ideal model is as wide as the filter (method B).
 
     Notes
     -----
-    The l1 norm is not smooth, and has minima .04 apart in σ that differ by .1 % (filter 8): the best points of a grid over
-    [0, 4] (step .025, of σ and of γ₇) are the first population of a differential evolution, 256 for two parameters, with a
-    fixed seed. With 96 points two of six seeds missed the lower one of these minima; with 128 and more, none.
+    The l1 norm is not smooth, and has minima .04 apart in σ that differ by .1 % (filter 8). The best points of a grid over
+    [0, 4] (step .025, for σ and γ₇) are therefore the initial population of a differential evolution with a fixed seed, 256 points
+    for two parameters. With 96 points, two of six seeds missed the lower of these minima; with 128 or more, none did.
     """
     normalised = {
         number: normalise_filter(kernel, number)[0]
@@ -163,7 +161,7 @@ def fit_scales(filters: np.ndarray) -> pa.Table:
 
 
 def _single_fits(kernel: np.ndarray, number: int) -> dict[str, Parameters]:
-    """A to D2 of one normalised filter."""
+    """Fits A to D2 of one normalised filter."""
     if number == 7:
         nearest = {letter: _nearest({number: kernel}, power) for letter, power in _POWERS.items()}
         return {f"{letter}{which}": found for letter, found in nearest.items() for which in (1, 2)}
@@ -180,7 +178,7 @@ def _single_fits(kernel: np.ndarray, number: int) -> dict[str, Parameters]:
 def _joint_fits(
     normalised: Mapping[int, np.ndarray], group: tuple[int, ...], single: Mapping[tuple[str, int], Parameters]
 ) -> dict[tuple[str, int], Parameters]:
-    """The joint fits of one group of filters; `single` are the fits that means are taken of."""
+    """The joint fits of one group of filters; `single` has the fits that A and B average."""
     fits: dict[str, Parameters] = {}
     for letter in ("A", "B"):
         if all((letter, number) in single for number in group):
@@ -203,7 +201,7 @@ def _variance(kernels: np.ndarray, number: int, axis: Axis) -> np.ndarray:
 
 
 def _continuous(kernel: np.ndarray, number: int, axis: Axis) -> float:
-    """Method A along one axis: a Gaussian times itself has half its variance, a first derivative 3/2 times that of it."""
+    """Method A along one axis: a Gaussian weighted by itself has half its variance, a first derivative 3/2 of it."""
     derived = IDEALS[number]
     share = 3 if derived is not None and derived[0] == axis else 1
     return float(np.sqrt(2 * _variance(kernel, number, axis) / share))
@@ -221,14 +219,14 @@ def _matched(kernel: np.ndarray, number: int, axis: Axis) -> float:
     crossings = np.flatnonzero((on_grid[:-1] <= 0) & (on_grid[1:] > 0))
     if not len(crossings):
         raise EchosError(
-            f"filter {number}: its weighted variance along {axis} is {aim:.3f}, and its ideal models have "
+            f"filter {number}: its weighted variance along {axis} is {aim:.3f}, but its ideal models have "
             f"{on_grid[0] + aim:.3f} to {on_grid[-1] + aim:.3f}; check the filter's number"
         )
     return float(brentq(excess, *_GRID[crossings[0] : crossings[0] + 2]))
 
 
 def _nearest(filters: Mapping[int, np.ndarray], power: int, *, separate: bool = False) -> Parameters:
-    """The parameters, the same for all `filters`, whose ideal models leave the least Σ |filter − model|^power."""
+    """The parameters, shared by all `filters`, that minimise Σ |filter − model|^power."""
 
     def distance(*values: np.ndarray) -> np.ndarray:
         found = _parameters(values, 7 in filters)
@@ -239,12 +237,12 @@ def _nearest(filters: Mapping[int, np.ndarray], power: int, *, separate: bool = 
 
 
 def _parameters(values: tuple, has_amount: bool) -> tuple:
-    """σ_x, σ_y and γ₇ from what a search varies: (σ,), (σ_x, σ_y), or (σ, γ₇)."""
+    """σ_x, σ_y and γ₇ from the search variables: (σ,), (σ_x, σ_y), or (σ, γ₇)."""
     return (values[0], values[0], values[1]) if has_amount else (values[0], values[-1], None)
 
 
 def _least(function: Callable[..., np.ndarray], count: int) -> tuple[float, ...]:
-    """The `count` parameters at the global minimum of a function that takes arrays: a grid, then differential evolution."""
+    """Global minimum of a vectorised function of `count` parameters: a grid search, then differential evolution."""
     on_grid = function(*np.meshgrid(*[_GRID] * count, indexing="ij", sparse=True))
     best = np.unravel_index(np.argsort(on_grid, axis=None, kind="stable")[: _POPULATION**count], on_grid.shape)
     found = differential_evolution(
@@ -285,10 +283,10 @@ def _taps(path: str | Path, number: str, body: str) -> np.ndarray:
         taps = np.array(lines, dtype=np.float64)
     except ValueError as error:
         raise EchosError(
-            f"{path}: filter {number} holds other text than numbers ({error}); fetch the file again"
+            f"{path}: filter {number} contains text that is not a number ({error}); fetch the file again"
         ) from None
     if not np.isfinite(taps).all():
-        raise EchosError(f"{path}: filter {number} holds NaN or infinity; fetch the file again")
+        raise EchosError(f"{path}: filter {number} contains NaN or infinity; fetch the file again")
     return taps
 
 

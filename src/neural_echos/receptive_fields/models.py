@@ -1,10 +1,10 @@
-"""The registry of receptive-field models: every one is called as `model(k, **parameters)` and fitted by `fit(kernels, model)`.
+"""The registry of receptive-field models: each is called as `model(k, **parameters)` and fitted by `fit(kernels, model)`.
 
-A model gives float64 kernels of shape (…, h, w), where … is the broadcast shape of its parameters and `k` is a side or
+A model returns float64 kernels of shape (…, h, w), where … is the broadcast shape of its parameters and `k` is a side or
 (height, width). x points right and **y points up** (array rows run downwards); both are 0 at the middle of the kernel,
-which for an even side lies between two taps. Angles are in radians, anticlockwise from x; lengths in taps.
+which for an even side lies between two taps. Angles are in radians, anticlockwise from x; lengths are in taps.
 
-To add a model, write its function and give it an entry in `MODELS`. The papers of each formula stand beside it.
+To add a model, write its function and add an entry to `MODELS`. Each formula cites its papers.
 """
 
 import math
@@ -23,31 +23,31 @@ from neural_echos.receptive_fields.gaussians import Size, gaussian, gaussian_der
 from neural_echos.receptive_fields.scale_space import discrete_gaussian, ideal
 
 Values = dict[str, np.ndarray]
-# From height, width, parameters in the fit's steps (p, n) and centred kernels of unit norm (n, h·w) to ln |cos| of kernels and
-# centred templates (n,), its gradient (p, n), its Hessian (p, p, n), and the Gram matrix (p, p, n) of the slopes of the
-# templates at unit norm.
+# Maps height, width, parameters in the fit's steps (p, n) and centred kernels of unit norm (n, h·w) to ln |cos| of kernels and
+# centred templates (n,), its gradient (p, n), its Hessian (p, p, n), and the Gram matrix (p, p, n) of the derivatives of the
+# unit-norm templates.
 Slopes = Callable[[int, int, np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]]
 _ALONG = (
     (0.35, 0.6, 1.0, 1.8, 3.5),
     (0.5, 0.8, 1.3, 2.1, 3.5),
     (0.6, 1.0, 1.7, 3.0),
-)  # σ_u by order; least first, see `fit`
+)  # σ_u by order; the first is the lower bound, see `fit`
 _ACROSS = ((0.35, 0.6, 1.0, 1.8, 3.5), (0.5, 0.9, 1.6, 3.0), (0.5, 0.9, 1.6, 3.0))  # σ_v by order
-_PLACES = 7  # offsets per axis of the fit's first search, at most
+_PLACES = 7  # maximum number of offsets per axis in the fit's first search
 
 
 @dataclass(frozen=True)
 class Range:
-    """Where `fit` looks for a parameter.
+    """The range in which `fit` searches a parameter.
 
     Attributes
     ----------
     low, high : float
         Bounds, inclusive; infinite for an angle.
     first : tuple of float
-        Values of the first search, which tries every combination of the parameters'.
+        Values in the first search, which scores every combination of all parameters' values.
     steps_in : {"value", "log", "log of 1 + square"}
-        What the search steps in: the logarithm of a scale; for one that can be 0, that of 1 + its square.
+        Variable that the search steps in: the logarithm of a scale, or log(1 + scale²) for a scale that can be 0.
     """
 
     low: float
@@ -58,26 +58,26 @@ class Range:
 
 @dataclass(frozen=True)
 class Model:
-    """A receptive-field model: `model(k, **parameters)` is its formula; the rest is what `fit` needs to know.
+    """A receptive-field model: `model(k, **parameters)` evaluates its formula; the other fields are for `fit`.
 
     Attributes
     ----------
     name : str
         Its key in `MODELS`.
     formula : callable
-        From `k` and parameters to float64 kernels, shape (…, h, w).
+        Maps `k` and parameters to float64 kernels, shape (…, h, w).
     ranges : callable
-        From height and width to the `Range` of every parameter that `fit` finds, by name.
+        Maps height and width to the `Range` of every fitted parameter, by name.
     exists : callable
-        From height and width to whether the model has kernels of that size.
+        Maps height and width to whether the model has kernels of that size.
     sizes : str
-        The same in words.
+        The sizes of its kernels in words.
     restarts : int
-        Further starts, at most, of a kernel where the first leaves doubt; fewer for a model with few local optima.
+        Maximum number of restarts for a kernel whose first fit is doubtful; fewer for a model with few local optima.
     canonical : callable, optional
-        From parameters and amplitude to that choice of equivalent ones that `fit` reports.
+        Maps parameters and amplitude to the equivalent ones that `fit` reports.
     slopes : callable, optional
-        The slopes that `fit` climbs, in closed form; without them it takes differences.
+        Gradient and Hessian in closed form; without it `fit` uses finite differences.
     """
 
     name: str
@@ -90,7 +90,7 @@ class Model:
     slopes: Slopes | None = None
 
     def __call__(self, k: Size, **parameters: ArrayLike) -> np.ndarray:
-        """Kernels of this model: float64, shape (…, h, w); raises an `EchosError` where the formula does."""
+        """Kernels of this model: float64, shape (…, h, w); raises `EchosError` if the formula does."""
         return self.formula(k, **parameters)
 
 

@@ -1,4 +1,4 @@
-"""Which kernels can be looked at, and the papers' normalisation of them."""
+"""Select the usable kernels and normalise them as the papers do."""
 
 import math
 from dataclasses import dataclass
@@ -8,21 +8,21 @@ from numpy.typing import DTypeLike
 
 from neural_echos.errors import EchosError
 
-ZERO = 1e-4  # the papers' loader drops a kernel whose taps are all this small
+ZERO = 1e-4  # the papers' loader drops kernels with no tap larger than this
 CONSTANT = 1e-6  # a kernel whose norm falls by this factor when centred is constant up to float32 rounding
-_CHUNK = 65_536  # kernels that are held in float64 at a time
+_CHUNK = 65_536  # kernels converted to float64 at a time
 
 
 @dataclass(frozen=True)
 class UnitTaps:
-    """Kernels as a fit needs them; float64.
+    """Kernels normalised for a fit; float64.
 
     Attributes
     ----------
     taps : ndarray, shape (n, h·w)
-        Zero mean and unit norm; rounding errors alone for a constant kernel.
+        Zero mean and unit norm; only rounding errors for a constant kernel.
     mean, norm : ndarray, shape (n,)
-        Of the kernels, and of the centred kernels; the norm is 1 in units of the largest |tap| for a constant kernel.
+        Mean of the kernels, and norm of the centred kernels. For a constant kernel the norm is its largest |tap|.
     constant : ndarray of bool, shape (n,)
     """
 
@@ -33,7 +33,7 @@ class UnitTaps:
 
 
 def unit_taps(kernels: np.ndarray, who: str) -> UnitTaps:
-    """Centre kernels, (n, h, w), and divide them by their norm, whatever their scale; `who` asks, for the error.
+    """Centre kernels, (n, h, w), of any scale and divide them by their norm; `who` names the caller in errors.
 
     Raises
     ------
@@ -44,7 +44,7 @@ def unit_taps(kernels: np.ndarray, who: str) -> UnitTaps:
     scale = np.abs(taps).max(axis=1, initial=0.0)
     finite = np.isfinite(scale)
     if not finite.all():
-        raise EchosError(f"{who}: {int((~finite).sum())} kernels hold NaN or infinity; drop them first")
+        raise EchosError(f"{who}: {int((~finite).sum())} kernels contain NaN or infinity; drop them first")
     taps /= np.where(scale > 0, scale, 1.0)[:, None]  # squares neither overflow nor vanish
     size = norms(taps)
     mean = taps.mean(axis=1)
@@ -63,14 +63,14 @@ def center_norm(kernels: np.ndarray, dtype: DTypeLike = np.float64) -> tuple[np.
     ----------
     kernels : ndarray of float, shape (n, h, w)
     dtype : dtype
-        Of the result; the computation is in float64, in chunks, so that float32 saves half of the memory of millions.
+        Type of the result. The computation is in float64, in chunks, so that float32 halves the memory of a large bank.
 
     Returns
     -------
     normalised : ndarray of `dtype`, shape (m, h, w)
         The kernels kept, in order: zero mean, unit norm.
     kept : ndarray of bool, shape (n,)
-        False where a tap is not finite, where no tap is beyond ±1e-4, and where the kernel is constant.
+        False if a tap is not finite, no tap is beyond ±1e-4, or the kernel is constant.
     """
     normalised, kept = np.empty(kernels.shape, dtype), np.empty(len(kernels), bool)
     found = 0
@@ -95,12 +95,12 @@ def usable(kernels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def flattened(kernels: np.ndarray) -> np.ndarray:
-    """Kernels (n, h, w) as rows of taps, (n, h·w); n may be 0, for which numpy's -1 does not know a length."""
+    """Kernels (n, h, w) as rows of taps, (n, h·w); also for n = 0, where numpy cannot infer a -1."""
     return kernels.reshape(len(kernels), math.prod(kernels.shape[1:]))
 
 
 def shuffled_taps(kernels: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """The same kernels (n, h, w), each with its taps in an order of its own; of none nothing is drawn."""
+    """The kernels (n, h, w), each with its taps shuffled independently; n = 0 draws nothing."""
     return rng.permuted(flattened(kernels), axis=1).reshape(kernels.shape)
 
 

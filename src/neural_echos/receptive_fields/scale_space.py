@@ -1,14 +1,14 @@
-"""Discrete scale-space models of receptive fields: differences of the discrete analogue of the Gaussian; and spread of kernels.
+"""Discrete scale-space models of receptive fields (differences of the discrete Gaussian), and the spread of kernels.
 
 Paper: Lindeberg, Babaiee, Kiasari, "Modelling and analysis of the 8 filters from the 'master key filters hypothesis' for
 depthwise-separable deep networks in relation to idealized receptive fields based on scale-space theory", JMIV 2026 (arXiv
-2509.12746). With s = σ² the variance, I_n the modified Bessel functions, and p = (x, y) the place of a tap,
+2509.12746). With s = σ² the variance, I_n the modified Bessel functions, and p = (x, y) the position of a tap,
 
     T(n; s) = e^(−s) I_n(s), in two dimensions T(x; σ_x²) T(y; σ_y²)      the discrete analogue of the Gaussian
     F1 δ_y+ T · F2 δ_x− T · F3 δ_y− T · F4 δ_x+ T · F5 δ_x T · F6 δ_y T · F7 1 − γ₇ ∇²₅ T · F8 T       the ideal models
     M(h) = Σ p |h| / Σ |h|,  V(h) = Σ p pᵀ |h| / Σ |h| − M Mᵀ                                         mean and spread
 
-Axes, everywhere in this module: an array's last axis is x, to the right; its last but one is y, which points *up* while rows
+Axes in this module: an array's last axis is x, to the right; its second-to-last axis is y, which points *up* while rows
 run down, so row 0 has the largest y. The origin is the middle of the array.
 """
 
@@ -46,7 +46,7 @@ _PADS: dict[Border, Literal["symmetric", "constant"]] = {
 
 @dataclass(frozen=True)
 class Spread:
-    """Mean and spread of |kernels|, taps and taps²; float64, the shape of the kernels without their last two axes."""
+    """Mean and spread of |kernels|, in taps and taps²; float64, shape of the kernels without their last two axes."""
 
     m_x: np.ndarray
     m_y: np.ndarray
@@ -58,15 +58,15 @@ class Spread:
 def discrete_gaussian(k: int | tuple[int, int], sigma_x: ArrayLike, sigma_y: ArrayLike | None = None) -> np.ndarray:
     """Discrete analogue of the Gaussian, T(n; s) = e^(−s) I_n(s) with s = σ², along both axes, cropped to its middle taps.
 
-    Its taps sum to 1 and its variance is s before the crop, which takes nothing away from the taps that stay. Unlike a
-    sampled Gaussian it keeps the semigroup property, T(s) ∗ T(s′) = T(s + s′) (Lindeberg 1990).
+    Before cropping its taps sum to 1 and its variance is s; cropping does not change the remaining taps. Unlike a
+    sampled Gaussian it has the semigroup property, T(s) ∗ T(s′) = T(s + s′) (Lindeberg 1990).
 
     Parameters
     ----------
     k : int or (int, int)
         Size, odd: one number, or height and width.
     sigma_x, sigma_y : array_like of float
-        Standard deviations in taps, not negative; 0 gives the unit impulse. They are broadcast; σ_y is σ_x by default.
+        Standard deviations in taps, non-negative; 0 gives the unit impulse. They are broadcast; σ_y is σ_x by default.
 
     Returns
     -------
@@ -93,7 +93,7 @@ def difference(kernels: ArrayLike, axis: Axis, kind: Kind, border: Border = "mir
     axis : {"x", "y"}
     kind : {"backward", "forward", "central"}
     border : {"mirror", "zeros"}
-        What lies beyond the taps: their half-sample mirror, or zeros.
+        Values beyond the border: the half-sample mirror of the taps, or zeros.
 
     Returns
     -------
@@ -102,7 +102,7 @@ def difference(kernels: ArrayLike, axis: Axis, kind: Kind, border: Border = "mir
     Raises
     ------
     EchosError
-        `axis`, `kind` or `border` is another one, or a tap is not finite.
+        `axis`, `kind` or `border` is unknown, or a tap is not finite.
     """
     here = _checked_kernels("difference", kernels)
     before, after = _neighbours(here, axis, border)
@@ -130,7 +130,7 @@ def ideal(
     sigma_y: ArrayLike | None = None,
     amount: ArrayLike | None = None,
 ) -> np.ndarray:
-    """Ideal model of one of the eight master key filters: the discrete Gaussian is cropped first and differenced then.
+    """Ideal model of one of the eight master key filters: the discrete Gaussian is cropped first, then differenced.
 
     Parameters
     ----------
@@ -139,7 +139,7 @@ def ideal(
     k, sigma_x, sigma_y
         As in `discrete_gaussian`.
     amount : array_like of float, optional
-        γ₇, broadcast against the standard deviations; filter 7 alone has one, and needs it.
+        γ₇, broadcast against the standard deviations; required for filter 7, unused by the others.
 
     Returns
     -------
@@ -202,12 +202,12 @@ def centred_first_moment(kernels: ArrayLike, axis: Axis) -> np.ndarray:
     Returns
     -------
     ndarray of float64, shape (…)
-        In taps; −1 for δ_x T and its kin, but for what the crop takes away.
+        In taps; −1 for δ_x T and the other derivatives, up to the effect of cropping.
 
     Raises
     ------
     EchosError
-        `axis` is another one, or as in `spread`.
+        `axis` is unknown, or as in `spread`.
     """
     _check_axis(axis)
     taps = _checked_kernels("centred_first_moment", kernels)
@@ -217,9 +217,9 @@ def centred_first_moment(kernels: ArrayLike, axis: Axis) -> np.ndarray:
 
 
 def compensate_dc(kernel: ArrayLike) -> float:
-    """Constant C that leaves the least spread, the minimum of sqrt(det V(|h − C|)), to be subtracted from the kernel h.
+    """Constant C to subtract from the kernel h: it minimises the spread sqrt(det V(|h − C|)).
 
-    The spread is smooth but where C passes a tap, so the least one is sought between any two neighbouring taps, and at
+    The spread is smooth except where C equals a tap, so the minimum is searched between each two neighbouring tap values and at
     the taps.
 
     Parameters
@@ -235,7 +235,7 @@ def compensate_dc(kernel: ArrayLike) -> float:
     levels = np.unique(taps)
     if len(levels) == 1:
         raise EchosError(
-            f"compensate_dc: all taps are equal to {levels[0]:g}, so nothing is left to measure; drop the kernel"
+            f"compensate_dc: all taps are equal to {levels[0]:g}, so there is nothing to measure; drop the kernel"
         )
 
     def area(constants: ArrayLike) -> np.ndarray:
@@ -251,7 +251,7 @@ def compensate_dc(kernel: ArrayLike) -> float:
 
 
 def normalise_filter(kernel: ArrayLike, number: int) -> tuple[np.ndarray, float, float]:
-    """Normalise a master key filter as its ideal model is: by its centred first moment (1 to 6) or its DC response (7, 8).
+    """Normalise a master key filter like its ideal model: by its centred first moment (1 to 6) or its DC response (7, 8).
 
     Parameters
     ----------
@@ -264,9 +264,9 @@ def normalise_filter(kernel: ArrayLike, number: int) -> tuple[np.ndarray, float,
     normalised : ndarray of float64, shape (h, w)
         (kernel − constant) / divisor.
     constant : float
-        What was subtracted: `compensate_dc` for filters 7 and 8, else 0.
+        The constant subtracted: `compensate_dc` for filters 7 and 8, else 0.
     divisor : float
-        What the rest was divided by: minus its centred first moment along the derived axis (1 to 6), or its sum (7, 8).
+        The divisor: minus the centred first moment along the differentiated axis (1 to 6), or the sum (7, 8).
 
     Raises
     ------
@@ -335,7 +335,7 @@ def _checked_amount(amount: ArrayLike | None) -> np.ndarray:
     values = np.asarray(np.nan if amount is None else amount, dtype=np.float64)
     if not np.isfinite(values).all():
         found = "none" if amount is None else values[~np.isfinite(values)].flat[0]
-        raise EchosError(f"filter 7 needs amount, the finite factor γ₇ of its Laplacian, and it is {found}")
+        raise EchosError(f"filter 7 needs amount, the finite factor γ₇ of its Laplacian, not {found}")
     return values
 
 

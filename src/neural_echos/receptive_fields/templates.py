@@ -1,17 +1,17 @@
-"""Templates of the named patterns, and the name of the best one for a kernel.
+"""Templates of the named patterns, and the best pattern for a kernel.
 
 Paper: Babaiee, Kiasari, Rus, Grosu, "Unveiling the Unseen", ICLR 2024 (arXiv 2401.14469): on/off centre, on/off square, off-centre
-cross, first derivatives, second derivatives, other. The names are the paper's; its templates, if it had any, could not be read.
-These are ours, every size's by the same rule, in scales from ½ tap to a third of the side by factors of √2:
+cross, first derivatives, second derivatives, other. The names are the paper's; its templates, if it has any, are not available.
+The templates are ours, by one rule for every size, with scales from ½ tap to a third of the side in factors of √2:
 
-- on-centre: Gaussians, and Differences of Gaussians where the size has them; off-centre: the same, turned in sign;
-- on-square: boxes of at least two taps a side, a margin around them; off-square: the same, turned in sign;
-- off-centre cross: the middle rows and columns against the corners, and these positive;
-- first derivatives of the Gaussian in eight directions, about the middle or half a tap beside it: differences of neighbouring
-  taps, as four of the eight master key filters are, are of the latter kind (Lindeberg et al., arXiv 2509.12746);
-- second derivatives in eight directions about the middle.
+- on-centre: Gaussians, and Differences of Gaussians at sizes that have them; off-centre: the same with the opposite sign;
+- on-square: boxes with sides of at least two taps and a margin around them; off-square: the same with the opposite sign;
+- off-centre cross: the middle rows and columns negative, the corners positive;
+- first derivatives of the Gaussian in eight directions, centred or shifted by half a tap: differences of neighbouring taps,
+  such as four of the eight master key filters, are of the shifted kind (Lindeberg et al., arXiv 2509.12746);
+- second derivatives in eight directions, centred.
 
-To add a pattern, write a function from the side to its kernels and give it an entry in `PATTERNS`.
+To add a pattern, write a function from the side to its kernels and add an entry to `PATTERNS`.
 """
 
 import math
@@ -41,9 +41,9 @@ class Pattern:
     name : str
         Its key in `PATTERNS`.
     kernels : callable
-        From a side of at least 3 to float64 kernels, shape (m, k, k); m is 0 where a size is too small for the pattern.
+        Maps a side of at least 3 to float64 kernels, shape (m, k, k); m is 0 if the size is too small for the pattern.
     signed : bool
-        Whether a kernel of the other sign is another pattern.
+        Whether a kernel of the opposite sign is another pattern.
     """
 
     name: str
@@ -72,12 +72,12 @@ def templates(k: int) -> tuple[np.ndarray, np.ndarray]:
         The side is below 3.
     """
     if k < 3:
-        raise EchosError(f"templates need a side of at least 3 taps, not {k}; leave smaller kernels out")
+        raise EchosError(f"templates need a side of at least 3 taps, not {k}; exclude smaller kernels")
     return _templates(k)
 
 
 def best_pattern(kernels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Find the pattern whose best template has the largest cosine with each kernel; without sign where it does not matter.
+    """Find the pattern whose best template has the largest cosine with each kernel (|cosine| for unsigned patterns).
 
     Parameters
     ----------
@@ -98,7 +98,7 @@ def best_pattern(kernels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """
     if kernels.ndim != 3 or kernels.shape[1] != kernels.shape[2]:
         raise EchosError(
-            f"best_pattern: kernels must be square, of shape (n, k, k), not {kernels.shape}; leave others out"
+            f"best_pattern: kernels must be square, of shape (n, k, k), not {kernels.shape}; exclude others"
         )
     names, shapes = templates(kernels.shape[1])
     unsigned = ~np.array([PATTERNS[name].signed for name in names])
@@ -123,7 +123,7 @@ def _templates(k: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _scales(k: int) -> np.ndarray:
-    """Standard deviations from ½ tap to a third of the side, by factors of √2."""
+    """Standard deviations from ½ tap to a third of the side, in factors of √2."""
     return 0.5 * math.sqrt(2) ** np.arange(math.floor(2 * math.log2(2 * k / 3)) + 1)
 
 

@@ -8,16 +8,16 @@ from neural_echos.receptive_fields.fitting.dictionary import unit
 from neural_echos.receptive_fields.fitting.steps import FROM_STEP, step_bounds
 from neural_echos.receptive_fields.models import Model
 
-_BLOCK = 512  # kernels climbed with at a time: what they need stays in the processor's caches
-_HOPE = 20  # times its last gain, by which a climb may lie behind the best of its race without being given up
-_SOFTER, _HARDER = 10, 30  # the damping is divided or multiplied by these after a step that was kept or refused,
-_REFUSED = 0.3  # and is at least so much before the latter
-_FLOOR = 1e-2  # least curvature that a step believes, in units of the templates' own metric
-_STRAIGHT, _SHORT = 1.0, 0.01  # a step that is less damped and shorter, and promises less than the least gain,
-# is taken unseen and is the last one
+_BLOCK = 512  # kernels per block: their data stays in the processor's caches
+_HOPE = 20  # a climb is abandoned if it is behind the best of its race by more than this multiple of its last gain
+_SOFTER, _HARDER = 10, 30  # the damping is divided or multiplied by these after a step that was accepted or rejected,
+_REFUSED = 0.3  # and is raised to at least this value before it is multiplied
+_FLOOR = 1e-2  # minimum curvature assumed by a step, in units of the templates' own metric
+_STRAIGHT, _SHORT = 1.0, 0.01  # a step with less damping and length than these, and an expected gain below the minimum,
+# is taken without evaluation and is the last one
 _REACH = 0.7  # longest step in any parameter
-_STILL = 1e-7  # a refused step that is shorter ends it, too
-_DIFFERENCE = 1e-4  # step of numeric slopes
+_STILL = 1e-7  # a rejected step shorter than this also ends the climb
+_DIFFERENCE = 1e-4  # step of numerical derivatives
 
 
 def climb(
@@ -30,13 +30,13 @@ def climb(
     damping: float,
     race: tuple[np.ndarray, np.ndarray] | None = None,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Damped Newton steps up ln |cos| between bounds: the steps reached, (p, n), the value there and whether it has ended, (n,).
+    """Maximise ln |cos| between bounds by damped Newton steps, in the precision of the taps.
 
-    In the precision of the taps. A climb ends when it gains less than `least`. In a race, the owner of each climb and the best
-    value of each owner so far, one that falls behind ends, too.
+    Returns the steps reached, (p, n), the value there, (n,), and whether the climb has ended, (n,). A climb ends when it gains less
+    than `least`. `race` is the owner of each climb and the best value of each owner so far; a climb that falls behind also ends.
     """
     low, high = (bound.astype(taps.dtype) for bound in bounds)
-    # a bound in one precision is a bound in the other
+    # a value on a bound stays on it after the change of precision
     on_low, on_high = steps <= bounds[0].astype(steps.dtype), steps >= bounds[1].astype(steps.dtype)
     steps = np.where(on_low, low, np.where(on_high, high, steps)).astype(taps.dtype)
     with np.errstate(divide="ignore", invalid="ignore", under="ignore", over="ignore"):
@@ -75,9 +75,9 @@ def climb(
 def _newton(
     gradient: np.ndarray, hessian: np.ndarray, metric: np.ndarray, damping: np.ndarray, held: np.ndarray
 ) -> np.ndarray:
-    """Solve (−Hessian + damping · metric) move = gradient for (p, n), parameters on their bound held.
+    """Solve (−Hessian + damping · metric) move = gradient for (p, n), with parameters on their bound held fixed.
 
-    By LDLᵀ, all kernels at once, with pivots made positive, so that the move always leads uphill.
+    Uses LDLᵀ for all kernels at once, with pivots made positive, so that the move always leads uphill.
     """
     count = len(gradient)
     diagonal = np.arange(count)
@@ -101,7 +101,7 @@ def _newton(
 def differences(
     model: Model, height: int, width: int, steps: np.ndarray, taps: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """`models.Slopes` of any model by central differences, taken a little inside the bounds."""
+    """`models.Slopes` of any model by central differences, evaluated slightly inside the bounds."""
     ranges = model.ranges(height, width)
     low, high = step_bounds(model, height, width)
     count, h = len(steps), _DIFFERENCE
@@ -131,5 +131,5 @@ def _in_blocks(slopes: Callable[..., tuple[np.ndarray, ...]], steps: np.ndarray,
 
 
 def _where(kept: np.ndarray, parts: list[np.ndarray]) -> list[np.ndarray]:
-    """The entries that are kept, of arrays (…, n); contiguous, as an index would not leave them."""
+    """The kept entries of arrays (…, n), contiguous, which indexing would not guarantee."""
     return parts if kept.all() else [np.compress(kept, part, axis=-1) for part in parts]

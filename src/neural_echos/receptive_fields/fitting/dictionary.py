@@ -1,4 +1,4 @@
-"""Dictionaries of templates, which a fit scores against every kernel before it climbs from the best ones."""
+"""Dictionaries of templates that a fit scores against every kernel before climbing from the best ones."""
 
 import itertools
 import math
@@ -12,16 +12,16 @@ from neural_echos.receptive_fields.fitting.steps import TO_STEP
 from neural_echos.receptive_fields.models import Model
 from neural_echos.receptive_fields.normalisation import CONSTANT
 
-_SCORED = 128  # kernels scored at a time: what they need stays in the processor's caches
-_POSITIVE = np.int32(2**31 - 1)  # all bits of a float but its sign
-_CANDIDATES = 12  # templates of a dictionary that are compared with each other, for each that is chosen
-_ALIKE = 0.8  # cosine of two templates beyond which they are taken to lead to one optimum
-_FARTHER = 0.25  # radians by which a restart may begin farther from the kernel than what is reached already
+_SCORED = 128  # kernels scored at a time: their data stays in the processor's caches
+_POSITIVE = np.int32(2**31 - 1)  # all bits of a float except its sign
+_CANDIDATES = 12  # templates compared with each other for each one chosen
+_ALIKE = 0.8  # two templates with a larger cosine are assumed to lead to the same optimum
+_FARTHER = 0.25  # radians by which a restart may begin farther from the kernel than the optimum already reached
 
 
 @dataclass(frozen=True)
 class Dictionary:
-    """Templates that are searched first; those of one place (a choice of the last three parameters) lie `places` apart.
+    """Templates of the first search; templates of one place (a choice of the last three parameters) are `places` apart.
 
     Attributes
     ----------
@@ -29,7 +29,7 @@ class Dictionary:
     templates : ndarray of float32, shape (m, h·w)
         Centred, of unit norm.
     columns : ndarray of float32, shape (m / places, h·w, places)
-        The same, for the matrix product.
+        The templates, laid out for the matrix product.
     places : int
     """
 
@@ -41,7 +41,7 @@ class Dictionary:
 
 @lru_cache(maxsize=16)
 def dictionary_of(model: Model, height: int, width: int, *, fine: bool) -> Dictionary:
-    """The dictionary of a model; the last two parameters are twice as dense in a fine one."""
+    """The dictionary of a model; a fine one samples the last two parameters twice as densely."""
     ranges = model.ranges(height, width)
     first = [np.array(one.first) for one in ranges.values()]
     if fine:
@@ -61,7 +61,7 @@ def dictionary_of(model: Model, height: int, width: int, *, fine: bool) -> Dicti
 
 
 def nearest(taps: np.ndarray, dictionary: Dictionary) -> np.ndarray:
-    """The number of the best template of a dictionary, (n,)."""
+    """The index of the best template of a dictionary, (n,)."""
     index = np.empty(len(taps), np.intp)
     for part, number, score in _scores(taps, dictionary):
         index[part] = number[np.arange(len(score)), score.argmax(axis=1)]
@@ -69,7 +69,7 @@ def nearest(taps: np.ndarray, dictionary: Dictionary) -> np.ndarray:
 
 
 def starts(taps: np.ndarray, dictionary: Dictionary, count: int) -> tuple[np.ndarray, np.ndarray]:
-    """The best template of a dictionary, then the best that is unlike it, …: their numbers and |cosines|, (n, count)."""
+    """The best template of a dictionary, then the best that is unlike it, …: their indices and |cosines|, (n, count)."""
     count = min(count, dictionary.places)
     candidates = min(_CANDIDATES * count, dictionary.places)
     index, score = np.empty((len(taps), count), np.intp), np.empty((len(taps), count), np.float32)
@@ -90,7 +90,7 @@ def unlike_reached(
     reached: np.ndarray,
     value: np.ndarray,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Of templates for some kernels, those unlike what was reached that may climb beyond it: each one's kernel, and its steps."""
+    """Select templates unlike the optimum reached that may climb beyond it: each one's kernel, and its steps."""
     alike = np.abs(dictionary.templates[index] @ reached[kernels, :, None])[:, :, 0] > _ALIKE
     least = np.cos(np.arccos(np.minimum(np.exp(value[kernels]), 1.0)) + _FARTHER)
     owner, rank = np.nonzero(~alike & (score > least[:, None]))
@@ -98,7 +98,7 @@ def unlike_reached(
 
 
 def _unlike(score: np.ndarray, templates: np.ndarray, count: int) -> np.ndarray:
-    """Of candidates (n, m) with templates (n, m, h·w), the best one, then the best that is unlike it, …: (n, count)."""
+    """Choose from candidates (n, m) with templates (n, m, h·w) the best, then the best unlike it, …: (n, count)."""
     rows = np.arange(len(score))
     chosen = np.empty((len(score), count), dtype=np.intp)
     score = score.copy()
@@ -110,10 +110,10 @@ def _unlike(score: np.ndarray, templates: np.ndarray, count: int) -> np.ndarray:
 
 
 def _scores(taps: np.ndarray, dictionary: Dictionary) -> Iterator[tuple[slice, np.ndarray, np.ndarray]]:
-    """Of some kernels at a time: the best template of each place, their numbers and |cosines|, (n, places)."""
+    """Yield, for some kernels at a time, the best template of each place: indices and |cosines|, (n, places)."""
     places = dictionary.places
     count = len(dictionary.templates) // places
-    below = np.int32((1 << (count - 1).bit_length()) - 1)  # the last bits of a cosine tell which of the templates it is
+    below = np.int32((1 << (count - 1).bit_length()) - 1)  # the last bits of a cosine encode the template's index
     memory = np.empty((_SCORED, places), np.float32)
     for at in range(0, len(taps), _SCORED):
         part = taps[at : at + _SCORED].astype(np.float32, copy=False)
@@ -129,7 +129,7 @@ def _scores(taps: np.ndarray, dictionary: Dictionary) -> Iterator[tuple[slice, n
 
 
 def unit(kernels: np.ndarray) -> np.ndarray:
-    """Kernels (…, h, w) centred and divided by their norm: (…, h·w); constant ones become 0."""
+    """Kernels (…, h, w) centred and divided by their norm, (…, h·w); constant kernels become 0."""
     flat = kernels.reshape(*kernels.shape[:-2], math.prod(kernels.shape[-2:]))
     size = np.linalg.norm(flat, axis=-1, keepdims=True)
     flat = flat - flat.mean(axis=-1, keepdims=True)

@@ -1,12 +1,12 @@
 """The fit of any receptive-field model to kernels: least squares over amplitude, bias and the model's parameters.
 
 Amplitude and bias are solved exactly (variable projection; Golub and Pereyra, SIAM J. Numer. Anal. 1973): for a template t(θ)
-both follow from a projection, and what is left is to find the θ of the largest |cosine| between centred kernel and centred
-template. That has many local optima. So a dictionary of templates is scored against all kernels (a matrix product), and the
-best of each goes through a few damped Newton steps on ln |cos|. Where that leaves doubt, so do restarts: templates, of a finer
-dictionary where the doubt is grave, that are unlike the first result and unlike each other. The best of all go on until they
-fall behind, and the one that is left to the end. All but the end is done in single precision, everything for many kernels at
-once, and no kernel's steps depend on another's.
+both follow from a projection. It remains to find the θ that maximises the |cosine| between centred kernel and centred template,
+which has many local optima. A dictionary of templates is therefore scored against all kernels (a matrix product), and the best
+template of each kernel is refined by a few damped Newton steps on ln |cos|. If the result is doubtful, there are restarts from
+templates that are unlike the first result and unlike each other; if it is poor, these come from a finer dictionary. The best
+starts continue until they fall behind, and the last one until it converges. All but this last refinement is in single precision.
+Everything is computed for many kernels at once, and no kernel's steps depend on another's.
 """
 
 from dataclasses import dataclass, fields
@@ -24,8 +24,8 @@ from neural_echos.receptive_fields.fitting.steps import parameters_at
 from neural_echos.receptive_fields.models import MODELS, Model, Range, Values, model_named
 from neural_echos.receptive_fields.normalisation import norms, unit_taps
 
-_LEAST, _MOST, _CHUNKS = 4096, 8192, 4  # kernels fitted at a time by one process; between these, a quarter of them
-_AT_BOUND = 1e-9  # how close to its bound a parameter lies on it, relative to the range
+_LEAST, _MOST, _CHUNKS = 4096, 8192, 4  # kernels per process at a time: a quarter, within limits
+_AT_BOUND = 1e-9  # a parameter this close to its bound, relative to the range, counts as on it
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ class Fit:
     cosine : ndarray of float64, shape (n,)
         |cos| between centred kernel and centred fit; residual² = 1 − cosine².
     at_bound : dict of str to ndarray of bool, shape (n,)
-        Whether a parameter lies on a bound of its range, so that the best one may lie beyond.
+        Whether a parameter is on a bound of its range, so that the optimum may lie beyond.
     """
 
     model: str
@@ -58,7 +58,7 @@ class Fit:
 
 
 def fit(kernels: np.ndarray, model: Model | str, *, restarts: int | None = None, processes: int = 1) -> Fit:
-    """Fit amplitude · model(k, θ) + bias to each kernel by least squares, the parameters θ within their bounds.
+    """Fit amplitude · model(k, θ) + bias to each kernel by least squares, with the parameters θ within their bounds.
 
     Parameters
     ----------
@@ -66,14 +66,12 @@ def fit(kernels: np.ndarray, model: Model | str, *, restarts: int | None = None,
     model : Model or str
         One of `MODELS`, or its name.
     restarts : int, optional
-        Further starts, at most, of a kernel where the first leaves doubt; by default as many as the model has (`Model.restarts`).
-        With 0 there is one start, as in a common optimiser: where there is doubt two to four times faster, and more often a
-        lesser optimum.
+        Maximum number of restarts for a kernel whose first fit is doubtful; by default `Model.restarts`. With 0 there is one
+        start, as in a common optimiser: two to four times faster for doubtful kernels, but more often a worse optimum.
     processes : int
-        Processes that fit some 4,096 to 8,192 kernels each at a time; the result does not depend on them. They start (as
-        `multiprocessing`'s "spawn" does, so that a script of yours needs its `if __name__ == "__main__":`) with the first call
-        that has work for two, which takes some seconds, and stay for the next one. A model that is not in `MODELS` has one
-        process.
+        Worker processes, which fit 4,096 to 8,192 kernels at a time; the result does not depend on their number. They are
+        spawned by the first call that has work for two, which takes some seconds, and are kept for the next call. A script
+        that uses them needs an `if __name__ == "__main__":` guard. A model that is not in `MODELS` is fitted in one process.
 
     Returns
     -------
@@ -83,32 +81,33 @@ def fit(kernels: np.ndarray, model: Model | str, *, restarts: int | None = None,
     Raises
     ------
     EchosError
-        The model is unknown or has no kernels of that shape, `restarts` is no whole number from 0, a tap is not finite, or one
-        of the processes was killed.
+        The model is unknown or has no kernels of that shape, `restarts` is not a non-negative integer, a tap is not finite, or a
+        worker process was killed.
 
     Notes
     -----
-    Of equivalent parameters these are reported. `dog`: the sign of the centre is the amplitude's. `gaussian`: σ_u ≥ σ_v
-    and an orientation in [0, π). `gaussian_derivative_1`: an amplitude that is not negative and an orientation in
-    [0, 2π), away from the positive lobe. `gaussian_derivative_2`: an orientation in [0, π); the sign is the amplitude's.
+    Among equivalent parameters, these are reported. `dog`: the sign of the centre is the sign of the amplitude. `gaussian`:
+    σ_u ≥ σ_v and an orientation in [0, π). `gaussian_derivative_1`: a non-negative amplitude and an orientation in [0, 2π),
+    away from the positive lobe. `gaussian_derivative_2`: an orientation in [0, π); the amplitude has the sign.
 
-    The bounds, also in `Model.ranges`. The peak of a sampled Gaussian lies within the outermost taps and its σ is at most
-    the longer side. Below .35 taps σ cannot be told from the samples: whatever the offset, the product of the two samples
-    beside the largest one is exp(−1/σ²) times its square, which is 3e-4 there. Derivatives have σ_v from .5 and σ_u from .5
-    (order 1) and .6 (order 2): the samples of narrower ones no longer sum to nearly 0, and take on any shape
+    Bounds (see `Model.ranges`): the peak of a sampled Gaussian is within the outermost taps, and its σ is at most the longer
+    side. Below .35 taps, σ cannot be identified from the samples: at any offset, the product of the two samples beside the
+    largest one is exp(−1/σ²) times its square, which is 3e-4 there. Derivatives have σ_v ≥ .5, and σ_u ≥ .5
+    (order 1) or .6 (order 2): the samples of narrower ones no longer sum to nearly 0, and can take any shape
     (aliasing). Discrete Gaussians have σ from 0, the impulse, to the longer side, and filter 7 has γ₇ from 0 to 10. A fit at a
     bound is marked in `at_bound`.
 
-    Which optimum is found does not depend on other kernels, and its cosine is right to about 1e-8. It is the best one for
-    all but about one in a thousand kernels that the model fits exactly. Else a better one is missed now and then, as a search
-    from 30 restarts tells: at 7×7 in 8 to 11 % of white noise, by .01 of cosine on average, and in 3 to 15 % of the kernels
-    of two small ImageNet-trained networks, by less than .01. Without restarts these are 34 to 52 % and 8 to 41 %, by .01 to .03.
+    The optimum found does not depend on other kernels, and its cosine is accurate to about 1e-8. For kernels that the model
+    fits exactly, it is the global optimum for all but about one in a thousand. For others a better one is sometimes missed,
+    compared with a search with 30 restarts: at 7×7 in 8 to 11 % of white noise, by .01 in cosine on average, and in 3 to 15 % of
+    the kernels of two small ImageNet-trained networks, by less than .01. Without restarts these are 34 to 52 % and 8 to 41 %,
+    by .01 to .03.
     """
     model = model_named(model) if isinstance(model, str) else model
     kernels = np.asarray(kernels)
     if kernels.ndim != 3 or not model.exists(*kernels.shape[1:]):
         raise EchosError(
-            f"fit: {model.name} needs kernels of shape (n, h, w) with {model.sizes}, not {kernels.shape}; leave others out"
+            f"fit: {model.name} needs kernels of shape (n, h, w) with {model.sizes}, not {kernels.shape}; exclude others"
         )
     restarts = model.restarts if restarts is None else restarts
     if not isinstance(restarts, int | np.integer) or restarts < 0:
@@ -126,7 +125,7 @@ def fit(kernels: np.ndarray, model: Model | str, *, restarts: int | None = None,
 
 
 def _joined(parts: list[Fit]) -> Fit:
-    """The fits of several chunks as those of all their kernels."""
+    """Concatenate the fits of several chunks."""
 
     def all_of(values: list) -> Any:
         if isinstance(values[0], np.ndarray):
@@ -142,7 +141,7 @@ def _fit_named(kernels: np.ndarray, name: str, restarts: int) -> Fit:
 
 
 def fit_of_dogs(kernels: np.ndarray, found: DogFit) -> Fit:
-    """What the DoG's own solver found in kernels (n, k, k), as `fit` says it; a DoG sums to 0, so the bias is the kernel's mean."""
+    """Convert a `DogFit` of kernels (n, k, k) to a `Fit`; a DoG sums to 0, so the bias is the kernel's mean."""
     parameters = {"gamma": found.gamma}
     return Fit(
         "dog",

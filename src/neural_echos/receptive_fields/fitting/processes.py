@@ -1,4 +1,4 @@
-"""Processes that fit kernels: they start with the first fit that has work for two, stay for the next, and end with their parent."""
+"""Worker processes for fits: started by the first fit that has work for two, kept for the next, and ended with their parent."""
 
 import os
 import signal
@@ -19,12 +19,12 @@ _T = TypeVar("_T")
 
 
 def in_processes(processes: int, work: Callable[[np.ndarray], _T], chunks: Iterable[np.ndarray]) -> list[_T]:
-    """What `work`, which must be picklable, makes of each chunk, in order.
+    """Apply `work`, which must be picklable, to each chunk; results are in order.
 
     Raises
     ------
     EchosError
-        One of the processes was killed.
+        A worker process was killed.
     """
     try:
         return list(_pool(processes).map(work, chunks))
@@ -42,8 +42,8 @@ def _pool(processes: int) -> ProcessPoolExecutor:
 
 
 def _alone() -> None:
-    """Prepare a process of fits, which lasts as long as the one that began it, even if that is killed."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all processes; the first one ends the others
+    """Prepare a worker process, which ends with its parent, even if the parent is killed."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all processes; the parent ends the others
     threadpool_limits(1)
     Thread(target=_end_with_parent, daemon=True).start()
 

@@ -1,4 +1,4 @@
-"""The search for the best parameters of a model: a dictionary, climbs from its best templates, and restarts where in doubt."""
+"""Search the best parameters of a model: score a dictionary, climb from its best templates, and restart if in doubt."""
 
 import math
 from functools import partial
@@ -10,21 +10,21 @@ from neural_echos.receptive_fields.fitting.dictionary import dictionary_of, near
 from neural_echos.receptive_fields.fitting.steps import parameters_at, step_bounds
 from neural_echos.receptive_fields.models import Model
 
-_SURE = 0.97  # a cosine beyond which the first start is believed; else there are restarts
-_POOR = 0.9  # a cosine below which they come from the fine dictionary; else from the coarse one
-_FEW = 2  # restarts from the coarse one
-_FIRST, _MORE = 6, 3  # Newton steps of the first start and of its restarts, at most
-_KEPT = 3  # restarts that are among the best
-_AGAIN, _LAST = 20, 60  # steps of these and the first, and of the best of them, at most
-_ROUGH, _CLOSE, _GAIN = 2e-6, 1e-7, 1e-8  # of ln |cos|: a smaller one ends a climb, a longer climb, and the last one
-_FAR, _NEAR, _THERE = 0.3, 0.03, 1e-4  # damping of the first step of climbs, in units of the templates' own metric
+_SURE = 0.97  # above this cosine the first start is accepted; otherwise there are restarts
+_POOR = 0.9  # below this cosine restarts come from the fine dictionary, otherwise from the coarse one
+_FEW = 2  # restarts from the coarse dictionary
+_FIRST, _MORE = 6, 3  # maximum Newton steps of the first start and of its restarts
+_KEPT = 3  # number of best restarts that continue
+_AGAIN, _LAST = 20, 60  # maximum steps of these and the first start, and of the best of them
+_ROUGH, _CLOSE, _GAIN = 2e-6, 1e-7, 1e-8  # smallest gain in ln |cos| in the first, second and last climb
+_FAR, _NEAR, _THERE = 0.3, 0.03, 1e-4  # initial damping of these climbs, in units of the templates' own metric
 
 
 def search(model: Model, height: int, width: int, taps: np.ndarray, restarts: int) -> np.ndarray:
-    """Steps of the largest |cosine| that is found, (p, n), for centred kernels of unit norm, (n, h·w)."""
+    """Steps with the largest |cosine| found, (p, n), for centred kernels of unit norm, (n, h·w)."""
     bounds = step_bounds(model, height, width)
     slopes = partial(model.slopes or partial(differences, model), height, width)
-    light = taps.astype(np.float32) if model.slopes else taps  # differences need all digits
+    light = taps.astype(np.float32) if model.slopes else taps  # finite differences need full precision
     coarse = dictionary_of(model, height, width, fine=False)
     start = coarse.steps[:, nearest(light, coarse)]
     steps, value, done = first = climb(slopes, start, light, bounds, _FIRST, _ROUGH, _FAR)
@@ -50,7 +50,7 @@ def search(model: Model, height: int, width: int, taps: np.ndarray, restarts: in
 def _restarts(
     model: Model, height: int, width: int, taps: np.ndarray, steps: np.ndarray, value: np.ndarray, count: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Further starts, `count` of a kernel at most, where what was reached leaves doubt: each one's kernel, and its steps."""
+    """Restarts of doubtful kernels, at most `count` each: the kernel and the steps of each restart."""
     coarse, fine = (dictionary_of(model, height, width, fine=fine) for fine in (False, True))
     reached = unit(model((height, width), **parameters_at(model, height, width, steps))).astype(np.float32)
     doubtful = np.flatnonzero((value <= math.log(_SURE)) & (value > math.log(_POOR)))
@@ -65,7 +65,7 @@ def _restarts(
 
 
 def _best_of(owner: np.ndarray, value: np.ndarray, count: int) -> np.ndarray:
-    """Places of the `count` largest values of each owner, in the owners' order."""
+    """Indices of the `count` largest values of each owner, in the owners' order."""
     order = np.lexsort((-value, owner))
     first = np.searchsorted(owner[order], owner[order])
     return order[np.arange(len(order)) - first < count]

@@ -1,4 +1,4 @@
-"""The steps that a fit takes a model's parameters in: a scale in its logarithm, an angle as it is."""
+"""The variables in which a fit steps through a model's parameters: the logarithm of a scale, an angle unchanged."""
 
 from collections.abc import Callable
 
