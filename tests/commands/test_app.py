@@ -169,7 +169,7 @@ def test_warnings_go_where_records_go(desk, capsys, monkeypatch):
     with warnings.catch_warnings():
         warnings.simplefilter("always")
         assert echos("--log", "fit.log", "fit", "bank.parquet", "--output", "x") == 130
-    assert capsys.readouterr().err == "echos: interrupted; run the same command to go on\n"
+    assert capsys.readouterr().err == "echos: interrupted; run the same command to resume\n"
     assert all(part in (desk / "fit.log").read_text() for part in ("something is odd", "and so is this", "interrupted"))
 
 
@@ -178,7 +178,7 @@ def test_a_defect_of_ours_says_so_with_its_traceback_in_both_places(desk, capsys
     capsys.readouterr()
     assert echos("--log", "fit.log", "fit", "bank.parquet", "--output", "x") == 1
     for said in (capsys.readouterr().err, (desk / "fit.log").read_text()):
-        assert "fit failed: this is a defect of echos, not of your input; please report it" in said
+        assert "fit failed: this is a bug in echos, not a problem with your input; please report it" in said
         assert "ZeroDivisionError" in said
     assert not (desk / "x").exists()
 

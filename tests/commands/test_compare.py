@@ -120,7 +120,7 @@ def test_the_workflow_is_run_and_the_table_shown(
         ("--output mine.yml", "mine.yml: a preset is a .yaml file"),
         (
             "--output taken.yaml",
-            "taken.yaml: this file already exists with other content, and is not overwritten",
+            "taken.yaml: this file already exists with other content and is not overwritten",
         ),
         ("--test-share 1", "test_share must be above 0 and below 1, not 1.0"),
     ],

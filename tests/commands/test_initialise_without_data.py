@@ -84,15 +84,18 @@ def test_kernels_are_drawn_over_trained_weights(tmp_path: Path, form: str) -> No
 @pytest.mark.parametrize(
     ("words", "told"),
     [
-        ("", "no initialisation is named; name one with --scheme, such as --scheme dog"),
+        ("", "no initialisation is given; choose one with --scheme, such as --scheme dog"),
         ("--scheme dgo", "did you mean 'dog'?"),
         ("--scheme transfer", "transfer needs the option bank: the bank of a trained model"),
         ("--scheme dog_fitted", "dog_fitted needs the option fits: the fits of a trained model's bank"),
         ("--scheme dog --initialisations {}", ""),
-        ('--scheme dog --initialisations {"a":{"scheme":"dog"}}', "give one of the two"),
+        ('--scheme dog --initialisations {"a":{"scheme":"dog"}}', "give only one of them"),
         ('--options {"gamma":0.5} --initialisations {"a":{"scheme":"dog"}}', "--options belongs to --scheme"),
-        ("--scheme dog --data digits.safetensors --num-classes 5", "digits.safetensors: this data set says how many"),
-        ("--scheme dog --seeds 0 1", "does not give a different path for each of 2 networks"),
+        (
+            "--scheme dog --data digits.safetensors --num-classes 5",
+            "digits.safetensors: this data set sets the numbers of classes and channels",
+        ),
+        ("--scheme dog --seeds 0 1", "does not give different paths for the 2 networks"),
         ("--scheme dog --checkpoint absent.pth", "absent.pth: there is no such checkpoint file"),
         ("--scheme dog --checkpoint good.safetensors", "good.safetensors: not the weights of this ConvNeXt: "),
     ],

@@ -96,13 +96,13 @@ TRAIN = "train --data digits.safetensors --dataset d --architecture a --initiali
         (
             INITIALISE.replace("-{seed}", ""),
             ["--initialisations", '{"a": {"scheme": "dog"}}'],
-            "'{initialisation}.safetensors' does not give a different path for each of 2 networks",
+            "'{initialisation}.safetensors' does not give different paths for the 2 networks",
         ),
         *[
             (
                 INITIALISE.removesuffix(".safetensors") + suffix,
                 ["--initialisations", '{"a": {"scheme": "dog"}}'],
-                f"--output: '{{initialisation}}-{{seed}}{suffix}' does not end in .safetensors; rename it",
+                f"--output: '{{initialisation}}-{{seed}}{suffix}' does not end in .safetensors; give it this suffix",
             )
             for suffix in (".json", "", ".pth")
         ],
@@ -119,7 +119,7 @@ TRAIN = "train --data digits.safetensors --dataset d --architecture a --initiali
         (
             f"{TRAIN} --initial good.safetensors --run r s",
             [],
-            "--run: 2 folders for 1 initial weights; name one folder for each",
+            "--run: 2 folders for 1 initial weights; give one folder for each",
         ),
         (f"{TRAIN} --initial absent.safetensors --run r", [], "absent.json: there is no such file"),
         (
@@ -159,12 +159,12 @@ TRAIN = "train --data digits.safetensors --dataset d --architecture a --initiali
         (
             "fit bank.parquet --output bank.parquet",
             [],
-            "bank.parquet: --output is the same file as bank; name another output",
+            "bank.parquet: --output is the same file as bank; choose another output",
         ),
         (
             "cluster bank.parquet --centroids x --output ./x",
             [],
-            "x: --output is the same file as centroids; name another output",
+            "x: --output is the same file as centroids; choose another output",
         ),
     ],
 )

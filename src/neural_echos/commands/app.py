@@ -1,6 +1,6 @@
-"""The `echos` program: its table of commands, its log, and its exit codes.
+"""The `echos` program: its commands, log and exit codes.
 
-Only the module of the command that is called gets imported.
+Only the module of the called command is imported.
 """
 
 import logging
@@ -20,7 +20,7 @@ from neural_echos.storage import enter, kept_checkpoints, store
 
 _LOG = logging.getLogger("neural_echos")
 
-# Rooms in the order of the data flow, as `echos --help` and docs/commands.md group them: commands and the module of each.
+# Rooms in the order of the data flow, as grouped in `echos --help` and docs/commands.md: commands and their modules.
 ROOMS: dict[str, dict[str, str]] = {
     "Inputs and data sets": {"fetch": "inputs", "declare": "inputs", "dataset": "datasets"},
     "Kernels": dict.fromkeys(("extract", "survey", "show", "inspect"), "kernels"),
@@ -38,20 +38,20 @@ ROOMS: dict[str, dict[str, str]] = {
 }
 MODULES = {name: module for commands in ROOMS.values() for name, module in commands.items()}
 
-# Folders in which a command keeps checkpoints, by its parameters.
+# Folders in which a command keeps checkpoints, given its parameters.
 _CHECKPOINTS: dict[str, Callable[[dict[str, Any]], list[Path]]] = {
     "train": lambda given: given["run"],
     "replace": lambda given: [given["output"].parent / f".{given['name']}"],
 }
-# Files that a command leaves beside its outputs, and that the report reads.
+# Files that a command writes beside its outputs and that the report reads.
 _BESIDE: dict[str, Callable[[dict[str, Any]], list[Path]]] = {"fetch": lambda given: [Path(f"{given['output']}.json")]}
 
 EXIT_CODES = {
     0: "done",
     1: "an input cannot be used or a file cannot be written; one sentence on standard error says which, why, and what to do",
-    2: "the command line is wrong: its usage, and one sentence",
+    2: "the command line is wrong; usage and one sentence are printed",
     75: "a training was stopped by SIGTERM or SIGUSR1 and wrote a checkpoint; run the same command to resume",
-    130: "interrupted (Ctrl-C); run the same command to go on",
+    130: "interrupted (Ctrl-C); run the same command to resume",
 }
 
 
@@ -78,7 +78,7 @@ class _Checked(Command):
                 if name != "output" and any(
                     isinstance(one, Path) and one.resolve() == output.resolve() for one in paths
                 ):
-                    raise EchosError(f"{output}: --output is the same file as {name}; name another output")
+                    raise EchosError(f"{output}: --output is the same file as {name}; choose another output")
         kept, beside = (named.get(str(self.name), lambda given: [])(ctx.params) for named in (_CHECKPOINTS, _BESIDE))
         with kept_checkpoints(kept):
             super().invoke(ctx)
@@ -86,13 +86,13 @@ class _Checked(Command):
 
 
 class _Lazy(Group):
-    """The program: knows its commands by name, and imports the module of one when it is asked for."""
+    """The program: it knows its commands by name and imports a command's module when needed."""
 
     def __init__(self, **attributes: Any) -> None:
         super().__init__(**attributes | {"commands": dict.fromkeys(MODULES)})
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
-        """Return a command, or None if there is none of this name."""
+        """Return a command, or None if there is none with this name."""
         if cmd_name in MODULES and self.commands[cmd_name] is None:
             room = next(title for title, commands in ROOMS.items() if cmd_name in commands)
             app = typer.Typer(add_completion=False)
@@ -129,13 +129,13 @@ def _program(
 
 
 def program() -> Any:
-    """Return the whole program as typer's own group, with commands that are not imported yet."""
+    """Return the whole program as a typer group whose commands are not imported yet."""
     return get_command(_APP)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one `echos` command and return its exit code."""
-    # Idle OpenMP threads must sleep: two jobs on two cores run up to 15 times slower where they spin.
+    # Idle OpenMP threads must sleep: if they spin, two jobs on two cores run up to 15 times slower.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     os.environ.setdefault("GOMP_SPINCOUNT", "0")
     # Figures have their own style: the user's matplotlibrc and backend are not read.
@@ -159,10 +159,10 @@ def _answer(arguments: Sequence[str]) -> int:
 
 
 def guarded(work: Callable[[], int | None], command: str) -> int:
-    """Do some work and return its exit code; whatever stops it becomes one sentence in the log."""
+    """Do some work and return its exit code; an error becomes one sentence in the log."""
     try:
         return work() or 0
-    except (typer.TyperException, typer.Exit):  # a wrong command line, and an early end such as --help
+    except (typer.TyperException, typer.Exit):  # a wrong command line, or an early exit such as --help
         raise
     except EchosError as error:
         _LOG.error("%s", error)
@@ -174,20 +174,20 @@ def guarded(work: Callable[[], int | None], command: str) -> int:
         )
         return 1
     except KeyboardInterrupt:
-        _LOG.error("interrupted; run the same command to go on")
+        _LOG.error("interrupted; run the same command to resume")
         return 130
     except Exception as error:
         if isinstance(error, ModuleNotFoundError) and (told := missing_package(error, f"echos {command}")):
             _LOG.error("%s", told)
             return told.code
-        _LOG.exception("%s failed: this is a defect of echos, not of your input; please report it", command)
+        _LOG.exception("%s failed: this is a bug in echos, not a problem with your input; please report it", command)
         return 1
 
 
 def log_to(path: Path | None) -> None:
     """Send records and warnings to standard error, or all of them to a file and only errors to standard error.
 
-    Of several processes that train together, the first writes the file.
+    If several processes train together, the first writes the file.
     """
     terminal = logging.StreamHandler()
     terminal.setFormatter(logging.Formatter("echos: %(message)s"))
@@ -201,6 +201,6 @@ def log_to(path: Path | None) -> None:
         handlers.append(file)
     logging.basicConfig(level=logging.WARNING, handlers=handlers, force=True)  # other libraries' chatter stays out
     _LOG.setLevel(logging.INFO)
-    logging.getLogger("matplotlib").setLevel(logging.ERROR)  # it would tell where its cache is
+    logging.getLogger("matplotlib").setLevel(logging.ERROR)  # it would report where its cache is
     logging.raiseExceptions = False  # a log on a full disk must not hide the sentence about it
     logging.captureWarnings(True)

@@ -1,4 +1,4 @@
-"""The command that compares initialisations on one's own images: it writes a preset, and runs the workflow on it."""
+"""The command that compares initialisations on your own images: it writes a preset and runs the workflow on it."""
 
 import logging
 import shlex
@@ -23,34 +23,34 @@ _LOG = logging.getLogger("neural_echos")
 
 def compare(
     *,
-    data: Annotated[Path, Option(help="Folder of images: train/CLASS and val/CLASS, or class folders alone.")],
-    model: Annotated[str, Option(help="timm model with depthwise convolutions, or one of ours.")],
+    data: Annotated[Path, Option(help="Image folder: train/CLASS and val/CLASS, or class folders only.")],
+    model: Annotated[str, Option(help="timm model with depthwise convolutions, or one that this library registers.")],
     initialisations: Annotated[
-        list[str], Option(help="Initialisations, with commas between them; others are compared with default.")
+        list[str], Option(help="Initialisations, separated by commas; all others are compared with default.")
     ] = ["default,dog"],
-    seeds: Annotated[int, Option(min=1, help="Runs of each initialisation.")] = 5,
-    epochs: Annotated[int, Option(min=1, help="Epochs of a run.")] = 10,
+    seeds: Annotated[int, Option(min=1, help="Runs per initialisation.")] = 5,
+    epochs: Annotated[int, Option(min=1, help="Epochs per run.")] = 10,
     checkpoint: Annotated[
         Path | None, Option(help="Trained weights of the model, to fine-tune instead of training from scratch.")
     ] = None,
-    frozen: Annotated[bool, Option("--frozen", help="Keep the depthwise kernels from training.")] = False,
+    frozen: Annotated[bool, Option("--frozen", help="Freeze the depthwise kernels.")] = False,
     image_size: Annotated[
-        int | None, Option(min=8, help="Side of the images, pixels; by default what suits model and images.")
+        int | None, Option(min=8, help="Side of the images, pixels; by default chosen for the model and the images.")
     ] = None,
     test_share: Annotated[
-        float, Option(help="Share of each class that is drawn for testing where the folder has no split.")
+        float, Option(help="Share of each class that is drawn for testing if the folder has no split.")
     ] = 0.2,
     kwargs: ModelKeywords = {},
     output: Annotated[Path | None, Option(help="The preset, a .yaml file; by default named after the folder.")] = None,
     results: Annotated[
-        Path | None, Option(help="Folder of the results; by default results/ and the preset's name.")
+        Path | None, Option(help="Results folder; by default results/ followed by the preset's name.")
     ] = None,
-    cores: Annotated[int | None, Option(min=1, help="Processor cores; all of them by default.")] = None,
-    seconds: Annotated[float, Option(help="Time for the calibration of this machine, in seconds.")] = 10,
+    cores: Annotated[int | None, Option(min=1, help="CPU cores; all by default.")] = None,
+    seconds: Annotated[float, Option(help="Time for calibrating this machine, in seconds.")] = 10,
     write_only: Annotated[bool, Option("--write-only", help="Write the preset and stop.")] = False,
     root: Root = Path(),
 ) -> None:
-    """Compare initialisations of a model on a folder of images: write a preset, say what it will cost, and run it."""
+    """Compare initialisations of a model on an image folder: write a preset, estimate its cost, and run it."""
     from neural_echos.architectures import timm_name
     from neural_echos.datasets.look import describe_look, look_at_folder
     from neural_echos.design import comparison as design
@@ -73,8 +73,8 @@ def compare(
     )
     if differ < WEAK:
         _LOG.warning(
-            "%s hardly depends on its depthwise kernels when training starts (its output changes by %.0e of itself), as where a "
-            "layer scale is small: short trainings may show no difference at all",
+            "%s hardly depends on its depthwise kernels when training starts (relative change of its output: %.0e), for example "
+            "because of a small layer scale; short trainings may show no difference at all",
             model,
             differ,
         )
@@ -92,7 +92,7 @@ def compare(
         results=_results(results, path, root),
     )
     config = design.write_preset(path, made, root)
-    _LOG.info("%s: the preset; it can be read and edited", path)
+    _LOG.info("%s: preset written; you can read and edit it", path)
     device = "cuda" if made.gpus else "cpu"
     found = cost.plan(config, root, seconds=seconds, device=device, threads=made.threads, devices=made.jobs)
     print(cost.tell_plan(*found))
@@ -112,22 +112,22 @@ def compare(
 
 
 def require_workflow(root: Path, *, run: bool) -> None:
-    """Refuse a folder that does not hold the workflow, and a Python that cannot run it where it is to run."""
+    """Refuse a folder without the workflow, and a Python that cannot run it if it is to be run."""
     from importlib.util import find_spec
 
     if not (root / "Snakefile").is_file() or not (root / "config/config.yaml").is_file():
         raise EchosError(
-            f"{root.resolve()}: the workflow is not here; run this command in a clone of the project, or name that with --root"
+            f"{root.resolve()}: the workflow is not here; run this command in a clone of the project, or give its path with --root"
         )
     if run and find_spec("snakemake") is None:
         raise EchosError(
-            "Snakemake is not installed for this Python, and the comparison runs on it; use the project's environment "
-            "(python3 envs/install.py), or write the preset alone with --write-only"
+            "Snakemake, which runs the comparison, is not installed for this Python; use the project's environment (python3 "
+            "envs/install.py), or only write the preset with --write-only"
         )
 
 
 def _facts(look: "Look") -> dict[str, Any]:
-    """What a comparison needs to know of the images."""
+    """What a comparison needs to know about the images."""
     return {
         "root": look.root,
         "classes": len(look.classes),
@@ -139,7 +139,7 @@ def _facts(look: "Look") -> dict[str, Any]:
 
 
 def _machine(cores: int | None) -> dict[str, Any]:
-    """What a comparison needs to know of this machine."""
+    """What a comparison needs to know about this machine."""
     import os
 
     import torch
@@ -148,7 +148,7 @@ def _machine(cores: int | None) -> dict[str, Any]:
 
 
 def _results(results: Path | None, preset: Path, root: Path) -> str:
-    """Folder of the results, relative to the workflow's where it lies in it."""
+    """Results folder, relative to the workflow's folder if it is inside."""
     if results is None:
         return f"results/{preset.stem}"
     whole = results.resolve()
@@ -159,12 +159,12 @@ def _run(words: list[str], root: Path) -> None:
     done = subprocess.run(words, cwd=root, check=False)
     if done.returncode:
         raise EchosError(
-            "the workflow did not finish, for the reason above; what is done stays, and the same command goes on with the rest"
+            "the workflow did not finish, for the reason above; finished results are kept, and the same command resumes it"
         )
 
 
 def _show(made: "Comparison", results: Path) -> None:
-    """Print the comparison, and where the rest is."""
+    """Print the comparison and the paths of the other results."""
     import csv
 
     from neural_echos.files import read_json
@@ -175,16 +175,14 @@ def _show(made: "Comparison", results: Path) -> None:
     heads = ("measure", "initialisation", "value", "difference [95 %]", "p", "detects")
     print()
     print_table(heads, _cells(rows), whole=("difference [95 %]",))
-    print(
-        f"\nDifferences are from {made.baseline}, paired by seed; one as large as the last column would be found with 80 % power."
-    )
+    print(f"\nDifferences from {made.baseline}, paired by seed. Last column: minimum detectable effect at 80 % power.")
     print(f"\n{read_json(table.with_suffix('.json'))['says']}\n")
     for what, path in (("curves", "figures/figure_09_training_curves.png"), ("report", "report.html")):
         print(f"  {what}  {results / path}")
 
 
 def _cells(rows: Sequence[Mapping[str, str]]) -> Iterator[list[str]]:
-    """Cells of the table for a terminal: a measure is named once, an interval stands beside its difference."""
+    """Cells of the table for a terminal: a measure is named once, an interval follows its difference."""
     measure = ""
     for row in rows:
         interval = row["95 % interval"].replace(" to ", ", ")

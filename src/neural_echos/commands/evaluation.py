@@ -16,8 +16,8 @@ def evaluate(
     run: Annotated[list[Path], Argument(help="Folders of finished runs.")],
     *,
     output: Output,
-    histories: Annotated[Path, Option(help="Where the table of all histories goes.")],
-    comparisons: Annotated[Path, Option(help="Where the table of comparisons goes.")],
+    histories: Annotated[Path, Option(help="Output file for the table of all histories.")],
+    comparisons: Annotated[Path, Option(help="Output file for the table of comparisons.")],
     baselines: Annotated[list[str], Option(help="Initialisations to compare with.")] = ["default", "kaiming", "dog"],
     target: Annotated[
         float, Option(help="Share of a baseline's final top-1; the first epoch that reaches it is reported.")
@@ -43,6 +43,6 @@ def evaluate(
         )
         for one in compared.to_pylist()
         if one["measure"] == "top1" and rank[one["baseline"]] < rank.get(one["initialisation"], len(rank))
-    ]  # of two baselines, once
+    ]  # a pair of baselines appears once
     print_table(("data set", "architecture", "initialisation − baseline", "top-1, points [95 %]", "seeds"), rows)
     _LOG.info("%s: %d runs", output, runs.num_rows)

@@ -1,4 +1,4 @@
-"""Commands that draw initial weights, and measure what they do before any training."""
+"""Commands that draw initial weights and measure their effect before any training."""
 
 import logging
 from collections.abc import Iterator
@@ -31,26 +31,28 @@ def initialise(
     output: Annotated[
         str,
         Option(
-            help="Path of the weights, ending in .safetensors; of several networks, with {initialisation} and {seed} in it."
+            help="Path of the weights, ending in .safetensors; for several networks, with {initialisation} and {seed} in it."
         ),
     ],
-    scheme: Annotated[str, Option(help="What draws the kernels, such as dog (docs/initialise.md).")] = "",
+    scheme: Annotated[str, Option(help="Scheme that draws the kernels, such as dog (docs/initialise.md).")] = "",
     options: Annotated[
         dict[str, Any],
         Option(parser=json_object, help='Options of that scheme, such as {"bank": "bank.parquet"}; JSON or @file.'),
     ] = {},
     initialisations: Initialisations = {},
-    num_classes: Annotated[int | None, Option(min=1, help="Classes of the model; 1000 where nothing says.")] = None,
-    in_chans: Annotated[int | None, Option(min=1, help="Channels of its images; 3 where nothing says.")] = None,
-    data: Annotated[Path | None, Option(help="Data set file, whose classes and channels the model gets.")] = None,
+    num_classes: Annotated[int | None, Option(min=1, help="Number of classes of the model; 1000 by default.")] = None,
+    in_chans: Annotated[int | None, Option(min=1, help="Number of image channels; 3 by default.")] = None,
+    data: Annotated[
+        Path | None, Option(help="Data set file that sets the model's numbers of classes and channels.")
+    ] = None,
     checkpoint: Checkpoint = None,
     seeds: Annotated[list[int], Option("--seeds", "--seed", min=0, max=LARGEST, help="Seeds, one network each.")] = [0],
     kwargs: ModelKeywords = {},
     threads: Threads = 1,
 ) -> None:
-    """Draw initial weights, a file for each initialisation and seed, with a JSON beside each about what was done.
+    """Draw initial weights: one file per initialisation and seed, with a JSON beside it that records what was done.
 
-    timm takes such a file: create_model(..., checkpoint_path=...) and train.py --initial-checkpoint.
+    timm reads such a file: create_model(..., checkpoint_path=...) and train.py --initial-checkpoint.
     """
     from neural_echos.files import provenance, write_json, write_tensors
     from neural_echos.initialisations import borrowed_files, check_declared
@@ -83,22 +85,24 @@ def initialise(
 
 
 def _asked_for(scheme: str, options: dict[str, Any], initialisations: dict[str, Any]) -> dict[str, Any]:
-    """Return the initialisations by name: the one of a scheme, or those that a JSON object declares."""
+    """Return the initialisations by name: a single scheme, or those that a JSON object declares."""
     if scheme and initialisations:
-        raise EchosError("--scheme names one initialisation and --initialisations several; give one of the two")
+        raise EchosError("--scheme and --initialisations cannot be combined; give only one of them")
     if not scheme and not initialisations:
-        raise EchosError("no initialisation is named; name one with --scheme, such as --scheme dog")
+        raise EchosError("no initialisation is given; choose one with --scheme, such as --scheme dog")
     if options and not scheme:
-        raise EchosError("--options belongs to --scheme; with --initialisations, options stand beside each scheme")
+        raise EchosError("--options belongs to --scheme; with --initialisations, give each scheme's options beside it")
     return {scheme: options | {"scheme": scheme}} if scheme else initialisations
 
 
 def _shape(data: Path | None, num_classes: int | None, in_chans: int | None) -> tuple[int, int]:
-    """Return the numbers of classes and channels: those of a data set, or those that are given, 1000 and 3 as timm has it."""
+    """Return the numbers of classes and channels: from a data set, as given, or timm's defaults of 1000 and 3."""
     if data is None:
         return num_classes or 1000, in_chans or 3
     if num_classes or in_chans:
-        raise EchosError(f"{data}: this data set says how many classes and channels there are; leave them out")
+        raise EchosError(
+            f"{data}: this data set sets the numbers of classes and channels; omit --num-classes and --in-chans"
+        )
     from neural_echos.datasets import load_dataset
 
     images = load_dataset(data)
@@ -114,12 +118,12 @@ def signals(
     dataset: DatasetName,
     architecture: ArchitectureName,
     output: Output,
-    images: Annotated[int, Option(min=1, help="Train images that pass through the network.")] = 64,
+    images: Annotated[int, Option(min=1, help="Number of training images to pass through the network.")] = 64,
     checkpoint: Checkpoint = None,
     kwargs: ModelKeywords = {},
     threads: Threads = 1,
 ) -> None:
-    """Measure what initialisations do to images and gradients, layer by layer, before any training."""
+    """Measure how initialisations transform images and gradients, layer by layer, before any training."""
     import pyarrow as pa
 
     from neural_echos.datasets import load_dataset
@@ -171,18 +175,18 @@ def _initialised(
 
 
 def _output_paths(pattern: str, names: list[str], seeds: list[int]) -> dict[tuple[str, int], Path]:
-    """Return where each initialisation and seed goes, checked before any is drawn."""
+    """Return the output path of each initialisation and seed, checked before any is drawn."""
     runs = [(name, seed) for name in names for seed in seeds]
     try:
         outputs = {(name, seed): Path(pattern.format(initialisation=name, seed=seed)) for name, seed in runs}
     except (LookupError, ValueError, AttributeError):
         outputs = {}
-    # A JSON of the same name is written beside each.
+    # A JSON file of the same name is written beside each.
     if any(path.suffix != ".safetensors" for path in outputs.values()):
-        raise EchosError(f"--output: {pattern!r} does not end in .safetensors; rename it")
+        raise EchosError(f"--output: {pattern!r} does not end in .safetensors; give it this suffix")
     if len(set(outputs.values())) < len(runs):
         raise EchosError(
-            f"--output: {pattern!r} does not give a different path for each of {len(runs)} networks; "
-            "put {initialisation} and {seed} in it"
+            f"--output: {pattern!r} does not give different paths for the {len(runs)} networks; put {{initialisation}} and "
+            "{seed} in it"
         )
     return outputs

@@ -12,16 +12,16 @@ _LOG = logging.getLogger("neural_echos")
 
 
 def fetch(
-    id: Annotated[str, Argument(help="Id of an input that is declared in config/inputs.yaml.")],
+    id: Annotated[str, Argument(help="Id of an input declared in config/inputs.yaml.")],
     *,
     output: Output,
     declared: Annotated[Path, Option(help="File of declarations.")] = Path("config/inputs.yaml"),
-    mirror: Annotated[list[Path], Option(help="Folders to look in before the network (also ECHOS_MIRRORS).")] = [],
+    mirror: Annotated[list[Path], Option(help="Folders to search before the network (also ECHOS_MIRRORS).")] = [],
     optional: Annotated[
-        bool, Option("--optional", help="Where no place holds it, write a file without weights that says so.")
+        bool, Option("--optional", help="If the input is not available, write a file without weights that says so.")
     ] = False,
 ) -> None:
-    """Fetch a declared input from a mirror folder, its URL, the hub or a Python package, and check it."""
+    """Fetch a declared input from a mirror folder, its URL, the Hub or a Python package, and check it."""
     from neural_echos.design.inputs import load_inputs
     from neural_echos.errors import EchosError, nearest
     from neural_echos.files import provenance, write_json
@@ -30,25 +30,25 @@ def fetch(
 
     inputs = load_inputs(declared)
     if id not in inputs:
-        raise EchosError(f"{declared}: declares no input {id!r}{nearest(id, inputs)}")
+        raise EchosError(f"{declared}: no input {id!r} is declared here{nearest(id, inputs)}")
     try:
         facts = fetch_input(inputs[id], output, mirror_folders(mirror))
     except NotAtHandError as error:
         if not optional:
             raise
         facts = write_absent(inputs[id], output, str(error))
-        # the workflow goes on, so this is for the terminal, which shows errors alone
-        _LOG.error("%s; going on without it (delete %s to try again)", error, output)
+        # the workflow continues, so this is an error only to reach the terminal
+        _LOG.error("%s; continuing without it (delete %s to try again)", error, output)
     write_json(f"{output}.json", provenance({}, **facts))
     _LOG.info("%s: from %s", output, facts["source"])
 
 
 def declare(
-    file: Annotated[Path, Argument(help="A checkpoint, a data set or another file that a preset is to read.")],
+    file: Annotated[Path, Argument(help="A checkpoint, data set or other file for a preset to read.")],
     *,
     declared: Annotated[Path, Option(help="File of declarations.")] = Path("config/inputs.yaml"),
 ) -> None:
-    """Print what to add to config/inputs.yaml for a file: its size, checksum and content, with blanks for what you know."""
+    """Print the entry for a file in config/inputs.yaml: its size, checksum and content, with blanks for you to fill in."""
     from neural_echos.design.inputs import load_inputs
     from neural_echos.files import sha256
     from neural_echos.inputs.declaration import declaration
@@ -56,11 +56,11 @@ def declare(
     print(declaration(file, _inside), end="")
     same = [one.id for one in load_inputs(declared).values() if one.sha256 == sha256(file)] if declared.exists() else []
     if same:
-        _LOG.warning("%s: declared already, as %s in %s", file, same[0], declared)
+        _LOG.warning("%s: already declared as %s in %s", file, same[0], declared)
 
 
 def _inside(file: Path) -> str:
-    """Say in a sentence what a reader finds in a file."""
+    """Describe the content of a file in one sentence."""
     import tarfile
 
     import pyarrow as pa
@@ -80,4 +80,4 @@ def _inside(file: Path) -> str:
         return f"{bank_of(file)[1]}."
     except (EchosError, pa.ArrowInvalid) as error:
         _LOG.info("not read as weights, a table or an archive: %s", error)
-        return "FILL IN: what it holds."
+        return "FILL IN: what it contains."

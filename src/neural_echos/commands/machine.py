@@ -11,18 +11,16 @@ from neural_echos.commands.printing import print_table
 
 def plan(
     *,
-    preset: Annotated[
-        list[str], Option(help="Presets on top of config/config.yaml, by name or as a path (.yaml).")
-    ] = [],
+    preset: Annotated[list[str], Option(help="Presets on top of config/config.yaml, by name or path (.yaml).")] = [],
     root: Root = Path(),
-    seconds: Annotated[float, Option(help="Time for all calibrations together, in seconds.")] = 60,
-    devices: Annotated[int, Option(min=1, help="Devices that work at the same time.")] = 1,
-    watts: Annotated[float | None, Option(help="Power of one device at work, for the energy.")] = None,
+    seconds: Annotated[float, Option(help="Total time for calibration, in seconds.")] = 60,
+    devices: Annotated[int, Option(min=1, help="Number of devices that work at the same time.")] = 1,
+    watts: Annotated[float | None, Option(help="Power of one device under load, W, to estimate energy.")] = None,
     device: Device = "auto",
-    threads: Annotated[int | None, Option(min=1, help="Processor threads; all of them by default.")] = None,
+    threads: Annotated[int | None, Option(min=1, help="CPU threads; all by default.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Estimate what the trainings of a preset will cost, by calibrating this machine; nothing is started."""
+    """Estimate the cost of a preset's trainings by calibrating this machine; nothing is started."""
     import os
 
     from neural_echos.design.load import load_preset
@@ -39,7 +37,7 @@ def explain(
     root: Root = Path(),
     as_json: AsJson = False,
 ) -> None:
-    """Explain what made a result: its steps, sources, commit and machine, and the command that makes it again."""
+    """Explain how a result was made: its steps, sources, commit and machine, and the command that reproduces it."""
     from neural_echos.report.explain import explain as explain_result
     from neural_echos.report.explain import explanation_json, render_explanation
 
@@ -48,7 +46,7 @@ def explain(
 
 
 def doctor(*, root: Root = Path(), as_json: AsJson = False) -> None:
-    """Report what this machine has, what will not work on it, and which presets can run here."""
+    """Report what this machine has, what will not work on it, and which presets it can run."""
     import json
 
     from neural_echos.errors import EchosError

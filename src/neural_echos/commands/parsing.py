@@ -1,6 +1,6 @@
-"""How `echos` reads its command line: lists after one option, JSON values, and one sentence about what is wrong.
+"""How `echos` reads its command line: lists after one option, JSON values, and one-sentence errors.
 
-Values are converted here rather than by typer's pydantic adapters, whose import alone would delay every job by 0.15 s.
+Values are converted here rather than by typer's pydantic adapters, whose import would delay every job by 0.15 s.
 """
 
 import json
@@ -15,13 +15,13 @@ from typer.models import OptionInfo
 from neural_echos.errors import nearest
 from neural_echos.files import read_json
 
-LARGEST = (1 << 32) - 1  # the largest seed that every library takes
+LARGEST = (1 << 32) - 1  # the largest seed that every library accepts
 
 
 def spread_lists(words: Sequence[str], lists: set[str]) -> list[str]:
-    """Repeat an option that takes a list before each of its values: `--seeds 0 1` becomes `--seeds=0 --seeds=1`.
+    """Repeat a list option before each of its values: `--seeds 0 1` becomes `--seeds=0 --seeds=1`.
 
-    Rules pass a whole list after one option, possibly an empty one, which then disappears. A list ends at the next option.
+    Rules pass a whole list after one option; an option with an empty list disappears. A list ends at the next option.
 
     Parameters
     ----------
@@ -65,7 +65,7 @@ def json_object(text: str) -> dict[str, Any]:
 
 
 def json_list_of(*keys: str) -> Callable[[str], list[dict[str, Any]]]:
-    """Return a reader of a JSON list of objects that have all `keys`."""
+    """Return a parser of JSON lists of objects that have all `keys`."""
 
     def read(text: str) -> list[dict[str, Any]]:
         value = _json(text)
@@ -87,7 +87,7 @@ def _json(text: str) -> Any:
 
 
 class _Reader:
-    """Converts the words given for one parameter; takes the place of typer's own adapter."""
+    """Converts the words given for one parameter, in place of typer's own adapter."""
 
     def __init__(self, descriptor: Any) -> None:
         self.many = descriptor.is_list
@@ -96,7 +96,7 @@ class _Reader:
         self.choices = descriptor.choices
 
     def coerce(self, value: Any, param: Any, ctx: Any) -> Any:
-        """Return the value, or values, of the annotated type."""
+        """Return the value or values in the annotated type."""
         if value is None:
             return () if self.many else None
         try:
@@ -106,7 +106,7 @@ class _Reader:
             raise
 
     def describe(self, ctx: Any) -> str | None:
-        """Return what help shows for the type: nothing for a flag, `<path> ...` for an option with a list of paths."""
+        """Return what the help shows for the type: nothing for a flag, `<path> ...` for an option with a list of paths."""
         if self.annotation is bool:
             return None
         name = "json" if self.info.parser else "|".join(self.choices or (self.annotation.__name__.lower(),))
@@ -144,7 +144,7 @@ class _Reader:
 
 
 class _Parameters:
-    """Gives every parameter of a command or group our reader, wherever it knows the type."""
+    """Gives every parameter of a command or group our reader if it knows the type."""
 
     def get_params(self, ctx: Any) -> list[Any]:
         parameters = super().get_params(ctx)  # type: ignore[misc]

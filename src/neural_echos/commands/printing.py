@@ -1,4 +1,4 @@
-"""Tables that commands print for a person."""
+"""Tables that commands print for people."""
 
 import io
 import logging
@@ -11,7 +11,7 @@ _LOG_WIDTH = 120  # characters
 
 
 def print_table(heads: Sequence[str], rows: Iterable[Sequence[str]], *, whole: Sequence[str] = ()) -> None:
-    """Print a table on standard output, as wide as the terminal; with `--log`, as in a job, into the log instead.
+    """Print a table on standard output, as wide as the terminal; with `--log`, as in jobs, write it to the log instead.
 
     Parameters
     ----------
@@ -19,7 +19,7 @@ def print_table(heads: Sequence[str], rows: Iterable[Sequence[str]], *, whole: S
     rows : iterable of sequences of str
         Cells of each row.
     whole : sequence of str
-        Heads of the columns whose cells stay on one line.
+        Heads of the columns whose cells must not wrap.
     """
     from rich.console import Console
     from rich.table import Table
@@ -38,6 +38,6 @@ def print_table(heads: Sequence[str], rows: Iterable[Sequence[str]], *, whole: S
 
 
 def points(value: float | None, low: float | None, high: float | None) -> str:
-    """Write a share, or a difference of shares, in percent or points with its interval, where it has one: "+0.9 [−5.3, +7.2]"."""
+    """Format a share in percent, or a difference of shares in points, with its interval if it has one: "+0.9 [−5.3, +7.2]"."""
     whole, start, end = (None if one is None else 100 * one for one in (value, low, high))
     return estimate(whole, start, end, without="")

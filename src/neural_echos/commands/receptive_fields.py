@@ -10,7 +10,7 @@ from neural_echos.commands.arguments import Bank, Objects, Output, Seed, Threads
 from neural_echos.commands.parsing import json_list_of
 
 _LOG = logging.getLogger("neural_echos")
-_ROWS = 1 << 17  # kernels between two signs of progress
+_ROWS = 1 << 17  # kernels between two progress reports
 
 
 def fit(
@@ -18,7 +18,7 @@ def fit(
     *,
     output: Output,
     seed: Seed = 0,
-    threshold: Annotated[float, Option(help="Least cosine of a kernel that counts as a centre.")] = 0.7,
+    threshold: Annotated[float, Option(help="Minimum cosine for a kernel to count as a centre.")] = 0.7,
 ) -> None:
     """Fit the Difference-of-Gaussians family to every kernel of a bank."""
     from neural_echos.receptive_fields import fit_batches
@@ -35,12 +35,12 @@ def match(
     *,
     output: Output,
     seed: Seed = 0,
-    null_every: Annotated[int, Option(min=1, help="Fit shuffled taps of every n-th row only.")] = 1,
+    null_every: Annotated[int, Option(min=1, help="Fit shuffled taps only for every n-th row.")] = 1,
     restarts: Annotated[
-        int, Option("--restarts", "--rivals", min=0, help="Further starts of a fit, at most; 0 is the fastest.")
+        int, Option("--restarts", "--rivals", min=0, help="Maximum number of restarts per fit; 0 is fastest.")
     ] = 6,
     fits: Annotated[
-        Path | None, Option(help="What `echos fit` found in this bank with this seed; its DoGs are not fitted again.")
+        Path | None, Option(help="Table written by `echos fit` for this bank and seed; its DoGs are reused.")
     ] = None,
     threads: Threads = 1,
 ) -> None:
@@ -79,10 +79,10 @@ def explained(
 
 
 def scales(
-    filters: Annotated[Path, Argument(help="The authors' text file of the eight master key filters.")],
+    filters: Annotated[Path, Argument(help="The authors' text file with the eight master key filters.")],
     *,
     output: Output,
-    spread: Annotated[Path, Option(help="Where the table of the filters' spread goes.")],
+    spread: Annotated[Path, Option(help="Output file for the table of the filters' spread.")],
 ) -> None:
     """Measure the spread of the eight master key filters, and fit the scales of their ideal models."""
     from neural_echos.receptive_fields import fit_scales, measure_filters, read_filters

@@ -1,4 +1,4 @@
-"""Commands that gather artifacts for readers: the page, the manuscript and the crate."""
+"""Commands that gather artifacts for readers: the report, the manuscript and the crate."""
 
 import logging
 from pathlib import Path
@@ -15,10 +15,10 @@ _LOG = logging.getLogger("neural_echos")
 def paper(
     artifacts: Artifacts,
     *,
-    output: Annotated[Path, Option(help="Folder of the manuscript.")],
+    output: Annotated[Path, Option(help="Folder for the manuscript.")],
     title: Annotated[str, Option(help="Title of the manuscript.")],
 ) -> None:
-    """Copy artifacts as a manuscript includes them, figures as PDF and tables as LaTeX, and write it around them."""
+    """Copy artifacts for a manuscript, figures as PDF and tables as LaTeX, and write a LaTeX file that includes them."""
     from neural_echos.report import write_paper
 
     write_paper(output, artifacts, title)
@@ -35,11 +35,11 @@ def report(
         Option(parser=json_object, help="The whole config of the preset; JSON or @file."),
     ],
     benchmarks: Annotated[Path, Option(help="Folder of Snakemake's benchmarks.")],
-    structure: Annotated[list[Path], Option(help="Tables of structure, for the first sentence.")] = [],
-    atlas: Annotated[list[Path], Option(help="Index of networks to link to, if there is one.")] = [],
+    structure: Annotated[list[Path], Option(help="Tables of structure, for the report's first sentence.")] = [],
+    atlas: Annotated[list[Path], Option(help="Index of networks to link to, if any.")] = [],
     root: Root = Path(),
 ) -> None:
-    """Write the page that a reader opens first: verdicts, artifacts and what made them, and the cost of the work."""
+    """Write the report, the page to open first: verdicts, artifacts with their provenance, and the cost of the work."""
     from neural_echos.report import write_report
     from neural_echos.storage import fetch
 
@@ -69,10 +69,10 @@ def atlas(
     *,
     output: Output,
     structure: Annotated[Path, Option(help="Table of structure.")],
-    shares: Annotated[list[Path], Option(help="Table of pattern shares, if there is one.")] = [],
-    scale: Annotated[str, Option(help="One phrase that says what these networks are.")] = "",
+    shares: Annotated[list[Path], Option(help="Table of pattern shares, if any.")] = [],
+    scale: Annotated[str, Option(help="A phrase that describes these networks.")] = "",
 ) -> None:
-    """Write the index of a preset's networks: a table to search and to sort, with a link to the page of each."""
+    """Write the index of a preset's networks: a searchable, sortable table with a link to each network's page."""
     from neural_echos.report.atlas import write_atlas
 
     _LOG.info("%s: %d rows", output, write_atlas(output, models, structure=structure, shares=shares, scale=scale))
@@ -84,7 +84,7 @@ def crate(
     output: Annotated[Path, Option(help="The crate, a .zip file.")],
     root: Root = Path(),
 ) -> None:
-    """Pack a results folder as a zipped RO-Crate, with the workflow and what made every artifact."""
+    """Pack a results folder as a zipped RO-Crate, with the workflow and the provenance of every artifact."""
     from neural_echos.report import write_crate
 
     _LOG.info("%s: %d results", output, write_crate(results, output, root))

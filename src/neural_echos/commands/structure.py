@@ -1,4 +1,4 @@
-"""Commands that find groups and patterns among kernels, and measure how structured banks are."""
+"""Commands that find clusters and patterns among kernels and measure how structured banks are."""
 
 import logging
 from pathlib import Path
@@ -16,12 +16,16 @@ def cluster(
     bank: Bank,
     *,
     output: Output,
-    centroids: Annotated[Path, Option(help="Where the table of centroids goes.")],
-    choices: Annotated[Path | None, Option(help="Also write how well every number of clusters does.")] = None,
-    k: Annotated[int, Option(help="The papers' number of clusters; the data choose another beside it.")] = 3,
+    centroids: Annotated[Path, Option(help="Output file for the table of centroids.")],
+    choices: Annotated[
+        Path | None, Option(help="Also write a table of the quality of every number of clusters.")
+    ] = None,
+    k: Annotated[
+        int, Option(help="Number of clusters, as in the papers; one chosen by silhouette is reported beside it.")
+    ] = 3,
     restarts: Annotated[int, Option(help="Restarts of k-means.")] = 10,
     seed: Seed = 0,
-    threshold: Annotated[float, Option(help="Least cosine of a centre's average with its best DoG.")] = 0.7,
+    threshold: Annotated[float, Option(help="Minimum cosine between a centre's average and its best DoG.")] = 0.7,
 ) -> None:
     """Cluster the kernels of a bank with k-means, and name the clusters."""
     from neural_echos.structure.kmeans import cluster_bank
@@ -41,11 +45,11 @@ def patterns(
     bank: Annotated[list[Path], Argument(help="Banks; several are pooled, one autoencoder per kernel size.")],
     *,
     output: Output,
-    centroids: Annotated[Path, Option(help="Where the table of centroids goes.")],
-    clusters: Annotated[int, Option(help="Clusters of codes; the paper reports about ten patterns.")] = 10,
-    threshold: Annotated[float, Option(help="Least cosine with the template that gives a pattern its name.")] = 0.8,
+    centroids: Annotated[Path, Option(help="Output file for the table of centroids.")],
+    clusters: Annotated[int, Option(help="Number of clusters of codes; the paper reports about ten patterns.")] = 10,
+    threshold: Annotated[float, Option(help="Minimum cosine with the template that names a pattern.")] = 0.8,
     seed: Seed = 0,
-    trainings: Annotated[int, Option(help="Trainings, each with its own seed.")] = 5,
+    trainings: Annotated[int, Option(help="Number of trainings, each with its own seed.")] = 5,
     hidden: Annotated[list[int], Option(help="Widths of the layers between kernel and code.")] = [64, 32],
     squash: Annotated[bool, Option(help="Squash the code to the unit interval with a sigmoid.")] = True,
     steps: Annotated[int, Option(help="Optimiser steps.")] = 500,
@@ -90,9 +94,9 @@ def shares(
     ],
     *,
     output: Output,
-    threshold: Annotated[float, Option(help="The declared threshold, at which layers are counted.")] = 0.8,
+    threshold: Annotated[float, Option(help="The declared threshold at which layers are counted.")] = 0.8,
 ) -> None:
-    """Count the kernels of banks with a named pattern at every threshold, and with shuffled taps."""
+    """Count the kernels of banks with a named pattern at every threshold, also with shuffled taps."""
     from neural_echos.structure.measures import pattern_shares
     from neural_echos.tables import write_table
 
@@ -112,7 +116,7 @@ def structure(
     *,
     output: Output,
 ) -> None:
-    """Measure how structured banks are, against shuffled taps."""
+    """Measure how structured banks are, compared with shuffled taps."""
     from neural_echos.structure.measures import structure as measure_structure
     from neural_echos.tables import write_table
 

@@ -29,23 +29,23 @@ def train(
     dataset: DatasetName,
     architecture: ArchitectureName,
     initialisation: Annotated[
-        list[str], Option(help="Name of the initialisation in tables, one for all runs or one for each.")
+        list[str], Option(help="Initialisation name for the tables, one for all runs or one for each.")
     ],
     recipe: RecipeJson = {},
     device: Device = "auto",
     threads: Threads = 1,
     adopt: Annotated[
         list[Path],
-        Option(help="Tables of published runs; runs that are in them are not trained again.", envvar="ECHOS_ADOPT"),
+        Option(help="Tables of published runs; runs in them are adopted instead of trained.", envvar="ECHOS_ADOPT"),
     ] = [],
     weights: Annotated[
         list[Path],
-        Option(help="Trained weights that are wanted, <run>/weights.safetensors; these runs are not adopted."),
+        Option(help="Trained weights that are required, <run>/weights.safetensors; these runs are not adopted."),
     ] = [],
     kernels: Annotated[
         list[Path],
         Option(
-            help="Trained kernels that are wanted, <run>/kernels.safetensors; these runs are adopted only with them."
+            help="Trained kernels that are required, <run>/kernels.safetensors; these runs are adopted only with them."
         ),
     ] = [],
     tensorboard: Annotated[Path | None, Option(help="Also write TensorBoard events to this folder.")] = None,
@@ -59,7 +59,7 @@ def train(
 
     if len(initialisation) not in (1, len(run)):
         raise EchosError(
-            f"--initialisation: {len(initialisation)} names for {len(run)} runs; give one for all, or one for each"
+            f"--initialisation: {len(initialisation)} names for {len(run)} runs; give one for all or one for each"
         )
     names = initialisation * (len(run) if len(initialisation) == 1 else 1)
     images = load_dataset(data)
@@ -85,12 +85,12 @@ def train(
 
 
 def publish(
-    run: Annotated[list[Path], Argument(help="Folders of runs; those that are not finished are left out.")],
+    run: Annotated[list[Path], Argument(help="Folders of runs; unfinished runs are skipped.")],
     *,
-    output: Annotated[Path, Option(help="Table of published runs; rows that it has already stay.")],
-    kernels: Annotated[bool, Option(help="Publish the runs' trained kernels, too.")] = False,
+    output: Annotated[Path, Option(help="Table of published runs; its existing rows are kept.")],
+    kernels: Annotated[bool, Option(help="Also publish the runs' trained kernels.")] = False,
 ) -> None:
-    """Publish finished runs in one table, without their weights, so that others adopt them."""
+    """Publish finished runs in one table, without their weights, for others to adopt."""
     from neural_echos import training
     from neural_echos.tables import read_table, write_table
 

@@ -1,4 +1,4 @@
-"""Commands that put other filters in the place of trained kernels."""
+"""Commands that replace trained kernels with other filters."""
 
 import logging
 from dataclasses import asdict
@@ -30,8 +30,8 @@ Candidates = Annotated[
         help="{set: kept, eight, ideal, decoded, centroids, dog or random; method, number, filters, bank, resample}; JSON or @file",
     ),
 ]
-Name = Annotated[str, Option(help="Name of the set in tables.")]
-Initialisation = Annotated[str, Option(help="Name of the initialisation in tables.")]
+Name = Annotated[str, Option(help="Name of the set of filters for the tables.")]
+Initialisation = Annotated[str, Option(help="Initialisation name for the tables.")]
 
 
 def replace(
@@ -44,14 +44,14 @@ def replace(
     architecture: ArchitectureName,
     initialisation: Initialisation,
     name: Name,
-    errors: Annotated[Path, Option(help="Where the table of what replacement left of each layer goes.")],
+    errors: Annotated[Path, Option(help="Output file for the table of replacement errors per layer.")],
     output: Output,
     recipe: RecipeJson = {},
-    batch_norm_images: Annotated[int, Option(help="Train images for the statistics of batch norm.")] = 1024,
+    batch_norm_images: Annotated[int, Option(help="Number of training images for the batch norm statistics.")] = 1024,
     device: Device = "auto",
     threads: Threads = 1,
 ) -> None:
-    """Replace the depthwise kernels of trained runs by the best of a set of filters, and score every stage."""
+    """Replace each depthwise kernel of trained runs with the best of a set of filters, and score every stage."""
     import pyarrow as pa
     import torch
 
@@ -105,14 +105,14 @@ def eliminate(
     name: Name,
     output: Output,
     recipe: RecipeJson = {},
-    images: Annotated[int, Option(min=1, help="Train images in the subset that decides what survives.")] = 256,
-    elbow: Annotated[float, Option(help="Share of the subset that may be lost down to the elbow.")] = 0.01,
-    neighbours: Annotated[int, Option(help="Filters that a survivor may be exchanged for.")] = 2,
-    checks: Annotated[list[int], Option(help="Numbers of filters that are scored on all test images.")] = [],
+    images: Annotated[int, Option(min=1, help="Number of training images that decide which filters survive.")] = 256,
+    elbow: Annotated[float, Option(help="Largest drop of top-1 on these images, as a share, up to the elbow.")] = 0.01,
+    neighbours: Annotated[int, Option(help="Number of filters that a survivor may be exchanged for.")] = 2,
+    checks: Annotated[list[int], Option(help="Numbers of filters at which all test images are also scored.")] = [],
     device: Device = "auto",
     threads: Threads = 1,
 ) -> None:
-    """Take filters out of a set one by one, the least missed first, exchanging survivors for their neighbours."""
+    """Eliminate filters from a set one by one, the least important first, exchanging survivors for their neighbours."""
     import pyarrow as pa
     import torch
 
@@ -136,7 +136,7 @@ def eliminate(
         filters, resample = _filters_of(candidates, made["seed"])
         if filters is None:
             raise EchosError(
-                f"eliminate {name}: there is nothing to eliminate from 'kept' kernels; name a set of filters"
+                f"eliminate {name}: there is nothing to eliminate from 'kept' kernels; choose a set of filters"
             )
         found = elimination.eliminate(
             load_trained(made, folder, held, declared).to(picked),
@@ -179,7 +179,7 @@ def zero(
     parts = [SCHEMAS["ablated"].empty_table()]
     for weights, folder in pair_runs(initial, run):
         if read_json(folder / "metrics.json").get("diverged"):
-            _LOG.warning("%s: the run diverged and is left out", folder)
+            _LOG.warning("%s: the run diverged and is excluded", folder)
             continue
         recipe = Recipe.from_dict(read_json(folder / "run.json")["recipe"])
         model = load_trained(read_initial(weights), folder, images, recipe)
@@ -192,7 +192,7 @@ def zero(
 
 
 def _filters_of(declared: dict[str, Any], seed: int) -> tuple[Any, bool]:
-    """Return the filters of a declared set, None where kernels are kept, and whether they may be resampled."""
+    """Return the filters of a declared set, or None if kernels are kept, and whether they may be resampled."""
     from neural_echos.initialisations.filter_sets import make_filter_set
 
     settings = {key: value for key, value in declared.items() if key != "resample"}
@@ -201,11 +201,11 @@ def _filters_of(declared: dict[str, Any], seed: int) -> tuple[Any, bool]:
 
 
 def _labels(dataset: str, architecture: str, initialisation: str, seed: int, candidates: str) -> dict[str, Any]:
-    """Return the columns that say which run, and which set, a row is about."""
+    """Return the columns that identify the run and the set of filters of a row."""
     run = {"dataset": dataset, "architecture": architecture, "initialisation": initialisation, "seed": seed}
     return {**run, "candidates": candidates}
 
 
 def _elbow_of(rows: list[dict[str, Any]]) -> tuple[int, int]:
-    """Return the number of filters at the elbow, and in the whole set."""
+    """Return the numbers of filters at the elbow and in the whole set."""
     return next(row["filters"] for row in rows if row["elbow"]), rows[1]["filters"]

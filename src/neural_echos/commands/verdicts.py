@@ -23,7 +23,7 @@ def verdicts(
     ],
     *,
     output: Output,
-    scale: Annotated[str, Option(help="One phrase that says at which scale the numbers were made.")],
+    scale: Annotated[str, Option(help="A phrase that states the scale of the numbers.")],
     runs: Annotated[list[Path], Option(help="Tables of runs.")] = [],
     structure: Annotated[list[Path], Option(help="Tables of structure.")] = [],
     shares: Annotated[list[Path], Option(help="Tables of pattern shares.")] = [],
@@ -36,7 +36,7 @@ def verdicts(
         ),
     ] = "[]",  # type: ignore[assignment]
 ) -> None:
-    """Decide every claim by the rule that the config declares for it."""
+    """Decide every claim with the rule that the config declares for it."""
     import pandas as pd
     import pyarrow as pa
 
