@@ -1,1 +1,1 @@
-"""Structure: what kernels have in common, by k-means, by an autoencoder, and against shuffled taps."""
+"""Structure: find what kernels have in common with k-means and an autoencoder, compared with shuffled taps."""

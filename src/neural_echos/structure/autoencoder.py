@@ -1,8 +1,8 @@
-"""An autoencoder with one latent, which embeds kernels of one size in one dimension.
+"""An autoencoder with a one-dimensional latent code for kernels of one size.
 
 Papers: Babaiee, Kiasari, Rus, Grosu, "Unveiling the Unseen", ICLR 2024 (arXiv 2401.14469): cosine loss, a latent of one dimension;
-a code squashed to [0, 1] is from later work by the same authors (arXiv 2509.11711). Layer sizes and training could not be read, so
-they are options, and they were chosen on planted kernels.
+a code squashed to [0, 1] is from later work by the same authors (arXiv 2509.11711). The papers' layer sizes and training settings
+are not available, so they are options, chosen on planted kernels.
 """
 
 from collections.abc import Sequence
@@ -15,25 +15,25 @@ from torch.nn import functional
 
 from neural_echos.errors import EchosError
 
-_STRETCH = 8.0  # a code in [0, 1] reaches the decoder in [−4, 4], where its units bend
+_STRETCH = 8.0  # codes in [0, 1] are stretched to [−4, 4], where the decoder's units are nonlinear
 
 
 @dataclass(frozen=True)
 class Settings:
-    """How an autoencoder is built and trained.
+    """Architecture and training of an autoencoder.
 
     Attributes
     ----------
     hidden : tuple of int
-        Widths between kernel and code; the decoder has them in reverse.
+        Layer widths between kernel and code; the decoder has them in reverse.
     squash : bool
         Whether a sigmoid squashes the code to [0, 1].
     steps : int
-        Number of optimiser steps: the same for every bank, so that a small one is trained as long as a large one.
+        Number of optimiser steps, the same for every bank, so that small and large banks are trained equally long.
     batch : int
-        Kernels per step; all of them where there are fewer.
+        Kernels per step, or all of them if there are fewer.
     learning_rate : float
-        The greatest, of Adam on a one-cycle schedule.
+        Peak learning rate of Adam on a one-cycle schedule.
 
     Raises
     ------
@@ -55,19 +55,19 @@ class Settings:
 
 
 class Autoencoder(nn.Module):
-    """A perceptron from a kernel to a single code, and its mirror image back.
+    """A perceptron from a kernel to a single code, and a mirrored one back.
 
     Parameters
     ----------
     taps : int
-        Taps of a kernel.
+        Number of taps of a kernel.
     settings : Settings
     """
 
     def __init__(self, taps: int, settings: Settings) -> None:
         super().__init__()
         self.squash = settings.squash
-        self.gain = taps**0.5  # a tap of a kernel of unit norm then has unit variance
+        self.gain = taps**0.5  # gives the taps of a unit-norm kernel unit variance
         self.encoder = _perceptron([taps, *settings.hidden, 1])
         self.decoder = _perceptron([1, *reversed(settings.hidden), taps])
 
@@ -82,15 +82,15 @@ class Autoencoder(nn.Module):
         return functional.normalize(kernels - kernels.mean(dim=1, keepdim=True), dim=1)
 
     def forward(self, kernels: torch.Tensor) -> torch.Tensor:
-        """What comes back of kernels, shape (n, taps)."""
+        """Reconstruct kernels, shape (n, taps)."""
         return self.decode(self.encode(kernels))
 
 
 def train_autoencoder(kernels: torch.Tensor, settings: Settings, *, seed: int) -> Autoencoder:
-    """Train an autoencoder to give kernels back, by the cosine between the two.
+    """Train an autoencoder to reconstruct kernels, with a cosine loss.
 
-    Batches are slices of the tensor, in an order drawn anew for every pass; the global generator is left as it was. On one thread
-    of a CPU the same seed gives the same bits.
+    Batches are slices of the tensor, reshuffled for every pass. The global random generator is unchanged. On one CPU thread
+    the same seed gives the same bits.
 
     Parameters
     ----------
@@ -98,7 +98,7 @@ def train_autoencoder(kernels: torch.Tensor, settings: Settings, *, seed: int) -
         Zero mean and unit norm.
     settings : Settings
     seed : int
-        Of the weights and of the order.
+        Seed of the weights and the order.
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)

@@ -1,8 +1,8 @@
-"""Intervals of shares and means over kernels, whose layers are what repeats.
+"""Intervals of shares and means over kernels; the unit of replication is the layer.
 
-Kernels of one layer are not independent, so intervals are bootstrapped over layers (and trainings), and those over several models
-over models first, then over the layers and trainings of each (Davison and Hinkley, "Bootstrap Methods and their Application",
-1997, section 3.8).
+Kernels of one layer are not independent, so intervals are bootstrapped over layers (and trainings). Intervals over several models
+are bootstrapped over models first, then over each one's layers and trainings (Davison and Hinkley, "Bootstrap Methods and their
+Application", 1997, section 3.8).
 """
 
 from collections.abc import Sequence
@@ -18,18 +18,18 @@ TAILS = (0.025, 0.975)  # of a 95 % interval
 
 
 def layer_interval(sums: np.ndarray, counts: np.ndarray, *, samples: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """95 % interval of a mean over kernels, bootstrapped over layers: kernels of one layer are not independent.
+    """95 % interval of a mean over kernels, bootstrapped over layers because kernels of one layer are not independent.
 
     Parameters
     ----------
     sums : ndarray of float, shape (layers,) or (layers, m)
-        Of each layer's kernels; several quantities see the same samples.
+        Sum over each layer's kernels; several quantities share the same bootstrap samples.
     counts : ndarray of int, shape (layers,)
-        Kernels of each layer.
+        Number of kernels in each layer.
     samples : int
         Number of bootstrap samples.
     seed : int
-        Of the bootstrap.
+        Seed of the bootstrap.
 
     Returns
     -------
@@ -48,18 +48,18 @@ def pooled_interval(
     Parameters
     ----------
     values : sequence of ndarray of float, shape (layers,) or (layers, trainings)
-        One array per model; of several trainings the mean counts, and the interval is over them, too.
+        One array per model. Several trainings are averaged, and the interval also covers them.
     weights : sequence of ndarray of float, shape (layers,)
-        A layer weighs as many kernels as it has.
+        Weight of each layer: its number of kernels.
     samples : int
         Number of bootstrap samples.
     seed : int
-        Of the bootstrap.
+        Seed of the bootstrap.
 
     Returns
     -------
     mean, low, high : float
-        The interval is (NaN, NaN) where there is one layer in all: nothing was repeated.
+        The interval is (NaN, NaN) if there is only one layer in all, since nothing is replicated.
     """
     count = len(values)
     values = [value.reshape(len(value), -1) for value in values]
@@ -86,19 +86,20 @@ def difference_interval(
 ) -> tuple[float, float]:
     """95 % interval of the difference between two groups of networks, bootstrapped over networks, then layers.
 
-    The spread of each group's bootstrap counts with Student's t and Welch's degrees of freedom, for there are few networks. Where
-    layers vary more than networks it is too wide, for the spread over networks holds that over layers once already.
+    The spread of each group's bootstrap is used with Student's t and Welch's degrees of freedom, because there are few networks.
+    The interval is too wide if layers vary more than networks, because the spread over networks already includes the spread over
+    layers once.
 
     Parameters
     ----------
     first, other : sequence of ndarray of float, shape (resampled,)
-        One array for each network, at least two in each group: what its own bootstrap over layers gave.
+        One array for each network, at least two in each group: the samples of its own bootstrap over layers.
     difference : float
-        Of the groups' means over networks.
+        Difference of the groups' means over networks.
     samples : int
         Number of bootstrap samples.
     seed : int
-        Of the bootstrap.
+        Seed of the bootstrap.
     """
     rng = np.random.default_rng(seed)
     variances, freedoms = [], []
@@ -140,7 +141,7 @@ def wilson_interval(share: np.ndarray, n: np.ndarray | int) -> tuple[np.ndarray,
 
 
 def trainings_drawn(rng: np.random.Generator, trainings: int, samples: int) -> np.ndarray:
-    """Weights of trainings in bootstrap samples, (samples, trainings)."""
+    """Weights of trainings in bootstrap samples, shape (samples, trainings)."""
     if trainings == 1:
         return np.ones((samples, 1))
     return rng.multinomial(trainings, np.full(trainings, 1 / trainings), size=samples) / trainings

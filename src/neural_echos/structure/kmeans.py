@@ -1,14 +1,14 @@
-"""Clusters: k-means on normalised kernels, each cluster named by what its average looks like.
+"""Clusters: k-means on normalised kernels; each cluster is named after its centroid.
 
 Papers: Babaiee, Kiasari, Rus, Grosu, "Neural Echos", WACV 2024 (arXiv 2401.10178), Figure 5: excitatory centres,
 inhibitory centres and the rest (k = 3 is inferred from its caption). Kernels are normalised by
-`receptive_fields.center_norm`; k-means is scikit-learn's (Lloyd, k-means++). Beside the declared number of clusters stands
-a free one, that with the best mean silhouette (Rousseeuw, J. Comput. Appl. Math. 20, 1987), the smallest of equal ones. How
-well the restarts agree, by the adjusted Rand index (Hubert and Arabie, J. Classification 2, 1985), is told and decides nothing.
-A cluster is never known by its index: its name comes from the fit of a Difference of Gaussians to its centroid.
+`receptive_fields.center_norm`; k-means is scikit-learn's (Lloyd, k-means++). Besides the declared number of clusters there is
+a free one: the number with the best mean silhouette (Rousseeuw, J. Comput. Appl. Math. 20, 1987), the smallest in a tie. The
+agreement of the restarts, by the adjusted Rand index (Hubert and Arabie, J. Classification 2, 1985), is reported only.
+Clusters are never identified by index: their names come from the fit of a Difference of Gaussians to the centroid.
 
-Of more than 50,000 kernels of one size a sample of so many decides where to start: all restarts run there, and the best few go
-on over all kernels. `benchmarks/kmeans.py` compares that with restarts over all kernels.
+With more than 50,000 kernels of one size, all restarts run on a sample of 50,000, and the best few solutions continue on all
+kernels. `benchmarks/kmeans.py` compares this with restarts on all kernels.
 """
 
 import logging
@@ -32,12 +32,12 @@ from neural_echos.tables import SCHEMAS, kernel_sizes, kernels_of
 
 _log = logging.getLogger(__name__)
 
-_FITTED = 50_000  # above this many kernels the restarts run on a sample of so many
-_STARTS, _PASSES = 3, 10  # so many of the sample's solutions then go on, for so many passes over all kernels
-_KERNELS_PER_CLUSTER = 4  # fewer than this are not clustered
-_CHUNK = 65_536  # kernels that are held in float64 at a time
-_COMPARED = 1024  # kernels among which distinct ones are sought at a time
-_SAME = 1e-6  # two normalised kernels that differ by no more in any tap are the same up to float32 rounding
+_FITTED = 50_000  # with more kernels than this, restarts run on a sample of this size
+_STARTS, _PASSES = 3, 10  # number of the sample's solutions that continue, and their passes over all kernels
+_KERNELS_PER_CLUSTER = 4  # with fewer than this, kernels are not clustered
+_CHUNK = 65_536  # kernels converted to float64 at a time
+_COMPARED = 1024  # kernels compared at a time in the search for distinct ones
+_SAME = 1e-6  # normalised kernels that differ by no more than this in any tap are equal up to float32 rounding
 
 
 @dataclass(frozen=True)
@@ -82,37 +82,36 @@ def cluster_bank(
     Parameters
     ----------
     bank : pyarrow.Table
-        Of schema "bank".
+        Schema "bank".
     k : int
         Declared number of clusters, at least 2; this clustering is called f"k={k}", the other "free".
     restarts : int
-        Number of k-means++ starts, of which the best is kept.
+        Number of k-means++ starts; the best is kept.
     seed : int
-        Of every random choice, from 0 to 2³² − 1.
+        Seed of every random choice, from 0 to 2³² − 1.
     threshold : float
-        Least cosine, in [0, 1], between a centroid and its best DoG: from it on a cluster is "excitatory" or "inhibitory",
-        by the sign of its centre; below it, or where the size has no DoG, it is "other".
+        Minimum cosine, in [0, 1], between a centroid and its best DoG for a cluster to be "excitatory" or "inhibitory",
+        by the sign of its centre; below it, or if the size has no DoG, the cluster is "other".
     free_range : tuple of int
-        Least and largest free number of clusters, both included.
+        Smallest and largest free number of clusters, both included.
     sample : int
-        Largest number of kernels on which numbers of clusters are compared.
+        Maximum number of kernels on which numbers of clusters are compared.
 
     Returns
     -------
     clusters : pyarrow.Table
-        Of schema "clusters": in each clustering one row for each kernel, sorted by `clustering` and `row`, the kernel's
-        row number in `bank`.
+        Schema "clusters": one row per clustering and kernel, sorted by `clustering` and `row`, the kernel's row number in
+        `bank`.
     centroids : pyarrow.Table
-        Of schema "centroids". `similarity` and `gamma` (of the best DoG) are null where the size has none. A bank of
-        several models has their names joined by "+" as `model`.
+        Schema "centroids". `similarity` and `gamma` (of the best DoG) are null if the size has none. For a bank of
+        several models, `model` is their names joined by "+".
     choices : pyarrow.Table
-        Of schema "choices": how the declared number and each of `free_range` do on (a sample of) each kind and size; no
-        number exceeds that of distinct kernels there, which then stands in for the larger ones.
+        Schema "choices": results of the declared number and each number in `free_range` on (a sample of) each kind and size.
+        Numbers larger than the number of distinct kernels are replaced by the latter.
     report : dict
-        Per kind and size ("depthwise 7x7"): the number of kernels "clustered", "dropped" (not finite, zero or constant)
-        and "left_out" (fewer than four kernels for each cluster of the largest clustering); where kernels are clustered,
-        also the number chosen, "free_k", and, where kernels repeat so often that there are fewer distinct ones than clusters
-        were asked for, their number, "distinct".
+        Number of kernels per kind and size ("depthwise 7x7"): "clustered", "dropped" (non-finite, zero or constant)
+        and "left_out" (fewer than four kernels per cluster of the largest clustering). If kernels were clustered, also the
+        number chosen, "free_k"; and if there are fewer distinct kernels than requested clusters, their number, "distinct".
 
     Raises
     ------
@@ -125,7 +124,7 @@ def cluster_bank(
     centroids, choices, report = [SCHEMAS["centroids"].empty_table()], [], {}
     for kind, height, width, rows, kernels in groups(bank):
         normalised, kept = center_norm(kernels, np.float64 if len(kernels) <= _FITTED else np.float32)
-        del kernels  # of millions the memory is needed
+        del kernels  # frees the memory of a large bank
         counts: dict[str, Any] = {"clustered": 0, "dropped": int((~kept).sum()), "left_out": 0}
         report[f"{kind} {height}x{width}"] = counts
         if len(normalised) < _KERNELS_PER_CLUSTER * max(k, free_range[1]):
@@ -136,7 +135,7 @@ def cluster_bank(
         if distinct < most:
             counts["distinct"] = distinct
             _log.warning(
-                "%s %d×%d: %d kernels, only %d of them distinct; k-means finds no more clusters than that",
+                "%s %d×%d: %d kernels, only %d of them distinct; k-means cannot find more clusters than that",
                 *(kind, height, width, len(normalised), distinct),
             )
         tried = _compare_numbers(normalised, k, free_range, restarts=restarts, seed=seed, sample=sample)
@@ -157,41 +156,41 @@ def cluster_bank(
 
 @threadpool_limits.wrap(limits=1)  # the last bits of scikit-learn's sums depend on its threads
 def cluster_kernels(kernels: np.ndarray, k: int, *, restarts: int, seed: int) -> Clustering:
-    """Cluster kernels of one size with k-means; of more than 50,000, a sample's best solutions go on over all of them.
+    """Cluster kernels of one size with k-means; with more than 50,000, the best solutions on a sample continue on all.
 
     Parameters
     ----------
     kernels : ndarray of float32 or float64, shape (n, h, w)
-        Normalised, n at least `k`. Millions in float32 need about as much memory again.
+        Normalised, n at least `k`. In float32 the call needs about as much memory again.
     k : int
-        Number of clusters; fewer come back where fewer kernels are distinct.
+        Number of clusters; fewer are returned if fewer kernels are distinct.
     restarts : int
-        Number of k-means++ starts, of which the best is kept.
+        Number of k-means++ starts; the best is kept.
     seed : int
-        Of the starts and of the sample.
+        Seed of the starts and the sample.
     """
     points = flattened(kernels)
     if len(points) <= _FITTED:
         return _clustering(kernels, _restarts(points, k, restarts, seed)[0].labels_)
     starts = _restarts(_draw(points, _FITTED, seed), k, restarts, seed)[:_STARTS]
-    # without a tolerance, for scikit-learn's needs the variances, and they one more copy of the points
+    # no tolerance: scikit-learn scales it by the variances, which would need another copy of the points
     polished = (
         KMeans(len(start.cluster_centers_), init=start.cluster_centers_, n_init=1, max_iter=_PASSES, tol=0)
         .fit(points)
         .labels_
         for start in starts
     )
-    # by our own inertia: scikit-learn adds millions of float32 distances in float32
+    # compare by our own inertia: scikit-learn sums millions of float32 distances in float32
     return min((_clustering(kernels, labels) for labels in polished), key=lambda found: found.inertia)
 
 
 def count_distinct(kernels: np.ndarray, most: int) -> int:
-    """Count distinct kernels, up to `most` of them; as a rule the first few hundred kernels settle it.
+    """Count distinct kernels, up to `most` of them; usually the first few hundred kernels are enough.
 
     Parameters
     ----------
     kernels : ndarray of float, shape (n, h, w)
-        Normalised, so that kernels are distinct where a tap differs by more than 1e-6.
+        Normalised; kernels are distinct if a tap differs by more than 1e-6.
     most : int
         At least 1.
     """
@@ -217,7 +216,7 @@ def name_centroids(centroids: np.ndarray, threshold: float) -> tuple[list[str], 
     centroids : ndarray of float64, shape (c, k, k)
         k odd and at least 3.
     threshold : float
-        Least cosine of a centre.
+        Minimum cosine of an excitatory or inhibitory centroid.
 
     Returns
     -------
@@ -235,7 +234,7 @@ def name_centroids(centroids: np.ndarray, threshold: float) -> tuple[list[str], 
 def _compare_numbers(
     kernels: np.ndarray, k: int, free_range: tuple[int, int], *, restarts: int, seed: int, sample: int
 ) -> list[dict[str, Any]]:
-    """How `k` and each number of `free_range` do on at most `sample` kernels: rows of a table of schema "choices"."""
+    """Compare `k` and each number in `free_range` on at most `sample` kernels: rows of a table of schema "choices"."""
     drawn = _draw(kernels, sample, seed).astype(np.float64, copy=False)
     points = flattened(drawn)
     distinct = count_distinct(drawn, max(k, free_range[1]))
@@ -261,16 +260,16 @@ def _compare_numbers(
 
 
 def _restarts(points: np.ndarray, k: int, restarts: int, seed: int) -> list[KMeans]:
-    """Run k-means from each of several k-means++ starts on points (n, d); sorted by inertia, the best first."""
+    """Run k-means from several k-means++ starts on points (n, d); the fits are sorted by inertia, best first."""
     random = np.random.RandomState(seed)
     k = min(k, count_distinct(points[:, :, None], k))
-    with warnings.catch_warnings(action="ignore", category=ConvergenceWarning):  # fewer clusters than k: we count them
+    with warnings.catch_warnings(action="ignore", category=ConvergenceWarning):  # fewer than k clusters are handled
         fits = [KMeans(k, n_init=1, random_state=random).fit(points) for _ in range(restarts)]
     return sorted(fits, key=lambda fit: fit.inertia_)
 
 
 def _clustering(kernels: np.ndarray, labels: np.ndarray) -> Clustering:
-    """Sort clusters by count, the largest first, and take means and distances, in chunks of float64."""
+    """Sort clusters by count, largest first, and compute means and distances in float64 chunks."""
     points = flattened(kernels)
     parts = [slice(start, start + _CHUNK) for start in range(0, len(points), _CHUNK)]
     _, labels, counts = np.unique(labels, return_inverse=True, return_counts=True)
@@ -319,7 +318,7 @@ def _centroids_table(found: Clustering, threshold: float, models: str, kind: str
     names, similarity, gamma = ["other"] * n, pa.nulls(n, pa.float64()), pa.nulls(n, pa.float64())
     if has_dog(height, width):
         names, *fitted = name_centroids(found.centroids, threshold)
-        similarity, gamma = (pa.array(column, from_pandas=True) for column in fitted)  # an average of 0 has no γ
+        similarity, gamma = (pa.array(column, from_pandas=True) for column in fitted)  # a zero centroid has no γ
     columns = {
         "model": [models] * n,
         "kind": [kind] * n,
@@ -340,12 +339,10 @@ def _check(k: int, restarts: int, threshold: float, free_range: tuple[int, int],
     low, high = free_range
     check_threshold(threshold)
     if k < 2:
-        raise EchosError(f"k: must be at least 2, not {k}; the papers' number is 3")
+        raise EchosError(f"k: must be at least 2, not {k}; the paper uses 3")
     if restarts < 1:
         raise EchosError(f"restarts: k-means needs at least 1 start, not {restarts}; correct it")
     if not 2 <= low <= high:
-        raise EchosError(f"free_range: must be a least and a largest number with 2 ≤ least ≤ largest, not {free_range}")
+        raise EchosError(f"free_range: must be a minimum and a maximum with 2 ≤ minimum ≤ maximum, not {free_range}")
     if sample <= high:
-        raise EchosError(
-            f"sample: must be more kernels than free_range's largest number, {high}, not {sample}; raise it"
-        )
+        raise EchosError(f"sample: must be larger than free_range's maximum, {high}, not {sample}; increase it")

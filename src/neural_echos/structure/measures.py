@@ -1,6 +1,6 @@
-"""Measures of banks: structure, explained variance, and shares of named patterns, each beside the same for shuffled taps.
+"""Measures of banks: structure, explained variance, and shares of named patterns, each compared with shuffled taps.
 
-Shares of patterns by cluster are means over the trainings of the autoencoder, each of which gives another.
+Pattern shares by cluster are means over the trainings of the autoencoder, because each training gives a different share.
 """
 
 import itertools
@@ -35,7 +35,7 @@ def structure(models: Sequence[Mapping[str, Any]]) -> pa.Table:
     Parameters
     ----------
     models : sequence of mappings
-        Each with `model`, `role`, `trained_on`, and the paths `bank` and `clusters`.
+        Each has `model`, `role`, `trained_on`, and the paths `bank` and `clusters`.
     """
     rows = []
     for entry in models:
@@ -54,7 +54,7 @@ def structure(models: Sequence[Mapping[str, Any]]) -> pa.Table:
 
 
 def _measured(kernels: np.ndarray, layer_of: np.ndarray) -> dict[str, Any] | None:
-    """All measures of kernels of one kind and size, or None where none of them can be fitted."""
+    """All measures of kernels of one kind and size, or None if none of the kernels is usable."""
     finite, varied = usable(kernels)
     kept = finite & varied
     if not kept.any():
@@ -70,16 +70,16 @@ def _measured(kernels: np.ndarray, layer_of: np.ndarray) -> dict[str, Any] | Non
 
 
 def explained(models: Sequence[Mapping[str, Any]], *, samples: int = 2000, seed: int = 0) -> pa.Table:
-    """Measure how much of its kernels' variance receptive-field models explain in each bank, in a table of schema "explained".
+    """Measure how much of the kernels' variance receptive-field models explain in each bank, in a table of schema "explained".
 
     Parameters
     ----------
     models : sequence of mappings
-        Each with `model`, `role`, `trained_on`, and the path `matches`.
+        Each has `model`, `role`, `trained_on`, and the path `matches`.
     samples : int
         Number of bootstrap samples over layers.
     seed : int
-        Of the bootstrap.
+        Seed of the bootstrap.
     """
     rows = []
     for entry in models:
@@ -120,13 +120,13 @@ def pattern_shares(
     Parameters
     ----------
     models : sequence of mappings
-        Each with `model`, `role`, `trained_on`, and the path `patterns`.
+        Each has `model`, `role`, `trained_on`, and the path `patterns`.
     threshold : float
-        The declared one, in [0, 1]; banks have a row for each hundredth that is even, too, and layers for it alone.
+        The declared threshold, in [0, 1]. Whole banks also have rows for thresholds in steps of .02; layers have this one only.
     samples : int
         Number of bootstrap samples.
     seed : int
-        Of the bootstrap.
+        Seed of the bootstrap.
 
     Raises
     ------
@@ -159,7 +159,7 @@ def _by_training(column: pa.ChunkedArray) -> np.ndarray:
 def _rows(
     kernels: pd.DataFrame, cosines: Mapping[tuple[str, bool], np.ndarray], threshold: float, samples: int, seed: int
 ) -> Iterator[dict[str, Any]]:
-    """Rows of one kind and size of a bank: all layers at every threshold, and each layer at the declared one."""
+    """Rows of one kind and size of a bank: all layers together at every threshold, and each layer at the declared one."""
     thresholds = np.union1d(_THRESHOLDS, threshold)
     layers = kernels.groupby(["layer_index", "layer", "depth"], sort=True)
     layer_of, of_layer = layers.ngroup().to_numpy(), layers.size()
@@ -184,7 +184,7 @@ def _shown(share: np.ndarray, interval: tuple[np.ndarray, np.ndarray], at: int) 
 
 
 def _interval(named: np.ndarray, n: np.ndarray, samples: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """95 % interval over layers and trainings of counts, (trainings, layers, m), of n kernels, (layers,); (m,) each."""
+    """95 % interval, (m,) each, over layers and trainings of counts, (trainings, layers, m), among n kernels, (layers,)."""
     rng = np.random.default_rng(seed)
     layers = rng.multinomial(len(n), np.full(len(n), 1 / len(n)), size=samples)
     trainings = trainings_drawn(rng, len(named), samples)
@@ -194,7 +194,7 @@ def _interval(named: np.ndarray, n: np.ndarray, samples: int, seed: int) -> tupl
 
 
 def _lone_interval(share: np.ndarray, n: np.ndarray | int) -> tuple[np.ndarray, np.ndarray]:
-    """Wilson's interval of the mean of shares, (trainings, m), with their normal interval added in squares; (m,) each."""
+    """Wilson's interval of the mean share, (trainings, m), combined in quadrature with the normal interval over trainings."""
     mean = share.mean(axis=0)
     low, high = wilson_interval(mean, n)
     if len(share) == 1:
@@ -205,7 +205,7 @@ def _lone_interval(share: np.ndarray, n: np.ndarray | int) -> tuple[np.ndarray, 
 
 def _named(cosine: np.ndarray, layer_of: np.ndarray, thresholds: np.ndarray) -> np.ndarray:
     """Kernels of each layer whose cosine reaches each threshold: shape (layers, thresholds)."""
-    reached = np.searchsorted(thresholds, cosine, side="right")  # so many thresholds are reached
+    reached = np.searchsorted(thresholds, cosine, side="right")  # number of thresholds reached
     counts = np.zeros((layer_of.max() + 1, len(thresholds) + 1))
     np.add.at(counts, (layer_of, reached), 1)
     return counts[:, ::-1].cumsum(axis=1)[:, ::-1][:, 1:]
@@ -216,7 +216,7 @@ def _counts(threshold: float, declared: float, kernels: int, layers: int) -> dic
 
 
 def kinds_and_layers(bank: pa.Table) -> tuple[np.ndarray, np.ndarray]:
-    """Each kernel's kind, "stem" where a regular layer reads the image itself (one or three channels), and its layer's number."""
+    """Each kernel's kind ("stem" for a regular layer that reads the image, with one or three channels) and layer number."""
     kernels = bank.select(["kind", "layer", "input_channel"]).to_pandas()
     layers = kernels.groupby(["kind", "layer"], sort=False)
     stem = (kernels.kind == "regular") & layers.input_channel.transform("max").isin([0, 2])
@@ -224,7 +224,7 @@ def kinds_and_layers(bank: pa.Table) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _cluster_names(clusters: pa.Table, kernels: int) -> np.ndarray:
-    """Name of each kernel's cluster, for the clustering with the declared k; None where it has none."""
+    """Name of each kernel's cluster in the clustering with the declared k; None if it has none."""
     declared = clusters.filter(pc.field("clustering") != "free")
     names = np.full(kernels, None, object)
     names[declared["row"].to_numpy()] = declared["name"].to_pylist()
@@ -232,7 +232,7 @@ def _cluster_names(clusters: pa.Table, kernels: int) -> np.ndarray:
 
 
 def _cluster_shares(names: np.ndarray) -> dict[str, float | None]:
-    """Share of kernels in clusters of each name among those that were clustered."""
+    """Share of clustered kernels in clusters of each name."""
     clustered = names[names != np.array(None)]
     return {
         f"{name}_share": float((clustered == name).mean()) if len(clustered) else None

@@ -1,10 +1,10 @@
 """Patterns: an autoencoder embeds kernels of one size in one dimension, k-means partitions the codes, templates name the clusters.
 
 Paper: Babaiee, Kiasari, Rus, Grosu, "Unveiling the Unseen", ICLR 2024 (arXiv 2401.14469): k-means on the codes, about ten patterns.
-Its thresholds could not be read, so they are options, and they were chosen on planted kernels.
+The paper's thresholds are not available, so they are options, chosen on planted kernels.
 
-Such a procedure finds clusters in anything. So it is run once more, from scratch, on the same kernels with their taps shuffled.
-What it finds depends on the seed of the training, too. So it is trained several times, and the share of kernels is taken of each.
+Such a procedure finds clusters in anything, so it is also run from scratch on the same kernels with their taps shuffled.
+The result also depends on the seed of the training, so there are several trainings, each with its own share of kernels.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -24,14 +24,14 @@ from neural_echos.structure.autoencoder import Settings, train_autoencoder
 from neural_echos.structure.kmeans import cluster_kernels, groups
 from neural_echos.tables import SCHEMAS
 
-_KERNELS_PER_CLUSTER = 10  # fewer than this say nothing
+_KERNELS_PER_CLUSTER = 10  # fewer than this are not meaningful
 _RESTARTS = 10  # of k-means on the codes
 _CHUNK = 65_536  # kernels encoded at a time
 
 
 @dataclass(frozen=True)
 class Described:
-    """Kernels of one size in the words of an autoencoder; the c clusters are sorted by count, the largest first.
+    """Codes and clusters of kernels of one size; the c clusters are sorted by count, the largest first.
 
     Attributes
     ----------
@@ -42,13 +42,13 @@ class Described:
         Mean code of each cluster.
     counts : ndarray of int64, shape (c,)
     decoded : ndarray of float64, shape (c, k, k)
-        What the decoder makes of each centre: zero mean, unit norm.
+        Decoded centre of each cluster: zero mean, unit norm.
     patterns : ndarray of str, shape (c,)
-        The name of each: "other" below the threshold.
+        Pattern of each cluster; "other" below the threshold.
     cosine : ndarray of float64, shape (c,)
-        Cosine of each with its best template.
+        Cosine of each decoded centre with its best template.
     loss : float
-        1 − the mean cosine of a kernel with what comes back of it.
+        1 − the mean cosine between a kernel and its reconstruction.
     """
 
     codes: np.ndarray
@@ -69,27 +69,28 @@ def find_patterns(
     Parameters
     ----------
     bank : pyarrow.Table
-        Of schema "bank"; kernels of several models are pooled.
+        Schema "bank"; kernels of several models are pooled.
     clusters : int
         Number of clusters of codes, at least 2.
     threshold : float
-        Least cosine, in [0, 1], of a decoded centroid, or of a kernel, with the template that names it; below it is "other".
+        Minimum cosine, in [0, 1], between a decoded centroid or a kernel and the template that names it; below it the name is
+        "other".
     seed : int
-        Of every random choice, from 0 to 2³² − 1.
+        Seed of every random choice, from 0 to 2³² − 1.
     trainings : int
-        Number of trainings, at least 1; the first has `seed`, and the others have seeds that follow from it.
+        Number of trainings, at least 1; the first uses `seed`, the others use seeds derived from it.
     settings : Settings, optional
-        Of the autoencoder.
+        Settings of the autoencoder.
 
     Returns
     -------
     patterns : pyarrow.Table
-        Of schema "patterns", sorted by `row`, the kernel's row number in `bank`.
+        Schema "patterns", sorted by `row`, the kernel's row number in `bank`.
     centroids : pyarrow.Table
-        Of schema "pattern_centroids", of the first training. A bank of several models has their names joined by "+" as `model`.
+        Schema "pattern_centroids", from the first training. For a bank of several models, `model` is their names joined by "+".
     report : dict
-        Per kind and size ("depthwise 7x7"): the number of kernels "described", "dropped" (not finite, zero or constant) and
-        "left_out" (not square, smaller than 3×3, or fewer than ten for each cluster); where kernels are described, also
+        Number of kernels per kind and size ("depthwise 7x7"): "described", "dropped" (non-finite, zero or constant) and
+        "left_out" (not square, smaller than 3×3, or fewer than ten per cluster). If kernels were described, also
         the "loss" and the "null_loss" of the first training.
 
     Raises
@@ -124,9 +125,9 @@ def pattern_batches(
     trainings: int = 1,
     settings: Settings | None = None,
 ) -> Iterator[pa.Table]:
-    """Find the patterns of a bank that comes in parts, as `find_patterns` does; centroids and counts are added on the way.
+    """Find the patterns of a bank in parts, as `find_patterns` does; centroids and counts are added to the arguments.
 
-    `read` is called twice, and gives the same parts each time. In between only the taps are held, as float32.
+    `read` is called twice and has to return the same parts each time. In between only the taps are kept in memory, as float32.
     """
     check_threshold(threshold)
     if clusters < 2:
@@ -146,7 +147,7 @@ def pattern_batches(
         first, null = found[group].first, found[group].null_loss
         counts |= {"described": len(kernels), "loss": round(first.loss, 3), "null_loss": round(null, 3)}
         centroids.append(_centroids_table(first, models, kind))
-        del kernels  # of millions the memory is needed
+        del kernels  # frees the memory of a large bank
     yield from _tables(read(), found, threshold, seed)
 
 
@@ -155,7 +156,7 @@ _Group = tuple[str, int, int]  # kind, height, width
 
 @dataclass(frozen=True)
 class _Found:
-    """What trainings found in kernels of one kind and size: the first whole, of all the cosines of clusters and the labels."""
+    """Results for kernels of one kind and size: the first training in full, and the clusters' cosines and labels of all."""
 
     first: Described
     null_loss: float
@@ -164,7 +165,7 @@ class _Found:
 
 
 def _seeds(seed: int, trainings: int) -> list[int]:
-    """The declared seed, and others that follow from it."""
+    """The declared seed, and others derived from it."""
     more = [int(np.random.SeedSequence((seed, one)).generate_state(1)[0]) for one in range(1, trainings)]
     return [seed, *more]
 
@@ -172,7 +173,7 @@ def _seeds(seed: int, trainings: int) -> list[int]:
 def _usable_taps(
     batches: Iterable[pa.Table], report: dict[str, dict[str, Any]]
 ) -> tuple[dict[_Group, list[np.ndarray]], str]:
-    """Normalised kernels of each kind and size that can have patterns, part by part in float32, and the models' names."""
+    """Normalised kernels of each kind and size that can have patterns, as float32 parts, and the models' names."""
     taps: dict[_Group, list[np.ndarray]] = {}
     models: set[str] = set()
     for batch in batches:
@@ -189,7 +190,7 @@ def _usable_taps(
 
 
 def _trained(kernels: np.ndarray, clusters: int, threshold: float, seeds: Sequence[int], settings: Settings) -> _Found:
-    """Describe kernels, (n, k, k), once for each seed; then shuffle their taps, in place, and describe these."""
+    """Describe kernels, (n, k, k), once per seed; then shuffle their taps in place and describe them again."""
 
     def described() -> tuple[Described, list[tuple[np.ndarray, np.ndarray]]]:
         first, kept = None, []
@@ -235,7 +236,7 @@ def _tables(
 
 
 def describe(kernels: np.ndarray, *, clusters: int, threshold: float, seed: int, settings: Settings) -> Described:
-    """Train an autoencoder on kernels of one size, cluster their codes, and name what the decoder makes of the centres.
+    """Train an autoencoder on kernels of one size, cluster their codes, and name the decoded centres.
 
     Parameters
     ----------
@@ -298,7 +299,7 @@ def _patterns_table(
 
 
 def _listed(columns: Sequence[np.ndarray]) -> pa.ListArray:
-    """One list a kernel, of the values of several columns, (n,) each."""
+    """One list per kernel, with its values from several columns, (n,) each."""
     values = np.stack(columns, axis=1)
     ends = np.arange(len(values) + 1, dtype=np.int32) * len(columns)
     return pa.ListArray.from_arrays(pa.array(ends), pa.array(values.ravel()))

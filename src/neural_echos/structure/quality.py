@@ -1,4 +1,4 @@
-"""How good clusterings of the same points are: silhouettes, and how well several agree.
+"""Quality of clusterings of the same points: silhouettes, and agreement between clusterings.
 
 Papers: silhouettes, Rousseeuw, J. Comput. Appl. Math. 20, 1987; the adjusted Rand index, Hubert and Arabie, J. Classification 2,
 1985.
@@ -8,22 +8,22 @@ from collections.abc import Sequence
 
 import numpy as np
 
-_DISTANCES = 1024  # points whose distances to all others are held at a time
+_DISTANCES = 1024  # points whose distances to all others are computed at a time
 
 
 def mean_silhouettes(points: np.ndarray, labellings: Sequence[np.ndarray]) -> list[float]:
-    """Mean silhouette of each of several clusterings of the same points, all from one pass over the distances.
+    """Mean silhouettes of several clusterings of the same points, in one pass over the distances.
 
     Parameters
     ----------
     points : ndarray of float64, shape (n, d)
     labellings : sequence of ndarray of int, shape (n,)
-        Each numbers its clusters from 0, none of them empty.
+        Each numbers its clusters from 0; none is empty.
 
     Returns
     -------
     list of float
-        In [−1, 1]; a single cluster has −1, and a point alone in its cluster counts as 0.
+        In [−1, 1]; −1 for a single cluster. A point alone in its cluster counts as 0.
     """
     squares = (points**2).sum(axis=1)
     members = [np.eye(labels.max() + 1)[labels] for labels in labellings]
@@ -42,7 +42,7 @@ def mean_silhouettes(points: np.ndarray, labellings: Sequence[np.ndarray]) -> li
 
 
 def stability(labellings: Sequence[np.ndarray]) -> float:
-    """How well several clusterings of the same points agree: the mean adjusted Rand index of all pairs of them.
+    """Agreement of several clusterings of the same points: the mean adjusted Rand index over all pairs.
 
     Parameters
     ----------
@@ -52,7 +52,7 @@ def stability(labellings: Sequence[np.ndarray]) -> float:
     Returns
     -------
     float
-        1 where all are the same but for the numbers, about 0 where they agree no more than by chance; NaN for less than two.
+        1 if all are the same up to numbering, about 0 if they agree no more than by chance; NaN for fewer than two.
     """
     if len(labellings) < 2:
         return float("nan")
@@ -61,7 +61,7 @@ def stability(labellings: Sequence[np.ndarray]) -> float:
     shared = np.hstack(members).T @ np.hstack(members)  # points in both of two clusters, for all labellings at once
     squares = np.add.reduceat(np.add.reduceat(shared**2, first, axis=0), first, axis=1)
     n = len(labellings[0])
-    together = squares - n  # ordered pairs of points in one cluster of both labellings; on the diagonal, of one
+    together = squares - n  # ordered pairs of points in the same cluster in both labellings; in one on the diagonal
     own = np.diag(together)
     expected = own[:, None] * (own / max(n * (n - 1), 1))
     largest = (own[:, None] + own) / 2

@@ -1,8 +1,9 @@
-"""The structured share: how many kernels resemble a Difference of Gaussians more than their own taps do in a random order.
+"""The structured share: how many kernels resemble a Difference of Gaussians more than their shuffled taps do.
 
-A kernel is structured where its best cosine with a Difference of Gaussians (DoG) exceeds the 95th percentile of the same cosine
-over all kernels with their taps shuffled. A bank without structure has 5 %, whatever its scale and the distribution of its taps.
-Each kernel is shuffled often enough that the percentile's own error does not count, and every bootstrap sample has its own.
+A kernel is structured if its best cosine with a Difference of Gaussians (DoG) exceeds the 95th percentile of the same cosine
+over all kernels with their taps shuffled. A bank without structure has 5 %, regardless of its scale and its taps' distribution.
+Each kernel is shuffled often enough that the error of the percentile is negligible, and every bootstrap sample has its own
+percentile.
 """
 
 from dataclasses import dataclass
@@ -16,9 +17,9 @@ from neural_echos.receptive_fields.normalisation import shuffled_taps
 from neural_echos.structure.intervals import TAILS, wilson_interval
 
 CHANCE = 0.05  # share of kernels without structure that count as structured
-SHUFFLES = 100_000  # of one bank's kernels of one size, at least: the percentile's level is then known to .07 points
-SAMPLES = 1000  # of the bootstrap
-_BINS = 2000  # of the cosine, for the bootstrap's percentiles
+SHUFFLES = 100_000  # minimum per kernel size of a bank: the percentile's level is then known to .07 points
+SAMPLES = 1000  # bootstrap samples
+_BINS = 2000  # bins of the cosine, for the bootstrap's percentiles
 _CHUNK = 250  # bootstrap samples at a time
 
 
@@ -29,14 +30,14 @@ class StructuredShare:
     Attributes
     ----------
     share, low, high : float
-        With its 95 % interval over layers.
+        The share and its 95 % interval over layers.
     threshold : float
-        The cosine beyond which a kernel is structured.
+        The cosine above which a kernel is structured.
     mean_cosine, null_mean_cosine : float
-        Of the kernels, and with their taps shuffled.
+        Mean cosine of the kernels, and of their shuffled taps.
     kernels, layers : int
     resampled : ndarray of float64, shape (samples,)
-        The share in each bootstrap sample of layers, beyond that sample's own threshold.
+        The share in each bootstrap sample of layers, with that sample's own threshold.
     """
 
     share: float
@@ -58,25 +59,25 @@ def structured_share(
     samples: int = SAMPLES,
     seed: int = 0,
 ) -> StructuredShare:
-    """Share of kernels whose cosine with their best DoG is beyond that of shuffled taps.
+    """Share of kernels whose cosine with their best DoG exceeds that of shuffled taps.
 
     Parameters
     ----------
     kernels : ndarray of float, shape (n, k, k)
         k odd and at least 3; finite and not constant; n at least 1.
     layer_of : ndarray of int, shape (n,)
-        The number of each kernel's layer.
+        Layer number of each kernel.
     shuffles : int
-        At least so many in all; every kernel is shuffled equally often, at least once.
+        Minimum number of shuffles in all; every kernel is shuffled equally often, at least once.
     samples : int
         Number of bootstrap samples.
     seed : int
-        Of the shuffles and the bootstrap.
+        Seed of the shuffles and the bootstrap.
 
     Raises
     ------
     EchosError
-        There is no kernel, the two lengths differ, or `dog_cosine` cannot take the kernels.
+        There is no kernel, the two lengths differ, or `dog_cosine` refuses the kernels.
     """
     if not len(kernels) or len(kernels) != len(layer_of):
         raise EchosError(
@@ -98,13 +99,13 @@ def structured_share(
 
 
 def share_interval(share: float, resampled: np.ndarray, counts: np.ndarray) -> tuple[float, float]:
-    """95 % interval of a share from its bootstrap over a few layers with so many kernels each.
+    """95 % interval of a share from its bootstrap over a few layers with `counts` kernels each.
 
-    With few layers a bootstrap's percentiles are too narrow: its samples vary too little, by the factor √(1 − 1/m), where m counts
-    layers by their kernels (Kish's effective size), and their spread is itself uncertain, so it counts with Student's t
-    (Hesterberg, "What teachers should know about the bootstrap", Am. Stat. 69, 2015). Both apply to arcsin √share, whose spread
-    does not depend on the share. No interval is narrower than Wilson's for as many independent kernels; a single layer has
-    that alone, too narrow.
+    With few layers, bootstrap percentiles are too narrow for two reasons. The samples vary too little, by the factor √(1 − 1/m),
+    where m is the number of layers weighted by their kernels (Kish's effective size). Their spread is also uncertain, which
+    Student's t accounts for (Hesterberg, "What teachers should know about the bootstrap", Am. Stat. 69, 2015). Both corrections are
+    applied to arcsin √share, whose spread does not depend on the share. No interval is narrower than Wilson's for as many
+    independent kernels. A single layer has only Wilson's interval, which is too narrow.
 
     Parameters
     ----------
@@ -123,13 +124,13 @@ def share_interval(share: float, resampled: np.ndarray, counts: np.ndarray) -> t
 
 
 def _histogram(cosines: np.ndarray, layer_of: np.ndarray, layers: int) -> np.ndarray:
-    """How many cosines, (repeats, n), of each layer lie in each bin: shape (layers, bins)."""
+    """Count the cosines, (repeats, n), of each layer in each bin: shape (layers, bins)."""
     bins = np.minimum((cosines * _BINS).astype(np.int64), _BINS - 1)
     return np.bincount((layer_of * _BINS + bins).ravel(), minlength=layers * _BINS).reshape(layers, _BINS)
 
 
 def _resampled(counted: np.ndarray, shuffled: np.ndarray, samples: int, rng: np.random.Generator) -> np.ndarray:
-    """Shares of bootstrap samples of layers, from the layers' histograms, (layers, bins), of kernels and of shuffled taps."""
+    """Shares in bootstrap samples of layers, from histograms per layer, (layers, bins), of kernels and of shuffled taps."""
     layers = len(counted)
     shares = []
     for start in range(0, samples, _CHUNK):

@@ -1,1 +1,1 @@
-"""Transfer: what becomes of trained networks whose kernels are replaced, taken away or set to zero."""
+"""Transfer: replace, eliminate or zero the kernels of trained networks, and measure the effect."""

@@ -1,4 +1,4 @@
-"""Elimination: filters are taken out of a set one by one, the least missed first, and the survivors exchanged for their neighbours.
+"""Elimination: remove filters from a set one by one, the least useful first, then exchange survivors for their neighbours.
 
 Paper: Babaiee, Kiasari, Rus, Grosu, "The Quest for Universal Master Key Filters", NeurIPS 2025 (arXiv 2509.11711).
 """
@@ -19,19 +19,19 @@ from neural_echos.transfer.layers import depthwise_layers, kernels_of_layer, set
 from neural_echos.transfer.replacement import reestimate_batch_norm_
 
 _LOG = logging.getLogger(__name__)
-_IMAGES = 512  # of a subset that pass through the model at a time
+_IMAGES = 512  # images of the subset that pass through the model at a time
 Score = tuple[float, float]  # loss, top1
 
 
 class Substitute:
-    """A model whose depthwise kernels are drawn from any part of a set of filters, at the cost of a copy.
+    """A model whose depthwise kernels can be replaced from any subset of a set of filters, at the cost of a copy.
 
-    What a kernel has of every filter is computed once; a part of the set only chooses among it.
+    Each kernel's projection on every filter is computed once; a subset only selects among them.
 
     Parameters
     ----------
     model : nn.Module
-        On its device; its kernels are overwritten by `use`.
+        Already on its device; its kernels are overwritten by `use`.
     filters : ndarray of float, shape (m, k, k)
     resample : bool
         See `replacement.replace_`.
@@ -47,7 +47,7 @@ class Substitute:
             self.parts.append((layer, *(torch.from_numpy(one).to(where) for one in (gains, mean, own))))
 
     def use(self, active: Sequence[int]) -> set[int]:
-        """Put the best of the active filters into every kernel, its mean alone where none is active; return those in use."""
+        """Replace every kernel by its best active filter (by its mean if none is active); return the filters in use."""
         used: set[int] = set()
         chosen = list(active)
         for layer, gains, mean, filters in self.parts:
@@ -73,12 +73,12 @@ def eliminate(
     test: Callable[[nn.Module], Score],
     resample: bool = False,
 ) -> list[dict[str, Any]]:
-    """Take filters out of a set one by one, greedily, then exchange survivors for their neighbours ("The Quest", NeurIPS 2025).
+    """Remove filters from a set one by one, greedily, then exchange survivors for their neighbours ("The Quest", NeurIPS 2025).
 
-    Each step takes out the filter without which accuracy on a subset is highest, loss deciding ties. The elbow is the smallest
-    number down to which accuracy never falls by more than `elbow` below that of the whole set. One local round follows there:
-    each survivor is exchanged for the neighbour that raises accuracy most, where one does. Batch norm, where there is any, takes
-    its statistics over the subset for every part of the set.
+    Each step removes the filter without which accuracy on a subset of images is highest; loss breaks ties. The elbow is the
+    smallest number of filters down to which accuracy never falls more than `elbow` below the accuracy of the whole set. One round
+    of local search follows there: each survivor is exchanged for the neighbour that raises accuracy most, if one does. If the
+    model has batch norm, its statistics are re-estimated on the subset for every set of filters.
 
     Parameters
     ----------
@@ -86,23 +86,23 @@ def eliminate(
         Trained, on its device; it ends with the survivors' kernels.
     filters : ndarray of float, shape (m, k, k)
     images, labels : Tensor of float32, shape (n, c, h, w), and int64, shape (n,)
-        The subset, normalised; of the train split, so that no test image decides what survives.
+        The subset, normalised, from the train split, so that no test image affects which filters survive.
     elbow : float
         Share of images, in [0, 1).
     neighbours : int
-        How many filters of the set, by |cosine|, a survivor may be exchanged for.
+        Number of nearest filters of the set, by |cosine|, that a survivor may be exchanged for.
     checks : sequence of int
-        Numbers of filters that are also scored by `test`; the whole set, the elbow and the survivors always are.
+        Numbers of filters at which `test` is also evaluated; it always is for the whole set, the elbow and the survivors.
     test : callable
-        Loss and top1 of a model on the images that are reported.
+        Returns loss and top1 of a model on the images that are reported.
     resample : bool
         See `replacement.replace_`.
 
     Returns
     -------
     list of dict
-        `phase` ("trained", "elimination", "exchange"), `filters` left, `removed` and `added` (places in the set, or None), `loss`
-        and `top1` on the subset, `test_loss` and `test_top1` or None, `elbow`, and `taps` of the filter added or else removed.
+        `phase` ("trained", "elimination", "exchange"), `filters` left, `removed` and `added` (indices in the set, or None), `loss`
+        and `top1` on the subset, `test_loss` and `test_top1` or None, `elbow`, and `taps` of the filter added, else removed.
     """
     if not 0 <= elbow < 1:
         raise EchosError(f"elbow must be a share of images from 0 to below 1, not {elbow}")
@@ -129,7 +129,7 @@ def eliminate(
 
 
 class _Scorer:
-    """Loss and top1 on a subset, of a model with any part of a set of filters."""
+    """Loss and top1 on the images, of a model with any subset of the filters."""
 
     def __init__(self, substitute: Substitute, images: torch.Tensor, labels: torch.Tensor) -> None:
         self.substitute, self.images, self.labels = substitute, images, labels
@@ -147,9 +147,9 @@ class _Scorer:
         return loss, top1
 
     def best(self, parts: Sequence[Sequence[int]], whole: Sequence[int], known: Score) -> tuple[Score, int]:
-        """Score and place of the best of several parts of `whole`, each without the filter at its place.
+        """Score and index of the best of several parts of `whole`; part i lacks filter i.
 
-        `known` is the score of the whole: to leave out a filter that no kernel uses changes nothing.
+        `known` is the score of the whole: removing a filter that no kernel uses changes nothing.
         """
         used = self.substitute.use(whole)
         scores = [self(part) if out in used else known for part, out in zip(parts, whole, strict=True)]
@@ -171,7 +171,7 @@ def _exchange(
     neighbours: int,
     test: Callable[[nn.Module], Score],
 ) -> list[dict[str, Any]]:
-    """The local round: a row for every exchange that was made, the last one scored by `test`."""
+    """The round of local search: one row per exchange made; the last is also scored by `test`."""
     flat = filters.reshape(len(filters), -1)
     alike = np.abs(flat @ flat.T)
     active, rows = list(survivors), []
@@ -192,12 +192,12 @@ def _exchange(
 
 
 def _worse(score: Score) -> tuple[float, float]:
-    """Sorting key: the best score first."""
+    """Sort key: the best score first."""
     return -score[1], score[0]
 
 
 def _elbow(rows: Sequence[dict[str, Any]], margin: float) -> int:
-    """Smallest number of filters, at least 1, down to which no row falls by more than `margin` below the first."""
+    """Smallest number of filters, at least 1, down to which no row is more than `margin` below the first."""
     least: int = rows[0]["filters"]
     for row in rows:
         if row["top1"] < rows[0]["top1"] - margin or row["filters"] < 1:

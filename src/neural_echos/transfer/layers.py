@@ -1,4 +1,4 @@
-"""Depthwise layers of a trained model: their kernels, read and set."""
+"""Read and set the kernels of a trained model's depthwise layers."""
 
 import numpy as np
 import torch
@@ -9,7 +9,7 @@ from neural_echos.kernels import Layer, layers_of
 
 
 def depthwise_layers(model: nn.Module) -> list[Layer]:
-    """List the depthwise layers of a model; an `EchosError` where there are none."""
+    """List the depthwise layers of a model; raises `EchosError` if there are none."""
     found = [layer for layer in layers_of(model) if layer.kind == "depthwise"]
     if not found:
         raise EchosError(f"{type(model).__name__} has no depthwise convolutions; choose a model that has some")

@@ -1,8 +1,8 @@
-"""Replacement: every depthwise kernel of a trained model becomes the best a·x + b of a few filters, and what that costs.
+"""Replacement: replace every depthwise kernel of a trained model by the best a·x + b of a few filters, and measure the cost.
 
-Accuracy is taken right after replacement, after batch norm has met the new kernels, and after fine-tuning around them. Papers:
-Lindeberg, Babaiee, Kiasari, JMIV 2026 (arXiv 2509.12746); Babaiee, Kiasari, Rus, Grosu, "The Quest for Universal Master Key
-Filters", NeurIPS 2025 (arXiv 2509.11711).
+Accuracy is measured right after replacement, after batch norm is re-estimated for the new kernels, and after fine-tuning around
+them. Papers: Lindeberg, Babaiee, Kiasari, JMIV 2026 (arXiv 2509.12746); Babaiee, Kiasari, Rus, Grosu, "The Quest for Universal
+Master Key Filters", NeurIPS 2025 (arXiv 2509.11711).
 """
 
 from collections.abc import Iterable
@@ -27,7 +27,7 @@ STAGES = ("trained", "replaced", "batch_norm", "fine_tuned")
 
 @dataclass(frozen=True)
 class LayerError:
-    """What replacement left of one layer.
+    """Replacement error of one layer.
 
     Attributes
     ----------
@@ -36,9 +36,9 @@ class LayerError:
     depth : float
     kernel_height, kernel_width, kernels : int
     filters_used : int
-        How many filters of the set are the best of some kernel.
+        Number of filters that are the best one for some kernel.
     error : float
-        Σ ‖y − (a x + b)‖² / Σ ‖y − mean y‖² over the layer's kernels y, in [0, 1]; NaN where all of them are constant.
+        Σ ‖y − (a x + b)‖² / Σ ‖y − mean y‖² over the layer's kernels y, in [0, 1]; NaN if all of them are constant.
     """
 
     layer: str
@@ -52,15 +52,15 @@ class LayerError:
 
 
 def replace_(model: nn.Module, filters: np.ndarray, *, resample: bool = False) -> list[LayerError]:
-    """Replace every depthwise kernel of a model, in place, by its best a·x + b, and say layer by layer what is left over.
+    """Replace every depthwise kernel of a model, in place, by its best a·x + b, and return the error of each layer.
 
     Parameters
     ----------
     model : nn.Module
     filters : ndarray of float, shape (m, k, k)
-        As `filter_sets.make_filter_set` makes them.
+        From `filter_sets.make_filter_set`.
     resample : bool
-        Stretch filters to kernels of another size; otherwise another size is an error.
+        Resample filters to kernels of other sizes; otherwise another size is an error.
 
     Raises
     ------
@@ -93,14 +93,14 @@ def replace_(model: nn.Module, filters: np.ndarray, *, resample: bool = False) -
 
 @torch.no_grad()
 def reestimate_batch_norm_(model: nn.Module, batches: Iterable[torch.Tensor]) -> int:
-    """Set the running statistics of every batch norm to those of some images, and return how many batch norms there are.
+    """Re-estimate the running statistics of every batch norm on some images, and return the number of batch norms.
 
     Parameters
     ----------
     model : nn.Module
-        Left in evaluation mode; without batch norm it is unchanged, and no image passes through it.
+        Left in evaluation mode. Without batch norm it is unchanged, and no image passes through it.
     batches : iterable of Tensor, shape (b, c, h, w)
-        Normalised images on the model's device; every batch counts the same.
+        Normalised images on the model's device; all batches have equal weight.
     """
     model.eval()
     norms = [module for module in model.modules() if isinstance(module, _BatchNorm) and module.track_running_stats]
@@ -120,7 +120,7 @@ def reestimate_batch_norm_(model: nn.Module, batches: Iterable[torch.Tensor]) ->
 
 
 def freeze_depthwise_(model: nn.Module) -> None:
-    """Keep every depthwise kernel of a model from training; biases stay trainable."""
+    """Freeze every depthwise kernel of a model; biases stay trainable."""
     for layer in depthwise_layers(model):
         model.get_submodule(layer.name).weight.requires_grad_(False)
 
@@ -139,34 +139,34 @@ def replacement_stages(
     device: str | torch.device = "auto",
     threads: int = 1,
 ) -> tuple[list[dict[str, Any]], list[LayerError]]:
-    """Score a trained model on all test images before and right after replacement, after batch norm, and after fine-tuning.
+    """Score a trained model on all test images: before and after replacement, after batch norm, and after fine-tuning.
 
     Parameters
     ----------
     model : nn.Module
         Trained; it ends fine-tuned.
     filters : ndarray of float, shape (m, k, k), or None
-        None keeps the kernels: the control that meets the same batch norm and the same fine-tuning.
+        None keeps the kernels: a control with the same batch-norm re-estimation and fine-tuning.
     data : Dataset or StreamedDataset
     recipe : Recipe
-        Of the fine-tuning, in which depthwise kernels are frozen.
+        Recipe of the fine-tuning, in which depthwise kernels are frozen.
     seed : int
-        Of the batches.
+        Seed of the batches.
     folder, key : Path, str
-        Where a fine-tuning that was killed goes on from, and what it belongs to (`training.train`).
+        Folder from which an interrupted fine-tuning resumes, and what identifies it (`training.train`).
     resample : bool
         See `replace_`.
     batch_norm_images : int
-        Train images, augmented as the recipe says, at least one batch, whose statistics batch norm takes over.
+        Number of train images, augmented by the recipe, on which batch norm is re-estimated; at least one batch.
     device, threads
         See `training.train`.
 
     Returns
     -------
     scores : list of dict
-        `stage`, of `STAGES` in order, with `loss`, `top1`, `top5` (NaN where the fine-tuning diverged).
+        `stage`, one of `STAGES` in order, with `loss`, `top1`, `top5` (NaN if the fine-tuning diverged).
     errors : list of LayerError
-        Empty where kernels are kept.
+        Empty if the kernels are kept.
     """
     device = pick_device(device)
     where: dict[str, Any] = {"device": device, "threads": threads}

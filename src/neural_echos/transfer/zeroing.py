@@ -1,6 +1,6 @@
-"""Zeroing: what a trained network is worth with the kernels of one depthwise layer set to 0, layer by layer.
+"""Zeroing: evaluate a trained network with the kernels of one depthwise layer set to 0, layer by layer.
 
-Paper: Babaiee, Kiasari, Rus, Grosu, "The Master Key Filters Hypothesis", AAAI 2025 (arXiv 2412.16751), whose released code has it.
+Paper: Babaiee, Kiasari, Rus, Grosu, "The Master Key Filters Hypothesis", AAAI 2025 (arXiv 2412.16751); its released code does this.
 """
 
 from collections.abc import Mapping
@@ -26,16 +26,16 @@ def zero_layers(
     device: str = "auto",
     threads: int = 1,
 ) -> pa.Table:
-    """Evaluate a trained model with each depthwise layer's kernels set to 0 in turn; biases and all other layers stay.
+    """Evaluate a trained model with each depthwise layer's kernels set to 0 in turn; biases and other layers are unchanged.
 
     Parameters
     ----------
     model : nn.Module
-        The run's network; its kernels are put back.
+        The run's network; its kernels are restored afterwards.
     data : Dataset or StreamedDataset
         Its test images are evaluated.
     recipe : Recipe
-        The run's, for how images are prepared.
+        The run's recipe, which says how images are prepared.
     run : mapping
         dataset, architecture, initialisation and seed.
     device : str
@@ -53,7 +53,7 @@ def zero_layers(
     """
     layers = [layer for layer in layers_of(model) if layer.kind == "depthwise"]
     if not layers:
-        raise EchosError(f"{type(model).__name__} has no depthwise layers to zero; take another run")
+        raise EchosError(f"{type(model).__name__} has no depthwise layers to zero; choose another run")
     _, intact, _ = score_run(model, data, recipe, device=device, threads=threads)
     rows = []
     for layer in layers:
