@@ -63,9 +63,9 @@ def test_any_other_checkpoint_is_discarded(tmp_path: Path, damage: str, caplog: 
     with caplog.at_level(logging.INFO):
         run(folder, recipe)
     assert [record.levelname for record in caplog.records].count("WARNING") == 1
-    assert "discarded, training starts anew" in caplog.text
+    assert "discarded, training starts from the beginning" in caplog.text
     found = {
-        "other version": "one of version 1, not 2",
+        "other version": "version 1, not 2",
         "other shape": "another architecture (no ",
         "other key": "another run",
     }

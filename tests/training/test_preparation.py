@@ -19,10 +19,10 @@ from neural_echos.training import (
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"batch_size": 331}, "331 is more than the 330 train images"),
+        ({"batch_size": 331}, "331 is more than the 330 training images"),
         ({"shift": 8}, "8 must be less than the image's 8 pixels"),
         ({"drop_path": 0.1}, "drop_path is 0.1, but the model was built without stochastic depth"),
-        ({"optimizer_options": {"beta": 0.9}}, "adamw does not take"),
+        ({"optimizer_options": {"beta": 0.9}}, "adamw does not accept"),
     ],
 )
 def test_what_does_not_fit_together_is_refused(tmp_path: Path, changes: dict[str, Any], words: str) -> None:
@@ -79,7 +79,7 @@ def test_images_on_disk_go_through_the_same_loop(on_disk: StreamedDataset, tmp_p
             {"randaugment": "torchvision-n2-m12"},
             "randaugment: .* does not work with a data set on disk; use a description of timm",
         ),
-        ({"batch_size": 200}, "200 is more than the 100 train images"),
+        ({"batch_size": 200}, "200 is more than the 100 training images"),
     ],
 )
 def test_what_images_on_disk_do_not_allow(on_disk: StreamedDataset, tmp_path: Path, changes: Any, words: str) -> None:

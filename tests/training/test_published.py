@@ -96,7 +96,7 @@ def test_kernels_are_published_and_adopted_where_they_are_asked_for(start, train
     assert first.read_bytes() == second.read_bytes()
     with pytest.raises(pytest.fail.Exception), caplog.at_level(logging.INFO):
         do_run(start, tmp_path / "other", adopted=[bare], kernels=True)
-    assert f"not among the published runs with kernels of {bare}, trained" in caplog.text
+    assert f"not among the published runs with kernels in {bare}, training it" in caplog.text
 
 
 def test_the_command_publishes_finished_runs_and_writes_no_empty_table(trained, tmp_path, capsys):
@@ -112,7 +112,7 @@ def test_the_command_publishes_finished_runs_and_writes_no_empty_table(trained, 
 def test_a_run_without_kernels_cannot_be_published_with_them(start, trained, tmp_path):
     do_run(start, tmp_path / "run", adopted=[trained / "published.parquet"])
     with pytest.raises(
-        EchosError, match=r"run: this run has no kernels\.safetensors, for it was adopted without them; train"
+        EchosError, match=r"run: this run has no kernels\.safetensors, because it was adopted without them; train"
     ):
         publish([tmp_path / "run"], kernels=True)
 
@@ -206,7 +206,7 @@ def test_a_table_grows_by_the_runs_that_are_finished(start, trained, tmp_path, c
     with caplog.at_level(logging.INFO):
         table = publish([tmp_path / "second", tmp_path / "begun"], earlier)
     assert table["seed"].to_pylist() == [0, 1]
-    assert f"{tmp_path / 'begun'}: not finished, left out" in caplog.text
+    assert f"{tmp_path / 'begun'}: not finished, skipped" in caplog.text
     assert publish([trained / "run"], table).equals(table)
     assert np.isfinite(table["history_top1"].to_pylist()).all()
 
@@ -226,7 +226,7 @@ def test_a_run_without_a_key_cannot_be_published(trained, tmp_path):
         (tmp_path / name).write_bytes((trained / "run" / name).read_bytes())
     made = read_json(trained / "run/run.json")
     write_json(tmp_path / "run.json", {name: value for name, value in made.items() if name != "key"})
-    with pytest.raises(EchosError, match="cannot be published, for it lacks key; train it again"):
+    with pytest.raises(EchosError, match="cannot be published, because it lacks key; train it again"):
         publish([tmp_path])
 
 

@@ -24,7 +24,7 @@ def test_initial_weights_need_the_json_beside_them(tmp_path: Path):
     assert read_initial(tmp_path / "seed0.safetensors") == made
     path.write_text(json.dumps({key: made[key] for key in ("model", "kwargs", "did")}))
     with pytest.raises(
-        EchosError, match=r"seed0\.json: not written by echos initialise: no layers, seed; make it again"
+        EchosError, match=r"seed0\.json: not written by echos initialise: no layers, seed; run echos initialise again"
     ):
         read_initial(tmp_path / "seed0.safetensors")
 

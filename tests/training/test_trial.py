@@ -42,7 +42,7 @@ def test_a_network_that_fits_passes(tmp_path: Path) -> None:
     [
         ("convnext_ato", {}, 32, BOTH, r"did you mean 'convnext_atto'\?"),
         ("resnet10t", {}, 32, BOTH, "resnet10t has no depthwise convolutions"),
-        ("convnext_atto", SMALL, 8, BOTH, r"does not take images of 8×8 pixels \(.*\); choose another side"),
+        ("convnext_atto", SMALL, 8, BOTH, r"does not accept images of 8×8 pixels \(.*\); choose another side"),
         (
             "convnext_atto",
             SMALL,

@@ -1,4 +1,4 @@
-"""Training: from initial weights and a data set to trained weights, a history and final metrics."""
+"""Training: turns initial weights and a data set into trained weights, a history and final metrics."""
 
 from neural_echos.training.batches import Batches, MemoryBatches
 from neural_echos.training.checkpoints import CHECKPOINT

@@ -1,7 +1,7 @@
-"""Augmentation of whole batches on their device: shifts, flips, RandAugment and colour jitter, an image's own draw each.
+"""Augmentation of whole batches on their device: shifts, flips, RandAugment and colour jitter, drawn separately for each image.
 
-A batch costs a few calls instead of one per image. All draws come from a generator on the CPU, so they are the same whatever
-the device, and no call waits for a GPU.
+A batch costs a few calls instead of one per image. All draws come from a generator on the CPU, so they are the same on every device
+and no call waits for a GPU.
 
 Paper: Cubuk et al., "RandAugment", 2020.
 """
@@ -12,11 +12,11 @@ from collections.abc import Callable
 import torch
 from torchvision.transforms.v2 import functional as tv
 
-LEVELS = 31  # of torchvision's RandAugment: magnitudes are from 0 to 30
+LEVELS = 31  # of torchvision's RandAugment: magnitudes range from 0 to 30
 
 
 def pad_images(images: torch.Tensor, pixels: int) -> torch.Tensor:
-    """Reflect `pixels` pixels at each border of images (n, c, h, w), less than h and w: what `shift_images` cuts from."""
+    """Pad images (n, c, h, w) for `shift_images` by reflecting `pixels` pixels, fewer than h and w, at each border."""
     for axis in (2, 3):
         size = images.shape[axis]
         mirrored = torch.arange(-pixels, size + pixels, device=images.device).abs()
@@ -25,7 +25,7 @@ def pad_images(images: torch.Tensor, pixels: int) -> torch.Tensor:
 
 
 def shift_images(padded: torch.Tensor, pixels: int, generator: torch.Generator) -> torch.Tensor:
-    """Shift each image by its own random number of pixels, up to `pixels` either way.
+    """Shift each image by its own random number of pixels, up to `pixels` in each direction.
 
     Parameters
     ----------
@@ -33,7 +33,7 @@ def shift_images(padded: torch.Tensor, pixels: int, generator: torch.Generator) 
         See `pad_images`.
     pixels : int
     generator : torch.Generator
-        On the CPU; decides the shifts.
+        On the CPU; determines the shifts.
 
     Returns
     -------
@@ -73,7 +73,7 @@ def jitter_images(images: torch.Tensor, amount: float, generator: torch.Generato
 
 
 def _luma(images: torch.Tensor) -> torch.Tensor:
-    """ITU-R 601 luma of colour images, shape (n, 1, h, w); grey images as they are."""
+    """ITU-R 601 luma of colour images, shape (n, 1, h, w); grey images are returned unchanged."""
     if images.shape[1] == 1:
         return images
     weights = torch.tensor([0.299, 0.587, 0.114], device=images.device)
@@ -94,8 +94,8 @@ def _sheared(images: torch.Tensor, shear: list[float]) -> torch.Tensor:
     return _affine(shear=[math.degrees(math.atan(share)) for share in shear], center=[0, 0])(images)
 
 
-# torchvision's operations by name: what is done to a batch at a magnitude, the greatest magnitude as a function of the image's
-# side, and whether the sign is drawn.
+# torchvision's operations by name: the operation on a batch at a magnitude, the largest magnitude as a function of the image's
+# side, and whether the sign is random.
 _OPERATIONS: dict[str, tuple[Operation, Callable[[int], float], bool]] = {
     "identity": (lambda images, m: images, lambda side: 0.0, False),
     "shear_x": (lambda images, m: _sheared(images, [m, 0.0]), lambda side: 0.3, True),
@@ -124,7 +124,7 @@ OPERATIONS = tuple(_OPERATIONS)
 
 
 def apply_operation(images: torch.Tensor, name: str, level: int, sign: int = 1) -> torch.Tensor:
-    """Apply one of torchvision's RandAugment operations to a batch, at one magnitude for all.
+    """Apply one of torchvision's RandAugment operations to a batch, with the same magnitude for all images.
 
     Parameters
     ----------
@@ -143,17 +143,17 @@ def apply_operation(images: torch.Tensor, name: str, level: int, sign: int = 1) 
 
 
 def randaugment_images(images: torch.Tensor, operations: int, level: int, generator: torch.Generator) -> torch.Tensor:
-    """Apply torchvision's RandAugment: to each image `operations` operations, each drawn for it, at one level.
+    """Apply torchvision's RandAugment: `operations` randomly drawn operations per image, at one level.
 
-    Images that drew the same operation and sign go through it together.
+    Images with the same operation and sign are processed together.
 
     Parameters
     ----------
     images : Tensor of uint8, shape (n, c, h, w)
     operations : int
-        How many, one after the other.
+        Number of operations, applied one after another.
     level : int
-        Of the magnitudes, from 0 to 30.
+        Level of the magnitudes, from 0 to 30.
     generator : torch.Generator
         On the CPU.
     """

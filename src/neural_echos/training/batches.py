@@ -1,7 +1,7 @@
-"""Batches: one interface over images in memory and images that are streamed.
+"""Batches: one interface for images in memory and streamed images.
 
-Everything random in a batch follows from (seed, epoch, step) alone, so a run starts again at any step without a generator's
-state; and a batch is the same however many devices share it.
+Everything random in a batch depends only on (seed, epoch, step), so a run can resume at any step without a generator's state, and a
+batch is the same no matter how many devices share it.
 
 Paper: Zhong et al., "Random Erasing", AAAI 2020.
 """
@@ -33,7 +33,7 @@ Batch = tuple[torch.Tensor, torch.Tensor]
 
 
 class Batches(Protocol):
-    """What a training takes its images from."""
+    """Source of a training's images."""
 
     steps: int
 
@@ -50,10 +50,10 @@ class Batches(Protocol):
 
 
 def seed_generators(*numbers: int, gpu: bool = True) -> torch.Generator:
-    """Seed the global generators (torch: dropout; numpy: mixup; random: erasing) and return one more, on the CPU.
+    """Seed the global generators (torch: dropout; numpy: mixup; random: erasing) and return another one on the CPU.
 
-    Without `gpu`, torch's generators on GPUs stay as they are, as a worker process must leave them. It is not `torch.manual_seed`,
-    which notes the whole call stack where no GPU has been touched yet, and takes a millisecond for it.
+    Without `gpu`, torch's generators on GPUs are left alone, as worker processes require. This does not call `torch.manual_seed`,
+    which records the whole call stack if no GPU has been used yet and takes a millisecond to do so.
     """
     states = np.random.SeedSequence(numbers).generate_state(4).tolist()
     torch.default_generator.manual_seed(states[0])
@@ -65,10 +65,10 @@ def seed_generators(*numbers: int, gpu: bool = True) -> torch.Generator:
 
 
 class MemoryBatches:
-    """Batches of a data set in memory: images on the device once, augmented there a batch at a time.
+    """Batches of a data set in memory: images are moved to the device once and augmented there batch by batch.
 
-    With several devices each makes the whole batch and keeps its share: that is cheap, and it makes mixup's partners, and all
-    other draws, those of one device.
+    With several devices, each makes the whole batch and keeps its share. This is cheap, and mixup partners and all other draws are
+    the same as on one device.
 
     Parameters
     ----------
@@ -79,7 +79,7 @@ class MemoryBatches:
     workers : int
         Processes for timm's RandAugment, which works image by image on the CPU.
     rank, world : int
-        Which of how many processes share a batch.
+        This process's index, and the number of processes that share a batch.
     """
 
     def __init__(
@@ -169,7 +169,7 @@ class MemoryBatches:
 
 
 class _RandAugmented(torch.utils.data.Dataset):
-    """Batches of images after timm's RandAugment; each is a function of its own seed, whatever process makes it."""
+    """Batches of images after timm's RandAugment; each depends only on its own seed, not on the process that makes it."""
 
     def __init__(self, images: np.ndarray, description: str, mean: np.ndarray):
         colour = tuple(round(255 * float(value)) for value in np.resize(mean, 3))
@@ -198,7 +198,7 @@ class _RandAugmented(torch.utils.data.Dataset):
 
 
 def repair_posterize(transform: Any) -> None:
-    """Let every RandAugment in a transform posterise to 0 bits: black, as Pillow gave it before it came to refuse that."""
+    """Make every RandAugment in a transform accept posterising to 0 bits: black, as in older versions of Pillow."""
     for part in getattr(transform, "transforms", [transform]):
         for operation in getattr(part, "ops", ()):
             if operation.name.startswith("Posterize"):
@@ -217,6 +217,6 @@ def pixel_statistics(mean: np.ndarray, std: np.ndarray, device: torch.device) ->
 
 
 def normalise(images: torch.Tensor, mean: torch.Tensor, std: torch.Tensor) -> torch.Tensor:
-    """Normalise images of 0 to 255, shape (n, c, h, w), to float32 of plain strides."""
-    # Plain strides, whatever the array's: strides choose the convolution's algorithm and so the last bits of its result.
+    """Normalise images with values 0 to 255, shape (n, c, h, w), to float32 with contiguous strides."""
+    # Always contiguous: strides determine the convolution's algorithm and so the last bits of its result.
     return torch.empty(images.shape, device=images.device).copy_(images).sub_(mean).div_(std)

@@ -1,7 +1,7 @@
-"""Checkpoints: everything that changes while a model is trained, in one safetensors file that is never unpickled.
+"""Checkpoints: everything that changes during training, in one safetensors file that is never unpickled.
 
-A checkpoint holds the weights and their average, the optimizer's state, the gradient scaler, the history and the place in the
-epoch. It holds no generator: what is random in a step follows from the seed, the epoch and the step.
+A checkpoint contains the weights and the EMA weights, the optimizer's state, the gradient scaler, the history and the position in
+the epoch. It contains no generator: what is random in a step depends only on the seed, the epoch and the step.
 """
 
 import json
@@ -25,12 +25,12 @@ _log = logging.getLogger(__name__)
 CHECKPOINT = "checkpoint.safetensors"
 VERSION = 2
 _KEY = "neural_echos.checkpoint"
-_SHARE = 0.02  # of the time that writing checkpoints may take
+_SHARE = 0.02  # largest share of the time spent on writing checkpoints
 
 
 @dataclass
 class State:
-    """Everything that changes while a model is trained.
+    """Everything that changes during training.
 
     Attributes
     ----------
@@ -39,11 +39,11 @@ class State:
     ema : ModelEmaV3, optional
     scaler : torch.amp.GradScaler, optional
     history : list of dict
-        A row for each epoch that is done.
+        One row per finished epoch.
     step : int
-        Steps done in the epoch that has begun.
+        Steps done in the current epoch.
     loss : Tensor
-        Sum of their losses; of several processes' own, or the mean over them, which a checkpoint keeps.
+        Sum of their losses: each process's own or, in a checkpoint, the mean over processes.
     seconds, train_seconds : float
         Wall time so far, and its share without evaluation.
     """
@@ -60,11 +60,11 @@ class State:
 
     @property
     def evaluated(self) -> nn.Module:
-        """The module whose weights count: the average of the weights where there is one."""
+        """The module that is evaluated: the EMA weights if there are any."""
         return self.model if self.ema is None else self.ema.module
 
     def weights(self) -> dict[str, torch.Tensor]:
-        """Tensors of the model and of its average, by name."""
+        """Tensors of the model and of its EMA, by name."""
         modules = {"model": self.model} if self.ema is None else {"model": self.model, "ema": self.ema.module}
         return {f"{name}.{k}": v for name, module in modules.items() for k, v in module.state_dict().items()}
 
@@ -84,7 +84,7 @@ class State:
         return tensors, counted | {"numbers": numbers, "groups": groups, "scaler": scaler}
 
     def load(self, tensors: Mapping[str, torch.Tensor], rest: Mapping[str, Any]) -> None:
-        """Take over what `parts` gave."""
+        """Restore the output of `parts`."""
         with torch.no_grad():
             for name, value in (self.weights() | {"loss": self.loss}).items():
                 value.copy_(tensors[name])
@@ -102,7 +102,7 @@ class State:
             if kind == "optimizer":
                 index, _, slot = place.partition(".")
                 like = parameters[int(index)]
-                if value.shape == like.shape:  # in the parameter's memory format, as it was
+                if value.shape == like.shape:  # in the parameter's memory format, as before
                     value = torch.empty_like(like, dtype=value.dtype).copy_(value)
                 state.setdefault(int(index), {})[slot] = value
         for index, slot, value in rest["numbers"]:
@@ -114,16 +114,16 @@ class State:
 
 
 class Checkpoint:
-    """The file that holds a run on its way; few writes, each atomic.
+    """The checkpoint file of an unfinished run; writes are rare and atomic.
 
     Parameters
     ----------
     path : Path
     key : str
-        What defines the run; a checkpoint of another key is discarded.
+        Identifies the run; a checkpoint with another key is discarded.
     seconds : float
-        Least time between two checkpoints; slow ones are rarer, so that they take a fiftieth of the time at most. 0 writes one
-        whenever one may be written.
+        Minimum time between two checkpoints. Slow ones are written more rarely, so that they take at most a fiftieth of the time. 0
+        writes one at every opportunity.
     """
 
     def __init__(self, path: Path, key: str, seconds: float):
@@ -141,7 +141,8 @@ class Checkpoint:
         Raises
         ------
         EchosError
-            The optimizer keeps more than tensors and numbers, or the file cannot be written; the one before it then stays.
+            The optimizer's state contains more than tensors and numbers, or the file cannot be written; the previous file is then
+            kept.
         """
         began = time.monotonic()
         tensors, rest = state.parts()
@@ -149,7 +150,7 @@ class Checkpoint:
             header = json.dumps({"key": self.key, "version": VERSION, **rest})
         except TypeError as error:
             raise EchosError(
-                f"{self.path}: this optimizer's state is more than tensors and numbers and cannot be saved ({error}); "
+                f"{self.path}: this optimizer's state contains more than tensors and numbers and cannot be saved ({error}); "
                 "choose adamw or sgd"
             ) from None
         write_tensors(self.path, tensors, {_KEY: header})
@@ -157,7 +158,7 @@ class Checkpoint:
         self.cost = self.written - began
 
     def restore(self, state: State) -> None:
-        """Load a checkpoint of the same key into the run; discard any other, and what a killed writer left."""
+        """Load a checkpoint with the same key into the run; discard any other, and the leftovers of a killed writer."""
         sweep(self.path)
         if not self.path.exists():
             return
@@ -166,14 +167,16 @@ class Checkpoint:
                 rest = json.loads((file.metadata() or {}).get(_KEY, "{}"))
                 tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  not a mapping
             if rest.get("version") != VERSION:
-                raise ValueError(f"one of version {rest.get('version')}, not {VERSION}")
+                raise ValueError(f"version {rest.get('version')}, not {VERSION}")
             if rest.get("key") != self.key:
                 raise ValueError("a checkpoint of another run")
             for name, value in state.weights().items():
                 if name not in tensors or tensors[name].shape != value.shape:
                     raise ValueError(f"a checkpoint of another architecture (no {name} of shape {tuple(value.shape)})")
         except (SafetensorError, OSError, ValueError, KeyError) as error:
-            _log.warning("%s: not a checkpoint of this run (%s); discarded, training starts anew", self.path, error)
+            _log.warning(
+                "%s: not a checkpoint of this run (%s); discarded, training starts from the beginning", self.path, error
+            )
             self.path.unlink(missing_ok=True)
             return
         state.load(tensors, rest)

@@ -1,7 +1,7 @@
-"""Plan: what a preset's trainings will cost, before anything starts, from a short calibration on the machine at hand.
+"""Plan: estimate the cost of a preset's trainings in advance from a short calibration on this machine.
 
-Every pair of data set and architecture is trained for a moment on random images of its shape; the rest is counting. What was
-measured and what was extrapolated is kept apart.
+Every pair of data set and architecture is trained briefly on random images of its shape; the rest is counting. Measured and
+extrapolated values are kept apart.
 """
 
 import json
@@ -33,7 +33,9 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 SHAPE = ("train", "test", "classes", "channels", "size")
-_PIXELS = 32 * 32 * 32  # a calibration batch on a CPU: 32 images of 32×32, or as many pixels in fewer larger ones
+_PIXELS = (
+    32 * 32 * 32
+)  # a calibration batch on a CPU: 32 images of 32×32, or the same number of pixels in fewer, larger images
 _GPU_BATCH = 256
 _HISTORY_BYTES = 20_000
 
@@ -49,9 +51,9 @@ class Work:
     kwargs : mapping
     recipe : Recipe
     shape : mapping of str to int
-        Numbers of train and test images, classes, channels, and the side of an image in pixels.
+        Numbers of training and test images, classes and channels, and the side of an image in pixels.
     runs : int
-        Initialisations by seeds.
+        Number of initialisations times number of seeds.
     """
 
     dataset: str
@@ -65,23 +67,23 @@ class Work:
 
 @dataclass(frozen=True)
 class Cost:
-    """What one `Work` costs on one device.
+    """Cost of one `Work` on one device.
 
     Attributes
     ----------
     dataset, architecture : str
     runs, epochs, parameters : int
     batch : int
-        Images of a calibration step.
+        Images per calibration step.
     images_per_second : float
-        Of training steps: forward, backward, optimizer.
+        Speed of training steps: forward, backward, optimizer.
     evaluated_per_second : float
-        Of forward passes.
+        Speed of forward passes.
     hours_per_run, hours : float
     gigabytes : float
-        Initial and trained weights of all runs.
+        Size of the initial and trained weights of all runs.
     extrapolated : tuple of str
-        What the calibration did not measure.
+        Parts of the cost that the calibration did not measure.
     """
 
     dataset: str
@@ -108,13 +110,13 @@ def plan(
     devices: int = 1,
     watts: float | None = None,
 ) -> tuple[list[Cost], dict[str, Any], str]:
-    """Estimate what all trainings of a preset cost.
+    """Estimate the cost of all trainings of a preset.
 
     Parameters
     ----------
     config : Config
     root : Path
-        Folder of the workflow; data sets that are made already are looked for among its results.
+        Folder of the workflow; existing data sets are looked up in its results.
     seconds, device, threads
         See `estimate`.
     devices, watts
@@ -126,7 +128,7 @@ def plan(
     total : dict
         See `summarise`.
     name : str
-        What the device is called.
+        Name of the device.
     """
     from neural_echos.design.preset import Preset
 
@@ -141,18 +143,18 @@ def plan(
 
 
 def list_work(preset: "Preset", shapes: Mapping[str, Mapping[str, int]] | None = None) -> list[Work]:
-    """List a preset's trainings by data set and architecture, those that only replacement needs among them.
+    """List a preset's trainings by data set and architecture, including those that only replacement needs.
 
     Parameters
     ----------
     preset : Preset
     shapes : mapping, optional
-        Shapes of data sets that are made already; others must declare theirs.
+        Shapes of existing data sets; others must declare theirs.
 
     Raises
     ------
     EchosError
-        A data set is neither made nor declares its shape.
+        A data set does not exist and does not declare its shape.
     """
     made, found = shapes or {}, []
     for dataset, architecture in sorted({(one.dataset, one.architecture) for one in preset.conditions}):
@@ -160,7 +162,7 @@ def list_work(preset: "Preset", shapes: Mapping[str, Mapping[str, int]] | None =
         recipe = Recipe.from_dict(preset.recipe(dataset, architecture))
         shape = declared.shape.model_dump() if declared.shape else {}
         if made.get(dataset):
-            shape = {"size": recipe.image_size, **made[dataset]}  # images that stay on disk have no size of their own
+            shape = {"size": recipe.image_size, **made[dataset]}  # images that stay on disk have no fixed size
         missing = [name for name in SHAPE if name not in shape]
         if missing:
             raise EchosError(
@@ -180,18 +182,18 @@ def estimate(
     threads: int = 1,
     progress: Callable[[str], None] = _log.info,
 ) -> Iterator[Cost]:
-    """Calibrate each pair of data set and architecture, and yield what all its runs cost on one device.
+    """Calibrate each pair of data set and architecture, and yield the cost of all its runs on one device.
 
     Parameters
     ----------
     work : sequence of Work
     seconds : float
-        For all calibrations together; slow models take longer, for each does two steps at least.
+        Total time for calibration; slow models take longer because each does at least two steps.
     device : str or torch.device
     threads : int
-        Of torch.
+        Threads of torch.
     progress : callable
-        Takes a line for each of several.
+        Receives one line per item of work if there are several.
     """
     picked = pick_device(device)
     before = torch.get_num_threads()
@@ -239,7 +241,7 @@ def _cost(work: Work, device: torch.device, seconds: float) -> Cost:
 def calibrate(
     model: nn.Module, recipe: Recipe, shape: Mapping[str, int], *, batch: int, device: torch.device, seconds: float
 ) -> tuple[float, float]:
-    """Train and evaluate a model for a moment on random images; return images a second of either.
+    """Train and evaluate a model briefly on random images; return the images per second of both.
 
     Parameters
     ----------
@@ -249,10 +251,10 @@ def calibrate(
     shape : mapping of str to int
         classes, channels, size.
     batch : int
-        Images at a time.
+        Images per step.
     device : torch.device
     seconds : float
-        For both together; each does one step to warm up and one that counts, at least.
+        Total time for both; each does at least one warm-up step and one measured step.
     """
     accelerator = make_accelerator(device, recipe)
     model.to(accelerator.device, memory_format=torch.channels_last if recipe.channels_last else torch.contiguous_format)
@@ -280,7 +282,7 @@ def calibrate(
 
 
 def _seconds_per_call(call: Callable[[], None], seconds: float) -> float:
-    """Median time of a call, of as many as fit into the time, but one at least; the first call is not counted."""
+    """Median time of a call over as many calls as fit into the time, at least one; the first call is not counted."""
     times: list[float] = []
     began = time.perf_counter()
     while len(times) < 2 or time.perf_counter() - began < seconds:
@@ -294,15 +296,15 @@ def _seconds_per_call(call: Callable[[], None], seconds: float) -> float:
 
 
 def summarise(costs: Sequence[Cost], *, devices: int = 1, watts: float | None = None) -> dict[str, Any]:
-    """Add up costs: runs, hours of a device, days on several, disk, and energy where the power is known.
+    """Add up costs: runs, device-hours, days on several devices, disk, and energy if the power is known.
 
     Parameters
     ----------
     costs : sequence of Cost
     devices : int
-        How many work at the same time, each on runs of its own.
+        Number of devices that work at the same time, each on its own runs.
     watts : float, optional
-        Power of one device at work.
+        Power of one device under load.
     """
     hours = math.fsum(cost.hours for cost in costs)
     longest = max((cost.hours_per_run for cost in costs), default=0.0)
@@ -317,7 +319,7 @@ def summarise(costs: Sequence[Cost], *, devices: int = 1, watts: float | None = 
 
 
 def render_plan(costs: Sequence[Cost], total: Mapping[str, Any], device: str) -> str:
-    """Write the plan as text: a table of costs, the totals, and what is extrapolated."""
+    """Format the plan as text: a table of costs, the totals, and what is extrapolated."""
     if not costs:
         return "This preset trains nothing; snakemake --dry-run lists its jobs."
     head = ("data set", "architecture", "runs", "epochs", "images/s", "a run", "all runs", "disk")
@@ -351,29 +353,29 @@ def render_plan(costs: Sequence[Cost], total: Mapping[str, Any], device: str) ->
     lines += [
         "",
         f"{total['runs']:,} runs, {_time(total['device_hours'])} of one device ({device}); {_time(24 * total['days'])} with "
-        f"{total['devices']} of them, each on runs of its own.",
+        f"{total['devices']} of them, each on its own runs.",
         f"Disk: {total['gigabytes']:,.2f} GB of weights. "
         + ("Energy: unknown; give --watts." if energy is None else f"Energy: {energy:,.1f} kWh."),
         "Measured: forward, backward, optimizer step and evaluation of random images. Not measured: decoding and augmentation of "
-        "images, and what several devices lose to one another.",
+        "images, and the overhead of several devices.",
     ]
     return "\n".join(lines + ([f"* Extrapolated to {starred}."] if told else []))
 
 
 def tell_plan(costs: Sequence[Cost], total: Mapping[str, Any], device: str) -> str:
-    """Write the plan of one network on one data set as a sentence or two."""
+    """Describe the plan of one network on one data set in a sentence or two."""
     (cost,) = costs
     several = f", {total['devices']} at a time" if total["devices"] > 1 else ""
     disk = f" {total['gigabytes']:,.1f} GB of weights." if total["gigabytes"] >= 0.05 else ""
     return (
         f"{total['runs']:,} runs of {_time(cost.hours_per_run)} each{several}: {_time(24 * total['days'])} of training on this "
-        f"machine ({device}, {cost.images_per_second:,.0f} images/s); decoding and augmentation of images, and the seconds that "
-        f"each job takes to start, come on top.{disk}"
+        f"machine ({device}, {cost.images_per_second:,.0f} images/s); decoding and augmentation of images, and the start of each "
+        f"job (seconds), add to this.{disk}"
     )
 
 
 def plan_json(costs: Sequence[Cost], total: Mapping[str, Any], device: str) -> str:
-    """Write the plan as JSON."""
+    """Return the plan as JSON."""
     return json.dumps({"device": device, "costs": [asdict(cost) for cost in costs], "total": dict(total)}, indent=2)
 
 

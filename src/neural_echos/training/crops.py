@@ -7,25 +7,26 @@ import math
 
 import torch
 
-TRIES = 10  # boxes drawn for an image before the fallback
+TRIES = 10  # boxes drawn per image before the fallback
 _RATIO = 4 / 3  # widest box; the narrowest is its inverse
 
 
 def crop_boxes(
     height: int, width: int, shares: tuple[float, ...], count: int, generator: torch.Generator
 ) -> torch.Tensor:
-    """Draw boxes of a random area and shape within an image.
+    """Draw boxes with random area and aspect ratio within an image.
 
-    Of ten boxes, the first that fits is taken, anywhere in the image; where none fits, the largest central box between 3:4 and 4:3.
+    The first of ten boxes that fits is placed anywhere in the image. If none fits, the largest central box between 3:4 and 4:3 is
+    used.
 
     Parameters
     ----------
     height, width : int
-        Of the images, pixels.
+        Size of the images, pixels.
     shares : tuple of float
-        Least and greatest share of the area; the ratio of the sides is log-uniform from 3:4 to 4:3.
+        Smallest and largest share of the area; the aspect ratio is log-uniform from 3:4 to 4:3.
     count : int
-        How many boxes.
+        Number of boxes.
     generator : torch.Generator
         On the CPU.
 
@@ -51,7 +52,7 @@ def crop_boxes(
 def crop_images(
     images: torch.Tensor, shares: tuple[float, ...], interpolation: str, generator: torch.Generator
 ) -> torch.Tensor:
-    """Keep a random box of each image and resize it to the image's size; no pixel outside the box has an influence.
+    """Crop a random box from each image and resize it to the image's size; pixels outside the box have no influence.
 
     Parameters
     ----------
@@ -59,7 +60,7 @@ def crop_images(
     shares : tuple of float
         See `crop_boxes`.
     interpolation : {"bicubic", "bilinear", "random"}
-        "random" draws one of the two for each image.
+        "random" picks one of the two for each image.
     generator : torch.Generator
         On the CPU.
 
@@ -79,14 +80,14 @@ def crop_images(
 
 
 def _levels(values: torch.Tensor) -> torch.Tensor:
-    """Round to 0 to 255, halves upwards, as Pillow does after each of its two passes."""
+    """Round to 0 to 255, halves up, as Pillow does after each of its two passes."""
     return values.add_(0.5).floor_().clamp_(0, 255)
 
 
 def _resizing(start: torch.Tensor, length: torch.Tensor, size: int, cubic: torch.Tensor) -> torch.Tensor:
-    """Weights of `size` pixels of a line for each of the `size` that its part from `start` is enlarged to, (n, size, size).
+    """Weights that resize the part of a line of `size` pixels from `start` to `size` pixels, shape (n, size, size).
 
-    They are Pillow's: a triangle, or the cubic of Keys (1981) with a = −½, summed to 1 over the pixels inside the part.
+    They are Pillow's: a triangle, or the cubic of Keys (1981) with a = −½, normalised to sum to 1 over the pixels inside the part.
     """
     pixels = torch.arange(size, device=start.device) + 0.5
     centres = start[:, None] + length[:, None] / size * pixels

@@ -1,9 +1,9 @@
-"""Weight gradients of depthwise convolutions on a CPU, several times as fast as PyTorch's.
+"""Weight gradients of depthwise convolutions on a CPU, several times faster than PyTorch's.
 
-The weight gradient of a depthwise convolution of stride 1 is itself a depthwise convolution: of kernel c and image n it is the
-image's channel c, correlated with the gradient of its output. With all images and channels laid out as one image of n·c channels,
-one forward convolution gives it for every image, and their sum is the gradient. PyTorch's own takes about ten times as long as the
-forward pass, and far longer where images are not channels-last (benchmarks/depthwise_gradient.py).
+The weight gradient of a depthwise convolution with stride 1 is itself a depthwise convolution: for kernel c and image n, it is the
+image's channel c correlated with the gradient of its output. With all images and channels arranged as one image of n·c channels,
+one forward convolution gives it for every image, and their sum is the gradient. PyTorch's own implementation takes about ten times
+as long as the forward pass, and far longer if images are not channels-last (benchmarks/depthwise_gradient.py).
 """
 
 from collections.abc import Iterator
@@ -17,26 +17,25 @@ from torch import nn
 
 from neural_echos.training.recipe import Recipe
 
-_LEAST = 5  # taps of side: kernels of 3×3 gain nothing
+_LEAST = 5  # taps per side: 3×3 kernels gain nothing
 
 
 @contextmanager
 def fast_weight_gradients(model: nn.Module, recipe: Recipe, device: torch.device) -> Iterator[None]:
-    """For the time of a training, take the weight gradients of a model's depthwise layers by a forward convolution.
+    """During a training, compute the weight gradients of a model's depthwise layers with a forward convolution.
 
-    It is used for layers of stride 1 without dilation, whose kernels have odd sides of at least 5 taps and whose maps keep their
-    size, and there for float32 on a CPU. Everything else goes PyTorch's way: GPUs, autocast, other types, compiled models, and
-    layers that calculate in a way of their own. The choice follows from the layer alone and from no measurement, so that the same
-    inputs give the same bytes.
+    It applies to layers with stride 1, no dilation, kernels with odd sides of at least 5 taps and "same" padding, in float32 on a
+    CPU. PyTorch handles everything else: GPUs, autocast, other types, compiled models, and layers with their own forward
+    computation. The choice depends only on the layer and on no measurement, so that the same inputs give the same bytes.
 
     Parameters
     ----------
     model : nn.Module
-        Its layers are as before afterwards.
+        Its layers are restored afterwards.
     recipe : Recipe
-        Its `fast_depthwise` switches this off.
+        Its `fast_depthwise` can switch this off.
     device : torch.device
-        Where the model is trained.
+        Device on which the model is trained.
     """
     on = recipe.fast_depthwise and not recipe.compile and device.type == "cpu"
     layers = [module for module in model.modules() if on and _is_served(module)]
@@ -50,7 +49,7 @@ def fast_weight_gradients(model: nn.Module, recipe: Recipe, device: torch.device
 
 
 def weight_gradient(images: torch.Tensor, gradient: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
-    """Gradient of a depthwise convolution's kernels, of stride 1 and "same" padding.
+    """Gradient of the kernels of a depthwise convolution with stride 1 and "same" padding.
 
     Parameters
     ----------
@@ -77,7 +76,7 @@ def weight_gradient(images: torch.Tensor, gradient: torch.Tensor, size: tuple[in
 
 
 class _Depthwise(torch.autograd.Function):
-    """A depthwise convolution of stride 1; its backward pass is made of operations that can be differentiated again."""
+    """A depthwise convolution with stride 1; its backward pass consists of differentiable operations."""
 
     @staticmethod
     def forward(
@@ -114,7 +113,7 @@ class _Depthwise(torch.autograd.Function):
 
 
 def _is_served(module: nn.Module) -> bool:
-    """Whether a layer is a depthwise convolution of the kind that gains."""
+    """Whether a layer is a depthwise convolution that this makes faster."""
     if not isinstance(module, nn.Conv2d) or type(module).forward is not nn.Conv2d.forward:
         return False
     same = module.padding == "same" or module.padding == tuple(side // 2 for side in module.kernel_size)
@@ -129,7 +128,7 @@ def _is_served(module: nn.Module) -> bool:
 
 
 def _forward(layer: nn.Conv2d, images: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None) -> torch.Tensor:
-    """Do what `layer._conv_forward` does."""
+    """Equivalent of `layer._conv_forward`."""
     served = (
         torch.is_grad_enabled()
         and weight.requires_grad

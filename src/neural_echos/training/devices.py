@@ -1,4 +1,4 @@
-"""The machine of a training: its device, threads and precision, its signals, and what it says when memory is full."""
+"""The machine of a training: its device, threads and precision, its signals, and its errors when memory runs out."""
 
 import ctypes
 import os
@@ -17,12 +17,12 @@ from neural_echos.training.recipe import Recipe
 
 _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # M_TRIM_THRESHOLD and M_MMAP_THRESHOLD of malloc.h
 
-# what torch says of full memory: a GPU's (its cuBLAS has words of its own), or the machine's
+# torch's messages about full memory, of a GPU (cuBLAS has its own) or the machine
 _FULL = ("out of memory", "alloc_failed", "not enough memory", "can't allocate memory")
 
 
 def pick_device(device: str | torch.device = "auto") -> torch.device:
-    """Return the device of that name; "auto" is the GPU if there is one, else the CPU."""
+    """Return the device with this name; "auto" is the GPU if there is one, else the CPU."""
     if str(device) == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
@@ -35,11 +35,11 @@ def pick_device(device: str | torch.device = "auto") -> torch.device:
 
 
 def make_accelerator(device: torch.device, recipe: Recipe) -> Accelerator:
-    """Make this run's Accelerator; a CPU keeps to float32."""
+    """Make this run's Accelerator; a CPU always uses float32."""
     if device.type == "cuda" and device.index is not None:
         torch.cuda.set_device(device)
     if int(os.environ.get("WORLD_SIZE", "1")) == 1:
-        # what is left of the last run in this process: its device and precision
+        # state left by the previous run in this process: its device and precision
         AcceleratorState._reset_state(reset_partial_state=True)
     return Accelerator(
         cpu=device.type == "cpu",
@@ -49,10 +49,10 @@ def make_accelerator(device: torch.device, recipe: Recipe) -> Accelerator:
 
 @contextmanager
 def torch_settings(threads: int, device: torch.device) -> Iterator[None]:
-    """Set torch's threads and, on a CPU, deterministic algorithms and no denormals, for the time of a training.
+    """Set torch's threads and, on a CPU, deterministic algorithms and flushed denormals, for the duration of a training.
 
-    The GELU of a number near −13 is a denormal, with which a CPU calculates slowly: flushed to 0, a ConvMixer of regular
-    convolutions trains 2.4 times as fast.
+    The GELU of a number near −13 is a denormal, and CPUs compute slowly with denormals. With these flushed to 0, a ConvMixer with
+    regular convolutions trains 2.4 times as fast.
     """
     count, strict = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
     warn = torch.is_deterministic_algorithms_warn_only_enabled()
@@ -75,10 +75,11 @@ def torch_settings(threads: int, device: torch.device) -> Iterator[None]:
 
 
 def _keep_freed_memory() -> None:
-    """Let glibc keep what is freed, for every step asks for the same memory again.
+    """Make glibc keep freed memory, because every step requests the same memory again.
 
-    It would return large pieces to the system at once and get them back page by page, which costs networks with large maps about a
-    tenth of their time (benchmarks/depthwise_gradient.py). No result depends on it, and other systems have no such settings.
+    Otherwise it returns large blocks to the system at once and gets them back page by page, which costs networks with large maps
+    about a tenth of their time (benchmarks/depthwise_gradient.py). Results do not depend on it, and other systems have no such
+    settings.
     """
     set_option = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
     if set_option is not None:
@@ -88,22 +89,21 @@ def _keep_freed_memory() -> None:
 
 @contextmanager
 def batch_norm_sentence() -> Iterator[None]:
-    """Turn torch's error about batch norm over a single value into a sentence."""
+    """Turn torch's error about batch norm over a single value into one sentence."""
     try:
         yield
     except ValueError as error:
         if "more than 1 value per channel" not in str(error):
             raise
         raise EchosError(
-            "training: batch norm needs more than one value per channel, but a batch of one image whose map has shrunk to one "
-            "pixel gives it a single one; choose batch_size, and device_batch where it is set, so that no device gets fewer than "
-            "two images at a time"
+            "training: batch norm needs more than one value per channel, but a batch of one image with a 1×1 feature map has "
+            "only one; choose batch_size (and device_batch, if set) so that every device gets at least two images at a time"
         ) from None
 
 
 @contextmanager
 def memory_sentence(recipe: Recipe) -> Iterator[None]:
-    """Turn full memory, a GPU's or the machine's, into a sentence."""
+    """Turn an out-of-memory error, of a GPU or the machine, into one sentence."""
     try:
         yield
     except RuntimeError as error:
@@ -112,13 +112,13 @@ def memory_sentence(recipe: Recipe) -> Iterator[None]:
         held = recipe.device_batch or recipe.batch_size
         raise EchosError(
             f"training: memory ran out with {held} images at a time; lower device_batch below {held} (the batch of "
-            f"{recipe.batch_size} then goes through in micro-batches)"
+            f"{recipe.batch_size} is then split into micro-batches)"
         ) from None
 
 
 @contextmanager
 def told_to_stop() -> Iterator[list[str]]:
-    """Yield a list that SIGTERM and SIGUSR1 put their names into, in place of ending the process."""
+    """Yield a list to which SIGTERM and SIGUSR1 add their names instead of ending the process."""
     told: list[str] = []
     if threading.current_thread() is not threading.main_thread():
         yield told

@@ -1,8 +1,7 @@
-"""Training: one loop over timm's parts, on one device or several, that resumes to the same bytes.
+"""Training: one loop built from timm's parts, on one or several devices, that resumes to the same bytes.
 
-Accelerate places the model, shares it between processes and mixes precisions; optimizers, mixup, erasing, stochastic depth and
-the average of the weights are timm's. A run that was stopped at any step and started again ends, on a CPU, with the weights of
-the run that was not.
+Accelerate handles device placement, distribution over processes and mixed precision; optimizers, mixup, erasing, stochastic depth
+and EMA are timm's. On a CPU, a run that is stopped at any step and resumed ends with the same weights as an uninterrupted run.
 """
 
 import logging
@@ -46,28 +45,28 @@ from neural_echos.training.watchers import Lines, Watcher
 _log = logging.getLogger(__name__)
 
 
-_AGREE_EVERY = 10  # steps after which several processes ask each other whether one was told to stop
+_AGREE_EVERY = 10  # steps between checks across processes whether one was told to stop
 
 
 @dataclass(frozen=True)
 class RunResult:
-    """What one training gave.
+    """Result of one training.
 
     Attributes
     ----------
     history : list of dict
-        One row per epoch, with the columns of the `history` table; of a run that diverged, the last holds no numbers (NaN).
+        One row per epoch, with the columns of the `history` table; if the run diverged, the last row contains NaN.
     metrics : dict
-        loss, top1, top5 of the test images after the last epoch (None after a run that diverged), diverged, epochs, parameters,
+        loss, top1, top5 on the test images after the last epoch (None if the run diverged), diverged, epochs, parameters,
         train_images, test_images.
     images_per_second : float
-        Training images by seconds of training steps.
+        Training images per second of training steps.
     seconds : float
-        Wall time of all epochs, evaluation included, over every resumption.
+        Wall time of all epochs, including evaluation, summed over all resumptions.
     device : str
         "cpu", or the name of the GPU.
     devices : int
-        How many shared the batches.
+        Number of devices that shared the batches.
     """
 
     history: list[dict[str, Any]]
@@ -93,47 +92,47 @@ def train(
     progress: Callable[[str], None] = _log.info,
     watchers: Sequence[Watcher] = (),
 ) -> RunResult:
-    """Train a model in place, resuming from `folder` where a checkpoint of the same `key` lies.
+    """Train a model in place, resuming from a checkpoint with the same `key` in `folder` if there is one.
 
-    The model ends on the device, in evaluation mode, with the weights that were evaluated: the averaged ones where
-    `recipe.ema_decay` is on. The global generators of torch, numpy and random are seeded anew in each step. The checkpoint
-    stays until `write_run` has written the run. Several processes of `torchrun` share every batch; batch norm takes its
-    statistics over all of them on GPUs, and over a process's own images on CPUs.
+    The model ends on the device, in evaluation mode, with the evaluated weights: the EMA weights if `recipe.ema_decay` is on. The
+    global generators of torch, numpy and random are reseeded in each step. The checkpoint is kept until `write_run` has written the
+    run. Several processes of `torchrun` share every batch. Batch norm statistics are computed over all processes on GPUs, and over
+    each process's own images on CPUs.
 
     Parameters
     ----------
     model : nn.Module
-        Initialised; parameters without `requires_grad` stay as they are.
+        Initialised; parameters without `requires_grad` are not trained.
     data : Dataset or StreamedDataset
         In memory, or read from disk by worker processes.
     recipe : Recipe
     seed : int
-        Decides batches and augmentation, at least 0.
+        Determines batches and augmentation; at least 0.
     folder : Path
-        Where the checkpoint lies.
+        Folder of the checkpoint.
     key : str
-        What defines the run (a hash of dataset, architecture, initial weights, recipe, seed); a checkpoint of another
-        key is discarded.
+        Identifies the run (a hash of data set, architecture, initial weights, recipe and seed); a checkpoint with another key is
+        discarded.
     device : str or torch.device
         See `pick_device`.
     threads : int
-        Threads of torch, and one more than the processes that decode and augment on the CPU; processes of `torchrun` on one
-        machine share them.
+        Threads of torch, and one more than the number of processes that decode and augment on the CPU; processes of `torchrun` on
+        one machine share them.
     labels : mapping, optional
-        dataset, architecture and initialisation, as the history table names them.
+        dataset, architecture and initialisation, for the history table.
     checkpoint_seconds : float
-        Least time between two checkpoints; 0 writes one after every step.
+        Minimum time between two checkpoints; 0 writes one after every step.
     progress : callable
-        Takes one line per epoch.
+        Receives one line per epoch.
     watchers : sequence of Watcher
-        Told of every step and epoch.
+        Notified of every step and epoch.
 
     Raises
     ------
     EchosError
-        Data, recipe and model do not fit together, several processes do not share a folder, or memory is full.
+        Data, recipe and model do not fit together, several processes do not share a folder, or memory runs out.
     Preempted
-        SIGTERM or SIGUSR1 came; the checkpoint is written, and the same call goes on from there.
+        SIGTERM or SIGUSR1 was received; the checkpoint is written, and the same call resumes from it.
     """
     folder = Path(folder)
     check_training(model, data, recipe, seed)
@@ -142,7 +141,7 @@ def train(
     device, rank, world = accelerator.device, accelerator.process_index, accelerator.num_processes
     if recipe.batch_size % world:
         raise EchosError(
-            f"recipe: batch_size: {recipe.batch_size} is not a multiple of the {world} processes that share it; change either"
+            f"recipe: batch_size: {recipe.batch_size} is not a multiple of the {world} processes that share it; change one of them"
         )
     names = {"dataset": "", "architecture": "", "initialisation": "", **(labels or {}), "seed": seed}
     threads = max(1, threads // int(os.environ.get("LOCAL_WORLD_SIZE", "1")))
@@ -175,7 +174,7 @@ def train(
 
 
 class _Loop:
-    """The loop itself: a state, and what moves it on."""
+    """The loop itself: a state, and the methods that advance it."""
 
     def __init__(
         self,
@@ -194,7 +193,9 @@ class _Loop:
         if accelerator.num_processes > 1:
             self.trainee = accelerator.prepare_model(self.trainee)
         self.optimizer = accelerator.prepare_optimizer(state.optimizer, device_placement=False)
-        self.smoothing = 0.0 if recipe.mixup or recipe.cutmix else recipe.label_smoothing  # mixup smooths by itself
+        self.smoothing = (
+            0.0 if recipe.mixup or recipe.cutmix else recipe.label_smoothing
+        )  # mixup does its own smoothing
         self.diverged = False
         self.clock = time.perf_counter()
 
@@ -204,16 +205,16 @@ class _Loop:
         return len(self.state.history) * self.batches.steps + self.state.step
 
     def check_place(self, folder: Path) -> None:
-        """Refuse processes that go on from different places: folders that they do not share hold different checkpoints."""
+        """Refuse processes that would resume from different steps because they do not share a folder."""
         done = self.accelerator.gather(torch.tensor([self.done], device=self.accelerator.device)).tolist()
         if len(set(done)) > 1:
             raise EchosError(
                 f"{folder}: the {len(done)} processes would resume from different steps ({', '.join(map(str, done))}); put the "
-                "runs into a folder that all nodes share"
+                "runs in a folder that all nodes share"
             )
 
     def epoch(self, names: Mapping[str, Any], test_images: int) -> None:
-        """Train for what is left of an epoch, evaluate, and keep both."""
+        """Train for the rest of an epoch, evaluate, and record both."""
         state, recipe = self.state, self.recipe
         began, start, number = time.perf_counter(), state.step, len(state.history)
         for images, target in self.batches.epoch(number, start):
@@ -239,14 +240,16 @@ class _Loop:
             watcher.epoch(row, self._line())
 
     def _step(self, epoch: int, images: torch.Tensor, target: torch.Tensor) -> None:
-        """Take one step of the optimizer: gradients of parts of the batch, where it is too large to be held at once."""
+        """Take one optimizer step, accumulating gradients over micro-batches if the batch is too large for memory."""
         state, recipe, accelerator = self.state, self.recipe, self.accelerator
         self.trainee.train()
         for group in state.optimizer.param_groups:
             group["lr"] = learning_rate(recipe, epoch + (state.step + 1) / self.batches.steps) * group.get(
                 "lr_scale", 1.0
             )
-        seed_generators(self.seed, epoch, state.step, accelerator.process_index)  # dropout's own in each process
+        seed_generators(
+            self.seed, epoch, state.step, accelerator.process_index
+        )  # so that dropout differs between processes
         self.optimizer.zero_grad()
         size = recipe.device_batch or len(images)
         parts = list(zip(images.split(size), target.split(size), strict=True))
@@ -269,12 +272,12 @@ class _Loop:
         return dict(zip(("loss", "top1", "top5"), (self.accelerator.reduce(sums) / images).tolist(), strict=True))
 
     def _stop_or_save(self) -> None:
-        """Save and stop where a signal asked for it; save where the last checkpoint is old."""
+        """Save and stop if a signal requested it; save if the last checkpoint is old."""
         state = self.state
         early = state.step < self.batches.steps  # else the epoch's end saves
         stopping, due = self._agree(bool(self.told), early and self.checkpoint.due())
         if stopping or due:
-            state.loss.copy_(self.accelerator.reduce(state.loss, "mean"))  # a checkpoint is of all processes
+            state.loss.copy_(self.accelerator.reduce(state.loss, "mean"))  # a checkpoint covers all processes
         if stopping or (due and math.isfinite(float(state.loss))):
             self._tick(training=True)
             self._save()
@@ -287,11 +290,11 @@ class _Loop:
             )
 
     def _agree(self, stopping: bool, due: bool) -> tuple[bool, bool]:
-        """Tell all processes whether one was told to stop, and whether the first one's checkpoint is due; asked every few steps."""
+        """Whether any process was told to stop, and whether the first one's checkpoint is due; checked every few steps."""
         accelerator = self.accelerator
         if accelerator.num_processes == 1:
             return stopping, due
-        if self.done % _AGREE_EVERY:  # counted through epochs: they may be shorter
+        if self.done % _AGREE_EVERY:  # counted across epochs, which may be shorter
             return False, False
         asked = torch.tensor([stopping, due and accelerator.is_main_process], dtype=torch.int32)
         told = accelerator.reduce(asked.to(accelerator.device)).tolist()

@@ -1,7 +1,7 @@
-"""Mixup and CutMix in groups of images: each group draws its own λ and mixes its images among themselves.
+"""Mixup and CutMix in groups of images: each group draws its own λ and mixes only its own images.
 
-Published recipes draw once per micro-batch of a process, so how many images share a draw belongs to the recipe. With timm's
-mixing of a whole batch, a batch of 4,096 images on one device would share a single λ.
+Published recipes draw once per micro-batch of a process, so the number of images that share a draw is part of the recipe. With
+timm's mixing of a whole batch, all 4,096 images of a batch on one device would share one λ.
 
 Papers: Zhang et al., "mixup", ICLR 2018; Yun et al., "CutMix", ICCV 2019.
 """
@@ -11,14 +11,14 @@ from timm.data import Mixup
 
 
 class Mixing:
-    """timm's Mixup and CutMix, drawn anew for each group of images.
+    """timm's Mixup and CutMix, drawn separately for each group of images.
 
     Parameters
     ----------
     mixup, cutmix : float of at least 0
-        α of their Beta distributions; where both are on, one of the two is drawn for each group. With both 0 nothing is mixed.
+        α of their Beta distributions; if both are on, one of the two is picked for each group. If both are 0, nothing is mixed.
     group : int of at least 0
-        Images of a group, an even number; 0 for the whole batch. The last group of a batch may be smaller.
+        Number of images per group, even; 0 for the whole batch. The last group of a batch may be smaller.
     label_smoothing : float in [0, 1)
     classes : int
     """
@@ -42,7 +42,7 @@ class Mixing:
         images : Tensor of float32, shape (n, c, h, w)
             The same tensor.
         labels : Tensor of float32, shape (n, classes)
-            Weights of the classes; the labels as they were where nothing is mixed.
+            Weights of the classes; the labels unchanged if nothing is mixed.
         """
         if self.draw is None:
             return images, labels

@@ -1,4 +1,4 @@
-"""Before a training: what does not fit together is refused, and batches and optimizer are made."""
+"""Before a training: check that its parts fit together, and make batches and optimizer."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -19,9 +19,9 @@ from neural_echos.training.streaming import StreamedBatches
 
 
 def make_batches(data: Dataset | StreamedDataset, recipe: Recipe, **where: Any) -> Batches:
-    """Make the batches of a data set in memory, or of one on disk.
+    """Make the batches of a data set in memory or on disk.
 
-    `where` has seed, device and workers, and rank and world where several processes share a batch.
+    `where` contains seed, device and workers, and also rank and world if several processes share a batch.
     """
     if isinstance(data, Dataset):
         return MemoryBatches(data, recipe, **where)
@@ -44,25 +44,25 @@ def make_batches(data: Dataset | StreamedDataset, recipe: Recipe, **where: Any) 
 
 
 def make_optimizer(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
-    """Make the recipe's optimizer of timm; biases, norms and other one-dimensional parameters are not decayed."""
+    """Make the recipe's timm optimizer; biases, norms and other one-dimensional parameters are not decayed."""
     options = {name: tuple(v) if isinstance(v, list) else v for name, v in recipe.optimizer_options.items()}
     try:
         return create_optimizer_v2(model, recipe.optimizer, lr=recipe.lr, weight_decay=recipe.weight_decay, **options)
     except (TypeError, ValueError) as error:
         raise EchosError(
-            f"recipe: optimizer_options: {recipe.optimizer} does not take {options} ({error}); correct them"
+            f"recipe: optimizer_options: {recipe.optimizer} does not accept {options} ({error}); correct them"
         ) from None
 
 
 def check_training(model: nn.Module, data: Dataset | StreamedDataset, recipe: Recipe, seed: int) -> None:
-    """Refuse what would only fail, or silently differ, later."""
+    """Refuse what would fail, or silently differ, later."""
     count = len(data.train_labels)
     if seed < 0:
         raise EchosError(f"training: the seed must be at least 0, not {seed}")
     if not any(parameter.requires_grad for parameter in model.parameters()):
-        raise EchosError("training: all parameters are frozen; leave some to be trained")
+        raise EchosError("training: all parameters are frozen; leave some trainable")
     if recipe.batch_size > count:
-        raise EchosError(f"recipe: batch_size: {recipe.batch_size} is more than the {count} train images; lower it")
+        raise EchosError(f"recipe: batch_size: {recipe.batch_size} is more than the {count} training images; lower it")
     if isinstance(data, StreamedDataset):
         for name, used in (("shift", recipe.shift), ("randaugment", recipe.torchvision_randaugment)):
             if used:
@@ -81,9 +81,9 @@ def check_training(model: nn.Module, data: Dataset | StreamedDataset, recipe: Re
 
 
 def _check_images(shape: Sequence[int], recipe: Recipe) -> None:
-    """Refuse augmentation that images of this shape (c, h, w) in memory do not allow."""
+    """Refuse augmentation that images in memory with this shape (c, h, w) do not allow."""
     channels, *size = shape
     if recipe.shift >= min(size):
         raise EchosError(f"recipe: shift: {recipe.shift} must be less than the image's {min(size)} pixels; lower it")
     if recipe.randaugment and channels not in (1, 3):
-        raise EchosError(f"recipe: randaugment: it needs images of 1 or 3 channels, not {channels}; switch it off")
+        raise EchosError(f"recipe: randaugment needs images with 1 or 3 channels, not {channels}; switch it off")

@@ -1,8 +1,8 @@
-"""Published runs: finished runs in one table, their weights not, which other machines adopt in place of training them again.
+"""Published runs: finished runs in one table, without their weights, for other machines to adopt instead of training.
 
-A run is adopted where its key is the same: the hash of its data set, network, initial weights, recipe and seed, and of `TRAINING`.
-It is then the same experiment. It need not be the same bytes: floats differ between processors and versions of torch, and the
-provenance of a published run says which ones made it.
+A run is adopted if its key is the same: the hash of its data set, network, initial weights, recipe, seed and `TRAINING`. It is then
+the same experiment, but not necessarily the same bytes: floats differ between processors and versions of torch, which the
+provenance of a published run records.
 """
 
 import json
@@ -23,10 +23,10 @@ from neural_echos.training.checkpoints import CHECKPOINT
 _LOG = logging.getLogger("neural_echos")
 
 TRAINING = 1
-"""Raised whenever the same data, initial weights, recipe and seed train to other numbers, beyond rounding.
+"""Increased whenever the same data, initial weights, recipe and seed give different numbers, beyond rounding.
 
-What was published under another number is no longer adopted. A test compares a small training with stored numbers, so that such a
-change does not pass unnoticed; new recipe keys whose default changes nothing need no new number.
+Runs published under another number are no longer adopted. A test compares a small training with stored numbers, so that such a
+change does not go unnoticed. New recipe keys whose default changes nothing need no new number.
 """
 
 KERNELS = "kernels.safetensors"
@@ -37,12 +37,12 @@ _METRICS = (*_SCORES, "diverged", "epochs", "parameters", "train_images", "test_
 
 
 def find_published(tables: Iterable[Path], key: str, kernels: bool = False) -> tuple[Path, dict[str, Any]] | None:
-    """Return the first table that holds a run of this key, with its trained kernels if asked for, and its row there.
+    """Return the first table with a run of this key (and its trained kernels, if requested), and the run's row.
 
     Raises
     ------
     EchosError
-        A table is missing or not one of published runs.
+        A table is missing or is not a table of published runs.
     """
     for path in tables:
         table = read_table(path, "published_runs")
@@ -53,20 +53,20 @@ def find_published(tables: Iterable[Path], key: str, kernels: bool = False) -> t
 
 
 def adopt(folder: Path, table: Path, row: Mapping[str, Any], labels: Mapping[str, str]) -> None:
-    """Write a published run as a finished one, marked as adopted, with its kernels where they are published.
+    """Write a published run as a finished run, marked as adopted, with its kernels if they are published.
 
-    Weights and a checkpoint that lie there are removed.
+    Existing weights and checkpoints are removed.
 
     Parameters
     ----------
     folder : Path
         Folder of the run.
     table : Path
-        Where the run is published.
+        Table in which the run is published.
     row : mapping
         Its row in that table.
     labels : mapping of str to str
-        Names of data set, architecture and initialisation here; they may be others there.
+        Names of data set, architecture and initialisation to write; they may differ from the published ones.
     """
     names = {**labels, "seed": row["seed"]}
     curves = zip(*(row[f"history_{name}"] for name in CURVES), strict=True)
@@ -86,30 +86,29 @@ def adopt(folder: Path, table: Path, row: Mapping[str, Any], labels: Mapping[str
 
 
 def publish(folders: Sequence[Path], earlier: pa.Table | None = None, *, kernels: bool = False) -> pa.Table:
-    """Gather finished runs into a table of schema "published_runs"; a run of the same key replaces an earlier one.
+    """Gather finished runs into a table with the schema "published_runs"; a run replaces an earlier one with the same key.
 
     Parameters
     ----------
     folders : sequence of Path
-        Folders of runs; those that are not finished are named in the log and left out.
+        Folders of runs; unfinished runs are logged and skipped.
     earlier : Table, optional
-        Rows that stay.
+        Rows to keep.
     kernels : bool
-        Whether the trained kernels are published, too.
+        Whether the trained kernels are also published.
 
     Raises
     ------
     EchosError
-        A finished run says nothing of its key, is broken, or lacks the kernels that are asked for; or there are neither finished
-        runs nor earlier rows.
+        A finished run has no key, is broken, or lacks the requested kernels; or there are neither finished runs nor earlier rows.
     """
     finished = [folder for folder in folders if (folder / "metrics.json").is_file()]
     for folder in sorted(set(folders) - set(finished)):
-        _LOG.info("%s: not finished, left out", folder)
+        _LOG.info("%s: not finished, skipped", folder)
     rows = {row["key"]: row for row in (earlier.to_pylist() if earlier is not None else [])}
     rows |= {row["key"]: row for row in (_row(folder, kernels) for folder in finished)}
     if not rows:
-        raise EchosError("there is no finished run in these folders; name folders of runs that hold metrics.json")
+        raise EchosError("there is no finished run in these folders; give folders of runs that contain metrics.json")
     ordered = sorted(rows.values(), key=lambda row: (*(row[name] for name in RUN), row["key"]))
     return pa.Table.from_pylist(ordered, schema=SCHEMAS["published_runs"])
 
@@ -118,14 +117,14 @@ def _row(folder: Path, kernels: bool) -> dict[str, Any]:
     """Return the row of a finished run."""
     if kernels and not (folder / KERNELS).is_file():
         raise EchosError(
-            f"{folder}: this run has no {KERNELS}, for it was adopted without them; train it, or leave it out"
+            f"{folder}: this run has no {KERNELS}, because it was adopted without them; train it, or leave it out"
         )
     made, metrics = read_json(folder / "run.json"), read_json(folder / "metrics.json")
     history = read_table(folder / "history.parquet", "history")
     lacks = [name for name in ("key", "seed") if name not in made] + [name for name in _METRICS if name not in metrics]
     if lacks or not history.num_rows:
         raise EchosError(
-            f"{folder}: this run cannot be published, for it lacks {', '.join(lacks) or 'its history'}; train it again"
+            f"{folder}: this run cannot be published, because it lacks {', '.join(lacks) or 'its history'}; train it again"
         )
     made.pop("adopted", None)
     scores = {name: math.nan if metrics[name] is None else metrics[name] for name in _METRICS}

@@ -1,4 +1,4 @@
-"""How a model is trained: one checked, immutable record, and the learning rate that follows from it.
+"""How a model is trained: one checked, immutable record, and its learning-rate schedule.
 
 Papers: Loshchilov and Hutter, "SGDR", ICLR 2017 (cosine); Trockman and Kolter, "Patches Are All You Need?", TMLR 2023 (the
 one-cycle-linear schedule); Zhang et al., "mixup", ICLR 2018; Yun et al., "CutMix", ICCV 2019; Zhong et al., "Random Erasing",
@@ -23,20 +23,20 @@ _TORCHVISION = re.compile(r"torchvision-n([1-9])-m(30|[12]?\d)")
 
 @dataclass(frozen=True)
 class Recipe:
-    """How a model is trained; checked when made, 0 or "" switches a part off. Limits stand in the annotations.
+    """How a model is trained. Values are checked on construction against the annotated limits; 0 or "" switches a part off.
 
     Attributes
     ----------
     epochs : int
-        Passes over the train images.
+        Passes over the training images.
     batch_size : int
-        Images per step over all devices: the effective batch. A last batch that is not full is left out of its epoch.
+        Images per step over all devices (the effective batch size). An incomplete last batch is dropped.
     device_batch : int
-        Most images that one device holds at a time: gradients of several such parts make up a batch; 0 for no limit.
+        Maximum number of images on one device at a time; gradients are accumulated over such micro-batches. 0 for no limit.
     optimizer : str
-        Name of an optimizer of timm; biases, norms and other one-dimensional parameters are not decayed.
+        Name of a timm optimizer; biases, norms and other one-dimensional parameters are not decayed.
     optimizer_options : mapping
-        More of its keywords: eps, betas, momentum, nesterov, ….
+        Its other keyword arguments: eps, betas, momentum, nesterov, ….
     lr : float
         Peak learning rate.
     weight_decay : float
@@ -50,43 +50,43 @@ class Recipe:
     label_smoothing : float
         Label smoothing.
     mixup, cutmix : float
-        α of its Beta distribution; where both are on, one of the two is drawn for each group.
+        α of its Beta distribution; if both are on, one of the two is picked for each group.
     mixing_group : int
-        Images, an even number, that share a draw of Mixup and CutMix, in published recipes a micro-batch; 0 for the whole batch.
+        Number of images, even, that share a draw of Mixup and CutMix (a micro-batch in published recipes); 0 for the whole batch.
     random_erasing : float
         Probability that a rectangle of an image is replaced by noise.
     image_size : int
-        Side of the images as the network sees them, pixels, where they are read from disk; images in memory keep theirs.
+        Side of the images as the network sees them, pixels, if they are read from disk; images in memory keep their size.
     crop_pct : float
-        Of an evaluated image read from disk, the share of its shorter side that the centre keeps.
+        Share of the shorter side that the centre crop keeps when an image read from disk is evaluated.
     resized_crop : tuple of float
-        Least and greatest share of the image's area that a random crop keeps before it is resized, sides 3:4 to 4:3; () for none.
+        Smallest and largest share of the image's area that a random crop keeps before resizing, sides 3:4 to 4:3; () for none.
     interpolation : str
-        How a random crop is resized, and what timm's RandAugment uses on disk; "random" draws one of the two for each image.
+        Interpolation of random crops and, for images on disk, of timm's RandAugment; "random" picks one of the two for each image.
     flip : bool
         Mirror half of the images, left to right.
     shift : int
-        Greatest random shift, pixels; the border is reflected.
+        Largest random shift, pixels; the border is reflected.
     randaugment : str
-        timm's description, "rand-m9-mstd0.5-inc1" (image by image, on the CPU), or torchvision's operations and magnitude of
-        31 levels, "torchvision-n2-m12" (batches in memory, on the device).
+        timm's description, "rand-m9-mstd0.5-inc1" (image by image, on the CPU), or torchvision's number of operations and magnitude
+        out of 31 levels, "torchvision-n2-m12" (batches in memory, on the device).
     colour_jitter : float
-        Greatest relative change of brightness, contrast and saturation.
+        Largest relative change of brightness, contrast and saturation.
     clip_grad : float
         Gradient-clipping norm.
     drop_path : float
-        Stochastic depth; whoever builds the model gives it the same `drop_path_rate`.
+        Rate of stochastic depth; the model must be built with the same `drop_path_rate`.
     ema_decay : float
-        Decay per step of the average of the weights that is evaluated and kept in place of the last ones.
+        Decay per step of the EMA weights, which are evaluated and saved instead of the last weights.
     precision : str
-        "bf16" or "fp16" for mixed precision on a GPU (a CPU is slower with it, and keeps to float32), "" for float32.
+        "bf16" or "fp16" for mixed precision on a GPU (a CPU would be slower and always uses float32), "" for float32.
     compile : bool
         `torch.compile` the model.
     channels_last : bool
         Memory format of the weights.
     fast_depthwise : bool
-        On a CPU, take the weight gradients of depthwise kernels of 5×5 and larger by a forward convolution: several times as fast
-        as PyTorch's, and equal to it up to rounding.
+        On a CPU, compute the weight gradients of depthwise kernels of 5×5 and larger with a forward convolution: several times
+        faster than PyTorch's implementation, and equal up to rounding.
     """
 
     epochs: Annotated[int, "at least 1"] = 5
@@ -129,22 +129,22 @@ class Recipe:
 
     @property
     def torchvision_randaugment(self) -> tuple[int, int] | None:
-        """Operations an image and magnitude of torchvision's RandAugment, where that is asked for."""
+        """Operations per image and magnitude of torchvision's RandAugment, if requested."""
         found = _TORCHVISION.fullmatch(self.randaugment)
         return (int(found[1]), int(found[2])) if found else None
 
     def model_kwargs(self) -> dict[str, float]:
-        """Return the keywords that a model of this recipe is built with, beside its own."""
+        """Return the keyword arguments that this recipe adds to the model's own."""
         return {"drop_path_rate": self.drop_path} if self.drop_path else {}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> "Recipe":
-        """Make a recipe from a mapping, such as a part of a config file.
+        """Make a recipe from a mapping, such as part of a config file.
 
         Raises
         ------
         EchosError
-            A key is unknown, or a value is of another type or out of range.
+            A key is unknown, or a value has the wrong type or is out of range.
         """
         known = [one.name for one in fields(cls)]
         for name in values:
@@ -161,10 +161,10 @@ _TYPES: dict[Any, tuple[Any, str]] = {
     bool: (bool, "true or false"),
     str: (str, "text"),
 }
-# What the annotation of one key cannot say.
+# Rules that the annotation of a single key cannot express.
 _RULES: dict[str, tuple[Callable[[Recipe], bool], str]] = {
-    "batch_size": (lambda r: not (r.batch_size % 2 and (r.mixup or r.cutmix)), "even where mixup or cutmix is on"),
-    "optimizer": (lambda r: r.optimizer in list_optimizers(), "an optimizer that timm.optim.list_optimizers() lists"),
+    "batch_size": (lambda r: not (r.batch_size % 2 and (r.mixup or r.cutmix)), "even if mixup or cutmix is on"),
+    "optimizer": (lambda r: r.optimizer in list_optimizers(), "an optimizer from timm.optim.list_optimizers()"),
     "warmup_epochs": (lambda r: r.warmup_epochs < r.epochs, "less than epochs"),
     "min_lr": (lambda r: r.min_lr <= r.lr, "at most lr"),
     "mixing_group": (lambda r: not r.mixing_group % 2, "an even number"),
@@ -172,7 +172,7 @@ _RULES: dict[str, tuple[Callable[[Recipe], bool], str]] = {
         lambda r: not r.resized_crop or (len(r.resized_crop) == 2 and r.resized_crop[0] <= r.resized_crop[1]),
         "two shares in ascending order, or an empty list",
     ),
-    "shift": (lambda r: not (r.shift and r.resized_crop), "0 where resized_crop is on"),
+    "shift": (lambda r: not (r.shift and r.resized_crop), "0 if resized_crop is on"),
     "randaugment": (
         lambda r: not r.randaugment or bool(_TIMM.fullmatch(r.randaugment) or _TORCHVISION.fullmatch(r.randaugment)),
         'like "rand-m9-mstd0.5-inc1" or "torchvision-n2-m12" (n from 1, m from 0 to 30), or ""',
@@ -181,7 +181,7 @@ _RULES: dict[str, tuple[Callable[[Recipe], bool], str]] = {
 
 
 def _checked(name: str, value: Any, kind: Any) -> Any:
-    """Convert the value of a key to its annotated type, if it is of that type and within the annotated limit."""
+    """Convert the value of a key to its annotated type, after checking its type and limit."""
     kind, limit = get_args(kind) if get_origin(kind) is Annotated else (kind, "")
     if get_origin(kind) is Literal:
         if value not in get_args(kind):
@@ -199,7 +199,7 @@ def _checked(name: str, value: Any, kind: Any) -> Any:
 
 
 def _within(name: str, value: Any, kind: type, limit: str) -> Any:
-    """Convert a number, switch or text; `limit` is "", or like "at least 1", "above 0" or "in [0, 1)"."""
+    """Convert a number, boolean or text; `limit` is "" or like "at least 1", "above 0" or "in [0, 1)"."""
     accepted, expected = _TYPES[kind]
     if not isinstance(value, accepted) or (isinstance(value, bool) and kind is not bool):
         raise _refusal(name, expected, value)
@@ -223,9 +223,9 @@ def _refusal(name: str, expected: str, found: Any, choices: Iterable[str] = ()) 
 
 
 def learning_rate(recipe: Recipe, epoch: float) -> float:
-    """Learning rate at a moment of training.
+    """Learning rate at a point of training.
 
-    Step i of n in epoch e (both from 0) uses the rate at e + (i + 1)/n, so the last step of all uses the end's.
+    Step i of n in epoch e (both from 0) uses the rate at e + (i + 1)/n, so the very last step uses the final rate.
 
     - cosine: linear from 0 to lr over `warmup_epochs`, then min_lr + ½ (lr − min_lr)(1 + cos πt), t from 0 to 1.
     - one-cycle-linear: linear through 0 at the start, lr at 2/5, lr/20 at 4/5, and 0 at the end.

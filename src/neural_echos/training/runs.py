@@ -1,4 +1,4 @@
-"""Runs on disk: from initial weights and the JSON beside them to a trained network, its history and its metrics."""
+"""Runs on disk: turn initial weights and the JSON beside them into a trained network, its history and its metrics."""
 
 import hashlib
 import json
@@ -40,34 +40,34 @@ def train_run(
     adopted: Sequence[Path] = (),
     kernels: bool = False,
 ) -> None:
-    """Train a network from its initial weights and write the finished run; a run that was interrupted is resumed.
+    """Train a network from its initial weights and write the finished run; an interrupted run is resumed.
 
-    A run that is published is adopted instead.
+    A published run is adopted instead.
 
     Parameters
     ----------
     initial : Path
-        Initial weights, as `echos initialise` writes them, with a JSON beside them.
+        Initial weights written by `echos initialise`, with a JSON beside them.
     folder : Path
         Folder of the run.
     data : Dataset
-        As read from `data_file`, whose checksum is part of the run's identity.
+        Data set read from `data_file`, whose checksum is part of the run's identity.
     recipe : Recipe
     data_file : Path
     labels : mapping of str to str
-        Names of data set, architecture and initialisation in tables.
+        Names of data set, architecture and initialisation for the tables.
     device : str, default="auto"
     threads : int, default=1
     watchers : sequence of Watcher, default=()
     adopted : sequence of Path, default=()
-        Tables of published runs; a run whose key is in one of them is written from there, without weights.
+        Tables of published runs; a run whose key is in one of them is copied from there, without weights.
     kernels : bool, default=False
         Adopt a published run only with its trained kernels.
 
     Raises
     ------
     EchosError
-        If a table of published runs cannot be read, or the initial weights are not those of the network that their JSON describes.
+        A table of published runs cannot be read, or the initial weights do not belong to the network that their JSON describes.
     """
     from neural_echos.initialisations.parametrised import plain_, reparameterise_
 
@@ -80,7 +80,7 @@ def train_run(
         return
     if adopted:
         wanted = "published runs with kernels" if kernels else "published runs"
-        _LOG.info("%s: not among the %s of %s, trained", folder, wanted, ", ".join(map(str, adopted)))
+        _LOG.info("%s: not among the %s in %s, training it", folder, wanted, ", ".join(map(str, adopted)))
     model = load_network(made, initial, data, recipe, "initial weights", "run echos initialise again")
     reparameterise_(model, made)
     for layer in frozen:
@@ -132,9 +132,9 @@ def _warn_of_divergence(folder: Path, result: RunResult, recipe: Recipe) -> None
 def run_identity(
     made: Mapping[str, Any], frozen: Sequence[str], recipe: Recipe, data_file: Path, initial: Path
 ) -> dict[str, Any]:
-    """Return what decides a run: runs that agree in it are the same experiment, and only these resume and adopt one another.
+    """Return what identifies a run. Runs with the same identity are the same experiment; only they resume and adopt one another.
 
-    Of the recipe only what differs from the defaults counts, so that a new recipe key does not make every run another one.
+    Only the recipe values that differ from the defaults count, so that a new recipe key does not change every run's identity.
 
     Parameters
     ----------
@@ -164,7 +164,7 @@ def run_key(identity: Mapping[str, Any]) -> str:
     Parameters
     ----------
     identity : mapping of str to JSON value
-        Everything that decides the result: recipe, seed, and checksums of input files.
+        Everything that determines the result: recipe, seed, and checksums of input files.
     """
     return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
 
@@ -175,7 +175,9 @@ def read_initial(initial: Path) -> dict[str, Any]:
     made = read_json(path)
     missing = {"model", "kwargs", "seed", "layers", "did"} - set(made if isinstance(made, dict) else ())
     if missing:
-        raise EchosError(f"{path}: not written by echos initialise: no {', '.join(sorted(missing))}; make it again")
+        raise EchosError(
+            f"{path}: not written by echos initialise: no {', '.join(sorted(missing))}; run echos initialise again"
+        )
     return dict(made)
 
 
@@ -194,12 +196,12 @@ def load_trained(made: Mapping[str, Any], folder: Path, data: Dataset | Streamed
 def load_network(
     made: Mapping[str, Any], weights: Path, data: Dataset | StreamedDataset, recipe: Recipe, what: str, remedy: str
 ) -> nn.Module:
-    """Build the network that the JSON beside initial weights describes, and load weights into it.
+    """Build the network described by the JSON beside initial weights, and load weights into it.
 
     Raises
     ------
     EchosError
-        If the weights are cut short or of another network; `what` names them and `remedy` says how to get them.
+        The weights are truncated or belong to another network; `what` names them and `remedy` says how to get them.
     """
     from safetensors import SafetensorError
     from safetensors.torch import load_file
@@ -217,7 +219,7 @@ def load_network(
 
 
 def kernel_size_of(layers: Sequence[Mapping[str, Any]]) -> int:
-    """Return the side of the largest depthwise kernels, or of the largest regular ones where there are none."""
+    """Return the side of the largest depthwise kernels or, if there are none, of the largest regular ones."""
     depthwise = [layer["kernel_height"] for layer in layers if layer["kind"] == "depthwise"]
     return max(depthwise or [layer["kernel_height"] for layer in layers])
 
@@ -235,9 +237,9 @@ def write_run(
 ) -> None:
     """Write a finished run, each file atomically, and then remove its checkpoint.
 
-    `weights.safetensors`, `kernels.safetensors` (those of spatial convolutions alone), `history.parquet` and `metrics.json` are
-    the same bytes for the same run (on a CPU); times are in `run.json` only. `metrics.json` comes last: where it lies, the run
-    is whole.
+    On a CPU, `weights.safetensors`, `kernels.safetensors` (only the weights of spatial convolutions), `history.parquet` and
+    `metrics.json` have the same bytes for the same run; times are only in `run.json`. `metrics.json` is written last: if it exists,
+    the run is complete.
 
     Parameters
     ----------
@@ -251,11 +253,11 @@ def write_run(
     kernel_size : int
         Side of the model's spatial kernels.
     inputs : mapping of str to path, optional
-        Files that the run was made from; their checksums go into `run.json`.
+        Input files of the run; their checksums go into `run.json`.
     **facts
         More JSON values for `run.json`.
     """
-    if int(os.environ.get("RANK", "0")):  # of several processes that trained together, the first writes
+    if int(os.environ.get("RANK", "0")):  # if several processes trained together, only the first writes
         return
     folder = Path(folder)
     (folder / "metrics.json").unlink(missing_ok=True)

@@ -28,7 +28,7 @@ def evaluate(
     device: str | torch.device = "auto",
     batch_size: int = EVALUATION_BATCH,
 ) -> tuple[float, float, float]:
-    """Evaluate a model in float32; it is left in evaluation mode, on the device.
+    """Evaluate a model in float32; it stays on the device in evaluation mode.
 
     Parameters
     ----------
@@ -37,7 +37,7 @@ def evaluate(
     images : ndarray or Tensor of uint8, shape (n, c, h, w)
     labels : ndarray or Tensor of int64, shape (n,)
     mean, std : ndarray, shape (c,)
-        Of pixels scaled to [0, 1].
+        Mean and standard deviation of pixels scaled to [0, 1].
     device : str or torch.device
         See `pick_device`.
     batch_size : int
@@ -47,7 +47,7 @@ def evaluate(
     loss : float
         Mean cross-entropy, nats.
     top1, top5 : float
-        Share of images whose class is the best, or among the best five, in [0, 1]; up to five classes, top5 is 1.
+        Share of images whose class ranks first, or among the first five, in [0, 1]; with five classes or fewer, top5 is 1.
     """
     device = pick_device(device)
     pixels = pixel_statistics(mean, std, device)
@@ -89,7 +89,7 @@ def score_run(
 def score_sums(
     model: nn.Module, batches: Iterable[tuple[torch.Tensor, torch.Tensor]], device: torch.device
 ) -> torch.Tensor:
-    """Sum of losses, of hits, and of hits among the best five; float64, shape (3,)."""
+    """Sums of losses, top-1 hits and top-5 hits; float64, shape (3,)."""
     model.eval()
     sums = torch.zeros(3, dtype=torch.float64, device=device)
     for images, labels in batches:

@@ -1,8 +1,8 @@
 """Batches of a data set on disk, decoded and augmented by timm's transforms in worker processes.
 
-Everything random follows from numbers: of a sample from (seed, epoch, row), of a batch from (seed, epoch, step, rank). So
-neither the number of workers nor a restart in the middle of an epoch changes a batch. Each batch leaves the global generators
-seeded by its numbers, so that what a network draws (dropout, stochastic depth) follows from them too.
+Everything random depends only on numbers: (seed, epoch, row) for a sample, (seed, epoch, step, rank) for a batch. So neither the
+number of workers nor resuming within an epoch changes a batch. Each batch seeds the global generators with its numbers, so that
+random draws in a network (dropout, stochastic depth) depend on them too.
 
 Papers: see `neural_echos.training`; random resized crops, Szegedy et al., "Going deeper with convolutions", CVPR 2015.
 """
@@ -25,37 +25,38 @@ from neural_echos.errors import EchosError
 from neural_echos.training.batches import EVALUATION_BATCH, repair_posterize, seed_generators
 from neural_echos.training.mixing import Mixing
 
-_ORDER, _SAMPLE, _BATCH = 1, 2, 3  # what a seed is for
+_ORDER, _SAMPLE, _BATCH = 1, 2, 3  # purposes of a seed
 
 
 class StreamedBatches:
     """Batches of a streamed data set.
 
-    timm's transforms, `fast_collate`, `PrefetchLoader` (transfer and normalisation) and `RandomErasing` do the work. Its
-    `create_loader` is not used: it chooses the sampler itself, so an epoch cannot start in its middle, and its transforms
-    draw from generators whose state depends on which worker comes first.
+    timm's transforms, `fast_collate`, `PrefetchLoader` (transfer and normalisation) and `RandomErasing` do the work. timm's
+    `create_loader` is not used: it chooses the sampler itself, so an epoch cannot be resumed, and its transforms draw from
+    generators whose state depends on the order of the workers.
 
-    RandAugment takes the place of colour jitter where both are asked for, as in timm.
+    RandAugment replaces colour jitter if both are requested, as in timm.
 
     Parameters
     ----------
     data : StreamedDataset
     batch_size : int
-        Of all ranks together; a multiple of `world`, and of 2 · `world` where mixup or cutmix is on.
+        Total over all ranks; a multiple of `world`, and of 2 · `world` if mixup or cutmix is on.
     seed : int
     device : torch.device
     workers : int
-        Processes that read and decode; 0 reads in this one.
+        Processes that read and decode; 0 reads in this process.
     rank, world : int
-        This process and how many there are.
+        This process's index, and the number of processes.
     size : int
         Side of a training or test image, pixels.
     crop_pct : float
         A test image is resized so that its shorter side is `size` / `crop_pct`, then its centre is cropped.
     scale : (float, float)
-        Least and greatest share of a train image's area that a random resized crop keeps.
+        Smallest and largest share of a training image's area that a random resized crop keeps.
     interpolation : {"bicubic", "bilinear", "random"}
-        Of train images, RandAugment's too; "random" draws one of the two for each. Test images are resized bicubically.
+        Interpolation for training images, including RandAugment; "random" picks one of the two for each. Test images are resized
+        bicubically.
     flip : bool
         Mirror half of the images, left to right.
     colour_jitter : float
@@ -67,21 +68,21 @@ class StreamedBatches:
     mixup, cutmix : float
         α of their Beta distributions; see `Mixing`.
     mixing_group : int
-        Images of one rank that share a draw of them; 0 for all of its share of a batch.
+        Images of one rank that share a draw of mixup and cutmix; 0 for the rank's whole share of a batch.
     label_smoothing : float
-        Of the label weights after mixup; without mixup and cutmix the labels are numbers, and smoothing is the loss's.
+        Smoothing of the label weights after mixup; without mixup and cutmix the labels are integers, and the loss smooths them.
     evaluation_batch : int
-        Test images in a batch of one rank.
+        Test images per batch of one rank.
 
     Attributes
     ----------
     steps : int
-        Full global batches of an epoch; a last one that is not full is left out.
+        Full global batches per epoch; an incomplete last batch is dropped.
 
     Raises
     ------
     EchosError
-        The batch cannot be divided among the ranks, or is larger than the train split.
+        The batch cannot be divided among the ranks, or is larger than the training split.
     """
 
     def __init__(
@@ -112,8 +113,8 @@ class StreamedBatches:
         count = len(data.train_labels)
         if batch_size < 1 or batch_size % share or batch_size > count:
             raise EchosError(
-                f"{data.name}: batch_size must be a multiple of {share} (the ranks, twice where mixup or cutmix is on) and at most "
-                f"{count}, the number of images, not {batch_size}"
+                f"{data.name}: batch_size must be a multiple of {share} (the number of ranks, doubled if mixup or cutmix is on) "
+                f"and at most {count}, the number of images, not {batch_size}"
             )
         self.data, self.batch_size, self.seed, self.device, self.workers = data, batch_size, seed, device, workers
         self.rank, self.world, self.evaluation_batch = rank, world, evaluation_batch
@@ -137,7 +138,7 @@ class StreamedBatches:
         )
 
     def epoch(self, epoch: int, start: int = 0) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-        """Yield this rank's share of every global batch of an epoch, from number `start` on.
+        """Yield this rank's share of every global batch of an epoch, starting with number `start`.
 
         Yields
         ------
@@ -170,7 +171,7 @@ class StreamedBatches:
             sampler=batches,
             num_workers=self.workers,
             pin_memory=self.device.type == "cuda",
-            generator=torch.Generator(),  # or the loader would draw from the global one
+            generator=torch.Generator(),  # otherwise the loader would draw from the global one
         )
         mean, std = (tuple(value.tolist()) for value in (self.data.mean, self.data.std))
         return iter(
@@ -179,7 +180,7 @@ class StreamedBatches:
 
 
 class _Samples(TorchDataset):
-    """Batches of decoded and transformed images, by their rows; each image is a function of its seed and row."""
+    """Batches of decoded and transformed images, by row; each image depends only on its seed and row."""
 
     def __init__(self, data: StreamedDataset, split: str, transform: Any, seed: tuple[int, ...] | None):
         self.data, self.split, self.transform, self.seed = data, split, transform, seed
@@ -190,7 +191,7 @@ class _Samples(TorchDataset):
             with _generators_restored():
                 return fast_collate([self._sample(row) for row in rows.tolist()])
         except EchosError as error:
-            return error  # raised in the main process, for torch would wrap it in the worker's traceback
+            return error  # raised in the main process, because torch would wrap it in the worker's traceback
 
     def _sample(self, row: int) -> tuple[torch.Tensor, int]:
         image = self.data.read(self.split, row)
@@ -200,7 +201,7 @@ class _Samples(TorchDataset):
 
 
 def _raised(loader: Iterable[Any]) -> Iterator[Any]:
-    """Raise what a worker could not read, and a worker's own death, as one sentence."""
+    """Raise a worker's read errors, and the death of a worker, as one sentence."""
     try:
         for batch in loader:
             if isinstance(batch, EchosError):
@@ -217,7 +218,7 @@ def _raised(loader: Iterable[Any]) -> Iterator[Any]:
 
 @contextmanager
 def _generators_restored() -> Iterator[None]:
-    """Put the CPU's global generators (random, numpy, torch) back as they were at the end."""
+    """Restore the CPU's global generators (random, numpy, torch) at the end."""
     states = random.getstate(), np.random.get_state(), torch.get_rng_state()  # noqa: NPY002
     try:
         yield

@@ -1,4 +1,4 @@
-"""A trial before many trainings: whether a network can be built, takes images of a size, and lets its kernels be drawn."""
+"""A trial before many trainings: whether a network can be built, accepts an image size, and has kernels that can be drawn."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,18 +15,18 @@ from neural_echos.kernels import layers_of
 
 _USUAL = 224  # pixels
 _LEAST, _STEP = 32, 16  # pixels
-WEAK = 1e-3  # share of its output by which a network must change for its kernels to count from the start
+WEAK = 1e-3  # relative change of a network's output above which its kernels matter from the start
 
 
 def image_side(model: str, shorter_side: int) -> int:
-    """Choose the side of a network's images: its own, or that of smaller images, rounded down to a multiple of 16 (32 at least).
+    """Choose the side of a network's images: its own or, for smaller images, theirs rounded down to a multiple of 16 (at least 32).
 
     Parameters
     ----------
     model : str
         Name of a timm model.
     shorter_side : int
-        Of the images as they are, pixels.
+        Shorter side of the original images, pixels.
     """
     known = get_pretrained_cfg(model, allow_unregistered=True)
     own = int(known.input_size[-1]) if known else _USUAL
@@ -50,32 +50,32 @@ def try_network(
     ----------
     model : str
     kwargs : mapping
-        Keywords of the model.
+        Keyword arguments of the model.
     classes : int
     side : int
-        Of the images, pixels.
+        Side of the images, pixels.
     checkpoint : Path or None
         Trained weights to start from.
     initialisations : mapping of str to mapping
-        As a config declares them.
+        Declared as in a config.
 
     Returns
     -------
     float
-        How far the initialisations' outputs for random images lie from the first one's, the farthest of them, as a share of
-        that output's norm.
+        Largest distance between an initialisation's output for random images and the first one's, relative to the norm of the
+        latter.
 
     Raises
     ------
     EchosError
-        The network cannot be built, has no depthwise convolutions or does not take such images; the checkpoint is of another one;
-        or an initialisation cannot draw its kernels.
+        The network cannot be built, has no depthwise convolutions or does not accept such images; the checkpoint belongs to another
+        network; or an initialisation cannot draw its kernels.
     """
     network = architectures.create(model, num_classes=classes, in_chans=3, kwargs=kwargs)
     if all(layer.kind != "depthwise" for layer in layers_of(network)):
         raise EchosError(
-            f"{model} has no depthwise convolutions, which initialisations draw; choose another model, such as convnext_atto "
-            "(config/survey.csv lists those of timm)"
+            f"{model} has no depthwise convolutions for the initialisations to draw; choose another model, such as convnext_atto "
+            "(config/survey.csv lists timm's)"
         )
     if checkpoint:
         start_from(network, checkpoint)
@@ -95,9 +95,9 @@ def _output(network: nn.Module, images: torch.Tensor, model: str) -> torch.Tenso
     side = images.shape[-1]
     try:
         with torch.no_grad():
-            return network.train()(images)  # with a batch's own statistics: at first, batch norm has no others
+            return network.train()(images)  # with the batch's own statistics: batch norm has no others yet
     except (RuntimeError, AssertionError, ValueError) as error:
         why = (str(error).splitlines() or [type(error).__name__])[0]
         raise EchosError(
-            f"{model} does not take images of {side}×{side} pixels ({why}); choose another side with --image-size"
+            f"{model} does not accept images of {side}×{side} pixels ({why}); choose another side with --image-size"
         ) from None

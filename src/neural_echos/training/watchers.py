@@ -1,4 +1,4 @@
-"""What watches a training: a line an epoch for logs, a live bar for a terminal, TensorBoard events for a folder."""
+"""Training watchers: one line per epoch for logs, a live progress bar for terminals, TensorBoard events for a folder."""
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -8,23 +8,23 @@ from neural_echos.errors import EchosError
 
 
 class Watcher:
-    """Is told how a training goes on; this one does nothing."""
+    """Follows the progress of a training; this base class does nothing."""
 
     def begin(self, name: str, epochs: int, steps: int, done: int) -> None:
-        """A run begins, or goes on after `done` of epochs · steps."""
+        """A run begins, or resumes after `done` of epochs · steps."""
 
     def step(self, images_per_second: float) -> None:
-        """One more step is done, at this speed since the epoch began."""
+        """A step is done, at this speed since the epoch began."""
 
     def epoch(self, row: Mapping[str, Any], line: str) -> None:
-        """An epoch is done: its row of the history, and that row as a line to read."""
+        """An epoch is done: its row of the history, and the same row as a line of text."""
 
     def end(self) -> None:
         """The run is over, or stopped."""
 
 
 class Lines(Watcher):
-    """Gives a line an epoch to a function, such as a logger's."""
+    """Passes one line per epoch to a function, such as a logger's."""
 
     def __init__(self, write: Callable[[str], None]):
         self.write = write
@@ -35,7 +35,7 @@ class Lines(Watcher):
 
 
 class LiveBar(Watcher):
-    """A bar on a terminal: epoch, images a second, time left, and the last epoch's accuracy."""
+    """A progress bar on a terminal: epoch, images per second, time left, and the last epoch's accuracy."""
 
     def begin(self, name: str, epochs: int, steps: int, done: int) -> None:
         """Draw the bar."""
@@ -50,7 +50,7 @@ class LiveBar(Watcher):
         self.bar.start()
 
     def step(self, images_per_second: float) -> None:
-        """Move the bar on."""
+        """Advance the bar."""
         done = int(self.bar.tasks[0].completed) + 1
         self.bar.update(self.task, completed=done, **self._fields(done, images_per_second))
 
@@ -73,7 +73,7 @@ class Events(Watcher):
     Raises
     ------
     EchosError
-        No package that writes them is installed.
+        No package that can write them is installed.
     """
 
     def __init__(self, folder: Path):
@@ -81,8 +81,8 @@ class Events(Watcher):
 
         if not is_tensorboard_available():
             raise EchosError(
-                "TensorBoard events need the package tensorboardX or tensorboard, and neither is installed; "
-                "pip install tensorboardX, or train without events"
+                "TensorBoard events need the package tensorboardX or tensorboard, but neither is installed; pip install "
+                "tensorboardX, or train without events"
             )
         self.tracker = TensorBoardTracker(folder.name, logging_dir=str(folder.parent))
         self.tracker.start()
