@@ -1,4 +1,4 @@
-"""Neural Echos, reproduced: every figure and table from declared inputs. Data walks through the rooms in this order."""
+"""Neural Echos, reproduced: every figure and table from declared inputs. The includes follow the flow of data."""
 
 import os
 from pathlib import Path
@@ -7,7 +7,7 @@ from snakemake.utils import min_version
 
 min_version("9.27")
 
-BASE = "config/config.yaml"  # the working directory's own, where it has one
+BASE = "config/config.yaml"  # that of the working directory, if it has one
 
 
 configfile: BASE if Path(BASE).exists() else os.path.relpath(Path(workflow.current_basedir) / BASE)
@@ -38,7 +38,7 @@ localrules:
 
 
 rule all:
-    """Every artifact of the preset, as a manuscript includes it, too, and the report."""
+    """Every artifact of the preset, also in manuscript format, and the report."""
     default_target: True
     input:
         ARTIFACTS.main_files(),

@@ -15,9 +15,10 @@ PRESETS = ("zoo", "demo", "cifar10_cpu", "imagenette64", "siblings", "quest", "c
 SHOWN = (("NE1", "zoo"), ("NE2", "zoo"), ("NE3", "demo"), ("NE4", "demo"), ("NE5", "cifar10_cpu"), ("NE6", "demo"))
 HEAD = """# Results
 
-Every claim that a published run has a number for, by preset. Values are shares in %, or differences in points of top-1 paired
-by seed, with 95 % intervals. *Not run at this scale*: the claim is about another data set or scale than the run, so the
-number only says what the same rule reads here. [How numbers are compared](numbers.md); each preset's config holds the rules.
+Every claim for which a published run has a number, by preset. Values are shares in %, or differences in top-1 in points, paired
+by seed, with 95 % intervals. *Not run at this scale* means that the claim is about another data set or scale than the run, so
+the number only shows what the same rule gives here. See [how numbers are compared](numbers.md) and, for the rules, each
+preset's config.
 
 This page is generated from `results/published/*/verdicts.parquet` by `docs/make_results.py`.
 """

@@ -1,7 +1,7 @@
-"""Make `.venv` with the exact, hash-checked packages of envs/requirements.txt and this library; standard library only.
+"""Create `.venv` with the exact, hash-checked packages of envs/requirements.txt and this library; needs only the standard library.
 
-Run as `python3 envs/install.py`; with `--executors` also Snakemake's executor plugins of envs/executors.txt, for those who run on a
-cluster. A finished environment is recognised by a stamp and left alone; an interrupted one is completed.
+Run as `python3 envs/install.py`; `--executors` also installs Snakemake's executor plugins of envs/executors.txt, for use on a
+cluster. A complete environment is recognised by a stamp and left unchanged; an interrupted one is completed.
 """
 
 import hashlib
@@ -43,7 +43,7 @@ def main() -> int:
                     _install(EXECUTORS)
     except subprocess.CalledProcessError as error:
         print(
-            f"install: {error.cmd[0]} … ended with exit code {error.returncode}; see above, then run this again",
+            f"install: {error.cmd[0]} … failed with exit code {error.returncode}; fix the error above and run this again",
             file=sys.stderr,
         )
         return 1
@@ -51,7 +51,7 @@ def main() -> int:
 
 
 def _install(lock: Path) -> None:
-    """Install what a lock holds by uv, in half of pip's time; by pip where uv fails, for it does not know pip's settings."""
+    """Install a lock file with uv, in half of pip's time; with pip if uv fails, because uv does not read pip's settings."""
     uv = _python().with_name("uv")
     if not uv.exists():
         with tempfile.TemporaryDirectory() as folder:
@@ -79,7 +79,7 @@ def _locked(name: str) -> str:
 
 @contextmanager
 def _once(name: str, *locks: Path) -> Iterator[bool]:
-    """Say whether what a stamp stands for is missing, and leave the stamp once the block has ended without an error."""
+    """Yield whether the part that a stamp marks is missing, and write the stamp if the block ends without an error."""
     stamp = ENVIRONMENT / name
     parts = [path.read_bytes() for path in (*locks, ROOT / "pyproject.toml")] + [
         sys.version.encode(),
@@ -99,7 +99,7 @@ def _python() -> Path:
 
 
 def _make_venv() -> None:
-    """Make a virtual environment with pip, also where Debian ships Python without the venv package."""
+    """Create a virtual environment with pip, even if Debian ships Python without the venv package."""
     if (
         _python().exists()
         and subprocess.run([str(_python()), "-m", "pip", "--version"], capture_output=True).returncode == 0
@@ -110,7 +110,7 @@ def _make_venv() -> None:
         import ensurepip  # noqa: F401 (Debian leaves it out of python3)
     except ImportError:
         _install_debian_venv()
-    # A fresh interpreter, for one that lacked ensurepip when it started may not see it now.
+    # A fresh interpreter, because one that lacked ensurepip when it started may not see it now.
     subprocess.run([sys.executable, "-m", "venv", str(ENVIRONMENT)], check=True)
 
 

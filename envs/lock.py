@@ -1,6 +1,6 @@
 """Resolve envs/*.in for every platform: requirements.txt and executors.txt (hashes, no URLs), environment.yaml (conda).
 
-Run as `make lock`, by the environment's uv. With `--check` nothing is resolved: it only tells whether environment.yaml fits
+Run as `make lock`, with the environment's uv. With `--check`, nothing is resolved: it only checks that environment.yaml matches
 requirements.txt.
 """
 
@@ -43,7 +43,7 @@ def main() -> int:
         subprocess.run([*resolve, *hide, *beside], cwd=HERE, check=True)
         conda.write_text(environment(lock.read_text()))
     if conda.read_text() != environment(lock.read_text()):
-        print(f"lock: {conda} holds other pins than {lock}; run `make lock`", file=sys.stderr)
+        print(f"lock: {conda} does not match {lock}; run `make lock`", file=sys.stderr)
         return 1
     return 0
 

@@ -1,10 +1,10 @@
 #!/bin/sh
-# Print what has become of a PBS job: running, success or failed. Finished jobs are known to `qstat -x` where job_history_enable is True.
-# A server that does not answer says nothing about the job; one that knows no such job says so, and then it is lost.
+# Print the state of a PBS job: running, success or failed. `qstat -x` lists finished jobs if job_history_enable is True.
+# No answer from the server says nothing about the job; if the server does not know the job, it is lost.
 found=$(qstat -x -f "$1" 2>&1)
 case "$?,$found" in
     *"not configured to maintain job history"*)
-        echo "PBS forgets jobs that ended, so that nobody can say how: qmgr -c 'set server job_history_enable=True'" >&2
+        echo "PBS forgets finished jobs, so their outcome is unknown; run: qmgr -c 'set server job_history_enable=True'" >&2
         exit 1 ;;
     0,*) ;;
     *"Unknown Job Id"*) echo failed; exit ;;

@@ -1,6 +1,6 @@
 """Artifacts: one papermill notebook for every figure and table.
 
-Reads the rooms' tables; leaves figures (PDF, PNG, SVG), tables (CSV, Markdown, LaTeX, HTML), provenance and rendered notebooks.
+Reads the other rules' tables; writes figures (PDF, PNG, SVG), tables (CSV, Markdown, LaTeX, HTML), provenance and rendered notebooks.
 """
 
 NOTEBOOK = "workflow/notebooks/{artifact}.ipynb"
@@ -91,7 +91,7 @@ rule table:
 
 
 rule docs_images:
-    """Copy Figure 1 and the gallery of receptive-field models into the documentation; no other rule asks for it."""
+    """Copy Figure 1 and the gallery of receptive-field models into the documentation; runs only on request."""
     input:
         kernels="<results>/figures/figure_01_kernels_beside_dogs.png",
         gallery="<results>/figures/receptive_field_gallery.png",

@@ -1,11 +1,11 @@
-"""Atlas: a page on the kernels of each network, and one that lists them all; for presets that ask for it (`atlas`).
+"""Atlas: a page on the kernels of each network, and one that lists them all, if the preset requests it (`atlas`).
 
-Reads banks, clusters, and the tables of structure and of pattern shares; leaves pages that need no other file.
+Reads banks, clusters, and the tables of structure and pattern shares; writes self-contained pages.
 """
 
 
 rule inspect:
-    """Make the page on the kernels of one network."""
+    """Write the page on the kernels of one network."""
     input:
         bank="<results>/banks/{model}.parquet",
         structure="<results>/evaluation/structure.parquet",

@@ -1,11 +1,11 @@
-"""Clusters: k-means on every bank, by kernel size, each cluster named by what its average looks like.
+"""Clusters: k-means on every bank, by kernel size, each cluster named by the shape of its average.
 
-Reads a bank; leaves one row a kernel, the centroids with their counts, and how every number of clusters does.
+Reads a bank; writes one row per kernel, the centroids with their counts, and a score for every number of clusters.
 """
 
 
 rule cluster:
-    """Cluster a bank with the declared k and with a number of clusters chosen by the data."""
+    """Cluster a bank with the declared k, and with the number of clusters that has the best silhouette."""
     input:
         bank="<results>/banks/{model}.parquet",
     output:

@@ -1,4 +1,4 @@
-"""What all rooms share: the checked config, the tables of runs, models and artifacts, and the wildcards that they allow."""
+"""Shared by all rules: the checked config, the tables of runs, models and artifacts, and the wildcards that they allow."""
 
 import gc
 import json
@@ -11,7 +11,7 @@ from snakemake.io import sourcecache_entry
 
 ROOT = Path(os.path.relpath(Path(workflow.current_basedir).parents[1]))
 sys.path.insert(0, str(ROOT / "src"))
-gc.freeze()  # what is imported stays; not to look for garbage there saves a tenth of the start
+gc.freeze()  # imported modules stay; excluding them from garbage collection saves a tenth of the start-up
 
 from neural_echos.code import Code
 from neural_echos.design.artifact_files import ArtifactFiles
@@ -21,12 +21,12 @@ from neural_echos.design.load import load_workflow
 from neural_echos.design.preset import Preset
 from neural_echos.errors import EchosError
 
-# Jobs run the Python that runs Snakemake (a conda environment, where one is active, comes before it), and this library.
+# Jobs use the Python that runs Snakemake (or that of an active conda environment), and this library.
 os.environ.update(
     PATH=os.pathsep.join([str(Path(sys.executable).parent), os.getenv("PATH", "")]),
     PYTHONPATH=str((ROOT / "src").absolute()),
 )
-# What a rule has among its params, so that it runs again where the code that its command imports changed.
+# A param of every rule, so that it reruns if the code that its command imports has changed.
 fingerprint = Code(cache=".snakemake/echos_code.json").fingerprint
 DECLARED = load_artifacts(ROOT)
 CONFIG = load_workflow(
@@ -42,7 +42,7 @@ PRESET = Preset(CONFIG, load_inputs(ROOT / "config/inputs.yaml"), DECLARED)
 ARTIFACTS = ArtifactFiles(PRESET)
 
 
-# The image of `make image`, for `--sdm apptainer`; nobody else's jobs run in it.
+# The image of `make image`; used only with `--sdm apptainer`.
 container: config["container"]
 
 
@@ -53,7 +53,7 @@ if not CONFIG.container and "APPTAINER" in {one.name for one in workflow.deploym
 
 
 def source(path):
-    """A file of this repository as an input: jobs get it with the workflow's sources, and it never lies in a bucket."""
+    """A file of this repository as an input: jobs get it with the workflow's sources, never from a bucket."""
     return sourcecache_entry(str(ROOT / path), str(ROOT / path))
 
 
@@ -73,7 +73,7 @@ wildcard_constraints:
 
 
 def memory(least, per_mb=0):
-    """Memory of a job in MB: `least`, and `per_mb` for each MB of its input; a second attempt gets twice as much, and so on."""
-    if not per_mb:  # jobs that are grouped lose what reads their input
+    """Memory of a job in MB: `least`, plus `per_mb` for each MB of its input; the second attempt gets twice as much, and so on."""
+    if not per_mb:  # grouped jobs cannot use functions of their input
         return lambda wildcards, attempt: least * attempt
     return lambda wildcards, input, attempt: int((least + per_mb * input.size_mb) * attempt)

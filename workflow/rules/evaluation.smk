@@ -1,6 +1,6 @@
 """Evaluation: final metrics of all runs with paired comparisons, the structure of all banks, and the verdict on every claim.
 
-Reads runs, banks and clusters; leaves the tables that artifacts show. Runs are evaluated with single layers zeroed, too.
+Reads runs, banks and clusters; writes the tables that artifacts show. Runs are also evaluated with single layers zeroed.
 """
 
 
@@ -106,7 +106,7 @@ rule structure:
 
 
 rule explained:
-    """Measure how much of their kernels' variance receptive-field models explain in all banks."""
+    """Measure how much of the variance of each bank's kernels receptive-field models explain."""
     input:
         matches=collect("<results>/matches/{model}.parquet", model=PRESET.models),
     output:

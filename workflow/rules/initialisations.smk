@@ -1,8 +1,8 @@
-"""Initialisations: initial weights, one file for each initialisation and seed, and what each does to images before training.
+"""Initialisations: initial weights, one file per initialisation and seed, and what each does to images before training.
 
-Reads a data set (for its classes and channels) and, for initialisations drawn from a model, its bank, fits or clusters; leaves
-weights as safetensors with a JSON beside each that says what was done, and a table of signals. One job draws all initial weights
-of an architecture that borrow of the same model, for building the network costs more than drawing kernels.
+Reads a data set (for its classes and channels) and, for initialisations drawn from a model, its bank, fits or clusters; writes
+weights as safetensors with a JSON beside each that records what was done, and a table of signals. One job draws all initial weights
+of an architecture that are drawn from the same model, because building the network costs more than drawing kernels.
 """
 
 for job in PRESET.initialise_jobs():

@@ -1,11 +1,11 @@
-"""Inputs: fetch every declared file, and make the data sets.
+"""Inputs: fetch every declared file and build the data sets.
 
-Reads config/inputs.yaml and mirror folders or the network; leaves checked files and one data set file each.
+Reads config/inputs.yaml and mirror folders or the network; writes checked files and one file per data set.
 """
 
 
 rule fetch:
-    """Fetch a declared input from a mirror folder or its URL; what fails its checksum is not kept."""
+    """Fetch a declared input from a mirror folder or its URL; a file that fails its checksum is not kept."""
     input:
         declared=source("config/inputs.yaml"),
     output:
@@ -32,7 +32,7 @@ rule fetch:
 
 
 rule dataset:
-    """Make a data set: photographs and digits from their packages, others from fetched files or a folder of your own."""
+    """Build a data set: photographs and digits from their packages, others from fetched files or your own folder."""
     input:
         train=lambda w: PRESET.dataset_files(w.dataset, "train"),
         test=lambda w: PRESET.dataset_files(w.dataset, "test"),

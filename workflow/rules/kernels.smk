@@ -1,6 +1,6 @@
-"""Kernels: the bank of every model, a declared checkpoint, a run of ours or an untrained timm model.
+"""Kernels: the bank of every model, be it a declared checkpoint, one of our runs or an untrained timm model.
 
-Reads weights; leaves one Parquet bank a model, one row a kernel (docs/data.md).
+Reads weights; writes one Parquet bank per model, with one row per kernel (docs/data.md).
 """
 
 
@@ -30,7 +30,7 @@ rule extract_from_run:
 
 
 rule extract_from_checkpoint:
-    """Extract the bank of a declared checkpoint; a timm model's layers are known without its weights."""
+    """Extract the bank of a declared checkpoint; the layers of a timm model are known without its weights."""
     input:
         weights=lambda w: PRESET.weights_file(w.model),
     output:
@@ -55,7 +55,7 @@ rule extract_from_checkpoint:
 
 
 rule extract_untrained:
-    """Extract the bank of a timm model with the weights that timm draws for it."""
+    """Extract the bank of a timm model with timm's initial weights."""
     output:
         "<results>/banks/{model}.parquet",
     log:
@@ -79,7 +79,7 @@ rule extract_untrained:
 
 
 rule survey:
-    """List every timm model with depthwise kernels; ships with the repository, and only a direct request refreshes it."""
+    """List every timm model with depthwise kernels. The list ships with the repository and is refreshed only on request."""
     input:
         pins=source("envs/requirements.txt"),
     output:

@@ -1,11 +1,11 @@
-"""Patterns: an autoencoder with a latent of one dimension for every bank, kind and kernel size, and the names of what it finds.
+"""Patterns: an autoencoder with a one-dimensional latent for every bank, kind and kernel size, and names for its clusters.
 
-Reads a bank; leaves one row a kernel, and the decoded centroids with their counts.
+Reads a bank; writes one row per kernel, and the decoded centroids with their counts.
 """
 
 
 rule patterns:
-    """Train on a bank, and anew on the same kernels with shuffled taps; cluster the codes, and name the clusters."""
+    """Train on a bank, and separately on the same kernels with shuffled taps; cluster the codes and name the clusters."""
     input:
         bank="<results>/banks/{model}.parquet",
     output:

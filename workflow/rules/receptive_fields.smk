@@ -1,7 +1,7 @@
 """Receptive fields: the Difference-of-Gaussians family fitted to every kernel, and to the same kernel with shuffled taps; and
 discrete scale-space models fitted to the eight master key filters.
 
-Reads a bank, and leaves one row a kernel; reads the filters' file, and leaves their spread and their scales.
+Reads a bank and writes one row per kernel; reads the filters' file and writes their spread and scales.
 """
 
 

@@ -1,9 +1,9 @@
-"""Report: the page that a reader opens first, and figures and tables as a manuscript includes them.
+"""Report: the page to read first, and figures and tables ready for a manuscript.
 
-Reads the artifacts, the verdicts, and what Snakemake recorded and measured of all jobs; leaves a page, its config, and a folder.
+Reads the artifacts, the verdicts, and Snakemake's records and benchmarks of all jobs; writes a page, its config, and a folder.
 """
 
-if STORAGE:  # what Snakemake recorded of the jobs lies on the machine that submits them
+if STORAGE:  # Snakemake's records of the jobs are on the machine that submits them
 
     localrules:
         report,
@@ -11,7 +11,7 @@ if STORAGE:  # what Snakemake recorded of the jobs lies on the machine that subm
 
 
 rule report:
-    """Write the page with the verdicts, every artifact, what made it, and what it cost."""
+    """Write the page with the verdicts, and every artifact with its provenance and cost."""
     input:
         artifacts=ARTIFACTS.main_files(),
         beside=ARTIFACTS.other_files(),
@@ -43,7 +43,7 @@ rule report:
 
 
 rule paper:
-    """Copy every artifact as a manuscript includes it, and write a manuscript that includes them all."""
+    """Copy every artifact in its manuscript format, and write a manuscript that includes them all."""
     input:
         artifacts=ARTIFACTS.main_files(),
         beside=ARTIFACTS.other_files(),

@@ -1,4 +1,4 @@
-"""Where results lie in a bucket: commands work in the folder in which Snakemake keeps them, and trainings keep checkpoints there."""
+"""Results in a bucket: commands work in the folder in which Snakemake keeps its copies, and trainings keep checkpoints in the bucket."""
 
 from neural_echos.storage import forget_checkpoints, prepare, read_result
 
@@ -16,5 +16,5 @@ onsuccess:
 
 
 def result(name):
-    """What a JSON file among the results holds, wherever these lie; nothing where it is not there."""
+    """Content of a JSON file in the results, local or in a bucket; empty if the file does not exist."""
     return read_result(name.replace("<results>", config["pathvars"]["results"]))

@@ -1,12 +1,12 @@
 """Training: from initial weights and a data set to trained weights, histories and final metrics.
 
-One job trains `seeds_per_job` seeds of `initialisations_per_job` initialisations of a data set and an architecture: several where
-runs are short, for starting Python takes seconds, one of each on a cluster, where all jobs of a seed are one array. A killed job goes
-on from the checkpoint that lies in the run's folder, which is no output and so survives. Published runs are adopted: they have no
-weights, and some have no kernels, so that these are an output only where something reads them, or where `adopt` is false.
+One job trains `seeds_per_job` seeds of `initialisations_per_job` initialisations of a data set and an architecture: several if
+runs are short, because starting Python takes seconds; one of each on a cluster, where all jobs of a seed form one array. A killed job
+resumes from the checkpoint in the run's folder, which is not an output and so survives. Published runs are adopted. They have no
+weights, and some have no kernels, so these are outputs only if something reads them or `adopt` is false.
 """
 
-# For `echos train --adopt`. Not a param: neither another table of published runs nor `adopt: false` makes a run out of date.
+# For `echos train --adopt`. Not a param: neither a new table of published runs nor `adopt: false` makes a run out of date.
 os.environ.update(ECHOS_ADOPT=os.pathsep.join(str(ROOT / table) for table in PRESET.published))
 
 for job in PRESET.train_jobs():

@@ -1,10 +1,10 @@
-"""Transfer: what becomes of trained runs when a few filters stand for all of their depthwise kernels.
+"""Transfer: the accuracy of trained runs when a few filters replace all of their depthwise kernels.
 
-Reads trained runs and what a set of filters is made from; leaves scores before and after replacement, what it left of each layer, and
-the course of a greedy elimination. A fine-tuning that was killed goes on from the checkpoint in a hidden folder beside the output.
+Reads trained runs and the sources of a set of filters; writes scores before and after replacement, the error in each layer, and
+the course of a greedy elimination. A killed fine-tuning resumes from the checkpoint in a hidden folder beside the output.
 """
 
-# What lies beside the files that a command names, and is read, too.
+# Files beside those that a command names, which it reads too.
 BESIDE = [
     "<results>/initial/{dataset}/{architecture}/{initialisation}/seed{seed}.json",
     "<results>/runs/{dataset}/{architecture}/{initialisation}/seed{seed}/weights.safetensors",
@@ -59,7 +59,7 @@ for number, seeds in enumerate(PRESET.seed_groups):
             " --errors {output.errors:q} --output {output.table:q}"
 
     rule:
-        """Eliminate filters of a set, for some seeds of a condition, down to none."""
+        """Eliminate the filters of a set one by one, for some seeds of a condition."""
         name:
             f"eliminate_{number}"
         input:
