@@ -1,4 +1,4 @@
-"""Report: the page that a reader opens first, the figures and tables as a manuscript includes them, and the RO-Crate."""
+"""Report: the page to read first, figures and tables ready for a manuscript, and the RO-Crate."""
 
 from neural_echos.report.crate import write_crate
 from neural_echos.report.page import write_report

@@ -1,4 +1,4 @@
-"""The atlas: a page that lists every network of a preset in a table to search and to sort, with a link to the page of each."""
+"""The atlas: a page that lists every network of a preset in a searchable, sortable table, with a link to each network's page."""
 
 import os
 from collections.abc import Mapping, Sequence
@@ -22,8 +22,8 @@ from neural_echos.structure.shares import CHANCE
 from neural_echos.tables import read_table
 from neural_echos.words import count_of, percent
 
-_TYPICAL = 3  # kernels that are shown of each cluster
-_CELL = 22  # pixels of a kernel on the page, about
+_TYPICAL = 3  # kernels shown per cluster
+_CELL = 22  # approximate pixels per kernel on the page
 _KINDS = ("depthwise", "regular", "stem")
 _OF = ["kind", "kernel_height", "kernel_width"]
 
@@ -31,7 +31,7 @@ _OF = ["kind", "kernel_height", "kernel_width"]
 def write_atlas(
     output: Path, models: Sequence[Mapping[str, Any]], *, structure: Path, shares: Sequence[Path] = (), scale: str = ""
 ) -> int:
-    """Write the index of a preset's networks, one HTML file that needs no other.
+    """Write the index of a preset's networks as one self-contained HTML file.
 
     Parameters
     ----------
@@ -44,7 +44,7 @@ def write_atlas(
     shares : sequence of Path
         Tables of schema "pattern_shares", none or one.
     scale : str
-        A phrase on what these networks are.
+        A phrase that describes these networks.
 
     Returns
     -------
@@ -87,7 +87,7 @@ def write_atlas(
 
 
 def _strip(kernels: np.ndarray) -> dict[str, Any]:
-    """Draw kernels, (n, h, w), in a row, each tap as a whole number of pixels."""
+    """Draw kernels, (n, h, w), in a row, with a whole number of pixels per tap."""
     if not len(kernels):
         return {"strip": ""}
     largest = max(kernels.shape[1:]) + 1
@@ -113,11 +113,11 @@ def list_networks(
     -------
     DataFrame
         Networks in the order of the name table, depthwise kernels and large ones first: `network` (what it is called), `model` (its
-        id), `page`, `family`, `trained_on`, `role`, `kind` ("depthwise", "regular", or "stem": of the layer that reads the image),
+        id), `page`, `family`, `trained_on`, `role`, `kind` ("depthwise", "regular", or "stem" for the layer that reads the image),
         `size` ("7×7"), `taps` (of a kernel), `kernels` and `layers` (of the bank), `share`, `low` and `high` (structured, with its
         interval), `excitatory` and `inhibitory` (shares in clusters of these names), `named` and `null_named` (share with a named
         pattern, and with shuffled taps; both kernel by kernel), and `typical` (ndarray, shape (n, h, w): the kernels nearest to the
-        average of each cluster). What was not measured is NaN.
+        average of each cluster). Values that were not measured are NaN.
     """
     called = bank_labels(one["model"] for one in models)
     parts = []

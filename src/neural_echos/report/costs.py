@@ -1,4 +1,4 @@
-"""Costs: run time and memory of the jobs, as Snakemake benchmarked them, and device time of the trainings."""
+"""Costs: run time and memory of the jobs from Snakemake's benchmarks, and device time of the trainings."""
 
 import csv
 import math
@@ -13,19 +13,19 @@ from neural_echos.files import read_json
 
 @dataclass(frozen=True)
 class Cost:
-    """What the jobs of one kind of rule cost together.
+    """Total cost of the jobs of one kind of rule.
 
     Attributes
     ----------
     rule : str
-        First word of the rules' names.
+        First word of the rule names.
     jobs : int
     seconds : float
         Wall time.
     core_seconds : float
-        Time of the processor's cores; NaN where a job's was not measured.
+        CPU time; NaN if it was not measured for a job.
     peak_mb : float
-        Most memory that one of the jobs held, MB; NaN likewise.
+        Peak memory of the largest job, MB; NaN likewise.
     """
 
     rule: str
@@ -41,7 +41,7 @@ def costs(benchmarks: Path) -> list[Cost]:
     Raises
     ------
     EchosError
-        A file is no benchmark.
+        A file is not a benchmark.
     """
     found: dict[str, list[dict[str, float]]] = {}
     for path in sorted(benchmarks.rglob("*.tsv")):
@@ -69,22 +69,22 @@ def costs(benchmarks: Path) -> list[Cost]:
 def _number(text: str | None) -> float:
     try:
         return float(text or "")
-    except ValueError:  # "NA" of a job that ended before it was measured
+    except ValueError:  # "NA" if a job ended before it was measured
         return math.nan
 
 
 def training_seconds(runs: Path) -> dict[str, tuple[int, float]]:
-    """Count runs trained here, and the seconds of each of their devices, by kind of device: {"cpu": (runs, seconds)}."""
+    """Count the runs trained here and add up their device seconds, by kind of device: {"cpu": (runs, seconds)}."""
     return _sums((str(made.get("device", "unknown")), made) for made in _runs(runs) if not made.get("adopted"))
 
 
 def adopted_seconds(runs: Path) -> dict[str, tuple[int, float]]:
-    """Count the adopted runs, and the device seconds that they took where they were trained, by the table that they are from."""
+    """Count the adopted runs and add up the device seconds of their original training, by the table they come from."""
     return _sums((str(made["adopted"]), made) for made in _runs(runs) if made.get("adopted"))
 
 
 def _runs(runs: Path) -> Iterator[Mapping[str, Any]]:
-    """Yield what is told of every finished run."""
+    """Yield the record of every finished run."""
     yield from map(read_json, sorted(runs.glob("*/*/*/*/run.json")))
 
 

@@ -1,8 +1,8 @@
-"""A results folder as a Workflow Run RO-Crate: its files, the workflow that made them, and for every artifact what made it.
+"""A results folder as a Workflow Run RO-Crate: its files, the workflow that made them, and the provenance of every artifact.
 
-RO-Crate 1.1 (https://w3id.org/ro/crate/1.1) with the profiles Workflow RO-Crate 1.0 and Workflow Run Crate 0.5. What came from
-outside is described with its origin, checksum and licence, and stays out: its licences differ, and the workflow fetches or
-makes it again.
+RO-Crate 1.1 (https://w3id.org/ro/crate/1.1) with the profiles Workflow RO-Crate 1.0 and Workflow Run Crate 0.5. External inputs
+are described with origin, checksum and licence, but not included: their licences differ, and the workflow can fetch or
+rebuild them.
 """
 
 from collections.abc import Iterator, Mapping
@@ -44,9 +44,9 @@ FORMATS = {
 
 
 def write_crate(results: Path, output: Path, root: Path = Path()) -> int:
-    """Write a results folder as a zipped RO-Crate, laid out as the repository.
+    """Write a results folder as a zipped RO-Crate with the layout of the repository.
 
-    Left out are the bytes of data sets and fetched inputs, logs, checkpoints, other presets' results, and temporary files.
+    Data sets and fetched inputs, logs, checkpoints, other presets' results and temporary files are not included.
 
     Parameters
     ----------
@@ -55,7 +55,7 @@ def write_crate(results: Path, output: Path, root: Path = Path()) -> int:
     output : Path
         The crate, a `.zip`; the same files give the same bytes.
     root : Path
-        Folder of the workflow, in which Snakemake ran; its records say which sources an artifact goes back to.
+        Folder of the workflow, in which Snakemake ran; its records trace an artifact to its sources.
 
     Returns
     -------
@@ -65,7 +65,7 @@ def write_crate(results: Path, output: Path, root: Path = Path()) -> int:
     Raises
     ------
     EchosError
-        `results` holds no finished artifacts or does not lie below `root`, or `output` is no zip file.
+        `results` contains no finished artifacts or is not below `root`, or `output` is not a .zip file.
     """
     from rocrate.rocrate import ROCrate
 
@@ -83,7 +83,7 @@ def write_crate(results: Path, output: Path, root: Path = Path()) -> int:
             f"{results}: there are no figures or tables with their JSON files; build them with snakemake first"
         )
     crate = ROCrate(version="1.1")
-    crate.metadata.extra_terms["sha256"] = "http://schema.org/sha256"  # schema.org's, not yet among those of 1.1
+    crate.metadata.extra_terms["sha256"] = "http://schema.org/sha256"  # from schema.org, not yet a term of RO-Crate 1.1
     workflow = crate.add_workflow(root / "Snakefile", "Snakefile", main=True, lang="snakemake", lang_version=_version())
     for path in _code(root):
         _add_file(
@@ -113,7 +113,7 @@ def _version() -> str:
 
 
 def _code(root: Path) -> Iterator[Path]:
-    """Files of the workflow itself, but for the Snakefile, which is the crate's main entity."""
+    """Files of the workflow itself, except the Snakefile, which is the crate's main entity."""
     for name in CODE[1:]:
         paths = [root / name] if (root / name).is_file() else sorted((root / name).rglob("*"))
         for path in paths:
@@ -155,7 +155,7 @@ def _entity(crate: Any, identifier: str, **facts: Any) -> Any:
 
 
 def _describe(crate: Any, results: Path, workflow: Any, written: str) -> None:
-    """Say of the whole, and of its workflow, name, licence, author, date and citation."""
+    """Add name, licence, author, date and citation of the crate and of its workflow."""
     config = read_json(results / "config.json") if (results / "config.json").is_file() else {}
     author = _entity(crate, AUTHOR, kind="Organization", name="The Neural Echos reproduction contributors")
     licence = _entity(crate, LICENCE, kind="CreativeWork", name="MIT License", url=LICENCE)
@@ -194,7 +194,7 @@ def _describe(crate: Any, results: Path, workflow: Any, written: str) -> None:
 
 
 def _add_sources(crate: Any, results: Path, base: str) -> dict[str, Any]:
-    """Describe every data set and fetched input beside the results; by place, whether its bytes are in the crate or not."""
+    """Describe every data set and fetched input of the results; returns the entities by path."""
     found = {}
     for path in sorted(results.glob("datasets/*.safetensors")) + sorted(results.glob("inputs/*/*")):
         source = source_of(path)
@@ -216,7 +216,7 @@ def _add_sources(crate: Any, results: Path, base: str) -> dict[str, Any]:
 
 
 def _add_action(crate: Any, place: str, title: str, facts: Mapping[str, Any], sources: Mapping[str, Any]) -> None:
-    """Say what made an artifact: the workflow, from the tables that it read, when, on what."""
+    """Describe how an artifact was made: by the workflow, from which tables, when, and on which machine."""
     stem = place.removesuffix(".json")
     reads = [crate.get(str(one["path"])) for one in facts["inputs"].values()]
     machine = facts["machine"]

@@ -1,4 +1,4 @@
-"""Doctor: what this machine has, what will and will not work on it, and which presets can run here. Nothing is changed."""
+"""Doctor: what this machine has, what will and will not work on it, and which presets can run here. It changes nothing."""
 
 import importlib.metadata
 import os
@@ -18,7 +18,7 @@ from neural_echos.errors import EchosError
 from neural_echos.inputs import mirror_folders
 
 OK, NOTE, PROBLEM = "ok", "note", "problem"
-_DISK_GB = 8  # the environment, and what the demo makes
+_DISK_GB = 8  # the environment and the demo's outputs
 _SCHEDULERS = {
     "sbatch": "Slurm",
     "bsub": "LSF",
@@ -31,16 +31,16 @@ _EXECUTOR = "snakemake-executor-plugin-"
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that was looked at.
+    """One thing that was checked.
 
     Attributes
     ----------
     what : str
     state : str
-        "ok", "note" (something will not work, or not fast) or "problem" (the demo will not run).
+        "ok", "note" (something will not work, or will be slow) or "problem" (the demo will not run).
     found : str
     advice : str
-        What to do, "" where nothing needs to be done.
+        What to do; "" if nothing.
     """
 
     what: str
@@ -55,12 +55,12 @@ def examine(root: Path) -> list[Finding]:
     Parameters
     ----------
     root : Path
-        Folder that holds the Snakefile.
+        Folder of the Snakefile.
 
     Raises
     ------
     EchosError
-        There is no such checkout.
+        The folder is not a checkout.
     """
     if not (root / "workflow" / "Snakefile").exists():
         raise EchosError(
@@ -125,7 +125,7 @@ def _machine(root: Path) -> Iterator[Finding]:
 
 
 def _executors(root: Path) -> Finding:
-    """Which of Snakemake's executor plugins are installed: each has a profile, and only a cluster needs them."""
+    """Which of Snakemake's executor plugins are installed; each has a profile, and only clusters need them."""
     lines = [(root / "envs" / f"{name}.in").read_text(encoding="utf-8") for name in ("requirements", "executors")]
     names = [line for line in "\n".join(lines).splitlines() if line.startswith(_EXECUTOR)]
     there = {name: version for name in names if (version := _version(name))}
@@ -167,7 +167,7 @@ def _presets(root: Path) -> Iterator[Finding]:
 
 
 def _lacks(preset: Preset, declared: Mapping[str, Input], root: Path) -> Iterator[str]:
-    """Name what a preset needs and this machine lacks."""
+    """Yield what a preset needs and this machine lacks."""
     config = preset.config
     if config.gpu and "none" in (found := _gpu().found):
         yield f"needs a GPU: {found}"
@@ -191,7 +191,7 @@ def _lacks(preset: Preset, declared: Mapping[str, Input], root: Path) -> Iterato
 
 
 def _pins(lock: Path) -> dict[str, str]:
-    """Names and versions of a lock file, of those that this platform needs."""
+    """Names and versions in a lock file that this platform needs."""
     pinned = {}
     for line in lock.read_text(encoding="utf-8").splitlines():
         found = re.match(r"^([A-Za-z0-9._-]+)==([^ ;\\]+)\s*(;[^\\]*)?", line)

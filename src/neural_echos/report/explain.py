@@ -1,4 +1,4 @@
-"""Explain: what made a result, step by step back to what came from outside, and the one command that makes it again.
+"""Explain: how a result was made, step by step back to the external inputs, and the one command that rebuilds it.
 
 The steps are those that Snakemake recorded in `.snakemake/metadata`; commit, options, versions and machine come from the JSON
 beside the result, seeds from the steps, licences from data sets and from the JSON beside fetched inputs.
@@ -34,13 +34,13 @@ class Step:
     ----------
     rule : str
     made : tuple of str
-        Files of the way that it made.
+        Files that it made on the way to the result.
     seconds : float
     ended : str
         UTC, ISO 8601.
     command : str
     changed : tuple of str
-        Inputs whose content, and commands whose code, is no longer what it was then.
+        Inputs whose content, and commands whose code, has changed since.
     """
 
     rule: str
@@ -53,21 +53,21 @@ class Step:
 
 @dataclass(frozen=True)
 class Explanation:
-    """What made a result.
+    """How a result was made.
 
     Attributes
     ----------
     path : str
     facts : mapping
-        What lies beside it as JSON: what it says, inputs, options, commit, uncommitted changes, versions, machine, time.
+        The JSON beside it: its message, inputs, options, commit, uncommitted changes, versions, machine, time.
     seeds : mapping of str to tuple of int
-        Seeds of the steps that draw, by the first word of their rule's name.
+        Seeds of the random steps, by the first word of the rule's name.
     steps : tuple of Step
-        The first comes first; empty where Snakemake's records are not here, as for what was published.
+        In order; empty without Snakemake's records, as for published results.
     sources : mapping of str to mapping
         Data sets and fetched inputs, each with its licence, citation and checksums.
     rebuild : str
-        The command that makes the result, and nothing else, again.
+        The command that rebuilds the result and nothing else.
     """
 
     path: str
@@ -79,7 +79,7 @@ class Explanation:
 
 
 class Records:
-    """What Snakemake recorded of the files that it made in a folder, or in a bucket; everything is read once."""
+    """Snakemake's records of the files that it made in a folder or a bucket; everything is read once."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
@@ -91,7 +91,7 @@ class Records:
         self.presets = {results: path for path in chain(*own) if (results := _results_of(path))}
 
     def of(self, name: str) -> Record | None:
-        """Read the record of a file, None where there is none or it is cut short."""
+        """Read the record of a file; None if there is none or it is truncated."""
         if name not in self._records:
             encoded = base64.urlsafe_b64encode(f"{self.prefix}{name}".encode()).decode()
             parts = [encoded[start : start + 254] for start in range(0, len(encoded), 254)]  # long names become folders
@@ -103,7 +103,7 @@ class Records:
         return self._records[name]
 
     def behind(self, names: Iterable[str]) -> dict[str, Record]:
-        """Walk from files to all that they were made from, and give the record of each."""
+        """Collect the records of files and of everything that they were made from."""
         found: dict[str, Record] = {}
         waiting = list(names)
         while waiting:
@@ -114,14 +114,14 @@ class Records:
         return found
 
     def checksum(self, name: str) -> str | None:
-        """SHA-256 of a file as it is now, None where it is gone."""
+        """Current SHA-256 of a file; None if it is gone."""
         if name not in self._checksums:
             path = self.root / name
             self._checksums[name] = sha256(path) if path.is_file() else None
         return self._checksums[name]
 
     def has_other_code(self, record: Record, command: str, *notebook: str) -> bool:
-        """Whether a command, and the notebook that it rendered, have another fingerprint than the one among a job's params."""
+        """Whether the fingerprint of a command, and of the notebook that it rendered, differs from the one in a job's params."""
         then = {words.strip("'") for words in record.get("params") or () if re.fullmatch(r"'[0-9a-f]{16}'", words)}
         try:
             return bool(then) and self.code.fingerprint(command, *(self.root / one for one in notebook)) not in then
@@ -129,7 +129,7 @@ class Records:
             return True
 
     def preset_of(self, name: str) -> str:
-        """Option that names the preset in whose results a file lies, and those below it; "" for the demo's."""
+        """Option that names the preset of a file's results, and the presets below it; "" for the demo."""
         for results, path in self.presets.items():
             if name.startswith(f"{results}/"):
                 files = preset_files(self.root, path)[1:]
@@ -138,7 +138,7 @@ class Records:
 
 
 def _results_of(path: Path) -> str:
-    """Folder of a preset's results; "" for a YAML file that is no preset."""
+    """Folder of a preset's results; "" for a YAML file that is not a preset."""
     try:
         folders = read_yaml(path).get("pathvars")
     except EchosError:
@@ -147,21 +147,21 @@ def _results_of(path: Path) -> str:
 
 
 def explain(path: str | Path, root: Path, records: Records | None = None) -> Explanation:
-    """Walk from a result back to its sources.
+    """Trace a result back to its sources.
 
     Parameters
     ----------
     path : path
-        The result, as the workflow named it: relative to `root`, or below it.
+        The result, as named by the workflow: relative to `root`, or below it.
     root : Path
         Folder in which Snakemake ran.
     records : Records
-        Those of `root`, for whoever explains many results.
+        Records of `root`, to be reused if you explain many results.
 
     Raises
     ------
     EchosError
-        There is no such file, or neither a record of how it was made nor a JSON file beside it that says so.
+        The file does not exist, or neither a record nor a JSON file beside it says how it was made.
     """
     records = records or Records(root)
     name = _named(Path(path), root)
@@ -182,7 +182,7 @@ def explain(path: str | Path, root: Path, records: Records | None = None) -> Exp
 
 
 def _again(name: str, facts: Mapping[str, Any], records: Records) -> str:
-    """The command that makes a result again: one that Snakemake recorded by its `name`, others by what lies beside them."""
+    """The command that rebuilds a result: by its `name` if Snakemake recorded it, otherwise from the JSON beside it."""
     if not name:
         program, *_, name = facts["command"]
         if program != "snakemake":
@@ -225,7 +225,7 @@ def _steps(found: Mapping[str, Record], records: Records) -> Iterator[Step]:
 
 
 def _ran(command: str) -> list[str]:
-    """The `echos` command that a job ran and, where that is `render`, its notebook; nothing where it ran none."""
+    """The `echos` command that a job ran, with the notebook if it is `render`; empty if it ran none."""
     found = re.search(r"neural_echos (?:--log (?:'[^']*'|\S+) )?(\w+)(?: (\S+\.ipynb))?", command)
     return [word for word in found.groups() if word] if found else []
 
@@ -243,7 +243,7 @@ def _seeds(steps: Sequence[Step]) -> dict[str, tuple[int, ...]]:
 
 
 def first_word(rule: str) -> str:
-    """What rules of one kind share: "train" of "train_0"; their benchmarks lie in a folder of that name."""
+    """The common name of rules of one kind: "train" of "train_0". Their benchmarks are in a folder of that name."""
     return rule.partition("_")[0]
 
 
@@ -256,7 +256,7 @@ def _facts(path: Path) -> dict[str, Any]:
 
 
 def source_of(path: Path) -> dict[str, Any] | None:
-    """Licence and origin of a data set or a fetched input; None for everything else."""
+    """Licence and origin of a data set or a fetched input; None for other files."""
     if path.parent.name == "datasets" and path.suffix == ".safetensors" and path.is_file():
         from neural_echos.datasets import dataset_facts
 

@@ -1,4 +1,4 @@
-"""What a report says first: one sentence of what was found, and each claim with its number, or with what would decide it."""
+"""The top of a report: the main finding in one sentence, and each claim with its number, or with what would decide it."""
 
 import json
 import re
@@ -26,12 +26,12 @@ SIGNS = {
     INCONCLUSIVE: ("?", "inconclusive"),
     NOT_RUN: ("○", "not-run"),
 }
-_LONGEST = 180  # characters of a heading, from which it ends at a semicolon
+_LONGEST = 180  # characters of a heading; a longer one ends at a semicolon
 _GROUPS = {"trained": "trained depthwise kernels", "regular": "trained regular kernels", "untrained": "untrained ones"}
 
 
 def message(says: str) -> tuple[str, str]:
-    """Split what an artifact says into a heading, its first sentence or a part of it, and the rest."""
+    """Split an artifact's message into a heading (its first sentence, or a part of it) and the rest."""
     first = next((found.end() for found in re.finditer(r"\.(?= [A-ZΓ0-9])", says)), len(says))
     if first > _LONGEST:
         ends = [found.end() for found in re.finditer(";(?= )", says[:_LONGEST])]
@@ -40,14 +40,14 @@ def message(says: str) -> tuple[str, str]:
 
 
 def headline(structure: Sequence[pd.DataFrame], otherwise: str) -> str:
-    """Say in one sentence what was found: how structured kernels are, beside their controls.
+    """Summarise the finding in one sentence: how structured kernels are, compared with their controls.
 
     Parameters
     ----------
     structure : sequence of DataFrame
         Tables of schema "structure".
     otherwise : str
-        What to say where no trained depthwise bank was measured.
+        What to say if no trained depthwise bank was measured.
     """
     found = pd.concat(structure) if structure else pd.DataFrame(columns=["role", "kind"])
     if not ((found.role == "trained") & (found.kind == "depthwise")).any():
@@ -63,7 +63,7 @@ def headline(structure: Sequence[pd.DataFrame], otherwise: str) -> str:
 
 
 def claims(path: Path, titles: Mapping[str, str], root: Path) -> dict[str, Any]:
-    """Read the verdicts: what they say together, and a row for each claim, those that this scale cannot decide apart.
+    """Read the verdicts: a summary, and a row for each claim, with those that this scale cannot decide listed separately.
 
     Parameters
     ----------
@@ -108,7 +108,7 @@ def _decided_in_published_runs(root: Path) -> dict[str, list[dict[Hashable, Any]
 
 
 def _elsewhere(root: Path, wanted: set[str]) -> dict[str, str]:
-    """Name for each claim the preset that decides it with the least training, and what that is."""
+    """Find for each claim the preset that decides it with the least training, and describe that training."""
     best: dict[str, tuple[float, str]] = {}
     artifacts = load_artifacts(root)
     for path in sorted((root / "config" / "presets").glob("*.yaml")):
@@ -117,7 +117,7 @@ def _elsewhere(root: Path, wanted: set[str]) -> dict[str, str]:
             if not any(name in file.read_text(encoding="utf-8") for file in files for name in wanted):
                 continue
             preset = Preset(load_preset(root, path.stem, artifacts=artifacts))
-        except EchosError:  # `echos doctor` tells why
+        except EchosError:  # `echos doctor` says why
             continue
         images, told = _training(preset)
         for claim in preset.config.claims:
@@ -127,7 +127,7 @@ def _elsewhere(root: Path, wanted: set[str]) -> dict[str, str]:
 
 
 def _decides(preset: Preset, claim: Any) -> bool:
-    """Whether a preset has what a claim is about: runs on its data sets, or networks trained on them."""
+    """Whether a preset covers what a claim is about: runs on its data sets, or networks trained on them."""
     about = {claim.needs} if isinstance(claim.needs, str) else set(claim.needs)
     options = claim.options.model_dump()
     if "pairs" in options:
@@ -141,7 +141,7 @@ def _decides(preset: Preset, claim: Any) -> bool:
 
 
 def _training(preset: Preset) -> tuple[float, str]:
-    """Number of training images of all epochs of all runs of a preset, and its trainings in words."""
+    """Number of training images over all epochs and runs of a preset, and a description of its trainings."""
     images, runs = 0.0, 0
     epochs: list[int] = []
     for dataset, architecture in sorted({(one.dataset, one.architecture) for one in preset.conditions}):
@@ -158,7 +158,7 @@ def _training(preset: Preset) -> tuple[float, str]:
 
 
 def _hours(preset: Preset, root: Path) -> str:
-    """Say how long the trainings of a preset take at the speed of its published runs; nothing unless all its networks have some."""
+    """Estimate how long a preset's trainings take at the speed of its published runs; "" unless all its networks have some."""
     tables = [root / one for one in preset.published if (root / one).is_file()]
     if not preset.conditions or not tables:
         return ""

@@ -1,4 +1,4 @@
-"""Inspection: what the kernels of one network are like, layer by layer, beside shuffled taps and the same layers untrained."""
+"""Inspection: the kernels of one network, layer by layer, compared with shuffled taps and with the same layers untrained."""
 
 import copy
 from collections.abc import Iterator
@@ -32,20 +32,20 @@ PUBLISHED_ZOO = Path(__file__).parents[3] / "results/published/zoo/structure.par
 
 @dataclass(frozen=True)
 class Inspection:
-    """What was found in a network; `save` writes it as a page, and a notebook shows it.
+    """The findings for one network. `save` writes them as a page, and notebooks display them.
 
     Attributes
     ----------
     name : str
     kind : {"depthwise", "regular"}
-        Of the kernels that were inspected.
+        Kind of the inspected kernels.
     read : str
-        What was taken and skipped.
+        What was read and what was skipped.
     threshold : float
-        Least cosine of a kernel, or of a cluster's average, with what gives it its name.
+        Minimum cosine of a kernel, or of a cluster's average, with the pattern that names it.
     kernels : DataFrame
         One row per kernel, layer by layer, the most typical of each first: `layer`, `layer_index`, `depth` (0 to 1), `size`
-        ("5×5", or "7×7 stem" of a regular layer that reads the image), `channel`, `input_channel`, `largest` (|tap|), `state`
+        ("5×5", or "7×7 stem" for the regular layer that reads the image), `channel`, `input_channel`, `largest` (|tap|), `state`
         ("usable", "not finite", "zero or constant", "almost dead"), `pattern` and `cosine` (of its best template), `dog` (cosine
         with its best DoG), `gamma` and `sign` of that, `structured`, `offset` (taps, of the centre of mass of |taps| from the
         middle), `cluster` (name of its cluster) and `taps` (ndarray, shape (h, w)).
@@ -59,9 +59,9 @@ class Inspection:
     zoo : DataFrame or None
         Other networks with kernels of the same kind and sizes: `model`, `role`, `size`, `share`, `low`, `high`.
     untrained : str
-        What the untrained layers are, or why there are none.
+        Description of the untrained layers, or why there are none.
     left_out : str
-        A sentence on kernels of the other kind; empty where there are none.
+        A sentence on kernels of the other kind; empty if there are none.
     """
 
     name: str
@@ -77,7 +77,7 @@ class Inspection:
     left_out: str
 
     def save(self, path: Path, *, index: str = "") -> None:
-        """Write the page, one HTML file that needs no other; `index` is the address of a page to link back to."""
+        """Write the page as one self-contained HTML file; `index` is the address of a page to link back to."""
         from neural_echos.files import write_text
         from neural_echos.report.inspection_page import page
 
@@ -100,26 +100,26 @@ def inspect(
     seed: int = 0,
     zoo: Path | None = None,
 ) -> Inspection:
-    """Look into the kernels of a network.
+    """Inspect the kernels of a network.
 
     Parameters
     ----------
     model : torch.nn.Module, pyarrow.Table, path or str
         See `bank_of`: a model in memory, a bank, a checkpoint, or a timm model with weights on the hub.
     name : str
-        What to call it; by default the name that `bank_of` gives.
+        Name to show; by default the one from `bank_of`.
     timm : str
-        Of a checkpoint or a bank, the timm model that it belongs to: its untrained weights are the control.
+        The timm model of a checkpoint or a bank: its untrained weights are the control.
     weights : str, optional
-        Of a checkpoint that holds several sets of weights, the one to take.
+        The set of weights to use from a checkpoint with several.
     kind : {"depthwise", "regular"}, optional
-        Kernels to inspect; by default depthwise ones, if there are any. The layer that reads the image is a regular one.
+        Kernels to inspect; by default depthwise ones, if there are any. The layer that reads the image is regular.
     threshold : float
-        Least cosine, in [0, 1], of a kernel with what gives it its name.
+        Minimum cosine, in [0, 1], of a kernel with the pattern that names it.
     seed : int
-        Of shuffles, of k-means and of untrained weights.
+        Seed of shuffles, k-means and untrained weights.
     zoo : path, optional
-        Table of schema "structure" of the networks to compare with; by default what is published beside the code, if it is there.
+        Table of schema "structure" of the networks to compare with; by default the table published with the code, if present.
 
     Raises
     ------
@@ -176,7 +176,7 @@ def _sizes(bank: pa.Table) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
 
 
 def _control(model: Source, timm: str, kind: str, bank: pa.Table, seed: int) -> tuple[pa.Table | None, str]:
-    """The same network's kernels before training, where they can be had, and what they are."""
+    """The same network's untrained kernels, if available, and a description of them."""
     import torch
 
     if isinstance(model, torch.nn.Module):
@@ -201,7 +201,7 @@ def _control(model: Source, timm: str, kind: str, bank: pa.Table, seed: int) -> 
 def _of_size(
     kernels: pd.DataFrame, taps: np.ndarray, control: pa.Table | None, threshold: float, seed: int
 ) -> tuple[pd.DataFrame, dict[str, Any], pd.DataFrame]:
-    """Kernels of one size in the words of `Inspection`, their size's row, and their clusters."""
+    """Kernels of one size with the columns of `Inspection.kernels`, the row of their size, and their clusters."""
     finite, varied = usable(taps)
     kept = finite & varied
     kernels = kernels.assign(
@@ -246,7 +246,7 @@ def _of_size(
 
 
 def _states(layer: pd.Series, taps: np.ndarray, finite: np.ndarray, kept: np.ndarray) -> np.ndarray:
-    """What can be said of each kernel before it is measured: see `Inspection.kernels`."""
+    """State of each kernel before it is measured: see `Inspection.kernels`."""
     dead = np.zeros(len(taps), bool)
     for _, mine in layer.groupby(layer).indices.items():
         whole = np.asarray(mine)[finite[mine]]
@@ -265,7 +265,7 @@ def offsets(kernels: np.ndarray) -> np.ndarray:
 
 
 def _untrained_shares(control: pa.Table, size: str, seed: int) -> tuple[float, dict[tuple[str, str], float]]:
-    """Structured share of the untrained kernels of one size, and that of each layer."""
+    """Structured share of the untrained kernels of one size, overall and per layer."""
     for name, rows, taps in _sizes(control):
         kept = np.logical_and(*usable(taps))
         if name == size and kept.any():
@@ -282,7 +282,7 @@ def _untrained_shares(control: pa.Table, size: str, seed: int) -> tuple[float, d
 def _clusters(
     kernels: np.ndarray, size: str, threshold: float, seed: int
 ) -> tuple[list[tuple[str, float]], pd.DataFrame]:
-    """Name of each kernel's cluster and its place from the most typical on, and the clusters of one size."""
+    """Name of each kernel's cluster with its distance to the centroid, and the clusters of one size."""
     normalised, _ = center_norm(kernels)
     if len(normalised) < CLUSTERS:
         return [("", float(at)) for at in range(len(normalised))], pd.DataFrame()
@@ -307,7 +307,7 @@ def _of_layers(kernels: pd.DataFrame, shares: dict[tuple[str, str], float], thre
 
     Columns: `layer`, `layer_index`, `depth`, `size`, `kernels`, `structured` with its interval `low` to `high` (Wilson, at the
     threshold of all kernels of the size), `untrained`, `named` (share with a named pattern), `on_centre` (share among kernels
-    whose DoG is at least as good as the threshold), `gamma` (their median), `offset` (median, taps), `almost_dead` and
+    with a DoG cosine of at least the threshold), `gamma` (their median), `offset` (median, taps), `almost_dead` and
     `dropped` (not finite, zero or constant).
     """
     rows = []
@@ -339,7 +339,7 @@ def _of_layers(kernels: pd.DataFrame, shares: dict[tuple[str, str], float], thre
 
 
 def _others(path: Path | None, kind: str, sizes: list[str], own: str) -> pd.DataFrame | None:
-    """Other networks' kernels of this kind and these sizes, or None where there is no table of them."""
+    """Other networks' kernels of this kind and these sizes, or None if there is no such table."""
     if path is None and not PUBLISHED_ZOO.exists():
         return None
     zoo = read_table(path or PUBLISHED_ZOO, "structure").to_pandas()

@@ -60,7 +60,7 @@ def framed(found: "Inspection") -> str:
 
 
 def one_sentence(found: "Inspection") -> str:
-    """The finding, in one sentence."""
+    """The main finding, in one sentence."""
     known = found.sizes[found.sizes.structured.notna()]
     if not len(known):
         usable = found.kernels.state.isin(["usable", "almost dead"]).any()
@@ -84,7 +84,7 @@ def _what(size: str, kind: str) -> str:
 
 
 def _size(found: "Inspection", size: pd.Series, name: str) -> dict[str, Any]:
-    """Clusters of one size, and where its structured share stands among published networks."""
+    """Clusters of one size, and how its structured share ranks among published networks."""
     mine = found.clusters[found.clusters["size"] == size["size"]] if len(found.clusters) else found.clusters
     clusters = [
         one.to_dict() | {"picture": mosaic(one.taps[None], 1), "edge": _LARGE, "label": _cluster_label(one)}
@@ -117,7 +117,7 @@ def _ranks(found: "Inspection", size: pd.Series, name: str) -> list[dict[str, An
 
 
 def _layer(found: "Inspection", row: pd.Series) -> dict[str, Any]:
-    """All that the page shows of one layer."""
+    """Everything that the page shows of one layer."""
     mine = found.kernels[(found.kernels.layer == row.layer) & (found.kernels["size"] == row["size"])]
     taps = np.stack(mine.taps.tolist())
     across = min(_ACROSS, len(taps))
@@ -132,9 +132,9 @@ def _layer(found: "Inspection", row: pd.Series) -> dict[str, Any]:
 
 
 def mosaic(kernels: np.ndarray, across: int) -> str:
-    """Draw kernels, (n, h, w), as a PNG of one pixel per tap, and embed it; what is not finite is transparent.
+    """Draw kernels, (n, h, w), as an embedded PNG with one pixel per tap; values that are not finite are transparent.
 
-    Every kernel has a transparent pixel below and to the right of it, so that all take as much room.
+    Every kernel has a transparent pixel below and to the right of it, so that all take the same space.
     """
     sheet = np.pad(tiled(np.where(np.isfinite(kernels), kernels, np.nan), across), (0, 1), constant_values=np.nan)
     index = np.where(np.isnan(sheet), 255, np.nan_to_num((sheet + 1) * 127).round()).astype(np.uint8)
@@ -151,7 +151,7 @@ def _colours(n: int) -> np.ndarray:
 
 
 def _numbers(kernels: pd.DataFrame, kind: str) -> dict[str, list[Any]]:
-    """What a reader sees on hovering over a kernel, column by column, in the order of the mosaics."""
+    """The values shown on hovering over a kernel, column by column, in the order of the mosaics."""
 
     def rounded(values: pd.Series, digits: int) -> list[float | None]:
         return [round(float(value), digits) if np.isfinite(value) else None for value in values]
@@ -172,7 +172,7 @@ def _numbers(kernels: pd.DataFrame, kind: str) -> dict[str, list[Any]]:
 
 
 def _curves(layers: pd.DataFrame) -> str:
-    """Draw four measures over depth, a point per layer; sizes differ in their markers."""
+    """Draw four measures over depth, one point per layer and one marker per size."""
     figure, axes = canvas(1, 4, (9.6, 2.1))
     panels = [
         ("structured", "structured share"),

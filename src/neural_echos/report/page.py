@@ -1,4 +1,4 @@
-"""The page that a reader opens first: verdicts, every artifact with what made it, rules, costs, machine, inputs, config."""
+"""The page to read first: verdicts, every artifact with its provenance, rules, costs, machine, inputs and config."""
 
 import json
 import math
@@ -23,12 +23,12 @@ from neural_echos.report.templates import FOLDER, render
 
 Artifact = Mapping[str, str]
 UNREADABLE = " (caption not readable)"  # in the title of a figure of the paper
-PICTURES = 9e6  # bytes of all embedded pictures together, before base64 adds a third
+PICTURES = 9e6  # total bytes of all embedded pictures, before base64 adds a third
 
 
 @dataclass(frozen=True)
 class Made:
-    """What is known of an artifact: the JSON beside it, and the way back."""
+    """What is known of an artifact: the JSON beside it, and how it was made."""
 
     facts: Mapping[str, Any]
     way: Explanation
@@ -45,26 +45,26 @@ def write_report(
     atlas: Sequence[Path] = (),
     root: Path = Path(),
 ) -> None:
-    """Write the report of a preset as one HTML file that needs no other, and its config beside it as `config.json`.
+    """Write the report of a preset as one self-contained HTML file, and its config beside it as `config.json`.
 
     Parameters
     ----------
     output : Path
-        The page; links to the artifacts' files are relative to it, and data sets, inputs and runs are looked for beside it.
+        The page. Links to the artifacts' files are relative to it; data sets, inputs and runs are expected beside it.
     artifacts : sequence of mappings
         Each with id, kind ("figure" or "table"), group, title, caption and stem (path without suffix, relative to `root`).
     verdicts : Path
         Table of schema "verdicts".
     config : mapping
-        The preset's, as the workflow checked and completed it.
+        The preset's config, as checked and completed by the workflow.
     benchmarks : Path
-        Folder of Snakemake's benchmarks, a folder or file for each kind of rule.
+        Folder of Snakemake's benchmarks, with a folder or file for each kind of rule.
     structure : sequence of Path
         Tables of schema "structure", from which the page's first sentence is computed; otherwise it is the first figure's message.
     atlas : sequence of Path
-        Indices of networks that the page links to, none or one.
+        Indices of networks that the page links to: none or one.
     root : Path
-        Folder in which Snakemake ran; its records may be missing, and the page says so.
+        Folder in which Snakemake ran; if its records are missing, the page says so.
 
     Raises
     ------
@@ -120,7 +120,7 @@ def _made(artifact: Artifact, root: Path, records: Records) -> Made:
 
 
 def _shown(artifact: Artifact, made: Made, folder: Path, most: int) -> dict[str, Any]:
-    """All that the page shows of one artifact."""
+    """Everything that the page shows of one artifact."""
     stem = Path(artifact["stem"])
     picture = table = None
     if artifact["kind"] == "figure":
@@ -147,7 +147,7 @@ def _shown(artifact: Artifact, made: Made, folder: Path, most: int) -> dict[str,
 
 
 def _provenance(artifact: Artifact, made: Made) -> dict[str, Any]:
-    """Answer "what made you?" for one artifact."""
+    """Provenance of one artifact."""
     facts, way = made.facts, made.way
     name = f"{artifact['stem']}.{FORMATS[artifact['kind']][0]}"
     return {
@@ -178,7 +178,7 @@ def _machine(facts: Mapping[str, Any]) -> str:
 
 
 def _costs(benchmarks: Path, runs: Path, watts: Mapping[str, float | None]) -> dict[str, Any] | None:
-    """Costs of each kind of rule, their sums, and the energy at the declared power; None without benchmarks."""
+    """Costs of each kind of rule, their totals, and the energy at the declared power; None without benchmarks."""
     found = costs(benchmarks)
     if not found:
         return None
@@ -198,7 +198,7 @@ def _costs(benchmarks: Path, runs: Path, watts: Mapping[str, float | None]) -> d
 
 
 def _energy(hours: Mapping[str, float], watts: Mapping[str, float | None]) -> str:
-    """Say what `hours` of devices take at their declared power, W, in kWh; nothing was measured."""
+    """Describe the energy of `hours` per device at the declared power, W; nothing was measured."""
     declared = {device: power for device, power in watts.items() if power is not None}
     kwh = sum(hours[device] * power for device, power in declared.items()) / 1000
     if not declared or math.isnan(kwh):
@@ -208,7 +208,7 @@ def _energy(hours: Mapping[str, float], watts: Mapping[str, float | None]) -> st
 
 
 def _environment(made: Mapping[str, Made]) -> dict[str, list[tuple[str, int | None]]]:
-    """Commits, versions and machines of all artifacts, with the number of artifacts where they differ."""
+    """Commits, versions and machines of all artifacts, with the number of artifacts if they differ."""
     told: dict[str, list[tuple[str, int | None]]] = {}
     for name, say in (
         ("commit", lambda one: _commit(one) + uncommitted(one)),
@@ -223,8 +223,8 @@ def _environment(made: Mapping[str, Made]) -> dict[str, list[tuple[str, int | No
 
 
 def _inputs(folder: Path) -> list[dict[str, Any]]:
-    """Every fetched input and data set that lies beside the page, with checksum and licence."""
-    # By the JSON beside each input: the inputs themselves may lie in a bucket only.
+    """Every fetched input and data set beside the page, with checksum and licence."""
+    # Found by the JSON beside each input, because the inputs themselves may exist only in a bucket.
     fetched = [path.with_suffix("") for path in sorted((folder / "inputs").glob("*/*.json"))]
     paths = [
         *sorted((folder / "datasets").glob("*.safetensors")),

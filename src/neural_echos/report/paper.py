@@ -1,4 +1,4 @@
-"""Figures as PDF and tables as LaTeX, named as a manuscript includes them, and a manuscript that includes them all."""
+"""Figures as PDF and tables as LaTeX, with file names for a manuscript, and a manuscript that includes them all."""
 
 import re
 import shutil
@@ -18,7 +18,7 @@ def write_paper(folder: Path, artifacts: Sequence[Mapping[str, str]], title: str
     Parameters
     ----------
     folder : Path
-        Made where it is missing; what else lies in it stays.
+        Created if missing; other files in it are kept.
     artifacts : sequence of mappings
         Each with id, kind ("figure" or "table"), title, caption and stem (path without suffix).
     title : str
@@ -43,5 +43,5 @@ def write_paper(folder: Path, artifacts: Sequence[Mapping[str, str]], title: str
 
 
 def _numberless(title: str) -> str:
-    """A title without its number, which LaTeX counts itself."""
+    """A title without its number, because LaTeX numbers it."""
     return re.sub(r"^(Figure|Table) \d+\b[. ]*", "", title).rstrip(".")

@@ -1,4 +1,4 @@
-"""Figures as a page shows them: embedded, at the size of their inches, and cut between panels for narrow screens."""
+"""Figures for a page: embedded, at their size in inches, and split between panels for narrow screens."""
 
 import io
 from dataclasses import dataclass
@@ -9,8 +9,8 @@ import numpy as np
 from neural_echos.report.templates import embedded
 
 PIXELS_PER_INCH = 120  # of a page; text of 8 points is then as large as the page's own
-_GAP = 0.06  # inches without ink, from which a figure may be cut
-_MIDDLE = (0.3, 0.7)  # of a figure's width, where it may be cut
+_GAP = 0.06  # width of a blank strip, in inches, at which a figure may be split
+_MIDDLE = (0.3, 0.7)  # range of a figure's width in which it may be split
 
 
 @dataclass(frozen=True)
@@ -20,11 +20,11 @@ class Picture:
     Attributes
     ----------
     source : str
-        Address that holds it.
+        Data URL.
     width : int
-        Pixels of the page, at which all figures have one text size.
+        Pixels on the page, so that all figures have the same text size.
     cut : float or None
-        Where it falls into a left and a right half, as a share of its width; None where something crosses its middle.
+        Where to split it into a left and a right half, as a share of its width; None if something crosses its middle.
     """
 
     source: str
@@ -33,7 +33,7 @@ class Picture:
 
 
 def picture_of(stem: Path, most: int, dpi: int) -> Picture:
-    """Embed a figure as SVG or PNG, whichever is smaller; where both are larger than `most` bytes, as a PNG of fewer pixels.
+    """Embed a figure as SVG or PNG, whichever is smaller; if both are larger than `most` bytes, as a PNG with fewer pixels.
 
     Parameters
     ----------
@@ -64,7 +64,7 @@ def picture_of(stem: Path, most: int, dpi: int) -> Picture:
 
 
 def _cut(pixels: np.ndarray, gap: int) -> float | None:
-    """Find the strip without ink nearest to the middle of a picture, shape (height, width, 3), at least `gap` pixels wide."""
+    """Find the blank strip nearest to the middle of a picture, shape (height, width, 3), at least `gap` pixels wide."""
     blank = (pixels == pixels[0, 0]).all(axis=(0, 2))
     edges = np.flatnonzero(np.diff(np.concatenate([[0], blank.astype(np.int8), [0]])))
     middles = [(start + end) / 2 / len(blank) for start, end in edges.reshape(-1, 2) if end - start >= gap]

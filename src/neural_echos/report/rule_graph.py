@@ -1,4 +1,4 @@
-"""The rule graph: which kinds of rule ran how often and read from which, and a drawing of it as SVG."""
+"""The rule graph: how often each kind of rule ran and which outputs it read, and a drawing of it as SVG."""
 
 from collections.abc import Iterable, Mapping
 from collections.abc import Set as AbstractSet
@@ -7,21 +7,21 @@ from dataclasses import dataclass
 from neural_echos.report.explain import Record, first_word
 from neural_echos.report.templates import render
 
-Edge = tuple[str, str]  # from a kind of rule to one that reads what it left
+Edge = tuple[str, str]  # from a kind of rule to one that reads its output
 
 
 @dataclass(frozen=True)
 class RuleGraph:
-    """The rules that made something, and which read what others wrote.
+    """The rules that made a result, and which read the outputs of which.
 
     Attributes
     ----------
     jobs : mapping of str to int
         Number of jobs of each kind of rule.
     forward, back : frozenset of edges
-        Those along the flow, and those that lead back to a kind that ran again later.
+        Edges along the flow, and edges that lead back to a kind that ran again later.
     rows : mapping of str to int
-        How far a kind of rule lies from the start: edges of the longest way there.
+        Distance of a kind of rule from the start, in edges of the longest path.
     """
 
     jobs: Mapping[str, int]

@@ -1,4 +1,4 @@
-"""Kernels of a model as one picture, which a notebook shows."""
+"""Kernels of a model as one picture, for notebooks."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,13 +14,13 @@ from neural_echos.kernels.sources import Source, bank_of
 
 @dataclass(frozen=True, repr=False)
 class Sheet:
-    """A picture of kernels; a notebook shows it, and `save` writes it.
+    """A picture of kernels; notebooks display it, and `save` writes it.
 
     Attributes
     ----------
     figure : matplotlib.figure.Figure
     says : str
-        What it shows, in a sentence.
+        One-sentence description.
     """
 
     figure: Figure
@@ -45,7 +45,7 @@ class Sheet:
 
 
 def check_format(path: str | Path) -> None:
-    """Refuse the name of a picture whose suffix is none of .png, .pdf and .svg."""
+    """Check that a picture's suffix is .png, .pdf or .svg."""
     if Path(path).suffix not in (".png", ".pdf", ".svg"):
         raise EchosError(f"{path}: figures are written as .png, .pdf or .svg; give the output one of these suffixes")
 
@@ -59,7 +59,7 @@ def show_kernels(
     timm: str = "",
     weights: str | None = None,
 ) -> Sheet:
-    """Draw the kernels of a model, layer by layer, in the order of their channels and each scaled by its own largest tap.
+    """Draw the kernels of a model layer by layer, in channel order, each scaled by its own largest tap.
 
     Parameters
     ----------
@@ -70,11 +70,11 @@ def show_kernels(
     kind : {"depthwise", "regular"}
         Kind of layers.
     kernels : int
-        At most this many of each layer, evenly spaced over its channels; of several layers, at most 64.
+        Maximum number of kernels per layer, evenly spaced over its channels; at most 64 if there are several layers.
     timm : str
-        Of a checkpoint, the timm model that it belongs to; without it, shapes decide.
+        The timm model of a checkpoint; without it, tensor shapes decide.
     weights : str, optional
-        Of a checkpoint that holds several sets of weights, the one to take.
+        The set of weights to use from a checkpoint with several.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""Templates of the report's pages: HTML with everything escaped, and LaTeX with delimiters that LaTeX leaves alone."""
+"""Templates of the report's pages: HTML with autoescaping, and LaTeX with delimiters that do not clash with LaTeX."""
 
 import base64
 from functools import lru_cache
@@ -34,12 +34,12 @@ def _environment(latex: bool) -> Environment:
 
 
 def render(name: str, **values: Any) -> str:
-    """Render a template of this folder; except in LaTeX, values are escaped unless they are `Markup`, and so is the result."""
+    """Render a template of this folder. Except in LaTeX, values are escaped unless they are `Markup`, and so is the result."""
     latex = name.endswith(".tex.j2")
     text = _environment(latex).get_template(name).render(values)
     return text if latex else Markup(text)
 
 
 def embedded(picture: bytes, kind: str) -> str:
-    """Return a picture as an address that holds it; `kind` is "png" or "svg+xml"."""
+    """Return a picture as a data URL; `kind` is "png" or "svg+xml"."""
     return f"data:image/{kind};base64,{base64.b64encode(picture).decode()}"
