@@ -61,7 +61,7 @@ def test_a_checkpoint_of_a_training_that_diverged_is_refused(
     save_file(trained, tmp_path / "trained.safetensors")
     given = ["--scheme", "dog", "--num-classes", 5, "--checkpoint", tmp_path / "trained.safetensors"]
     assert echos("initialise", *SMALL, *given, "--output", tmp_path / "init.safetensors") == 1
-    assert "trained.safetensors: head.fc.bias holds NaN or infinity" in capsys.readouterr().err
+    assert "trained.safetensors: head.fc.bias contains NaN or infinity" in capsys.readouterr().err
     assert list(under(tmp_path)) == ["trained.safetensors"]
 
 

@@ -71,7 +71,7 @@ TRAIN = "train --data digits.safetensors --dataset d --architecture a --initiali
         (
             INITIALISE,
             ["--initialisations", '{"a": {"scheme": "transfer", "bank": "bank.parquet"}}'],
-            "only of 5×5",
+            "only 5×5",
         ),
         (
             INITIALISE,
@@ -81,7 +81,7 @@ TRAIN = "train --data digits.safetensors --dataset d --architecture a --initiali
         (
             INITIALISE,
             ["--initialisations", '{"a": {"scheme": "dog", "seed": 3}}'],
-            "initialisation 'a': 'seed' is set by the command; take it out of the options",
+            "initialisation 'a': 'seed' is set by the command; remove it from the options",
         ),
         (
             INITIALISE,

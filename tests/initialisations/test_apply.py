@@ -158,7 +158,9 @@ def test_a_scale_that_is_not_finite_is_not_matched():
     model = small((6, 3))
     with torch.no_grad():
         model[0].weight[2] = torch.nan
-    with pytest.raises(EchosError, match="layer 0: its kernels hold NaN or infinity, whose scale cannot be matched"):
+    with pytest.raises(
+        EchosError, match="layer 0: its kernels contain NaN or infinity, so their scale cannot be matched"
+    ):
         init_depthwise_(model, "dog", seed=0, scale="match_default")
     init_depthwise_(model, "dog", seed=0)
     assert model[0].weight.isfinite().all()
@@ -269,5 +271,5 @@ def test_a_weight_computed_from_others_is_refused_before_any_change(change, froz
 def test_a_weight_made_in_inference_mode_is_refused():
     with torch.inference_mode():
         model = small((4, 7))
-    with pytest.raises(EchosError, match=r"layer 0: .*was made in inference mode .*; make the model outside"):
+    with pytest.raises(EchosError, match=r"layer 0: .*was created in inference mode .*; create the model outside"):
         init_depthwise_(model, "dog", seed=0)

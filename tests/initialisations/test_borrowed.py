@@ -30,7 +30,7 @@ def test_by_depth_draws_from_the_nearest_layer(lent):
 def test_transfer_resamples_only_when_asked(lent):
     bank = lent["transfer"]["bank"]
     with pytest.raises(
-        EchosError, match="depthwise kernels of 11×11, only of 3×3, 5×5, 7×7, 9×9; take another bank, resample"
+        EchosError, match="no 11×11 depthwise kernels, only 3×3, 5×5, 7×7, 9×9; choose another bank, resample"
     ):
         draw_kernels("transfer", 5, 11, seed=0, bank=bank)
     stretched = draw_kernels("transfer", 60, 11, seed=0, bank=bank, resample=True)

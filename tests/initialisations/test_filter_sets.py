@@ -48,7 +48,7 @@ def test_the_best_filter_of_each_kernel_is_that_of_brute_force(filters):
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        (lambda x: x[:0], "must have the shape (m, k, k), not (0, 7, 7)"),
+        (lambda x: x[:0], "must have shape (m, k, k), not (0, 7, 7)"),
         (lambda x: np.concatenate([x, np.zeros((1, 7, 7))]), "filter 5 is zero"),
         (lambda x: np.concatenate([x, np.full((1, 7, 7), 0.3)]), "filter 5 is constant"),
         (lambda x: np.concatenate([x, x[1:2]]), "filters 1 and 5 are the same"),

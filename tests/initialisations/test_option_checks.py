@@ -31,9 +31,9 @@ from neural_echos.initialisations import init_depthwise_
         ("kaiming", {"mode": "fan_inn"}, r"mode must be one of .*, not 'fan_inn' \(did you mean 'fan_in'\?\)"),
         ("trunc_normal", {"std": 0.0}, "std must be a number above 0, not 0.0"),
         ("box", {"taps": 0}, "taps must be a whole number of at least 1, not 0"),
-        ("box", {"taps": 10}, "layer 2: box cannot set 10 taps: a kernel of 3×3 has only 9"),
+        ("box", {"taps": 10}, "layer 2: box cannot set 10 taps: a 3×3 kernel has only 9"),
         ("covariance", {"sigma0": -5.0}, "sigma0 must be a number above 0, not -5"),
-        ("covariance", {"velocity": -5.0}, "layer 1: covariance: .* must stay above 0 taps, and is -1.875"),
+        ("covariance", {"velocity": -5.0}, "layer 1: covariance: .* must be above 0 taps, not -1.875"),
         ("dog_fitted", {}, "dog_fitted needs the option fits"),
         ("transfer", {}, "transfer needs the option bank"),
         ("transfer", {"bank": "nowhere.parquet"}, "nowhere.parquet: there is no such bank table"),
@@ -41,23 +41,27 @@ from neural_echos.initialisations import init_depthwise_
         (
             "master_key",
             {"filters": np.zeros((2, 7))},
-            r"filters must be finite and .*, and are of shape \(2, 7\)",
+            r"filters must be finite and .*, not \(2, 7\)",
         ),
         (
             "master_key",
             {"filters": np.ones((2, 7, 7))},
-            "layer 1: master_key: the filters are 7×7 and these kernels 9×9",
+            "layer 1: master_key: the filters are 7×7 but the kernels are 9×9",
         ),
         (
             "master_key",
             {"filters": np.ones((2, 7, 7)), "resample": True, "a": "1"},
             "a must be a number, .*not '1'",
         ),
-        ("gaussian_derivatives", {"shares": [1, 1]}, r"shares must be three numbers .*, not all 0, and are \[1, 1\]"),
-        ("gaussian_derivatives", {"shares": [0, 0, 0]}, "shares must be three numbers"),
+        (
+            "gaussian_derivatives",
+            {"shares": [1, 1]},
+            r"shares must be three non-negative numbers, not all 0, but are \[1, 1\]",
+        ),
+        ("gaussian_derivatives", {"shares": [0, 0, 0]}, "shares must be three non-negative numbers"),
         ("gaussian_derivatives", {"orientations": []}, "orientations must be a number, a list"),
         ("gaussian_derivatives", {"sigma": -1.0}, "sigma"),
-        ("scale_space", {"sigmas": [[1, 1]]}, r"sigmas must be eight pairs, not of shape \(1, 2\)"),
+        ("scale_space", {"sigmas": [[1, 1]]}, r"sigmas must be eight pairs, not an array of shape \(1, 2\)"),
         ("scale_space", {"b": {"cauchy": [0, 1]}}, "b must be a number"),
         ("dog", {"share": 1.5}, "share, .*, not 1.5"),
         ("dog", {"share": float("nan")}, "share, .*, not nan"),
@@ -109,10 +113,10 @@ from neural_echos.initialisations import init_depthwise_
         ("transfer", {"bank": "x", "by_layer": "yes"}, "by_layer must be true or false, not 'yes'"),
         ("master_key", {"filters": 5}, "filters must be a path or an array, not 5"),
         ("universal", {"set": "dog", "number": "8"}, "number must be a whole number of at least 1, not '8'"),
-        ("universal", {"filters": [1.0, 2.0]}, r"filter set eight must have the shape \(m, k, k\), not \(2,\)"),
+        ("universal", {"filters": [1.0, 2.0]}, r"filter set eight must have shape \(m, k, k\), not \(2,\)"),
         ("gaussian_derivatives", {"orientations": 90}, "orientations must be a list of numbers, not 90"),
         ("scale_space", {"sigmas": [[1, 1], [1]]}, "sigmas must be a list of lists of numbers, not"),
-        ("dog", {"layers": lambda layer: False}, "layers=… keeps none of its 3 depthwise layers"),
+        ("dog", {"layers": lambda layer: False}, "layers=… selects none of its 3 depthwise layers"),
     ],
 )
 def test_a_mistake_is_one_sentence_and_changes_nothing(name, options, expected):
@@ -126,7 +130,7 @@ def test_a_mistake_is_one_sentence_and_changes_nothing(name, options, expected):
 
 @pytest.mark.parametrize(
     ("size", "expected"),
-    [(4, "at least 3, not 4"), (1, "choose a model"), ((3, 5), "square kernels only, and these are 3×5")],
+    [(4, "at least 3, not 4"), (1, "choose a model"), ((3, 5), "square kernels only, not 3×5")],
 )
 def test_kernels_without_a_dog_are_refused_by_name(size, expected):
     model = nn.Sequential(nn.Conv2d(4, 4, 3, groups=4), nn.ReLU(), nn.Conv2d(4, 4, size, groups=4))

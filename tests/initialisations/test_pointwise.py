@@ -45,7 +45,7 @@ def test_pointwise_weights_are_taken_shuffled_by_rows_or_kept_and_frozen(rows, t
 @pytest.mark.parametrize(
     ("options", "expected"),
     [
-        ({}, "pointwise needs the option weights: those of a trained model"),
+        ({}, "pointwise needs the option weights: the weights of a trained model"),
         (
             {"weights": "absent.safetensors"},
             "absent.safetensors cannot be read as the weights of a model (",
@@ -53,7 +53,7 @@ def test_pointwise_weights_are_taken_shuffled_by_rows_or_kept_and_frozen(rows, t
         ({"weights": {}}, "there is no tensor blocks.0.1.weight"),
         (
             {"weights": {"blocks.0.1.weight": np.zeros((2, 2))}},
-            "blocks.0.1.weight has shape (2, 2), not (12, 12, 1, 1); take the weights of a model of the same",
+            "blocks.0.1.weight has shape (2, 2), not (12, 12, 1, 1); use the weights of a model of the same",
         ),
         ({"rows": "mixed"}, "rows must be one of kept, shuffled, own, not 'mixed'"),
         ({"rows": "own", "depths": 0.5}, "depths must be [low, high] with 0 ≤ low ≤ high ≤ 1, not 0.5"),

@@ -50,21 +50,21 @@ def test_an_even_size_is_refused_where_a_centre_is_needed(name, k):
 
 @pytest.mark.parametrize("name", PLAIN)
 def test_a_single_tap_is_no_kernel(name):
-    with pytest.raises(EchosError, match="at least two taps, and these are 1×1"):
+    with pytest.raises(EchosError, match="at least two taps, not 1×1"):
         draw_kernels(name, 5, 1, seed=0)
 
 
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [
-        (("default", 5, 3), "keeps what a model has"),
+        (("default", 5, 3), "keeps a model's kernels"),
         (("dog_fited", 5, 3), r"did you mean 'dog_fitted'"),
     ],
 )
 def test_what_cannot_be_drawn_without_a_model_is_said(arguments, expected):
     with pytest.raises(EchosError, match=expected):
         draw_kernels(*arguments, seed=0)
-    with pytest.raises(EchosError, match="'dog' does not ask for the fact 'depth' of a layer, none at all"):
+    with pytest.raises(EchosError, match="'dog' does not use the layer fact 'depth', none at all"):
         draw_kernels("dog", 5, 3, seed=0, depth=0.5)
 
 

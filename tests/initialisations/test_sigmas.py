@@ -148,7 +148,9 @@ def test_layers_that_are_not_drawn_or_frozen_stay_plain():
     assert [hasattr(layer, "parametrizations") for layer in model] == [False, True, False]
     model, made = parametrised(frozen=True)
     assert not any(hasattr(layer, "parametrizations") for layer in model)
-    with pytest.raises(EchosError, match=r"layer 0: 10 of 10 kernels are no scale-space models of σ = 1.5; draw all"):
+    with pytest.raises(
+        EchosError, match=r"layer 0: 10 of 10 kernels are not scale-space models with σ = 1.5; draw all"
+    ):
         kaiming = init_depthwise_(model, "kaiming", seed=0, frozen=False)
         reparameterise_(model, made | {"did": [vars(entry) for entry in kaiming]})
     assert describe({"scheme": "dog"}, 0) == {"universal": None}
@@ -165,7 +167,7 @@ def test_layers_that_are_not_drawn_or_frozen_stay_plain():
         ({"learn": "gain"}, "learn must be one of sigmas_and_bias, bias, not 'gain'"),
         (
             {"share": 0.5},
-            "layer 0: scale_space_sigmas learns the scales of all kernels of a layer, and 2 of 4 are to be",
+            "layer 0: scale_space_sigmas learns the scales of all kernels of a layer, but 2 of 4 would be",
         ),
     ],
 )
@@ -177,7 +179,7 @@ def test_wrong_options_are_one_sentence_and_change_nothing(settings, said):
     assert same(before, copy(model))
 
 
-@pytest.mark.parametrize(("size", "said"), [(6, "needs a centre tap.* 6×6"), ((1, 7), "at least 3×3 taps.* are 1×7")])
+@pytest.mark.parametrize(("size", "said"), [(6, "needs a centre tap.* 6×6"), ((1, 7), "at least 3×3 taps, not 1×7")])
 def test_kernels_without_a_middle_or_neighbours_are_refused(size, said):
     with pytest.raises(EchosError, match=said):
         draw_kernels(SCHEME, 4, size, seed=0)

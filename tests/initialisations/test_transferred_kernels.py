@@ -43,7 +43,7 @@ def test_by_layer_takes_the_same_channels_where_only_a_share_is_replaced():
 
 def test_another_kernel_size_is_resampled_only_when_asked():
     bank = bank_from_model(network(0, kernel_size=7), "s")
-    with pytest.raises(EchosError, match=r"the bank's layer .* has kernels of 7×7, not 5×5; .*set resample"):
+    with pytest.raises(EchosError, match=r"the bank's layer .* has 7×7 kernels, not 5×5; .*set resample"):
         init_depthwise_(network(1), "transfer", seed=0, bank=bank, by_layer=True)
     target = network(1)
     init_depthwise_(target, "transfer", seed=0, bank=bank, by_layer=True, resample=True)
@@ -56,7 +56,7 @@ def test_another_kernel_size_is_resampled_only_when_asked():
     [
         ({"by_layer": True, "taps": "mixed"}, "taps must be one of kept, shuffled, not 'mixed'"),
         ({"depths": [0.5, 0.2]}, "depths must be [low, high] with 0 ≤ low ≤ high ≤ 1, not [0.5, 0.2]"),
-        ({"depths": [0.4, 0.6]}, "has no layer of a depth from 0.4 to 0.6, only 0, 0.333, 0.667, 1"),
+        ({"depths": [0.4, 0.6]}, "has no layer at a depth from 0.4 to 0.6, only 0, 0.333, 0.667, 1"),
     ],
 )
 def test_what_cannot_be_transferred_is_one_sentence(options, expected):
@@ -69,7 +69,7 @@ def test_what_cannot_be_transferred_is_one_sentence(options, expected):
 def test_a_bank_of_another_architecture_needs_a_draw_by_depth():
     bank = bank_from_model(network(0, "convnext_small_images", kernel_size=5), "s")
     with pytest.raises(
-        EchosError, match=r"by_layer needs 12 kernels of layer 'blocks.0.0.fn.0', which is none of the bank's \(stages"
+        EchosError, match=r"by_layer needs 12 kernels of layer 'blocks.0.0.fn.0', which is not in the bank \(stages"
     ):
         init_depthwise_(network(1), "transfer", seed=0, bank=bank, by_layer=True)
     target = network(1)
@@ -84,7 +84,7 @@ def test_a_bank_of_another_architecture_needs_a_draw_by_depth():
 def test_freezing_everything_is_refused_and_changes_nothing():
     alone = nn.Sequential(nn.Conv2d(4, 4, 3, groups=4, bias=False))
     before = depthwise(alone)
-    with pytest.raises(EchosError, match="all parameters would be frozen, and nothing left to train; freeze fewer"):
+    with pytest.raises(EchosError, match="all parameters would be frozen, leaving nothing to train; freeze fewer"):
         init_depthwise_(alone, "kaiming", seed=0, frozen=True)
     np.testing.assert_array_equal(before[0], depthwise(alone)[0])
     assert trainable(alone) == {"0.weight"}

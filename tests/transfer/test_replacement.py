@@ -233,7 +233,7 @@ def test_kernels_that_are_no_multiples_cannot_be_reparameterised(filters):
     did = [vars(entry) for entry in init_depthwise_(model, "kaiming", seed=0)]
     with pytest.raises(
         EchosError,
-        match=r"layer .*: 12 of 12 kernels are no a·x \+ b of the .*; draw all of them with the scheme universal",
+        match=r"layer .*: 12 of 12 kernels are not an a·x \+ b of the .*; draw all of them with the scheme universal",
     ):
         reparameterise_(model, {"universal": described, "did": did})
     assert describe_universal({"scheme": "dog"}, seed=0) is None

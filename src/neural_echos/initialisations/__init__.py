@@ -1,9 +1,8 @@
-"""Initialisations: named ways to draw depthwise kernels, and `init_depthwise_`, which puts them into any timm model.
+"""Initialisations: named ways to draw depthwise kernels, and `init_depthwise_`, which applies them to any timm model.
 
-Each is a small function in `noise`, `receptive`, `borrowed`, `universal_filters` or `sigmas`, entered in the registry by
-`@register()`.
-Share, scale, depths and freezing are switches of `init_depthwise_`, whatever the initialisation. `init_pointwise_` does for
-pointwise weights what transfer does for kernels, and `initialise_` does what a config declares.
+Each is a small function in `noise`, `receptive`, `borrowed`, `universal_filters` or `sigmas`, registered with `@register()`.
+Share, scale, depths and freezing are arguments of `init_depthwise_` and apply to every initialisation. `init_pointwise_` does
+for pointwise weights what transfer does for kernels. `initialise_` applies an initialisation declared in a config.
 """
 
 from neural_echos.initialisations import borrowed, noise, receptive, sigmas, universal_filters

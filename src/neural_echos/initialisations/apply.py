@@ -1,4 +1,4 @@
-"""`init_depthwise_`: put an initialisation into the depthwise layers of any model, and say what was done."""
+"""`init_depthwise_`: apply an initialisation to the depthwise layers of any model, and report what was done."""
 
 import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -38,24 +38,24 @@ _Placed = TypeVar("_Placed", bound=_HasDepth)
 
 @dataclass(frozen=True)
 class LayerReport:
-    """What `init_depthwise_`, or `init_pointwise_`, did to one layer.
+    """What `init_depthwise_` or `init_pointwise_` did to one layer.
 
     Attributes
     ----------
     layer : str
-        Its module path.
+        Module path.
     kernel_size : (int, int)
         Height and width.
     kernels, replaced : int
-        How many kernels it has (a pointwise layer: rows, one for each output), and how many were drawn anew.
+        Number of kernels in the layer (rows, one per output, in a pointwise layer), and how many were replaced.
     frozen : bool
-        Whether the layer's kernels are kept from training.
+        Whether the layer's kernels are frozen.
     std_before, std_after : float
         Standard deviation over all taps of the layer.
     mean_l2_after : float
         Mean L2 norm of the layer's kernels.
     notes : dict
-        What the initialisation has to say, for instance the share of a covariance that was clipped.
+        Figures reported by the initialisation, for instance the clipped share of a covariance.
     """
 
     layer: str
@@ -71,7 +71,7 @@ class LayerReport:
 
 @dataclass(frozen=True)
 class _Drawn:
-    """New kernels of one layer: which are replaced, bool (n,), and by what, (replaced, height, width); and the deviation before."""
+    """New kernels of one layer: which are replaced, bool (n,), the new ones, (replaced, height, width), and the old deviation."""
 
     replaced: np.ndarray
     kernels: np.ndarray
@@ -92,40 +92,40 @@ def init_depthwise_(
     shared: dict[str, Any] | None = None,
     **options: Any,
 ) -> list[LayerReport]:
-    """Draw the depthwise kernels of a model anew, in place, and say layer by layer what was done.
+    """Redraw the depthwise kernels of a model, in place, and report what was done to each layer.
 
-    Everything else in the model stays as it is, bit for bit, and a second call with the same arguments changes nothing.
-    Each layer has a generator of its own, made from the seed and the layer's index, so that choosing other layers changes
-    none that are kept. Layers that share one weight are drawn once, as the first of them. A model that FSDP2 distributes is
-    initialised by all processes together, to the same kernels as one that is not. Depthwise layers that are no `Conv2d`
-    (conditional and transposed convolutions) stay as they are; the log names them.
+    Everything else in the model is unchanged, bit for bit, and a second call with the same arguments changes nothing.
+    Each layer has its own generator, seeded with `seed` and the layer's index, so a layer's kernels do not depend on which
+    other layers are chosen. Layers that share one weight are drawn once, at the first of them. A model distributed with FSDP2 is
+    initialised by all processes together and gets the same kernels as an undistributed one. Depthwise layers that are not
+    `Conv2d` (conditional and transposed convolutions) are unchanged; a warning names them.
 
     Parameters
     ----------
     model : torch.nn.Module
         Any model with depthwise convolutions, for instance a timm model.
     name : str
-        One of `names()`; `default` leaves the kernels as they are.
+        One of `names()`; `default` keeps the kernels.
     seed : int
         Seed of the draw, ≥ 0.
     share : float
-        Share of each layer's kernels that are replaced, in [0, 1]; which ones is drawn from the seed. Above 0 it is at
-        least one kernel.
+        Share of each layer's kernels to replace, in [0, 1], chosen at random with `seed`. If it is above 0, at least one kernel
+        is replaced.
     scale : {"raw", "unit_l2", "match_default"} or float
-        The initialisation's own scale; every kernel at unit L2 norm; the replaced kernels of each layer at the root mean
-        square that they had before; or the initialisation's own scale times a positive number.
+        The initialisation's own scale; every kernel at unit L2 norm; the replaced kernels of each layer at their previous root
+        mean square; or the initialisation's own scale times a positive number.
     layers : callable, str, or list of str, optional
-        Which of the depthwise layers: those for which the callable is true, or whose names match a pattern ("stages.3.*"), with
-        or without what DataParallel and torch.compile put before them.
+        Which depthwise layers to initialise: those for which the callable returns true, or whose names match a pattern
+        ("stages.3.*"). Prefixes added by DataParallel and torch.compile are optional.
     depths : (low, high), optional
         Of these, only layers of this relative depth, in [0, 1], bounds included: (0, 0.5) is the first half.
     frozen : bool, optional
-        Keep the kernels of these layers from training (`requires_grad`), or let them be trained; biases stay trainable.
-        By default as the initialisation's paper has it: frozen for `oocs` and `random_frozen`, untouched for the others.
+        Freeze the kernels of these layers (`requires_grad`), or make them trainable; biases stay trainable. The default follows
+        the initialisation's paper: frozen for `oocs` and `random_frozen`, unchanged for the others.
     shared : dict, optional
-        Filled with what is computed once for all layers, such as the filters of `universal`.
+        Filled with values computed once for all layers, such as the filters of `universal`.
     **options
-        The initialisation's own options, for instance ``gamma={"uniform": [0.3, 0.7]}``.
+        Options of the initialisation, for instance ``gamma={"uniform": [0.3, 0.7]}``.
 
     Returns
     -------
@@ -135,7 +135,7 @@ def init_depthwise_(
     ------
     EchosError
         Unknown name, option or scale; seed below 0; share outside [0, 1]; no depthwise layer to initialise; a weight that
-        cannot be changed in place; a kernel size that the initialisation cannot draw, or of which a bank has none; nothing
+        cannot be changed in place; a kernel size that the initialisation cannot draw or that is missing in a bank; nothing
         left to train. The model is then unchanged.
     """
     entry = check_settings(name, seed=seed, share=share, scale=scale, depths=depths, frozen=frozen, **options)
@@ -144,7 +144,7 @@ def init_depthwise_(
     modules = [model.get_submodule(layer.name) for layer in chosen]
     given = opened(options)
     shared = {} if shared is None else shared
-    drawn: dict[int, _Drawn] = {}  # by the weight's place in memory: tied layers have one weight, which is drawn once
+    drawn: dict[int, _Drawn] = {}  # by the weight's location in memory: tied layers share a weight, which is drawn once
     for layer, module in zip(chosen, modules, strict=True):
         if _place(module.weight) not in drawn:
             drawn[_place(module.weight)] = _draw(entry, layer, module, seed, share, scale, given, shared)
@@ -160,19 +160,19 @@ def init_depthwise_(
 
 
 def within(layers: Sequence[_Placed], depths: Sequence[float] | None, where: str) -> list[_Placed]:
-    """Keep the layers whose relative depth lies in `depths`, bounds included; an error where there are none."""
+    """Keep the layers whose relative depth is in `depths`, bounds included; raises an error if there are none."""
     check_depths(depths)
     if depths is None:
         return list(layers)
     kept = [layer for layer in layers if depths[0] <= layer.depth <= depths[1]]
     if not kept:
         known = ", ".join(f"{layer.depth:.3g}" for layer in layers)
-        raise EchosError(f"{where} has no layer of a depth from {depths[0]} to {depths[1]}, only {known}; widen depths")
+        raise EchosError(f"{where} has no layer at a depth from {depths[0]} to {depths[1]}, only {known}; widen depths")
     return kept
 
 
 def check_depths(depths: object) -> None:
-    """Raise an `EchosError` unless `depths` is a range of relative depths, or None."""
+    """Raise `EchosError` unless `depths` is a range of relative depths, or None."""
     try:
         good = depths is None or 0 <= depths[0] <= depths[1] <= 1 == len(depths) - 1  # type: ignore[index, arg-type]
     except (TypeError, LookupError):
@@ -192,12 +192,12 @@ def check_settings(
     frozen: bool | None = None,
     **options: Any,
 ) -> Initialisation | None:
-    """Find an initialisation, and check what `init_depthwise_` is told as far as that needs no model.
+    """Find an initialisation and check those arguments of `init_depthwise_` that can be checked without a model.
 
     Raises
     ------
     EchosError
-        Unknown name, option or scale; a seed, share, range of depths or option of another type or out of its range.
+        Unknown name, option or scale; or a seed, share, range of depths or option of the wrong type or out of range.
     """
     entry = lookup(name, options)
     check_seed(seed)
@@ -213,7 +213,7 @@ def check_settings(
 
 
 def _chosen(model: "nn.Module", layers: Layers) -> list[Layer]:
-    """The depthwise layers that `layers` keeps; an error where there are none."""
+    """The depthwise layers that `layers` selects; raises an error if there are none."""
     found = [layer for layer in listed_layers(model) if layer.kind == "depthwise"]
     others = other_depthwise_layers(model)
     unseen = ", ".join(f"{name} ({what})" for name, what in others.items())
@@ -225,7 +225,7 @@ def _chosen(model: "nn.Module", layers: Layers) -> list[Layer]:
     if layers is None:
         return found
     if callable(layers):
-        chosen, said = [layer for layer in found if layers(layer)], "layers=… keeps none"
+        chosen, said = [layer for layer in found if layers(layer)], "layers=… selects none"
     else:
         patterns = list(layers) if isinstance(layers, Iterable) and not isinstance(layers, str) else [layers]
         if not all(isinstance(pattern, str) for pattern in patterns):
@@ -273,7 +273,7 @@ def _draw(
 
 
 def _scaled(kernels: np.ndarray, scale: str | float, before: np.ndarray) -> np.ndarray:
-    """Bring kernels to the asked scale; kernels of all zeros stay so. `before` is what they replace."""
+    """Bring kernels to the requested scale; all-zero kernels stay zero. `before` are the kernels they replace."""
     if scale == "raw":
         return kernels
     if scale == "unit_l2":
@@ -281,15 +281,17 @@ def _scaled(kernels: np.ndarray, scale: str | float, before: np.ndarray) -> np.n
         return kernels / np.where(norms > 0, norms, 1.0)
     if scale == "match_default":
         if not np.isfinite(before).all():
-            raise EchosError("its kernels hold NaN or infinity, whose scale cannot be matched; choose another scale")
+            raise EchosError(
+                "its kernels contain NaN or infinity, so their scale cannot be matched; choose another scale"
+            )
         drawn = np.sqrt((kernels**2).mean())
-        # Six digits, so that matching once more what was matched finds the same factor.
+        # Rounded to six digits, so that matching twice gives the same factor.
         return kernels * (float(f"{np.sqrt((before**2).mean()):.5e}") / (drawn if drawn > 0 else 1.0))
     return kernels * float(scale)
 
 
 def _place(weight: Any) -> int:
-    """Where a weight lies in memory, which is the same for tied layers."""
+    """Location of a weight in memory, which is the same for tied layers."""
     return id(weight) if hasattr(weight, "full_tensor") else int(weight.data_ptr())
 
 

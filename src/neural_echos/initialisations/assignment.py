@@ -1,7 +1,7 @@
-"""Assignment: the best of a few filters for each of many kernels, by projection.
+"""Assignment: find the best of a few filters for each of many kernels, by projection.
 
-Every kernel y becomes a·x + b, x one filter of a set. Papers: Babaiee, Kiasari, Rus, Grosu, "The Quest for Universal Master Key
-Filters", NeurIPS 2025 (arXiv 2509.11711); Lindeberg, Babaiee, Kiasari, JMIV 2026 (arXiv 2509.12746).
+Every kernel y becomes a·x + b, where x is one filter of a set. Papers: Babaiee, Kiasari, Rus, Grosu, "The Quest for Universal
+Master Key Filters", NeurIPS 2025 (arXiv 2509.11711); Lindeberg, Babaiee, Kiasari, JMIV 2026 (arXiv 2509.12746).
 """
 
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from neural_echos.errors import EchosError
 
 _CHUNK = 16_384  # kernels compared with all filters at a time
 
-OUTSIDE = 1e-4  # a kernel further from what it is taken for than this share of its own norm is none of it
+OUTSIDE = 1e-4  # a kernel whose error exceeds this share of its norm does not belong to the family
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,7 @@ class Assignment:
     Attributes
     ----------
     index : ndarray of int64, shape (n,)
-        The first of several that are equally good.
+        In a tie, the first of the best filters.
     a, b : ndarray of float64, shape (n,)
         ⟨y, x⟩ and the mean of y, in the kernel's own unit.
     error : ndarray of float64, shape (n,)
@@ -38,14 +38,14 @@ class Assignment:
 def assign(kernels: np.ndarray, filters: np.ndarray) -> Assignment:
     """Assign each kernel its best filter, exactly, by projection (JMIV 2026).
 
-    With x at zero mean and unit norm, the least ‖y − (a x + b)‖² is at b = mean y, a = ⟨y, x⟩, and equals ‖y − b‖² − a²: the best
-    filter has the largest |a|.
+    With x at zero mean and unit norm, ‖y − (a x + b)‖² is minimal at b = mean y and a = ⟨y, x⟩, where it equals ‖y − b‖² − a². The
+    best filter therefore has the largest |a|.
 
     Parameters
     ----------
     kernels : ndarray of float, shape (n, h, w)
     filters : ndarray of float, shape (m, h, w)
-        As `filters.checked` returns them.
+        As returned by `filters.checked`.
 
     Raises
     ------
@@ -71,7 +71,7 @@ def projections(kernels: np.ndarray, filters: np.ndarray) -> tuple[np.ndarray, n
         )
     taps = kernels.reshape(len(kernels), -1).astype(np.float64)
     if not np.isfinite(taps).all():
-        raise EchosError("some kernels hold NaN or infinity and cannot be replaced by filters; train the model again")
+        raise EchosError("some kernels contain NaN or infinity and cannot be replaced by filters; retrain the model")
     mean = taps.mean(axis=1)
     taps = taps - mean[:, None]
     return taps @ filters.reshape(len(filters), -1).T, mean, np.einsum("nt,nt->n", taps, taps)

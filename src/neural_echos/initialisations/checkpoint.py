@@ -1,4 +1,4 @@
-"""Starting from a checkpoint: trained weights of the same architecture, over which an initialisation then draws its kernels."""
+"""Start from a checkpoint: load trained weights of the same architecture before an initialisation redraws the kernels."""
 
 import logging
 from collections.abc import Sequence
@@ -13,14 +13,14 @@ if TYPE_CHECKING:
     from torch import nn
 
 _LOG = logging.getLogger(__name__)
-_COUNTER = "num_batches_tracked"  # of batch norm, which old files lack
+_COUNTER = "num_batches_tracked"  # of batch norm; old files lack it
 
 
 def start_from(model: "nn.Module", path: str | Path) -> list[str]:
-    """Load a checkpoint into a model, in place; a classifier of another number of classes stays as it was drawn.
+    """Load a checkpoint into a model, in place; a classifier with another number of classes keeps its fresh weights.
 
-    The file is read as data, whatever its format, and never unpickled. Of several sets of weights the one that would be
-    evaluated is taken, such as an average of the weights.
+    The file is read as data and never unpickled. If it contains several sets of weights, the one that would be
+    evaluated is taken, such as EMA weights.
 
     Parameters
     ----------
@@ -32,12 +32,12 @@ def start_from(model: "nn.Module", path: str | Path) -> list[str]:
     Returns
     -------
     list of str
-        Names of the parameters that stay as they were: none, or those of the classifier.
+        Names of the parameters that were not loaded: none, or the classifier's.
 
     Raises
     ------
     EchosError
-        The file cannot be read, is of another architecture, or holds NaN or infinity. The model is then unchanged.
+        The file cannot be read, belongs to another architecture, or contains NaN or infinity. The model is then unchanged.
     """
     import torch
 
@@ -51,7 +51,7 @@ def start_from(model: "nn.Module", path: str | Path) -> list[str]:
         *(f"{name} is missing" for name in own if name not in shapes and name not in kept),
         *(f"{name} belongs to no layer" for name in shapes if name not in own),
         *(
-            f"{name} is {_size(shapes[name])} and not {_size(one.shape)}"
+            f"{name} is {_size(shapes[name])}, not {_size(one.shape)}"
             for name, one in own.items()
             if name in shapes and name not in kept and shapes[name] != one.shape
         ),
@@ -66,14 +66,16 @@ def start_from(model: "nn.Module", path: str | Path) -> list[str]:
     broken = [name for name, values in loaded.items() if not values.to(own[name].dtype).isfinite().all()]
     if broken:
         raise EchosError(
-            f"{path}: {broken[0]} holds NaN or infinity, as after a training that diverged ({len(broken)} of {len(loaded)} tensors "
+            f"{path}: {broken[0]} contains NaN or infinity, as after a diverged training ({len(broken)} of {len(loaded)} tensors "
             "do); choose another checkpoint"
         )
     with torch.no_grad():
         for name, values in loaded.items():
             own[name].copy_(values)
     if kept:
-        _LOG.info("%s: the classifier has another number of classes and is drawn anew: %s", path, ", ".join(kept))
+        _LOG.info(
+            "%s: the classifier has another number of classes and keeps its fresh weights: %s", path, ", ".join(kept)
+        )
     return kept
 
 

@@ -1,8 +1,8 @@
-"""Initialisations as a config declares them: ``{scheme: dog, gamma: 0.5, share: 1.0}``.
+"""Initialisations as declared in a config: ``{scheme: dog, gamma: 0.5, share: 1.0}``.
 
-A scheme is a function that `@register` enters, or one of two more: `default`, which keeps what the model's own code drew, and
-`pointwise`, which sets pointwise weights and no kernels. Commands call `initialise_`; whoever needs to know which options a scheme
-has asks `scheme_options`, and which of them are borrowed, `borrowed_options`.
+A scheme is a function registered with `@register`, or one of two others: `default`, which keeps the weights drawn by the model's
+own code, and `pointwise`, which sets pointwise weights and no kernels. Commands call `initialise_`. `scheme_options` lists the
+options of every scheme, and `borrowed_options` those that are borrowed.
 """
 
 import inspect
@@ -27,16 +27,16 @@ def initialise_(
     ----------
     model : torch.nn.Module
     declared : mapping
-        `scheme`, the scheme's own options, and what `init_depthwise_` takes: `share`, `scale`, `layers`, `depths`, `frozen`.
+        `scheme`, the scheme's own options, and arguments of `init_depthwise_`: `share`, `scale`, `layers`, `depths`, `frozen`.
     seed : int
-        Of the draw, ≥ 0.
+        Seed of the draw, ≥ 0.
     shared : dict, optional
-        Filled with what is computed once for all layers, see `init_depthwise_`.
+        Filled with values computed once for all layers, see `init_depthwise_`.
 
     Returns
     -------
     list of LayerReport
-        Of every layer that the scheme considers; none for `default`, which needs no depthwise layers, unless it freezes them.
+        One for every layer that the scheme considers; none for `default` (which needs no depthwise layers) unless it freezes them.
 
     Raises
     ------
@@ -54,21 +54,21 @@ def initialise_(
 
 
 def check_declared(name: str, declared: object) -> None:
-    """Raise an `EchosError` unless what a config calls `name` names a scheme and leaves to the command what that sets."""
+    """Raise `EchosError` unless the initialisation `name` has a scheme and does not set what the command sets."""
     if not isinstance(declared, Mapping) or not isinstance(declared.get("scheme"), str):
         raise EchosError(f"initialisation {name!r} must be an object with a scheme, not {declared}")
     if taken := {"model", "name", "seed", "shared"} & declared.keys():
-        raise EchosError(f"initialisation {name!r}: {min(taken)!r} is set by the command; take it out of the options")
+        raise EchosError(f"initialisation {name!r}: {min(taken)!r} is set by the command; remove it from the options")
 
 
 def scheme_options() -> dict[str, dict[str, inspect.Parameter]]:
-    """Return the options of every scheme, as its signature declares them.
+    """Return the options of every scheme, as declared in its signature.
 
     Returns
     -------
     dict
-        Scheme to option to its parameter: `default` is the default, and `annotation` one of bool, int, float, `Positive`, `Share`,
-        `Count`, a `Literal` of names, `Distribution`, a sequence of numbers, or what is borrowed: `Table`, `Filters`, `Weights`.
+        Scheme to option to its parameter: `default` is the default, and `annotation` is bool, int, float, `Positive`, `Share`,
+        `Count`, a `Literal` of names, `Distribution`, a sequence of numbers, or a borrowed `Table`, `Filters` or `Weights`.
     """
     drawn = {name: entry for name in names() if (entry := lookup(name, {}))}
     found = {name: {one: _parameters(entry.draw)[one] for one in entry.options} for name, entry in drawn.items()}
@@ -77,7 +77,7 @@ def scheme_options() -> dict[str, dict[str, inspect.Parameter]]:
 
 
 def borrowed_options(scheme: str) -> dict[str, str]:
-    """Return the options by which a scheme borrows, and of what each is a name in a config: a "model" or an "input".
+    """Return the borrowed options of a scheme, and what each one names in a config: a "model" or an "input".
 
     Raises
     ------
@@ -92,7 +92,7 @@ def borrowed_options(scheme: str) -> dict[str, str]:
 
 
 def borrowed_files(declared: Mapping[str, Any]) -> dict[str, str]:
-    """Return the files that a declared initialisation is drawn from, by option."""
+    """Return the files that a declared initialisation reads, by option."""
     options = borrowed_options(declared["scheme"])
     return {option: declared[option] for option in options if isinstance(declared.get(option), str)}
 

@@ -1,4 +1,4 @@
-"""Filter sets: named sets of a few filters that stand for thousands of kernels.
+"""Filter sets: named sets of a few filters that can replace thousands of kernels.
 
 Papers: Babaiee, Kiasari, Rus, Grosu, "The Quest for Universal Master Key Filters", NeurIPS 2025 (arXiv 2509.11711); Lindeberg,
 Babaiee, Kiasari, JMIV 2026 (arXiv 2509.12746).
@@ -17,8 +17,8 @@ from neural_echos.initialisations.filters import checked
 from neural_echos.initialisations.receptive import IDEAL_AMOUNT, IDEAL_SIGMAS
 from neural_echos.initialisations.registry import Table
 
-SIZE = 7  # of the published filters
-_GRID = 4096  # codes at which the decoded curve is measured
+SIZE = 7  # side of the published filters
+_GRID = 4096  # codes at which the decoded curve is sampled
 _SETTINGS = {"set", "method", "number", "seed", "size", "filters", "bank"}
 
 
@@ -28,21 +28,21 @@ def make_filter_set(declared: Mapping[str, Any], *, seed: int = 0) -> np.ndarray
     Parameters
     ----------
     declared : mapping
-        `set`, one of `SETS`; `size` (7), and, where the set needs them, `number` (how many), `filters` (path of the eight published
+        `set`, one of `SETS`; `size` (7); and, if the set needs them, `number` of filters, `filters` (path of the eight published
         ones, or an array) and `bank` (a table of schema "bank" or its path, whose depthwise kernels of that size are summarised).
         The set ideal may have a `method`, the fit that its scales come from: "D1" (default) or "B".
     seed : int
-        Of what is drawn: random filters, the autoencoder, the starts of k-means.
+        Seed of random filters, the autoencoder and the starts of k-means.
 
     Returns
     -------
     ndarray of float64, shape (m, size, size)
-        Each at zero mean and unit norm, no two the same up to sign.
+        Each with zero mean and unit norm, and no two equal up to sign.
 
     Raises
     ------
     EchosError
-        The set or one of its settings is unknown or missing, or a filter is zero, constant or there twice.
+        The set or one of its settings is unknown or missing, or a filter is zero, constant or a duplicate.
     """
     name = declared.get("set")
     if name not in SETS:
@@ -61,7 +61,7 @@ def make_filter_set(declared: Mapping[str, Any], *, seed: int = 0) -> np.ndarray
         raise EchosError(f"filter set {name}: number must be at least 1, not {given['number']}")
     if declared.get("method") is not None:
         if name != "ideal":
-            raise EchosError(f"filter set {name} has no method; only the set ideal has one, take it out")
+            raise EchosError(f"filter set {name} has no method, only the set ideal has one; remove it")
         given["method"] = declared["method"]
     return checked(f"filter set {name}", make(declared.get("size", SIZE), declared.get("seed", seed), **given))
 
@@ -76,8 +76,8 @@ def _eight(size: int, seed: int, filters: str | Path | np.ndarray) -> np.ndarray
 def _ideal(size: int, seed: int, method: str = "D1") -> np.ndarray:
     """The paper's ideal models at the scales of a fit.
 
-    The released code's differ in three ways from the paper, and so from these: its filters 1 and 3 are mirrored, the impulse of
-    filter 7 is smoothed, and differences are one-sided at the border.
+    The released code differs from the paper, and so from these models, in three ways: its filters 1 and 3 are mirrored, the
+    impulse of filter 7 is smoothed, and differences are one-sided at the border.
     """
     if method not in IDEAL_SIGMAS:
         raise EchosError(f"filter set ideal: method must be {' or '.join(IDEAL_SIGMAS)}, not {method!r}")
@@ -90,7 +90,7 @@ def _ideal(size: int, seed: int, method: str = "D1") -> np.ndarray:
 
 
 def _dog(size: int, seed: int, number: int) -> np.ndarray:
-    """DoGs of as many ratios γ, evenly from .2 to .9 or the size's limit; both signs count as one."""
+    """DoGs with `number` ratios γ, evenly spaced from .2 to .9 or the size's limit; both signs count as one."""
     return receptive_fields.dog(size, np.linspace(0.2, min(0.9, 0.98 * receptive_fields.gamma_limit(size)), number))
 
 
@@ -99,23 +99,23 @@ def _random(size: int, seed: int, number: int) -> np.ndarray:
 
 
 def _centroids(size: int, seed: int, number: int, bank: Table) -> np.ndarray:
-    """The centres of k-means on normalised kernels."""
+    """K-means centroids of normalised kernels."""
     from neural_echos.structure.kmeans import cluster_kernels
 
     kernels = _normalised("centroids", bank, size, number)
     centroids = cluster_kernels(kernels, number, restarts=3, seed=seed).centroids
     if len(centroids) < number:
         raise EchosError(
-            f"filter set centroids: the bank's kernels of {size}×{size} form only {len(centroids)} clusters, not {number}, because "
+            f"filter set centroids: the bank's {size}×{size} kernels form only {len(centroids)} clusters, not {number}, because "
             "many of them are the same; lower number"
         )
     return centroids
 
 
 def _decoded(size: int, seed: int, number: int, bank: Table) -> np.ndarray:
-    """What an autoencoder with one latent decodes at as many places, evenly along the curve that its decoder draws.
+    """Decoded samples of an autoencoder with one latent, evenly spaced along the curve traced by its decoder.
 
-    Even steps of the code itself would give the same filter again and again wherever the sigmoid is flat.
+    Even steps of the code itself would repeat the same filter where the sigmoid is flat.
     """
     import torch
 
@@ -136,7 +136,7 @@ def _normalised(name: str, bank: Table, size: int, number: int) -> np.ndarray:
     kernels, _ = receptive_fields.center_norm(chosen_kernels(f"filter set {name}", bank, size, size, None)[0])
     if len(kernels) < number:
         raise EchosError(
-            f"filter set {name}: the bank has only {len(kernels)} usable kernels of {size}×{size}, fewer than {number}; "
+            f"filter set {name}: the bank has only {len(kernels)} usable {size}×{size} kernels, fewer than {number}; "
             "lower number"
         )
     return kernels

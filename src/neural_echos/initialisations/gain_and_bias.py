@@ -1,6 +1,6 @@
-"""Gain and bias: kernels that are gain · filter + bias, of which training learns the gain and the bias only.
+"""Gain and bias: kernels that are gain · filter + bias, where training learns only the gain and the bias.
 
-Needs torch, so it is imported where a model is at hand.
+Needs torch, so it is only imported when there is a model.
 """
 
 from collections.abc import Mapping
@@ -30,22 +30,22 @@ class GainAndBias(nn.Module):
         self.register_buffer("shapes", shapes)
 
     def forward(self, gain: torch.Tensor, bias: torch.Tensor) -> torch.Tensor:
-        """Weight (n, 1, h, w) of gains and biases, (n,) each."""
+        """Weight (n, 1, h, w) from gains and biases, (n,) each."""
         return (gain[:, None, None] * self.shapes + bias[:, None, None])[:, None]
 
     def right_inverse(self, weight: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Gain and bias of a weight by projection: exact where its kernels are gain · filter + bias."""
+        """Gain and bias of a weight by projection; exact if its kernels are gain · filter + bias."""
         kernels = weight[:, 0]
         return (kernels * self.shapes).sum(dim=(1, 2)), kernels.mean(dim=(1, 2))
 
     @staticmethod
     def named(gain: torch.Tensor, bias: torch.Tensor) -> dict[str, torch.Tensor]:
-        """What is learned of each kernel, in the unit of the weight, (n,) each."""
+        """Learned values of each kernel, in the unit of the weight, (n,) each."""
         return {"gain": gain, "bias": bias}
 
 
 def parametrise_(module: nn.Module, described: Mapping[str, Any]) -> None:
-    """Turn the weight of a depthwise layer into a·x + b: x a buffer, a and b parameters of shape (kernels,).
+    """Parametrise the weight of a depthwise layer as a·x + b: x is a buffer, a and b are parameters of shape (kernels,).
 
     Parameters
     ----------
@@ -57,7 +57,7 @@ def parametrise_(module: nn.Module, described: Mapping[str, Any]) -> None:
     Raises
     ------
     EchosError
-        A kernel is no a·x + b of these filters, or its size is another one.
+        A kernel is not an a·x + b of these filters, or its size differs.
     """
     kernels = module.weight.detach().double().cpu().numpy()[:, 0]
     filters = at_size(np.asarray(described["filters"], np.float64), *kernels.shape[1:], resample=described["resample"])
@@ -65,7 +65,7 @@ def parametrise_(module: nn.Module, described: Mapping[str, Any]) -> None:
     outside = found.error > OUTSIDE * np.linalg.norm(kernels, axis=(1, 2))
     if outside.any():
         raise EchosError(
-            f"{int(outside.sum())} of {len(kernels)} kernels are no a·x + b of the {len(filters)} filters; "
+            f"{int(outside.sum())} of {len(kernels)} kernels are not an a·x + b of the {len(filters)} filters; "
             "draw all of them with the scheme universal and share 1"
         )
     shapes = torch.from_numpy(filters[found.index]).to(module.weight.device, module.weight.dtype)

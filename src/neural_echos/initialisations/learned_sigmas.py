@@ -1,12 +1,12 @@
 """Kernels as functions of their scales: the ideal models of scale space with a sampled Gaussian, differentiable in σx and σy.
 
-With g(p; σ) = exp(−p² / 2σ²) / (√(2π) σ), and differences along x and y that see zeros beyond the border of the taps,
+With g(p; σ) = exp(−p² / 2σ²) / (√(2π) σ), and differences along x and y with zeros beyond the border of the taps,
 
     G(x, y) = g(x; σx) g(y; σy),  F1 δ_y+ G · F2 δ_x− G · F3 δ_y− G · F4 δ_x+ G · F5 δ_x G · F6 δ_y G · F7 1 − γ₇ ∇²₅ G · F8 G
     kernel = scale · F / ‖F‖ + bias,  σ = softplus(raw)
 
-Every model is an impulse (F7's) plus one or two products of a column and a row, each an operator applied to g. Needs torch, so it
-is imported where a model is at hand.
+Every model is an impulse (for F7) plus one or two products of a column and a row, each an operator applied to g. Needs torch, so
+it is only imported when there is a model.
 """
 
 import math
@@ -36,7 +36,7 @@ class Sigmas(nn.Module):
     size : (int, int)
         Height and width, odd.
     sigma : float
-        Where σx and σy start, taps.
+        Initial σx and σy, taps.
     amount, gaussian
         See `sigmas.scale_space_sigmas`.
     """
@@ -62,8 +62,8 @@ class Sigmas(nn.Module):
             self.register_buffer(name, buffer, persistent=False)  # they follow from the initial weights
 
     def forward(self, raw_x: torch.Tensor, raw_y: torch.Tensor, bias: torch.Tensor) -> torch.Tensor:
-        """Weight (n, 1, h, w) of raw σx, raw σy and biases, (n,) each."""
-        with torch.autocast(raw_x.device.type, enabled=False):  # differences of half precision would be noise
+        """Weight (n, 1, h, w) from raw σx, raw σy and biases, (n,) each."""
+        with torch.autocast(raw_x.device.type, enabled=False):  # differences in half precision would be noise
             columns = torch.einsum("njab,nb->nja", self.columns, self._line(raw_y, self.columns.shape[-1]))
             rows = torch.einsum("njab,nb->nja", self.rows, self._line(raw_x, self.rows.shape[-1]))
             kernels = self.impulses + torch.einsum("nja,njb->nab", columns, rows)
@@ -71,7 +71,7 @@ class Sigmas(nn.Module):
             return (self.scale[:, None, None] * kernels + bias[:, None, None])[:, None]
 
     def right_inverse(self, weight: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """Raw σx, raw σy and biases at the start, (n,) each; the weight has to be that of the start, as is checked."""
+        """Initial raw σx, raw σy and biases, (n,) each; checks that the weight is the initial one."""
         raw = torch.full_like(self.scale, math.log(math.expm1(self.sigma)))
         start = raw, raw.clone(), torch.zeros_like(raw)
         with torch.no_grad():
@@ -79,14 +79,14 @@ class Sigmas(nn.Module):
             outside = ~(error <= OUTSIDE * torch.linalg.vector_norm(weight, dim=(1, 2, 3)))
         if outside.any():
             raise EchosError(
-                f"{int(outside.sum())} of {len(raw)} kernels are no scale-space models of σ = {self.sigma:g}; draw all of them "
+                f"{int(outside.sum())} of {len(raw)} kernels are not scale-space models with σ = {self.sigma:g}; draw all of them "
                 "with the scheme scale_space_sigmas"
             )
         return start
 
     @staticmethod
     def named(raw_x: torch.Tensor, raw_y: torch.Tensor, bias: torch.Tensor) -> dict[str, torch.Tensor]:
-        """What is learned of each kernel, in taps and in the unit of the weight, (n,) each."""
+        """Learned values of each kernel, in taps and in the unit of the weight, (n,) each."""
         return {"sigma_x": F.softplus(raw_x), "sigma_y": F.softplus(raw_y), "bias": bias}
 
     def _line(self, raw: torch.Tensor, length: int) -> torch.Tensor:
@@ -98,7 +98,7 @@ class Sigmas(nn.Module):
 
 
 def start_kernels(size: tuple[int, int], sigma: float, amount: float, gaussian: str) -> np.ndarray:
-    """The eight models, both σ at their start: float64, shape (8, h, w), unit norm."""
+    """The eight models at the initial σ: float64, shape (8, h, w), unit norm."""
     models = Sigmas(torch.arange(8), torch.ones(8, dtype=torch.float64), size, sigma, amount, gaussian)
     raw = torch.full((8,), math.log(math.expm1(sigma)), dtype=torch.float64)
     kernels: np.ndarray = models(raw, raw, torch.zeros_like(raw))[:, 0].numpy()
@@ -106,19 +106,19 @@ def start_kernels(size: tuple[int, int], sigma: float, amount: float, gaussian: 
 
 
 def parametrise_(module: nn.Module, described: Mapping[str, Any]) -> None:
-    """Turn the weight of a depthwise layer into a function of σx, σy and bias: parameters of shape (kernels,) each.
+    """Parametrise the weight of a depthwise layer by σx, σy and bias, parameters of shape (kernels,) each.
 
     Parameters
     ----------
     module : torch.nn.Module
-        Its kernels are multiples of the models at their start.
+        Its kernels are multiples of the models at the initial σ.
     described : mapping
         As `sigmas.describe_sigmas` returns it.
 
     Raises
     ------
     EchosError
-        A kernel is none of the models.
+        A kernel is not one of the models.
     """
     settings = {name: value for name, value in described.items() if name != "learn"}
     weight = module.weight.detach()
@@ -132,7 +132,7 @@ def parametrise_(module: nn.Module, described: Mapping[str, Any]) -> None:
 
 
 def _operators(size: tuple[int, int], amount: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """What makes each model of g: impulses (8, h, w), and operators along y, (8, 2, h, h), and along x, (8, 2, w, w)."""
+    """Build each model from g: impulses (8, h, w), operators along y, (8, 2, h, h), and along x, (8, 2, w, w)."""
     height, width = size
     impulses, columns, rows = (
         np.zeros((8, height, width)),
@@ -153,6 +153,6 @@ def _operators(size: tuple[int, int], amount: float) -> tuple[np.ndarray, np.nda
 
 
 def _matrix(side: int, axis: Axis, kind: Kind) -> np.ndarray:
-    """A difference operator of zero borders along an axis, as a matrix (side, side) that multiplies columns of taps."""
+    """A difference operator with zero borders along an axis, as a matrix (side, side) that multiplies columns of taps."""
     impulses = np.eye(side)[:, :, None] if axis == "y" else np.eye(side)[:, None, :]
     return difference(impulses, axis, kind, border="zeros").reshape(side, side).T

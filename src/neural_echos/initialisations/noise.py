@@ -1,4 +1,4 @@
-"""Initialisations that know nothing of receptive fields: noise of a given variance or covariance, and single taps.
+"""Initialisations unrelated to receptive fields: noise of a given variance or covariance, and single taps.
 
 Papers: Kaiming, He et al., ICCV 2015; covariance, Trockman, Willmott, Kolter, ICLR 2023; impulse and box, Zheng et al. 2024;
 random and frozen, Gavrikov and Keuper 2023.
@@ -33,10 +33,10 @@ def kaiming(
     Parameters
     ----------
     distribution : {"normal", "uniform"}
-        The shape.
+        Distribution of the taps.
     mode : {"fan_in", "fan_out", "fan_out_per_group"}
-        With A = height·width taps: A; A times the layer's kernels, as `torch.nn.init` counts it although each output feeds
-        one group only; A times the kernels of a channel, as timm's EfficientNets count it.
+        The fan, with A = height·width taps: A; A times the kernels of the layer, as in `torch.nn.init`, although each output
+        feeds only one group; or A times the kernels of a channel, as in timm's EfficientNets.
     """
     fan = height * width * {"fan_in": 1, "fan_out": outputs, "fan_out_per_group": multiplier}[mode]
     return _noise(distribution, n, height, width, np.sqrt(2.0 / fan), rng)
@@ -46,21 +46,21 @@ def kaiming(
 def trunc_normal(
     n: int, height: int, width: int, rng: np.random.Generator, *, std: Positive = 0.02, cut: Positive = 2.0
 ) -> np.ndarray:
-    """Draw a truncated normal distribution, ConvNeXt's own initialisation.
+    """Draw from a truncated normal distribution, ConvNeXt's own initialisation.
 
     Parameters
     ----------
     std : float above 0
         Standard deviation before truncation.
     cut : float above 0
-        No tap is larger; an absolute value as in timm, so that 2 truncates nothing at std .02.
+        Maximum absolute value of a tap, as in timm; 2 therefore truncates nothing at std .02.
     """
     return stats.truncnorm.rvs(-cut / std, cut / std, scale=std, size=(n, height, width), random_state=rng)
 
 
 @register()
 def dirac(n: int, height: int, width: int, rng: np.random.Generator) -> np.ndarray:
-    """Set the centre tap to 1 and the others to 0: the identity, as `torch.nn.init.dirac_` with groups."""
+    """Set the centre tap to 1 and the others to 0: the identity, like `torch.nn.init.dirac_` with groups."""
     check_size("dirac", height, width, centred=True)
     kernels = np.zeros((n, height, width))
     kernels[:, height // 2, width // 2] = 1.0
@@ -69,23 +69,21 @@ def dirac(n: int, height: int, width: int, rng: np.random.Generator) -> np.ndarr
 
 @register()
 def impulse(n: int, height: int, width: int, rng: np.random.Generator) -> np.ndarray:
-    """Draw kernels with one random tap of sqrt(1/3), the others 0 (Zheng et al. 2024)."""
+    """Draw kernels with one random tap of sqrt(1/3) and the others 0 (Zheng et al. 2024)."""
     return box(n, height, width, rng, taps=1)
 
 
 @register()
 def box(n: int, height: int, width: int, rng: np.random.Generator, *, taps: Count = 9) -> np.ndarray:
-    """Draw kernels with `taps` different random taps of sqrt(1 / 3 taps), the others 0 (Zheng et al. 2024).
+    """Draw kernels with `taps` different random taps of sqrt(1 / 3 taps) and the others 0 (Zheng et al. 2024).
 
     Parameters
     ----------
     taps : int
-        How many taps are not 0.
+        Number of non-zero taps.
     """
     if taps > height * width:
-        raise EchosError(
-            f"box cannot set {taps} taps: a kernel of {height}×{width} has only {height * width}; lower taps"
-        )
+        raise EchosError(f"box cannot set {taps} taps: a {height}×{width} kernel has only {height * width}; lower taps")
     kernels = np.zeros((n, height * width))
     kernels[:, :taps] = np.sqrt(1 / (3 * taps))
     return rng.permuted(kernels, axis=1).reshape(n, height, width)
@@ -100,7 +98,7 @@ def random_frozen(
     Parameters
     ----------
     distribution : {"normal", "uniform"}
-        The shape.
+        Distribution of the taps.
     """
     return _noise(distribution, n, height, width, np.sqrt(1 / (3 * height * width)), rng)
 
@@ -120,28 +118,28 @@ def covariance(
     depth: float = 0.0,
     report: dict[str, float] | None = None,
 ) -> np.ndarray:
-    """Draw kernels from N(0, Σ), with a modelled covariance that widens with depth, or that of a bank's kernels.
+    """Draw kernels from N(0, Σ), with a modelled covariance that widens with depth, or the covariance of a bank's kernels.
 
-    Trockman, Willmott, Kolter, ICLR 2023; the formula of Σ was recalled, not read (`model_covariance`).
+    Trockman, Willmott, Kolter, ICLR 2023; the formula of Σ is from memory, not from the paper (`model_covariance`).
 
     Parameters
     ----------
     sigma0 : float above 0
         σ₀ of σ = σ₀ + v d + ½ a d² taps at depth d; the defaults are ours (.5 taps in the first layer, 2 in the last).
     velocity, acceleration : float
-        v and a of that σ, taps: how fast it grows with depth, and how fast that growth grows.
+        v and a in σ, taps: how fast σ grows with depth, and how fast this growth increases.
     bank : table of schema "bank", or its path, optional
-        Take the covariance (about zero) of its depthwise kernels of this size instead.
+        Use the covariance (about zero) of this bank's depthwise kernels of the same size instead.
     by_depth : bool
-        Of the bank's layers, take the one nearest in depth only.
+        Use only the bank's layer that is nearest in depth.
     """
     if bank is not None:
         kernels, layer = chosen_kernels("covariance", bank, height, width, depth if by_depth else None)
         taps = kernels[usable(kernels)[0]].reshape(-1, height * width).astype(np.float64)
         if not taps.any():
             raise EchosError(
-                f"covariance: the {len(kernels)} depthwise kernels of {height}×{width} that the bank offers are all zero or not "
-                "finite, so they have no covariance; take another bank"
+                f"covariance: the bank's {len(kernels)} depthwise kernels of {height}×{width} are all zero or not "
+                "finite, so they have no covariance; choose another bank"
             )
         matrix = taps.T @ taps / len(taps)
         said = {"bank_kernels": float(len(taps))} | layer
@@ -162,8 +160,8 @@ def model_covariance(k: int, sigma: float) -> tuple[np.ndarray, float]:
     """Covariance of the taps of k×k kernels (Trockman, Willmott, Kolter, ICLR 2023, as recalled).
 
     With Z a Gaussian bump of width σ on the k×k torus, M its value at the first tap, C at the difference of both, S at the
-    second: Σ̂ = M ∘ (C − S/2) and Σ = (Σ̂ + Σ̂ᵀ)/2. So read, Σ is not positive semi-definite for k ≥ 5: negative
-    eigenvalues are set to 0, and the rest scaled to keep the trace.
+    second: Σ̂ = M ∘ (C − S/2) and Σ = (Σ̂ + Σ̂ᵀ)/2. In this form Σ is not positive semi-definite for k ≥ 5: negative
+    eigenvalues are set to 0, and the rest are scaled to keep the trace.
 
     Parameters
     ----------
@@ -177,7 +175,7 @@ def model_covariance(k: int, sigma: float) -> tuple[np.ndarray, float]:
     covariance : ndarray of float64, shape (k·k, k·k)
         Row-major taps; read-only.
     clipped : float
-        Sum of the negative eigenvalues' sizes over the sum of all sizes, before they were clipped.
+        Sum of the absolute negative eigenvalues over the sum of all absolute eigenvalues, before clipping.
 
     Raises
     ------
@@ -194,7 +192,7 @@ def model_covariance(k: int, sigma: float) -> tuple[np.ndarray, float]:
 def unclipped_covariance(k: int, sigma: float) -> np.ndarray:
     """Σ of `model_covariance` before its negative eigenvalues are clipped: float64, shape (k·k, k·k)."""
     if not (sigma > 0 and np.isfinite(sigma)):
-        raise EchosError(f"covariance: σ = σ₀ + v d + ½ a d² must stay above 0 taps, and is {sigma:g}; raise sigma0")
+        raise EchosError(f"covariance: σ = σ₀ + v d + ½ a d² must be above 0 taps, not {sigma:g}; increase sigma0")
     line = np.arange(k)
     apart = np.minimum(line, k - line) ** 2  # squared distance on the circle, by difference of indices
     difference = apart[(line[:, None] - line) % k]

@@ -1,7 +1,7 @@
-"""Parametrised kernels: what training learns of a kernel in place of its taps, and how a network gets plain weights back.
+"""Parametrised kernels: learn a few parameters of a kernel instead of its taps, and convert the network back to plain weights.
 
-Two schemes are more than a draw: training learns a gain and a bias of each kernel of `universal`, and two scales and a bias of each
-of `scale_space_sigmas`. The JSON beside initial weights describes which, under the key that `_KINDS` gives.
+Two schemes are more than a draw. With `universal`, training learns a gain and a bias per kernel; with `scale_space_sigmas`, two
+scales and a bias. The JSON file beside initial weights describes the parametrisation under a key of `_KINDS`.
 """
 
 from collections.abc import Mapping
@@ -19,25 +19,25 @@ _KINDS = {"universal": gain_and_bias.parametrise_, "sigmas": learned_sigmas.para
 
 
 def describe(declared: Mapping[str, Any], seed: int, shared: dict[str, Any] | None = None) -> dict[str, Any]:
-    """What the JSON beside initial weights says of a declared initialisation, by kind; see `describe_universal`."""
+    """Description of a declared initialisation, by kind, for the JSON beside initial weights; see `describe_universal`."""
     sigmas = describe_sigmas(declared)
     return {"universal": describe_universal(declared, seed, shared)} | ({"sigmas": sigmas} if sigmas else {})
 
 
 def reparameterise_(model: nn.Module, made: Mapping[str, Any]) -> None:
-    """Parametrise the layers that an initialisation has drawn and not frozen; does nothing where it is a draw only.
+    """Parametrise the layers that an initialisation has drawn and not frozen; does nothing for schemes that only draw.
 
     Parameters
     ----------
     model : torch.nn.Module
-        With its initial weights.
+        Model with its initial weights.
     made : mapping
-        The JSON beside them.
+        Content of the JSON file beside the weights.
 
     Raises
     ------
     EchosError
-        A layer's kernels are not those that the description says.
+        A layer's kernels do not match the description.
     """
     for kind, parametrise_ in _KINDS.items():
         for done in made["did"] if made.get(kind) else ():
@@ -50,12 +50,12 @@ def reparameterise_(model: nn.Module, made: Mapping[str, Any]) -> None:
 
 
 def plain_(model: nn.Module) -> dict[str, dict[str, list[float]]]:
-    """Give a reparameterised model its plain depthwise weights back, so that its state dict is that of any other.
+    """Convert a reparameterised model back to plain depthwise weights, so that its state dict is an ordinary one.
 
     Returns
     -------
     dict
-        What was learned: layer to name (such as sigma_x) to a value of each kernel.
+        Learned values: layer to name (such as sigma_x) to one value per kernel.
     """
     learned = {}
     for name, module in list(model.named_modules()):

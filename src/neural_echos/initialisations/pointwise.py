@@ -1,7 +1,7 @@
-"""`init_pointwise_`: freeze the pointwise weights of a model, another model's or its own, beside frozen depthwise kernels.
+"""`init_pointwise_`: freeze the pointwise weights of a model, either another model's or its own.
 
-Paper: Babaiee, Kiasari, Rus, Grosu, "The Master Key Filters Hypothesis", AAAI 2025 (arXiv 2412.16751), whose claim MK4 is that
-freezing pointwise weights hurts where freezing depthwise ones does not.
+Paper: Babaiee, Kiasari, Rus, Grosu, "The Master Key Filters Hypothesis", AAAI 2025 (arXiv 2412.16751). Its claim MK4 is that
+freezing pointwise weights hurts accuracy, whereas freezing depthwise ones does not.
 """
 
 from collections.abc import Mapping, Sequence
@@ -19,21 +19,21 @@ from neural_echos.layouts import bare_name
 if TYPE_CHECKING:
     from torch import nn
 
-_NEUTRAL = {"share": 1.0, "scale": "raw"}  # what a config's defaults say of every initialisation
+_NEUTRAL = {"share": 1.0, "scale": "raw"}  # a config's defaults for every initialisation
 
 
 @dataclass(frozen=True)
 class PointwiseLayer:
-    """A layer that mixes channels at each place: its module path, and its depth in [0, 1] among the pointwise layers."""
+    """A layer that mixes channels at each position: its module path, and its depth in [0, 1] among the pointwise layers."""
 
     name: str
     depth: float
 
 
 def pointwise_layers(model: "nn.Module") -> list[PointwiseLayer]:
-    """List the pointwise layers of a model: 1×1 convolutions of one group, and linear layers but for the classifier.
+    """List the pointwise layers of a model: 1×1 convolutions with one group, and linear layers except the classifier.
 
-    The 1×1 convolutions of squeeze-and-excitation see one pooled place and are left out.
+    The 1×1 convolutions of squeeze-and-excitation are excluded, because they see a single pooled position.
     """
     from timm.layers import SqueezeExcite
     from torch import nn
@@ -64,35 +64,35 @@ def init_pointwise_(
     frozen: bool = True,
     **others: Any,
 ) -> list[LayerReport]:
-    """Put another model's pointwise weights into one of the same architecture, in place, and freeze them; biases stay trainable.
+    """Copy pointwise weights from another model of the same architecture, in place, and freeze them; biases stay trainable.
 
     Parameters
     ----------
     model : torch.nn.Module
         Any model with pointwise layers.
     seed : int
-        Decides how rows are shuffled.
+        Seed of the shuffled rows.
     weights : path of a .safetensors file, or mapping of names to float arrays, optional
-        State dict of the other model; `rows` "own" needs none.
+        State dict of the other model; not needed for `rows` "own".
     rows : {"kept", "shuffled", "own"}
-        The other model's weights; the same with the rows of each matrix (one for each output) in another order, which keeps every
-        row and loses what it is connected to; or the model's own initial weights, the random control.
+        The other model's weights; the same with the rows of each matrix (one per output) shuffled, which keeps every row but not
+        its connections; or the model's own initial weights, the random control.
     depths : (low, high), optional
         Only layers of this relative depth among the pointwise ones, in [0, 1], bounds included.
     frozen : bool
-        Keep these weights from training.
+        Freeze these weights.
     **others
-        Options that `init_depthwise_` has; refused but for their neutral values.
+        Options of `init_depthwise_`; only their neutral values are accepted.
 
     Returns
     -------
     list of LayerReport
-        Of size 1×1, the rows counted as kernels.
+        Kernel size 1×1; rows are counted as kernels.
 
     Raises
     ------
     EchosError
-        No pointwise layers; one whose weight cannot be changed in place; weights that are missing, broken, of another
+        No pointwise layers; a weight that cannot be changed in place; weights that are missing, broken, from another
         architecture or not finite; nothing left to train. The model is then unchanged.
     """
     for name, value in {"weights": weights, "rows": rows}.items():
@@ -128,7 +128,7 @@ def _opened(weights: Weights | None) -> Mapping[str, np.ndarray]:
 
     if weights is None:
         raise EchosError(
-            "pointwise needs the option weights: those of a trained model, such as a run's weights.safetensors"
+            "pointwise needs the option weights: the weights of a trained model, such as a run's weights.safetensors"
         )
     if isinstance(weights, Mapping):
         return weights
@@ -149,7 +149,7 @@ def _weight_of(lent: Mapping[str, np.ndarray], layer: str, shape: tuple[int, ...
     else:
         found = f"{layer}.weight has shape {weight.shape}, not {shape}"
         found = f"{layer}.weight is not finite" if weight.shape == shape else found
-    raise EchosError(f"pointwise: {found}; take the weights of a model of the same architecture")
+    raise EchosError(f"pointwise: {found}; use the weights of a model of the same architecture")
 
 
 def _put(layer: PointwiseLayer, module: Any, weight: np.ndarray | None, frozen: bool) -> LayerReport:

@@ -1,7 +1,7 @@
 """Initialisations drawn from receptive-field models: Difference of Gaussians, Gaussian derivatives, discrete scale space.
 
 Papers: Babaiee, Kiasari, Rus, Grosu, "Neural Echos", WACV 2024 (equations of OOCS, ICML 2021) and "Unveiling the Unseen", ICLR
-2024; Lindeberg, Babaiee, Kiasari, JMIV 2026. What they leave open (the distribution of γ, the probability of an excitatory
+2024; Lindeberg, Babaiee, Kiasari, JMIV 2026. What the papers leave open (the distribution of γ, the probability of an excitatory
 centre, the shares of the patterns) is an option here, never a silent choice.
 """
 
@@ -18,8 +18,8 @@ from neural_echos.receptive_fields import MODELS
 from neural_echos.receptive_fields.normalisation import norms
 from neural_echos.tables import kernel_sizes, kernels_of
 
-# (σx, σy) of filters 1 to 8, and γ₇: Lindeberg, Babaiee, Kiasari, JMIV 2026. Those of fit D1 are published; those of fit B, which
-# the released code replaces kernels by, are ours (`master_key.fit_scales`). Filter 7 has no fit B, so it keeps that of D1.
+# (σx, σy) of filters 1 to 8, and γ₇: Lindeberg, Babaiee, Kiasari, JMIV 2026. The values of fit D1 are published. Those of fit B,
+# which the released code uses for replacement, are ours (`master_key.fit_scales`). Filter 7 has no fit B, so it keeps D1.
 IDEAL_SIGMAS = {
     "D1": (
         (0.491, 0.722),
@@ -62,11 +62,11 @@ def dog(
     Parameters
     ----------
     gamma : float in (0, 1), sequence of float, or {"uniform": [low, high]}
-        The centre-to-surround ratio: fixed, drawn from a list, or drawn uniformly.
+        Centre-to-surround ratio: fixed, drawn from a list, or drawn uniformly.
     centres : {"excitatory", "inhibitory", "alternating", "random"}
-        The sign of the centre.
+        Sign of the centre.
     p : float in [0, 1]
-        Probability of an excitatory centre where centres are random.
+        Probability of an excitatory centre if `centres` is "random".
     """
     check_size("dog", height, width, square=True)
     sign = {
@@ -90,19 +90,21 @@ def dog_fitted(
     depth: float = 0.0,
     report: dict[str, float] | None = None,
 ) -> np.ndarray:
-    """Draw DoG kernels with γ and sign as they were fitted to a bank: a data-driven prior that the paper does not have.
+    """Draw DoG kernels with γ and sign as fitted to a bank: a data-driven prior that is not in the paper.
 
-    Pairs (γ, sign) are drawn with replacement from the depthwise kernels of this size that were named a centre.
+    Pairs (γ, sign) are drawn with replacement from the depthwise kernels of this size that were classified as a centre.
 
     Parameters
     ----------
     fits : table of schema "fits", or its path
-        As `echos fit` leaves it.
+        As written by `echos fit`.
     by_depth : bool
         Draw from the layer nearest in depth that has such kernels; otherwise from all layers.
     """
     if fits is None:
-        raise EchosError("dog_fitted needs the option fits: the fits of a trained model's bank, which echos fit writes")
+        raise EchosError(
+            "dog_fitted needs the option fits: the fits of a trained model's bank, as written by echos fit"
+        )
     table = opened({"fits": fits})["fits"]
     table = table.filter(pc.equal(table["kind"], "depthwise"))
     found = kernel_sizes(table)
@@ -111,8 +113,8 @@ def dog_fitted(
     if not centres.num_rows:
         sizes = ", ".join(f"{one}×{other}" for one, other in found) or "none"
         raise EchosError(
-            f"dog_fitted: the fits hold no depthwise kernel of {height}×{width} that is a centre ({table.num_rows} kernels of that "
-            f"size; the sizes are {sizes}); take the fits of another bank"
+            f"dog_fitted: the fits contain no {height}×{width} depthwise kernel that is a centre ({table.num_rows} kernels of that "
+            f"size; the sizes are {sizes}); use the fits of another bank"
         )
     if by_depth:
         depths = centres["depth"].to_numpy()
@@ -125,7 +127,7 @@ def dog_fitted(
 
 @register(frozen=True)
 def oocs(n: int, height: int, width: int, rng: np.random.Generator, *, as_released: bool = False) -> np.ndarray:
-    """Set OOCS's fixed kernels, on-centre and off-centre in turn (ICML 2021): γ = ½ at size 3 and ⅔ above.
+    """Use OOCS's fixed kernels, alternately on-centre and off-centre (ICML 2021): γ = ½ at size 3 and ⅔ above.
 
     Parameters
     ----------
@@ -151,24 +153,24 @@ def gaussian_derivatives(
     orientations: Sequence[float] = (0.0, 90.0),
     report: dict[str, float] | None = None,
 ) -> np.ndarray:
-    """Draw the mixture of Gaussians and their first and second derivatives ("Unveiling the Unseen"); zero mean, unit norm.
+    """Draw a mixture of Gaussians and their first and second derivatives ("Unveiling the Unseen"); zero mean, unit norm.
 
-    With `centroids`, the mixture is the one that clustering found in a bank: each cluster's average becomes the Gaussian or
-    derivative that matches it best, drawn as often as the cluster is large. Without, orders 0 to 2 are drawn with `shares`,
-    with random signs, for the paper's shares could not be read.
+    With `centroids`, the mixture is taken from a clustering of a bank: each centroid is replaced by the Gaussian or
+    derivative that matches it best, drawn in proportion to the size of its cluster. Without it, orders 0 to 2 are drawn with
+    weights `shares` and random signs, because the paper's shares are not known.
 
     Parameters
     ----------
     centroids : table of schema "centroids", or its path, optional
-        As `echos cluster` leaves it; of its clusterings, the one with most clusters.
+        As written by `echos cluster`; the clustering with the most clusters is used.
     least : float in [0, 1]
-        Least cosine of a cluster's average with its best model; clusters below it are left out (and reported).
+        Minimum cosine of a centroid with its best model; clusters below it are excluded (and reported).
     shares : sequence of three floats of at least 0
-        Weights of orders 0, 1 and 2, where there are no `centroids`.
+        Weights of orders 0, 1 and 2, without `centroids`.
     sigma : float, list of float, {"uniform": [low, high]} or {"normal": [mean, std]}
-        Standard deviation in taps, above 0, where there are no `centroids`.
+        Standard deviation in taps, above 0, without `centroids`.
     orientations : sequence of float
-        Directions of the derivatives, degrees anticlockwise from x, chosen uniformly, where there are no `centroids`.
+        Directions of the derivatives, in degrees anticlockwise from x, chosen uniformly, without `centroids`.
     """
     if centroids is not None:
         templates, weights, excluded = _matched_patterns(centroids, height, width, least)
@@ -178,7 +180,7 @@ def gaussian_derivatives(
     weights = np.asarray(shares, dtype=np.float64)
     if weights.shape != (3,) or not (weights >= 0).all() or not 0 < weights.sum() < np.inf:
         raise EchosError(
-            f"gaussian_derivatives: shares must be three numbers of at least 0, not all 0, and are {shares}"
+            f"gaussian_derivatives: shares must be three non-negative numbers, not all 0, but are {shares}"
         )
     order = rng.choice(3, n, p=weights / weights.sum())
     sign = np.where(rng.random(n) < 0.5, 1.0, -1.0)
@@ -203,20 +205,20 @@ def scale_space(
     a: Distribution = 1.0,
     b: Distribution = 0.0,
 ) -> np.ndarray:
-    """Draw a·x + b, x one of the eight ideal models of discrete scale space at zero mean and unit norm (JMIV 2026).
+    """Draw a·x + b, where x is one of the eight ideal models of discrete scale space at zero mean and unit norm (JMIV 2026).
 
     Parameters
     ----------
     sigmas : sequence of eight pairs (σx, σy) of at least 0
-        Standard deviations in taps; by default those that the paper's fit D1 found.
+        Standard deviations in taps; by default from the paper's fit D1.
     amount : float
-        γ₇, the amount of Laplacian that model 7 takes off the impulse.
+        γ₇, the amount of Laplacian subtracted from the impulse in model 7.
     a, b : float, list of float, {"uniform": [low, high]} or {"normal": [mean, std]}
         Gain and bias, drawn for each kernel.
     """
     pairs = np.asarray(sigmas, dtype=np.float64)
     if pairs.shape != (8, 2):
-        raise EchosError(f"scale_space: sigmas must be eight pairs, not of shape {pairs.shape}")
+        raise EchosError(f"scale_space: sigmas must be eight pairs, not an array of shape {pairs.shape}")
     models = np.stack(
         [
             receptive_fields.ideal(number, (height, width), *pair, **({"amount": amount} if number == 7 else {}))
@@ -229,21 +231,21 @@ def scale_space(
 
 
 def _matched_patterns(centroids: Table, height: int, width: int, least: float) -> tuple[np.ndarray, np.ndarray, float]:
-    """The best Gaussian derivative of each cluster's average, (m, h, w), its weight, (m,), and the share left out."""
+    """The best Gaussian derivative for each centroid, (m, h, w), its weight, (m,), and the excluded share."""
     averages, counts, known = _finest(centroids, height, width)
     if not len(averages):
         sizes = ", ".join(f"{one}×{other}" for one, other in known) or "none"
         raise EchosError(
-            f"gaussian_derivatives: there are no clusters of depthwise kernels of {height}×{width}, only of {sizes}; take those of "
-            "another bank, or leave that layer out with layers=…"
+            f"gaussian_derivatives: there are no clusters of {height}×{width} depthwise kernels, only of {sizes}; use the clusters "
+            "of another bank, or exclude that layer with layers=…"
         )
     fits = [receptive_fields.fit(averages, name) for name in _ORDERS]
     cosines = np.stack([fit.cosine for fit in fits])
     best, close = cosines.argmax(axis=0), cosines.max(axis=0) >= least
     if not close.any():
         raise EchosError(
-            f"gaussian_derivatives: no cluster's average matches a model with a cosine of {least}; the best is "
-            f"{cosines.max():.5f}; lower least or take another bank"
+            f"gaussian_derivatives: no centroid matches a model with a cosine of at least {least}; the best is "
+            f"{cosines.max():.5f}; lower least or choose another bank"
         )
     models = np.stack(
         [fit.amplitude[:, None, None] * MODELS[fit.model]((height, width), **fit.parameters) for fit in fits]
@@ -253,7 +255,7 @@ def _matched_patterns(centroids: Table, height: int, width: int, least: float) -
 
 
 def _finest(centroids: Table, height: int, width: int) -> tuple[np.ndarray, np.ndarray, list[tuple[int, int]]]:
-    """Averages, (m, h, w), and counts, (m,), of the clustering with most clusters of depthwise kernels; and all sizes."""
+    """Centroids, (m, h, w), and counts, (m,), of the clustering with the most clusters of depthwise kernels; and all sizes."""
     table = opened({"centroids": centroids})["centroids"]
     table = table.filter(pc.equal(table["kind"], "depthwise"))
     rows, averages = kernels_of(table, height, width)
@@ -264,7 +266,7 @@ def _finest(centroids: Table, height: int, width: int) -> tuple[np.ndarray, np.n
 
 
 def _centred(kernels: np.ndarray) -> np.ndarray:
-    """Kernels (n, h, w) at zero mean and unit L2 norm; constant ones become 0."""
+    """Kernels (n, h, w) at zero mean and unit L2 norm; constant kernels become 0."""
     taps = kernels.reshape(len(kernels), -1)
     taps = taps - taps.mean(axis=1, keepdims=True)
     size = norms(taps)

@@ -1,11 +1,11 @@
-"""The registry of initialisations: how one is entered, looked up, and what it may ask for.
+"""The registry of initialisations: register and look them up, and check their options.
 
 An initialisation is a function `(n, height, width, rng, *, options…) -> (n, height, width)` that draws n kernels from a seeded
-generator. Its signature is the only place where its options are declared: their names, types, limits and defaults, and what it
-borrows (a `Table` or `Weights` of another model, or `Filters`, a declared input). Eight keywords are no options but *facts* of the
-layer, which `init_depthwise_` fills in: `depth` in [0, 1], `outputs` (kernels of the layer), `multiplier` (kernels per channel),
-`layer` (its module path), `channels` (which of its kernels are drawn, int64 (n,)), `seed` (of the whole model's draw), `report`, a
-dictionary for what it has to say, and `shared`, one for what all layers have in common, so that it is computed once.
+generator. Its signature is the only place where its options are declared: names, types, limits, defaults, and what it
+borrows (a `Table` or `Weights` of another model, or `Filters`, a declared input). Eight keywords are not options but *facts* about
+the layer, filled in by `init_depthwise_`: `depth` in [0, 1], `outputs` (kernels of the layer), `multiplier` (kernels per channel),
+`layer` (module path), `channels` (indices of the kernels drawn, int64 (n,)), `seed` (of the whole model's draw), `report`, a
+dictionary for notes, and `shared`, a dictionary for values that are computed once for all layers.
 """
 
 import inspect
@@ -26,14 +26,14 @@ Draw = Callable[..., np.ndarray]
 
 @dataclass(frozen=True)
 class Limits:
-    """Which numbers an option may be; None is no limit."""
+    """Limits of a numeric option; None is no limit."""
 
     ge: float | None = None
     gt: float | None = None
     le: float | None = None
 
     def allow(self, value: float) -> bool:
-        """Whether a number lies within the limits; NaN and infinity never do."""
+        """Whether a number is within the limits; NaN and infinity never are."""
         low = (self.ge is None or value >= self.ge) and (self.gt is None or value > self.gt)
         return bool(low and (self.le is None or value <= self.le) and np.isfinite(value))
 
@@ -44,7 +44,7 @@ class Limits:
 
 @dataclass(frozen=True)
 class Borrowed:
-    """Marks an option that is borrowed: in a config, the name of a "model" or of a declared "input"."""
+    """Marks a borrowed option: in a config, the name of a "model" or of a declared "input"."""
 
     of: str
 
@@ -70,11 +70,11 @@ class Initialisation:
     draw : callable
         The function itself.
     frozen : bool
-        Whether its paper keeps the kernels as they are drawn; `init_depthwise_(…, frozen=…)` decides otherwise.
+        Whether its paper freezes the kernels; `init_depthwise_(…, frozen=…)` overrides it.
     options : dict
-        The keywords that users give, and how each is annotated, which is how it is checked.
+        Keywords set by users, with their annotations, against which values are checked.
     facts : tuple of str
-        The keywords that the layer gives.
+        Keywords filled in for each layer.
     """
 
     draw: Draw
@@ -87,12 +87,12 @@ _REGISTRY: dict[str, Initialisation] = {}
 
 
 def is_number(value: object) -> bool:
-    """Whether a value is a number of Python or numpy, and no truth value."""
+    """Whether a value is a Python or NumPy number, but not a bool."""
     return isinstance(value, int | float | np.integer | np.floating) and not isinstance(value, bool)
 
 
 def is_whole(value: object) -> bool:
-    """Whether a value is a whole number of Python or numpy, and no truth value."""
+    """Whether a value is a Python or NumPy integer, but not a bool."""
     return is_number(value) and isinstance(value, int | np.integer)
 
 
@@ -103,7 +103,7 @@ def _is_array(value: object) -> bool:
         return False
 
 
-# What an option must be, by its annotation; distributions are checked where they are drawn from.
+# Allowed values of an option, by annotation; distributions are checked when they are drawn from.
 _KINDS: dict[Any, tuple[str, Callable[[object], bool]]] = {
     bool: ("true or false", lambda value: isinstance(value, bool | np.bool_)),
     int: ("a whole number", is_whole),
@@ -117,7 +117,7 @@ _KINDS: dict[Any, tuple[str, Callable[[object], bool]]] = {
 
 
 def _kind(annotation: Any) -> tuple[str, Callable[[Any], bool]]:
-    """What an annotation asks for, in words, and whether a value is that."""
+    """What an annotation requires, in words, and a check of a value."""
     if annotation in _KINDS:
         return _KINDS[annotation]
     parts = get_args(annotation)
@@ -133,7 +133,7 @@ def _kind(annotation: Any) -> tuple[str, Callable[[Any], bool]]:
 
 
 def check_option(name: str, option: str, annotation: Any, value: Any) -> None:
-    """Raise an `EchosError` unless a value is what an option's annotation asks for; `name` is the initialisation's."""
+    """Raise `EchosError` unless a value fits an option's annotation; `name` is the initialisation's name."""
     kind, fits = _kind(annotation)
     if not fits(value):
         guess = nearest(value, kind.removeprefix("one of ").split(", ")) if isinstance(value, str) else ""
@@ -142,13 +142,13 @@ def check_option(name: str, option: str, annotation: Any, value: Any) -> None:
 
 
 def borrowed(annotation: Any) -> str | None:
-    """What an annotation says is borrowed: "model" or "input"; None where it borrows nothing."""
+    """What an annotation borrows: "model", "input", or None."""
     marks = [mark for part in (annotation, *get_args(annotation)) for mark in getattr(part, "__metadata__", ())]
     return next((mark.of for mark in marks if isinstance(mark, Borrowed)), None)
 
 
 def register(*, frozen: bool = False) -> Callable[[Draw], Draw]:
-    """Enter a function in the registry under its own name; see the module's docstring for its signature."""
+    """Register a function under its own name; see the module's docstring for its signature."""
 
     def enter(draw: Draw) -> Draw:
         keywords = list(inspect.signature(draw).parameters.values())[4:]
@@ -164,7 +164,7 @@ def register(*, frozen: bool = False) -> Callable[[Draw], Draw]:
 
 
 def names() -> list[str]:
-    """List the known initialisations; `default` keeps what the model's own code drew."""
+    """List the known initialisations; `default` keeps the weights drawn by the model's own code."""
     return ["default", *sorted(_REGISTRY)]
 
 
@@ -174,7 +174,7 @@ def lookup(name: str, options: Mapping[str, Any]) -> Initialisation | None:
     Raises
     ------
     EchosError
-        Unknown name or option, of which the nearest known one is suggested; an option of another type or out of its limits.
+        Unknown name or option (the nearest known one is suggested), or an option of the wrong type or out of its limits.
     """
     if name not in names():
         raise EchosError(
@@ -190,13 +190,13 @@ def lookup(name: str, options: Mapping[str, Any]) -> Initialisation | None:
 
 
 def unknown_option(name: str, option: str, known: Iterable[str]) -> EchosError:
-    """The error of an option that an initialisation does not have."""
+    """The error for an option that an initialisation does not have."""
     takes = f"its options are {', '.join(known)}" if known else "it has none"
     return EchosError(f"initialisation {name!r} has no option {option!r}{nearest(option, known)}; {takes}")
 
 
 def opened(options: Mapping[str, Any]) -> dict[str, Any]:
-    """Read the tables among the options that are given as paths, once for all layers."""
+    """Read the tables that are given as paths, once for all layers."""
     return {
         name: read_table(value, name) if name in TABLES and isinstance(value, str | Path) else value
         for name, value in options.items()
@@ -204,20 +204,20 @@ def opened(options: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def draw_kernels(name: str, n: int, k: int | tuple[int, int], *, seed: int, **options: Any) -> np.ndarray:
-    """Draw kernels of an initialisation without a model, for a look at them or a model of another framework.
+    """Draw kernels of an initialisation without a model, to look at them or for a model in another framework.
 
     Parameters
     ----------
     name : str
-        One of `names()`, but not `default`, which belongs to a model.
+        One of `names()`, except `default`, which needs a model.
     n : int
-        How many.
+        Number of kernels.
     k : int or (height, width)
-        Their size.
+        Kernel size.
     seed : int
         Seed of the draw, ≥ 0.
     **options
-        The initialisation's own, and facts of a layer (`depth`, `outputs`, `multiplier`) where it asks for them.
+        Options of the initialisation, and facts about a layer (`depth`, `outputs`, `multiplier`) if it uses them.
 
     Returns
     -------
@@ -226,16 +226,16 @@ def draw_kernels(name: str, n: int, k: int | tuple[int, int], *, seed: int, **op
     Raises
     ------
     EchosError
-        Unknown name or option, a number, size or seed that is none, or a size that the initialisation cannot draw.
+        Unknown name or option; an invalid number, size or seed; or a size that the initialisation cannot draw.
     """
     facts = {key: options.pop(key) for key in FACTS if key in options}
     entry = lookup(name, options)
     if entry is None:
-        raise EchosError("initialisation 'default' keeps what a model has and draws no kernels; name another")
+        raise EchosError("initialisation 'default' keeps a model's kernels and draws none; name another")
     for fact in facts:
         if fact not in entry.facts:
             known = f"only {', '.join(entry.facts)}" if entry.facts else "none at all"
-            raise EchosError(f"initialisation {name!r} does not ask for the fact {fact!r} of a layer, {known}")
+            raise EchosError(f"initialisation {name!r} does not use the layer fact {fact!r}, {known}")
     check_seed(seed)
     if not is_whole(n) or n < 0:
         raise EchosError(f"n must be a whole number of kernels, not {n!r}")
@@ -248,27 +248,27 @@ def draw_kernels(name: str, n: int, k: int | tuple[int, int], *, seed: int, **op
 
 
 def check_seed(seed: object) -> None:
-    """Raise an `EchosError` unless a seed is a whole number of at least 0."""
+    """Raise `EchosError` unless a seed is a non-negative integer."""
     if not is_whole(seed) or seed < 0:  # type: ignore[operator]
         raise EchosError(f"seed must be a whole number of at least 0, not {seed!r}")
 
 
 def check_switch(name: str, value: object) -> None:
-    """Raise an `EchosError` unless a switch is on, off or left alone (None)."""
+    """Raise `EchosError` unless a switch is true, false or None."""
     if not isinstance(value, bool | np.bool_ | None):
         raise EchosError(f"{name} must be true or false, not {value!r}")
 
 
 def check_size(name: str, height: int, width: int, *, square: bool = False, centred: bool = False) -> None:
-    """Raise an `EchosError` unless a kernel has several taps, and is square or has a centre tap where that is needed."""
+    """Raise `EchosError` unless a kernel has several taps and, if required, is square or has a centre tap."""
     size = f"{height}×{width}"
     if height < 1 or width < 1 or height * width < 2:
-        raise EchosError(f"{name} needs kernels of at least two taps, and these are {size}")
+        raise EchosError(f"{name} needs kernels of at least two taps, not {size}")
     if square and height != width:
-        raise EchosError(f"{name} draws square kernels only, and these are {size}; leave that layer out with layers=…")
+        raise EchosError(f"{name} draws square kernels only, not {size}; exclude that layer with layers=…")
     if centred and (height % 2 == 0 or width % 2 == 0):
         raise EchosError(
-            f"{name} needs a centre tap, so odd sides, and these kernels are {size}; leave that layer out with layers=…"
+            f"{name} needs a centre tap, so odd sides, but these kernels are {size}; exclude that layer with layers=…"
         )
 
 
@@ -278,7 +278,7 @@ def drawn(name: str, option: Distribution, n: int, rng: np.random.Generator) -> 
     Parameters
     ----------
     name : str
-        What error messages call it.
+        Name of the option in error messages.
     option : float, sequence of float, {"uniform": [low, high]} or {"normal": [mean, std]}
         One number; a list to choose from; or a distribution.
 

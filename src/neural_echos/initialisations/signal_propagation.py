@@ -1,7 +1,7 @@
-"""Signals: what an initialisation does to images and gradients before any training, layer by layer.
+"""Signals: measure the effect of an initialisation on activations and gradients before training, layer by layer.
 
-One forward and one backward pass of a batch of real images through a fresh network in training mode. A depthwise layer that
-shrinks or blows up its input, lets the mean through, or passes only low or only high frequencies, does so before the first step.
+One batch of real images makes a forward and a backward pass through a fresh network in training mode. This shows, before the first
+step, whether a depthwise layer shrinks or amplifies its input, passes the mean, or passes only low or only high frequencies.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -20,18 +20,18 @@ from neural_echos.errors import EchosError
 from neural_echos.kernels import Layer, layers_of
 from neural_echos.tables import SCHEMAS
 
-BANDS = 8  # of radial frequency, from 0 to the corner at sqrt(½) cycles per tap
+BANDS = 8  # bands of radial frequency, from 0 to the corner at sqrt(½) cycles per tap
 
 
 @dataclass(frozen=True)
 class LayerSignals:
-    """What one depthwise layer does to a batch, and what comes back to it.
+    """Statistics of one depthwise layer's input, output and gradients for a batch.
 
     Attributes
     ----------
     layer : Layer
     frozen : bool
-        Whether its kernels are kept from training.
+        Whether its kernels are frozen.
     kernel_l2 : float
         Mean L2 norm of its kernels.
     input_mean, output_mean : float
@@ -39,8 +39,8 @@ class LayerSignals:
     input_variance, output_variance : float
         Mean, over channels, of a channel's variance over images and positions.
     spectrum : ndarray of float64, shape (8,)
-        Shares of the output's power, its means taken off, in eight equal bands of radial frequency up to sqrt(½) cycles per
-        position; NaN where the output is constant.
+        Shares of the power of the centred output in eight equal bands of radial frequency up to sqrt(½) cycles per
+        position; NaN if the output is constant.
     frequency : float
         Power-weighted mean radial frequency of the output, cycles per position.
     gradient_output : float
@@ -65,13 +65,13 @@ class LayerSignals:
 def measure_signals(model: nn.Module, images: torch.Tensor, labels: torch.Tensor) -> list[LayerSignals]:
     """Pass a batch forward and back through a model in training mode and measure every depthwise layer.
 
-    The running statistics of its batch norms move, as in a first step; its parameters, their `requires_grad` and gradients stay,
-    and it gets the mode back that it had.
+    The running statistics of batch norms are updated, as in a first training step. Parameters, their `requires_grad` and their
+    gradients are unchanged, and the model's mode is restored.
 
     Parameters
     ----------
     model : torch.nn.Module
-        With depthwise layers; stochastic parts (dropout) draw from torch's global generator.
+        Model with depthwise layers; stochastic parts (dropout) draw from torch's global generator.
     images : tensor of float32, shape (b, c, h, w)
         Normalised as for training.
     labels : tensor of int64, shape (b,)
@@ -107,7 +107,7 @@ def measure_signals(model: nn.Module, images: torch.Tensor, labels: torch.Tensor
 
 
 def spectrum_of(output: torch.Tensor) -> tuple[np.ndarray, float]:
-    """Shares of power by band of radial frequency, (8,), and the mean frequency, of maps (b, c, h, w); see `LayerSignals`."""
+    """Power by band of radial frequency, (8,), and mean frequency, of maps (b, c, h, w); see `LayerSignals`."""
     maps = output.detach().double()
     power = torch.fft.fft2(maps - maps.mean(dim=(2, 3), keepdim=True)).abs().square().sum(dim=(0, 1)).cpu().numpy()
     radius = np.hypot(np.fft.fftfreq(power.shape[0])[:, None], np.fft.fftfreq(power.shape[1]))
@@ -119,15 +119,15 @@ def spectrum_of(output: torch.Tensor) -> tuple[np.ndarray, float]:
 
 
 def batch_of(data: Dataset | StreamedDataset, images: int, size: int = 224) -> tuple[torch.Tensor, torch.Tensor]:
-    """Take train images, evenly spaced so that every class has its share, normalised as for training.
+    """Take evenly spaced train images, so that every class is represented, normalised as for training.
 
     Parameters
     ----------
     data : Dataset or StreamedDataset
     images : int
-        How many.
+        Number of images.
     size : int
-        Side, pixels, to which images of a streamed data set are resized and cropped.
+        Side in pixels to which images of a streamed data set are resized and cropped.
 
     Returns
     -------
@@ -137,7 +137,7 @@ def batch_of(data: Dataset | StreamedDataset, images: int, size: int = 224) -> t
     Raises
     ------
     EchosError
-        There are fewer than two images, or fewer than asked for.
+        `images` is below two or above the size of the train split.
     """
     if not 2 <= images <= len(data.train_labels):
         raise EchosError(
@@ -151,13 +151,13 @@ def batch_of(data: Dataset | StreamedDataset, images: int, size: int = 224) -> t
 
 
 def signals_table(signals: Iterable[LayerSignals], replaced: Mapping[str, int], run: Mapping[str, Any]) -> pa.Table:
-    """Lay signals down as a table of schema "signals".
+    """Make a table of schema "signals".
 
     Parameters
     ----------
     signals : iterable of LayerSignals
     replaced : mapping
-        From a layer's name to how many of its kernels were drawn anew; 0 where it is absent.
+        Number of replaced kernels by layer name; 0 if absent.
     run : mapping
         dataset, architecture, initialisation and seed.
     """
@@ -210,7 +210,7 @@ def _moments(maps: torch.Tensor) -> tuple[float, float]:
 
 @contextmanager
 def _training(model: nn.Module) -> Iterator[None]:
-    """Put a model into training mode, for as long as this lasts."""
+    """Put a model into training mode within the context."""
     before = [(module, module.training) for module in model.modules()]
     try:
         model.train()
@@ -222,7 +222,7 @@ def _training(model: nn.Module) -> Iterator[None]:
 
 @contextmanager
 def _trainable(weights: Iterable[torch.Tensor]) -> Iterator[None]:
-    """Let gradients reach frozen kernels too, for as long as this lasts."""
+    """Make frozen kernels require gradients within the context."""
     before = [(weight, weight.requires_grad) for weight in weights]
     try:
         for weight, _ in before:
@@ -235,7 +235,7 @@ def _trainable(weights: Iterable[torch.Tensor]) -> Iterator[None]:
 
 @contextmanager
 def _watched(model: nn.Module, layers: list[Layer], seen: dict[str, Any]) -> Iterator[None]:
-    """Keep the input and output of each layer, for as long as this lasts."""
+    """Record the input and output of each layer within the context."""
 
     def keeper(name: str) -> Any:
         def keep(module: nn.Module, entering: tuple[torch.Tensor, ...], output: torch.Tensor) -> None:

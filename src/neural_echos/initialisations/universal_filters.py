@@ -1,7 +1,7 @@
-"""Universal filters: kernels that are a·x + b of a few fixed filters, where training learns a and b only.
+"""Universal filters: kernels that are a·x + b of a few fixed filters, where training learns only a and b.
 
 Paper: Babaiee, Kiasari, Rus, Grosu, "The Quest for Universal Master Key Filters", NeurIPS 2025 (arXiv 2509.11711): eight filters
-are frozen, and a bias per kernel is learned. How filters are dealt out to kernels could not be read; it is the option `choice`.
+are frozen, and a bias per kernel is learned. How the paper assigns filters to kernels is not known, so it is the option `choice`.
 """
 
 from collections.abc import Mapping
@@ -33,24 +33,24 @@ def universal(
     seed: int = 0,
     shared: dict[str, Any] | None = None,
 ) -> np.ndarray:
-    """Draw a·x + b of a set of filters; `echos train` then keeps x and learns a and b (`gain_and_bias`).
+    """Draw a·x + b from a set of filters; `echos train` then keeps x and learns a and b (`gain_and_bias`).
 
     Parameters
     ----------
     set : {"eight", "ideal", "decoded", "centroids", "dog", "random"}
-        Which filters.
+        Set of filters.
     method : {"D1", "B"}, optional
-        Fit that the scales of the set ideal come from: D1 without it; the paper's released code uses B.
+        Fit that the scales of the set ideal come from, by default D1; the paper's released code uses B.
     number : int of at least 1, optional
-        How many, for sets of any number.
+        Number of filters, for sets of variable size.
     filters, bank : path or array, table or path, optional
-        Of the published eight; the kernels that decoded samples and centroids summarise.
+        The eight published filters; the bank that decoded samples and centroids summarise.
     resample : bool
-        Stretch the filters to kernels of another size; otherwise another size is an error.
+        Resample the filters to kernels of another size; otherwise another size is an error.
     choice : {"round_robin", "nearest"}
-        Kernel i takes filter i modulo their number, with a random sign; or normal noise is drawn, and becomes its best a·x + b.
+        Kernel i takes filter i modulo their number, with a random sign; or normal noise is drawn and replaced by its best a·x + b.
     learn : {"gain_and_bias", "bias"}
-        What training may change.
+        Parameters that are trained.
     """
     declared = {"set": set, "method": method, "number": number, "filters": filters, "bank": bank}
     made = _made_once({} if shared is None else shared, seed, **declared)
@@ -64,16 +64,16 @@ def universal(
 def describe_universal(
     declared: Mapping[str, Any], seed: int, shared: dict[str, Any] | None = None
 ) -> dict[str, Any] | None:
-    """What the JSON beside initial weights says, so that training can build the parameterisation: None for other schemes.
+    """Description in the JSON beside initial weights, from which training builds the parametrisation; None for other schemes.
 
     Parameters
     ----------
     declared : mapping
-        The initialisation as declared.
+        The declared initialisation.
     seed : int
-        Of the draw.
+        Seed of the draw.
     shared : dict, optional
-        As the draw filled it; without it the filters are made again.
+        The dictionary filled by the draw; without it the filters are recomputed.
     """
     if declared["scheme"] != "universal":
         return None
@@ -87,7 +87,7 @@ def describe_universal(
 
 
 def _made_once(shared: dict[str, Any], seed: int, **declared: Any) -> np.ndarray:
-    """The set of filters of a draw, which all its layers share."""
+    """The set of filters of a draw, shared by all its layers."""
     if "filters" not in shared:
         given = {key: value for key, value in declared.items() if value is not None}
         shared["filters"] = make_filter_set(given, seed=seed)

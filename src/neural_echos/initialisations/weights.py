@@ -1,4 +1,4 @@
-"""Weights: reading and setting the weight of a layer, wherever it lies, and refusing one that cannot be set."""
+"""Weights: read and set the weight of a layer, also of a distributed one, and refuse weights that cannot be set."""
 
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
@@ -10,13 +10,13 @@ if TYPE_CHECKING:
 
 
 def whole(weight: Any) -> "Tensor":
-    """Return the values of a weight, detached; of one that FSDP2 distributes (DTensor), gathered from all processes."""
+    """Return the values of a weight, detached; weights distributed by FSDP2 (DTensor) are gathered from all processes."""
     values = weight.detach()
     return values.full_tensor() if hasattr(values, "full_tensor") else values
 
 
 def set_whole(weight: Any, values: "Tensor") -> None:
-    """Set a weight to values of its whole shape; of one that FSDP2 distributes, every process sets its own part."""
+    """Set a weight from values of its full shape; for weights distributed by FSDP2, every process sets its own part."""
     import torch
 
     if hasattr(weight, "full_tensor"):
@@ -28,14 +28,14 @@ def set_whole(weight: Any, values: "Tensor") -> None:
 
 
 def refuse_other_weights(model: "nn.Module", layers: Iterable[str], dimensions: int | None = None) -> None:
-    """Raise an `EchosError` unless the weight of each layer is a parameter of its own, in memory, that can be changed in place.
+    """Raise `EchosError` unless the weight of each layer is a parameter in memory that can be changed in place.
 
     Parameters
     ----------
     model : torch.nn.Module
     layers : iterable of str
     dimensions : int, optional
-        How many a weight must have: frameworks that distribute a model flatten it or leave it empty.
+        Required number of dimensions: frameworks that distribute a model may flatten weights or leave them empty.
     """
     for name in layers:
         weight = model.get_submodule(name)._parameters.get("weight")
@@ -44,7 +44,7 @@ def refuse_other_weights(model: "nn.Module", layers: Iterable[str], dimensions: 
         elif weight.is_meta:
             found, remedy = "is on the meta device", "move the model with to_empty first"
         elif weight.is_inference():
-            found, remedy = "was made in inference mode", "make the model outside torch.inference_mode"
+            found, remedy = "was created in inference mode", "create the model outside torch.inference_mode"
         elif dimensions is not None and weight.ndim != dimensions:
             found, remedy = (
                 f"has been flattened to shape {tuple(weight.shape)}",
@@ -56,17 +56,17 @@ def refuse_other_weights(model: "nn.Module", layers: Iterable[str], dimensions: 
 
 
 def refuse_to_freeze_all(model: "nn.Module", weights: Sequence[Any]) -> None:
-    """Raise an `EchosError` where nothing in the model is left to train once these weights are frozen."""
+    """Raise `EchosError` if freezing these weights leaves nothing in the model to train."""
     frozen = {id(weight) for weight in weights}
     if not any(one.requires_grad and id(one) not in frozen for one in model.parameters()):
         raise EchosError(
-            f"{type(model).__name__}: all parameters would be frozen, and nothing left to train; freeze fewer layers with depths=… "
+            f"{type(model).__name__}: all parameters would be frozen, leaving nothing to train; freeze fewer layers with depths=… "
             "or layers=…"
         )
 
 
 def other_depthwise_layers(model: "nn.Module") -> dict[str, str]:
-    """Name the layers that filter every channel on its own and are no `Conv2d`, so that no initialisation reaches them, and why."""
+    """Name the depthwise layers that no initialisation can set because they are not `Conv2d`, with the reason."""
     from torch import nn
 
     found = {}
@@ -78,5 +78,5 @@ def other_depthwise_layers(model: "nn.Module") -> dict[str, str]:
             found[name] = "conditional convolution"
         elif weight.ndim == 4 and weight.shape[0] > 1 == weight.shape[1] and weight.shape[2] * weight.shape[3] > 1:
             transposed = isinstance(module, nn.modules.conv._ConvTransposeNd)
-            found[name] = "transposed convolution" if transposed else f"{type(module).__name__}, which is no Conv2d"
+            found[name] = "transposed convolution" if transposed else f"{type(module).__name__}, which is not a Conv2d"
     return found
