@@ -73,7 +73,7 @@ def _value(row: Verdict) -> str:
 
 
 def _verdict(row: Verdict) -> str:
-    """The verdict, and that it rests on a loss where a difference lies below 0 with its whole interval."""
+    """The verdict, marked as a loss if the whole interval of a difference is below 0."""
     return f"{row['verdict']} ({LOSS})" if LOSS in str(row["reason"]) else str(row["verdict"])
 
 

@@ -12,7 +12,7 @@ function filter() {
   left.textContent = `${rows.filter((row) => !row.hidden).length} of ${rows.length} rows`;
 }
 
-// Numbers begin with the largest, words with the first; what is missing comes last either way, and equal rows stay as listed.
+// Numbers start with the largest, words with the first; missing values come last either way, and ties keep their order.
 function arrange(head, down) {
   heads.forEach((one) => one.removeAttribute("aria-sort"));
   const column = heads.indexOf(head), value = (row) => row.cells[column].dataset.value;

@@ -1,4 +1,4 @@
-// Contents: folded on a narrow screen; on a wide one they mark the section that is being read.
+// Contents: folded on a narrow screen; on a wide one, they mark the current section.
 const narrow = matchMedia("(max-width: 72rem)"), contents = document.querySelector("nav details");
 contents.open = !narrow.matches;
 const links = new Map([...contents.querySelectorAll('a[href^="#"]')].map((link) => [link.hash.slice(1), link]));
@@ -19,7 +19,7 @@ function mark() {
 document.addEventListener("scroll", mark, { passive: true });
 mark();
 
-// On a phone the halves of a figure stack, both at one text size, where nothing crosses its middle.
+// On a phone, the halves of a figure are stacked at the same text size, if nothing crosses its middle.
 function halves(card) {
   const image = card.querySelector("img"), cut = +card.dataset.cut, across = 1 / Math.max(cut, 1 - cut);
   for (const [from, to] of [[0, cut], [cut, 1]]) {
@@ -40,7 +40,7 @@ for (const card of document.querySelectorAll(".card[data-cut]")) {
   image.decode().then(() => halves(card), () => card.removeAttribute("data-cut"));
 }
 
-// What is wider than the screen says so, and scrolls by keyboard, too.
+// Figures and tables wider than the screen say so, and can be scrolled by keyboard.
 function frames() {
   for (const card of document.querySelectorAll(".card:not([data-cut])")) {
     const wide = card.scrollWidth > card.clientWidth + 1;
@@ -51,5 +51,5 @@ function frames() {
 addEventListener("load", frames);
 addEventListener("resize", frames);
 
-// What is folded for the screen is part of the printed page.
+// Sections that are folded on screen are printed.
 addEventListener("beforeprint", () => document.querySelectorAll("details.open").forEach((one) => { one.open = true; }));
