@@ -68,7 +68,7 @@ def test_a_preset_is_written_and_the_workflow_takes_it(
     assert echos("compare", "--data", pictures, *SMALL, *QUICK, *given) == 0
     told = capsys.readouterr()
     assert "2 classes, 10 images for training and 2 for testing: cats 5 + 1, dogs 5 + 1." in told.err
-    assert "The folder has no split: 20 % of each class are drawn for testing." in told.err
+    assert "The folder has no split: 20 % of each class is drawn for testing." in told.err
     assert "100 % are not square" in told.err
     assert "9 runs of " in told.out and " each, 2 at a time: " in told.out
     preset = tmp_path / "compare_pets.yaml"
@@ -114,7 +114,7 @@ def test_the_workflow_is_run_and_the_table_shown(
         ("--initialisations default,dgo", "unknown initialisation 'dgo' (did you mean 'dog'?)"),
         ("--initialisations dog", "at least two initialisations"),
         ("--data nowhere", "nowhere: no such folder"),
-        ("--data pets/cats", "its 6 images lie side by side"),
+        ("--data pets/cats", "its 6 images are all in one folder"),
         ("--root pets", "pets: the workflow is not here; run this command in a clone of the project"),
         ("--checkpoint absent.pth", "absent.pth: there is no such checkpoint file"),
         ("--output mine.yml", "mine.yml: a preset is a .yaml file"),

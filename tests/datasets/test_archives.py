@@ -66,20 +66,20 @@ def test_other_archives_are_refused_and_pickles_never_opened(tmp_path):
         tmp_path / "cifar-10-python.tar.gz", [("cifar-10-batches-py/data_batch_1", pickle.dumps(Bomb()))]
     )
     refuses(
-        "never opened; fetch the binary one, https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz",
+        "never opened; fetch the binary version, https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz",
         lambda: read(python),
     )
     matlab = write_tar(tmp_path / "m.tar.gz", [("cifar-10-batches-mat/test_batch.mat", b"MATLAB")])
-    refuses("it holds 'cifar-10-batches-mat'", lambda: read(matlab))
+    refuses("it contains 'cifar-10-batches-mat'", lambda: read(matlab))
     short = write_tar(tmp_path / "short.tar.gz", members(data_batch_4=None).items())
-    refuses("its member cifar-10-batches-bin/data_batch_4.bin is missing", lambda: read(short))
+    refuses("the member cifar-10-batches-bin/data_batch_4.bin is missing", lambda: read(short))
     odd = write_tar(tmp_path / "odd.tar.gz", members(test_batch=bytes(3000)).items())
     refuses("the 3000 bytes of test_batch.bin are not a whole number of records of 3073 bytes", lambda: read(odd))
     wrong = write_tar(tmp_path / "wrong.tar.gz", members(data_batch_1=bytes([10]) + bytes(3072)).items())
     refuses("there are 10 classes, but a label is 10", lambda: read(wrong))
     cut = tmp_path / "cut.tar.gz"
     cut.write_bytes(wrong.read_bytes()[:9000])
-    refuses("not a whole CIFAR archive", lambda: read(cut))
+    refuses("not a complete CIFAR archive", lambda: read(cut))
     refuses("no such file", lambda: read(tmp_path / "absent.tar.gz"))
-    refuses("name one archive, not 2", lambda: make_dataset("archive", files={"train": [odd, short]}))
+    refuses("give one archive, not 2", lambda: make_dataset("archive", files={"train": [odd, short]}))
     refuses("takes train files, not none", lambda: make_dataset("archive"))

@@ -62,10 +62,10 @@ def test_tiny_imagenet_is_recognised_by_its_files(tmp_path):
     whole, _ = make_dataset("folder", {"root": str(root), "memory": True})
     assert whole.train_images.shape == (6, 3, 8, 8)
     (root / "val" / "val_annotations.txt").write_text("val_0.JPEG\tn99999999\t0\t0\t1\t1\n")
-    refuses("is not a file and one of the 3 wnids", lambda: make_dataset("folder", {"root": str(root)}))
+    refuses("is not a file name followed by one of the 3 wnids", lambda: make_dataset("folder", {"root": str(root)}))
     (root / "val" / "val_annotations.txt").write_text(f"val_9.JPEG\t{WNIDS[0]}\t0\t0\t1\t1\n")
     refuses(
-        "val_9.JPEG: val_annotations.txt names this image, but it is not there",
+        "val_9.JPEG: this image is listed in val_annotations.txt, but is missing",
         lambda: make_dataset("folder", {"root": str(root)}),
     )
 
@@ -77,12 +77,12 @@ def test_folders_that_say_no_labels_are_refused_by_name(tmp_path):
     root = image_folder(tmp_path / "imagenet", per_class=1)
     refuses("absent: no such folder", lambda: index(tmp_path / "absent"))
     (root / "val" / WNIDS[2]).rename(root / "val" / "n09999999")
-    refuses("its 3 classes are not the 3 of train, 'n03888257' is only in train", lambda: index(root))
+    refuses("its 3 classes differ from the 3 of train: 'n03888257' is only in train", lambda: index(root))
     flat = image_folder(tmp_path / "flat", per_class=1)
     for folder in (flat / "val").iterdir():
         next(folder.iterdir()).rename(flat / "val" / f"{folder.name}.JPEG")
         folder.rmdir()
-    refuses("its 3 images lie side by side", lambda: index(flat))
+    refuses("its 3 images are all in one folder", lambda: index(flat))
     (tmp_path / "kaggle" / "ILSVRC" / "Data" / "CLS-LOC" / "train").mkdir(parents=True)
     refuses("this is Kaggle's layout; give", lambda: index(tmp_path / "kaggle"))
     hollow = image_folder(tmp_path / "hollow", per_class=1)
@@ -97,9 +97,9 @@ def test_a_broken_image_is_one_sentence_when_it_is_read(tmp_path):
     data = broken.read_bytes()
     broken.write_bytes(b"x" * len(data))
     dataset, _ = make_dataset("folder", {"root": str(root)})
-    refuses(f"{broken}: {len(data)} bytes that are not an image", lambda: dataset.read("train", 1))
+    refuses(f"{broken}: these {len(data)} bytes are not an image", lambda: dataset.read("train", 1))
     broken.write_bytes(data[:-5])
-    refuses(f"it has {len(data) - 5} and not {len(data)} bytes from byte 0 on", lambda: dataset.read("train", 1))
+    refuses(f"it has {len(data) - 5} instead of {len(data)} bytes from byte 0", lambda: dataset.read("train", 1))
     broken.unlink()
     refuses(f"{broken}: this image cannot be read (No such file", lambda: dataset.read("train", 1))
     refuses("No such file", dataset.in_memory)
@@ -139,8 +139,8 @@ def test_test_images_may_lie_in_folders_of_other_names(tmp_path, caplog, folder,
     caplog.set_level(logging.INFO)
     dataset, _ = make_dataset("folder", {"root": str(root)})
     assert dataset.test.name(0).startswith(f"{folder}/{WNIDS[0]}/")
-    assert (f"no folder val, {folder} is read in its place" in caplog.text) == (folder != "Val") or folder == "Val"
-    assert ("test left alone" in caplog.text) == bool(beside)
+    assert (f"no folder val, reading {folder} instead" in caplog.text) == (folder != "Val") or folder == "Val"
+    assert ("test ignored" in caplog.text) == bool(beside)
 
 
 def test_files_that_are_not_read_are_counted_by_reason(tmp_path, caplog):

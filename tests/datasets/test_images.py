@@ -137,4 +137,4 @@ def test_truncated_images_are_refused_by_name(form):
     for kept in (len(data) // 2, len(data) * 9 // 10):
         refuses("some/x.png: the image cannot be decoded", lambda kept=kept: decode("some/x.png", data[:kept], "RGB"))
     refuses("some/x.png: the file is empty", lambda: decode("some/x.png", b"", "RGB"))
-    refuses("some/x.png: 11 bytes that are not an image", lambda: decode("some/x.png", b"hello world", "RGB"))
+    refuses("some/x.png: these 11 bytes are not an image", lambda: decode("some/x.png", b"hello world", "RGB"))

@@ -41,7 +41,7 @@ def test_class_folders_alone_are_split_by_class_and_seed(tmp_path: Path) -> None
         assert len(train) == 23 and len(test) == 8 and not train & test
         names.append(test)
     assert names[0] == names[1] != names[2]
-    assert "The folder has no split: 25 % of each class are drawn for testing." in describe_look(found)
+    assert "The folder has no split: 25 % of each class is drawn for testing." in describe_look(found)
     assert describe_look(found)[0].endswith("cats 15 + 5, dogs 7 + 2, odd 1 + 1.")
 
 
@@ -58,7 +58,7 @@ def test_a_split_of_the_folder_s_own_is_kept(tmp_path: Path) -> None:
     found = look(root)
     assert (found.train.tolist(), found.test.tolist(), found.test_share) == ([4, 4, 4], [4, 4, 4], None)
     assert "The folder comes with its own split." in describe_look(found)
-    with pytest.raises(EchosError, match="this folder has test images in val; leave test_share out"):
+    with pytest.raises(EchosError, match="this folder has test images in val; omit test_share"):
         make_dataset("folder", {"root": str(root), "test_share": 0.2})
 
 
@@ -75,16 +75,16 @@ def test_images_that_cannot_be_read_are_named_and_left_out(tmp_path: Path) -> No
     found = look(root)
     assert list(found.unreadable) == ["a/broken.png"]
     assert int((found.train + found.test).sum()) == len(found.sizes) == 16
-    assert describe_look(found)[-1] == "1 image cannot be read and is left out: a/broken.png."
+    assert describe_look(found)[-1] == "1 image cannot be read and is excluded: a/broken.png."
     made, facts = make_dataset("folder", {"root": str(root), "test_share": 0.25, "leave_out": ["a/broken.png"]})
     assert len(made.train_labels) + len(made.test_labels) == 16
     assert facts["options"]["leave_out"] == ["a/broken.png"]
-    with pytest.raises(EchosError, match=r"leave_out names 'a/brocken\.png', and there is no such image"):
+    with pytest.raises(EchosError, match=r"leave_out names 'a/brocken\.png', but there is no such image"):
         make_dataset("folder", {"root": str(root), "test_share": 0.25, "leave_out": ["a/brocken.png"]})
     for number in range(2):
         (root / "b" / f"broken{number}.png").write_bytes(b"no image")
     with pytest.raises(
-        EchosError, match=r"3 of 19 images cannot be read; the first: .*broken\.png: 8 bytes that are not"
+        EchosError, match=r"3 of 19 images cannot be read; the first: .*broken\.png: these 8 bytes are not"
     ):
         look(root)
 
@@ -92,14 +92,14 @@ def test_images_that_cannot_be_read_are_named_and_left_out(tmp_path: Path) -> No
 @pytest.mark.parametrize(
     ("counts", "told"),
     [
-        ({"cats": 9}, "only one class, 'cats', and there is nothing to tell apart; put the images of each class"),
+        ({"cats": 9}, "only one class, 'cats', so there is nothing to classify; put the images of each class"),
         (
             {"deep/cats": 9, "deep/dogs": 9},
-            "only one class, 'deep', and there is nothing to tell apart; is .*deep the right",
+            "only one class, 'deep', so there is nothing to classify; is .*deep the right",
         ),
-        ({"cats": 9, "dogs": 1}, "dogs: this class has one image only, and needs one for training and one for testing"),
+        ({"cats": 9, "dogs": 1}, "dogs: this class has only one image, but needs one for training and one for testing"),
         ({"cats": 4, "dogs": 4}, "6 images for training are too few; at least 8 are needed"),
-        ({".": 3}, "its 3 images lie side by side"),
+        ({".": 3}, "its 3 images are all in one folder"),
         ({}, "mine: no such folder"),
     ],
 )
@@ -110,7 +110,7 @@ def test_what_cannot_be_compared_on_is_refused(tmp_path: Path, counts: dict[str,
 
 def test_a_file_is_no_folder_of_images(tmp_path: Path) -> None:
     (tmp_path / "images.tar").write_bytes(b"")
-    with pytest.raises(EchosError, match=r"images\.tar: a file, and not a folder of images"):
+    with pytest.raises(EchosError, match=r"images\.tar: a file, not an image folder"):
         look(tmp_path / "images.tar")
 
 
@@ -118,6 +118,6 @@ def test_many_classes_are_summed_up() -> None:
     counts = np.arange(20, 40)
     found = Look(Path("/x"), tuple("abcdefghijklmnopqrst"), counts, counts // 4, 0.2, np.full((9, 2), 32), {})
     assert describe_look(found)[0] == (
-        "20 classes, 590 images for training and 140 for testing: of each class 20 to 39 for training and 5 to 9 for testing."
+        "20 classes, 590 images for training and 140 for testing: per class 20 to 39 for training and 5 to 9 for testing."
     )
-    assert describe_look(found)[-1] == "All images have 32×32 pixels (of 9 that were opened)."
+    assert describe_look(found)[-1] == "All images have 32×32 pixels (of 9 opened)."

@@ -57,7 +57,7 @@ def test_every_kind_of_real_images_takes_a_share_of_train_only(tmp_path):
     for options, expected in [
         ({"train_share": 0.0}, "above 0 and at most 1"),
         ({"train_share": 1.5}, "above 0 and at most 1"),
-        ({"train_share": 0.5, "train_limit": 3}, "exclude each other"),
+        ({"train_share": 0.5, "train_limit": 3}, "cannot be combined"),
         ({"test_limit": 0}, "test_limit must be at least 1"),
     ]:
         refuses(expected, lambda options=options: make_dataset("folder", {"root": str(root), **options}))

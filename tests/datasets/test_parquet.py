@@ -80,7 +80,7 @@ def test_class_names_come_from_wnid_where_there_is_no_metadata(tmp_path):
     dataset, _ = read_parquet_images([tmp_path / "a.parquet"], [tmp_path / "a.parquet"], name="tiny")
     assert dataset.classes == ("n1", "n2")
     pq.write_table(table.set_column(1, "label", [[0, 0]]), tmp_path / "b.parquet")
-    with pytest.raises(EchosError, match="labels and wnids do not go together"):
+    with pytest.raises(EchosError, match="labels and wnids do not match"):
         read_parquet_images([tmp_path / "b.parquet"], [tmp_path / "b.parquet"], name="tiny")
     pq.write_table(table.drop_columns("wnid"), tmp_path / "c.parquet")
     with pytest.raises(EchosError, match="give the option 'classes'"):
@@ -93,12 +93,12 @@ def test_class_names_come_from_wnid_where_there_is_no_metadata(tmp_path):
         ([plain(1), plain(2)], [0, 2], "row 1: the label is 2, but labels must be from 0 to 1"),
         ([plain(1), plain(2)], [0, -1], "row 1: the label is -1,"),
         ([plain(1), plain(2)], [0, None], "row 1: the label is None,"),
-        ([plain(1), b"no image"], [0, 1], "row 1: 8 bytes that are not an image"),
-        ([plain(1), plain(2)[:45]], [0, 1], "row 1: the image cannot be decoded, it is truncated"),
+        ([plain(1), b"no image"], [0, 1], "row 1: these 8 bytes are not an image"),
+        ([plain(1), plain(2)[:45]], [0, 1], "row 1: the image cannot be decoded because it is truncated"),
         ([plain(1), None], [0, 1], "row 1: there is no encoded image here"),
-        ([plain(1), plain(2, (7, 5))], [0, 1], "row 1: this image is 7 × 5 pixels and the first one 6 × 5"),
-        ([], [], "there are no rows"),
-        ([plain(9), plain(9)], [0, 1], "the train pixels of a channel are all the same"),
+        ([plain(1), plain(2, (7, 5))], [0, 1], "row 1: this image has 7 × 5 pixels, but the first one has 6 × 5"),
+        ([], [], "the file has no rows"),
+        ([plain(9), plain(9)], [0, 1], "all training pixels of a channel are equal"),
     ],
 )
 def test_bad_rows_are_one_sentence(tmp_path, images, labels, expected):
@@ -124,7 +124,7 @@ def test_bad_parquet_files_are_one_sentence(tmp_path):
     broken.write_bytes(path.read_bytes()[:4] + b"\0" * 40 + path.read_bytes()[44:])
     for file, expected in [
         (tmp_path / "absent.parquet", "no such file"),
-        (cut, "not a whole Parquet file"),
+        (cut, "not a complete Parquet file"),
         (broken, "its rows cannot be read"),
     ]:
         with pytest.raises(EchosError, match=expected) as caught:
@@ -132,7 +132,7 @@ def test_bad_parquet_files_are_one_sentence(tmp_path):
         assert "\n" not in str(caught.value)
     with pytest.raises(EchosError, match="there is no column 'lable', only img, label \\(did you mean 'label'"):
         read_parquet_images([path], [path], name="tiny", label_column="lable", classes=["no", "yes"])
-    with pytest.raises(EchosError, match="both train and test files are needed"):
+    with pytest.raises(EchosError, match="both training and test files are needed"):
         read_parquet_images([path], [], name="tiny")
 
 
@@ -207,7 +207,9 @@ def test_parquet_of_other_classes_in_test_is_refused(tmp_path):
     info = {"info": {"features": {"label": {"names": ["a", "b"]}}}}
     pq.write_table(table.replace_schema_metadata({"huggingface": json.dumps(info)}), tmp_path / "test.parquet")
     files = {"train": [train], "test": [tmp_path / "test.parquet"]}
-    refuses("its 2 classes are not the 3 of train.parquet", lambda: make_dataset("parquet", {"name": "c"}, 0, files))
+    refuses(
+        "its 2 classes differ from the 3 of train.parquet", lambda: make_dataset("parquet", {"name": "c"}, 0, files)
+    )
 
 
 def test_an_order_of_parquet_stays_within_a_few_row_groups(tmp_path):
@@ -237,7 +239,7 @@ def test_an_order_of_parquet_stays_within_a_few_row_groups(tmp_path):
 def test_a_broken_row_on_disk_is_one_sentence(tmp_path):
     path = parquet(tmp_path / "a.parquet", [encoded(picture(0))] * 5 + [b"no image", None], [0] * 7)
     dataset, _ = make_dataset("parquet", {"name": "c", "memory": False}, 0, {"train": [path], "test": [path]})
-    refuses(f"{path}, row 5: 8 bytes that are not an image", lambda: dataset.read("train", 5))
+    refuses(f"{path}, row 5: these 8 bytes are not an image", lambda: dataset.read("train", 5))
     refuses(f"{path}, row 6: there is no encoded image", lambda: dataset.read("train", 6))
     path.unlink()
     refuses("no such file", lambda: dataset.read("train", 0))

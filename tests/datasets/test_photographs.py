@@ -63,7 +63,7 @@ def test_no_pixel_is_shared_between_train_and_test(height, width, block, seed):
     rng = np.random.default_rng(seed)
     size = int(rng.integers(4, block + 1))
     if (height // block) * (width // block) < 2:
-        with pytest.raises(EchosError, match="does not hold two blocks"):
+        with pytest.raises(EchosError, match="has no room for two blocks"):
             held_out_region(height, width, block=block, rng=rng)
         return
     test = held_out_region(height, width, block=block, rng=rng)
@@ -180,14 +180,14 @@ def test_a_photograph_file_has_the_same_bytes_in_another_process(tmp_path):
     [
         ({"scenes": ["coin", "text"]}, "did you mean 'coins'"),
         ({"scenes": ["coins"]}, "at least two scenes"),
-        ({"scenes": ["coins", "coins"]}, "each of them once"),
+        ({"scenes": ["coins", "coins"]}, "each only once"),
         ({"size": 65}, "4 <= size <= block"),
         ({"train_per_scene": 0}, "at least one patch"),
         (
             {"scenes": ["text", "coins"], "test_per_scene": 10**6},
-            "photograph text has room for 8873 distinct test patches of 32 pixels, not for 1000000",
+            "photograph text has room for only 8873 distinct test patches of 32 pixels, not 1000000",
         ),
-        ({"scenes": ["text", "coins"], "block": 300}, "an image of 172 × 448 pixels does not hold two blocks of 300"),
+        ({"scenes": ["text", "coins"], "block": 300}, "an image of 172 × 448 pixels has no room for two blocks of 300"),
     ],
 )
 def test_impossible_photographs_are_refused(options, expected):

@@ -36,7 +36,7 @@ def test_webdataset_shards_are_indexed_from_their_headers(tmp_path, monkeypatch)
     [
         (
             {"train/000001.cls": None},
-            "member train/000001.png: this image has no label (.cls) beside it, but 7 others have",
+            "member train/000001.png: this image has no label (.cls) beside it, but 7 others do",
         ),
         ({"train/000001.png": None}, "key train/000001: there is a label, but no image"),
         ({"train/000001.jpg": b"x"}, "this sample has two images"),
@@ -45,7 +45,7 @@ def test_webdataset_shards_are_indexed_from_their_headers(tmp_path, monkeypatch)
             {f"train/10000{one}.cls": None for one in range(4)},
             "member train/100000.jpg: this image has no label (.cls) beside it",
         ),
-        ({"val/000001.cls": b"7"}, "the label 7 is none of the 3 classes, '0' to '2'"),
+        ({"val/000001.cls": b"7"}, "the label 7 is not one of the 3 classes, '0' to '2'"),
     ],
 )
 def test_bad_shards_are_one_sentence(tmp_path, changes, expected):
@@ -59,19 +59,19 @@ def test_shards_of_another_kind_or_cut_short_are_one_sentence(tmp_path):
     root = webdataset(tmp_path / "wds", **{"train/000001.png": b"no image"})
     dataset, _ = index()
     refuses(
-        "tiny-train-000000.tar, member train/000001.png: 8 bytes that are not an image",
+        "tiny-train-000000.tar, member train/000001.png: these 8 bytes are not an image",
         lambda: dataset.read("train", 1),
     )
-    refuses("the label 2 is none of the 2 classes, '0' to '1'", lambda: index(classes=2))
-    refuses("no train archive has the form *.tgz", lambda: index(train="*.tgz"))
+    refuses("the label 2 is not one of the 2 classes, '0' to '1'", lambda: index(classes=2))
+    refuses("no train archive matches *.tgz", lambda: index(train="*.tgz"))
     path = root / "tiny-train-000001.tar"
     whole = path.read_bytes()
     for kept in (300, 700, 5000, whole.rindex(b"ustar") + 1000):
         path.write_bytes(whole[:kept])
         refuses("fetch it again", index)
-    refuses("no train archive has the form /tmp/*.tar", lambda: index(train="/tmp/*.tar"))
+    refuses("no train archive matches /tmp/*.tar", lambda: index(train="/tmp/*.tar"))
     write_tar(root / "tiny-train-000001.tar.gz", [("a.cls", b"1")])
-    refuses("not a whole, uncompressed tar archive", lambda: index(train="*.tar.gz"))
+    refuses("not a complete, uncompressed tar archive", lambda: index(train="*.tar.gz"))
     refuses("absent: no such folder", lambda: make_dataset("shards", {"root": str(tmp_path / "absent")}))
 
 
@@ -93,7 +93,7 @@ def test_imagenets_own_archives_are_indexed_without_extraction(tmp_path):
         ("1\n2\n3\n", "line 1: '1' is neither a wnid like n01440764"),
         (f"{WNIDS[0]}\n", "it has 1 lines for 3 images"),
         (f"ILSVRC2012_val_00000001.JPEG {WNIDS[0]}\n", "there is no line for ILSVRC2012_val_00000002.JPEG"),
-        ("n09999999\n" * 3, "the label 'n09999999' is none of the 3 classes, 'n01440764' to 'n03888257'"),
+        ("n09999999\n" * 3, "the label 'n09999999' is not one of the 3 classes, 'n01440764' to 'n03888257'"),
     ]:
         labels.write_text(text)
         refuses(expected_words, lambda: make_dataset("shards", {"root": str(root), "labels": str(labels)}))

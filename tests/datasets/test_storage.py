@@ -57,9 +57,9 @@ def test_a_dataset_comes_back_as_it_was_saved_and_twice_with_the_same_bytes(tmp_
         ({"test_labels": np.array([-1, 1])}, "labels must be from 0 to 1"),
         ({"test_labels": np.array([0])}, "there are 2 test images, but 1 labels"),
         ({"test_labels": np.array([0, 1], dtype=np.int32)}, "test labels must be int64"),
-        ({"mean": np.array([0.5, np.nan, 0.5])}, "mean must hold a finite number"),
-        ({"std": np.array([0.5])}, "std must hold a finite number"),
-        ({"std": np.array([0.5, 0.0, 0.5])}, "the train pixels of a channel are all the same"),
+        ({"mean": np.array([0.5, np.nan, 0.5])}, "mean must have a finite number"),
+        ({"std": np.array([0.5])}, "std must have a finite number"),
+        ({"std": np.array([0.5, 0.0, 0.5])}, "all training pixels of a channel are equal"),
     ],
 )
 def test_contradictory_parts_are_refused_and_nothing_is_written(tmp_path, changes, expected):
@@ -73,7 +73,7 @@ def test_a_file_cut_short_is_one_sentence(tmp_path, keep):
     path = tmp_path / "a.safetensors"
     save_dataset(path, small(), {})
     path.write_bytes(path.read_bytes()[:keep])
-    with pytest.raises(EchosError, match="name another file, or make this one again") as caught:
+    with pytest.raises(EchosError, match="choose another file, or make this one again") as caught:
         load_dataset(path)
     assert "\n" not in str(caught.value)
 
@@ -81,10 +81,10 @@ def test_a_file_cut_short_is_one_sentence(tmp_path, keep):
 def test_a_missing_file_and_a_file_of_another_kind_are_one_sentence(tmp_path):
     from safetensors.numpy import save_file
 
-    with pytest.raises(EchosError, match="there is no such dataset"):
+    with pytest.raises(EchosError, match="there is no such data set"):
         load_dataset(tmp_path / "absent.safetensors")
     save_file({"weight": np.zeros(3)}, tmp_path / "other.safetensors")
-    with pytest.raises(EchosError, match="not a dataset of version 1"):
+    with pytest.raises(EchosError, match="not a data set file of version 1"):
         load_dataset(tmp_path / "other.safetensors")
 
 
@@ -103,7 +103,7 @@ def test_an_index_comes_back_as_it_was_saved_and_holds_no_images(tmp_path):
     assert pickle.loads(pickle.dumps(again)).read("train", 8).tobytes() == dataset.read("train", 8).tobytes()
     assert dataset_facts(tmp_path / "a.safetensors") == facts
     root.rename(tmp_path / "moved")
-    refuses("its images lie in the folder", lambda: load_dataset(tmp_path / "a.safetensors"))
+    refuses("its images are in the folder", lambda: load_dataset(tmp_path / "a.safetensors"))
 
 
 @pytest.mark.parametrize(
@@ -115,10 +115,10 @@ def test_an_index_comes_back_as_it_was_saved_and_holds_no_images(tmp_path):
         ({"train": Index.of(["a"], np.array([[0, -1, 1], [0, 0, 1]]))}, "train images lie outside their 1 files"),
         (
             {"train": Index(np.zeros(3, np.uint8), np.array([2]), np.zeros((2, 3), np.int64))},
-            "the names of the train files do not fill",
+            "the names of the train files do not match",
         ),
-        ({"std": np.zeros(3)}, "the train pixels of a channel"),
-        ({"mean": np.array([0.5])}, "mean must hold"),
+        ({"std": np.zeros(3)}, "all training pixels of a channel"),
+        ({"mean": np.array([0.5])}, "mean must have"),
         ({"pool": 0}, "pool must be at least 1"),
     ],
 )

@@ -73,7 +73,7 @@ def test_dotted_names_among_plain_ones_are_samples_of_their_own_and_said(tmp_pat
     members += [("1.01.cls", b"1"), ("1.01.png", IMAGES[2])]
     caplog.set_level(logging.INFO)
     assert read(shards(tmp_path, members)) == (["1", "0", "1"], [picture(one).tobytes() for one in range(3)])
-    assert "names have several dots, such as 1.00.png" in caplog.text
+    assert "names contain several dots, such as 1.00.png" in caplog.text
 
 
 def test_labels_that_are_names_are_classes_in_their_order(tmp_path):
@@ -86,7 +86,7 @@ def test_labels_that_are_names_are_classes_in_their_order(tmp_path):
     assert (dataset.classes, dataset.train_labels.tolist()) == (tuple(given), [0, 2, 0, 1])
     val = each(("{}.png", image), ("{}.cls", b"cow"))
     refuses(
-        "the label 'cow' is none of the 3 classes",
+        "the label 'cow' is not one of the 3 classes",
         lambda: read(shards(tmp_path, each(("{}.png", image), ("{}.cls", lambda one: animals[one])), val)),
     )
 
@@ -107,7 +107,7 @@ def test_labels_that_are_names_are_classes_in_their_order(tmp_path):
         ),
         (
             each(("{}.png", image), ("{}.fine.cls", b"1"), ("{}.coarse.cls", b"0")),
-            "nothing tells which of its labels (000.fine.cls, 000.coarse.cls)",
+            "it is unclear which of its labels (000.fine.cls, 000.coarse.cls)",
         ),
         (
             [*each(("{}.0.png", image), ("{}.0.cls", b"1")), ("000.1.png", IMAGES[0])],
@@ -140,7 +140,7 @@ def test_empty_shards_are_passed_over_and_counted(tmp_path, caplog):
     assert len(read(root)[0]) == 4
     assert "2 of 3 train archives are empty, such as w-train-1.tar" in caplog.text
     write_tar(root / "x-train-0.tar", [])
-    refuses("w-train-1.tar: this archive is empty, and so is every other of the train archives", lambda: read(root))
+    refuses("w-train-1.tar: this archive is empty, as are all other train archives", lambda: read(root))
 
 
 def test_test_archives_may_be_named_test_and_none_is_both(tmp_path, caplog):
@@ -148,6 +148,6 @@ def test_test_archives_may_be_named_test_and_none_is_both(tmp_path, caplog):
     root = shards(tmp_path, each(("{}.png", image), ("{}.cls", parity)))
     (root / "x-val-0.tar").rename(root / "x-test-0.tar")
     assert len(read(root)[0]) == 4
-    assert "test images are read from *test*.tar" in caplog.text
+    assert "reading test images from *test*.tar" in caplog.text
     (root / "x-train-0.tar").rename(root / "interval-train-0.tar")
-    refuses("interval-train-0.tar: this archive would be train and test", lambda: read(root))
+    refuses("interval-train-0.tar: this archive matches both", lambda: read(root))

@@ -119,7 +119,7 @@ def test_an_unknown_preset_is_one_sentence(tmp_path, capsys) -> None:
     assert commands.main(["plan", "--root", str(ROOT), "--preset", "zooo"]) == 1
     assert "there is no preset 'zooo' (did you mean 'zoo'?); choose from cifar10, " in capsys.readouterr().err
     assert commands.main(["plan", "--root", str(tmp_path), "--preset", "zoo"]) == 1
-    assert "there are no presets here; run in the folder of the workflow, or name --root" in capsys.readouterr().err
+    assert "there are no presets here; run in the workflow's folder, or set --root" in capsys.readouterr().err
     assert commands.main(["plan", "--root", str(ROOT), "--preset", str(tmp_path / "absent.yaml")]) == 1
     assert "absent.yaml: there is no such file; check the path" in capsys.readouterr().err
 

@@ -1,8 +1,8 @@
-"""Data sets for training, behind one interface: a safetensors file each, with the images or with where they lie.
+"""Data sets for training behind one interface: one safetensors file each, with the images or their locations.
 
-Each kind has a maker, entered in `MAKERS` by `@maker`: patches of the photographs that ship inside scikit-image and the
-handwritten digits that ship inside scikit-learn (no network), and real images in Parquet, in CIFAR's binary archives, in image
-folders, and in tar archives. Images of the last four are decoded into memory (`Dataset`) or stay on disk (`StreamedDataset`).
+Each kind has a maker, registered in `MAKERS` by `@maker`: patches of the photographs that ship with scikit-image, the handwritten
+digits that ship with scikit-learn (neither needs a network), and real images in Parquet files, CIFAR's binary archives, image
+folders and tar archives. Images of the last four are decoded into memory (`Dataset`) or stay on disk (`StreamedDataset`).
 
 References
 ----------

@@ -16,17 +16,17 @@ from neural_echos.errors import EchosError
 CIFAR10_CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 _SITE = "https://www.cs.toronto.edu/~kriz"
 _PIXELS = 3 * 32 * 32
-_LARGEST = 60_000 * (2 + _PIXELS)  # bytes of a member: all records of a data set
+_LARGEST = 60_000 * (2 + _PIXELS)  # bytes of a member: all records of a data set at most
 
 
 @dataclass(frozen=True)
 class _Layout:
-    """Members of one archive; of a record's label bytes, `labels` names which is which."""
+    """Members of one archive; `labels` names the label bytes of a record."""
 
     name: str
     train: tuple[str, ...]
     test: tuple[str, ...]
-    labels: dict[str, str]  # kind of label: member with its class names; a record's label bytes are in this order
+    labels: dict[str, str]  # kind of label: member with its class names, in the order of a record's label bytes
 
 
 _LAYOUTS = {
@@ -62,7 +62,7 @@ def read_archive(
     Parameters
     ----------
     train_files : sequence of path
-        The one archive, which holds train and test images.
+        A single archive, which contains training and test images.
     labels : str
         "fine" (100 classes) or "coarse" (20), for CIFAR-100.
     seed, train_limit, test_limit, train_share, classes_kept
@@ -71,11 +71,11 @@ def read_archive(
     Raises
     ------
     EchosError
-        More than one archive, one of the Python or Matlab kind, cut short, or without the members that it should have; a
-        member of another length; a label out of range.
+        There is more than one archive; it is the Python or Matlab version, truncated, or lacks members; a member has the wrong
+        length; or a label is out of range.
     """
     if len(train_files) != 1:
-        raise EchosError(f"dataset kind archive: name one archive, not {len(train_files)}; it holds both splits")
+        raise EchosError(f"dataset kind archive: give one archive, not {len(train_files)}; it contains both splits")
     path = Path(train_files[0])
     folder, members = _members(path)
     layout = _LAYOUTS[folder]
@@ -110,7 +110,7 @@ def read_archive(
 
 
 def _members(path: Path) -> tuple[str, dict[str, bytes]]:
-    """Read the members that an archive must have into memory: its folder, and the bytes of each by name."""
+    """Read the required members of an archive into memory: its folder, and the bytes of each member by name."""
     contents: dict[str, bytes] = {}
     folder = ""
     try:
@@ -132,32 +132,32 @@ def _members(path: Path) -> tuple[str, dict[str, bytes]]:
     except FileNotFoundError:
         raise EchosError(f"{path}: no such file; fetch it first") from None
     except (tarfile.TarError, EOFError, zlib.error, OSError) as error:
-        raise EchosError(f"{path}: not a whole CIFAR archive ({error}); fetch it again") from None
+        raise EchosError(f"{path}: not a complete CIFAR archive ({error}); fetch it again") from None
     if folder not in _LAYOUTS:
         raise _other(path, folder)
     layout = _LAYOUTS[folder]
     for name in (*layout.train, *layout.test, *layout.labels.values()):
         if name not in contents:
-            raise EchosError(f"{path}: its member {folder}/{name} is missing; fetch the archive again")
+            raise EchosError(f"{path}: the member {folder}/{name} is missing; fetch the archive again")
     return folder, contents
 
 
 def _other(path: Path, folder: str) -> EchosError:
-    """Say that an archive is not a binary one."""
+    """Return an error for an archive that is not the binary version."""
     if folder in _PICKLED:
         return EchosError(
-            f"{path}: this is CIFAR's archive for Python, whose pickles could run any code and are never opened; fetch the binary "
-            f"one, {_SITE}/{_PICKLED[folder]}"
+            f"{path}: this is CIFAR's archive for Python, whose pickles could run arbitrary code and are never opened; fetch the "
+            f"binary version, {_SITE}/{_PICKLED[folder]}"
         )
     expected = " or ".join(_LAYOUTS)
     return EchosError(
-        f"{path}: not CIFAR's binary archive, it holds {folder!r} and not {expected}; fetch {_SITE}/cifar-10-binary.tar.gz or "
+        f"{path}: not CIFAR's binary archive: it contains {folder!r}, not {expected}; fetch {_SITE}/cifar-10-binary.tar.gz or "
         f"{_SITE}/cifar-100-binary.tar.gz"
     )
 
 
 def _records(path: Path, name: str, data: bytes, labels: int) -> np.ndarray:
-    """Cut one member into records of label bytes and 3,072 pixels; uint8, shape (n, labels + 3072)."""
+    """Split one member into records of label bytes and 3,072 pixels; uint8, shape (n, labels + 3072)."""
     length = labels + _PIXELS
     if not data or len(data) % length:
         raise EchosError(

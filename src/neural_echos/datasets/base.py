@@ -1,4 +1,4 @@
-"""A data set in memory: labelled images of one size, and the checks that every one passes."""
+"""A data set in memory: labelled images of one size, with its checks."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ Facts = dict[str, Any]
 
 @dataclass(frozen=True, eq=False)
 class Dataset:
-    """Labelled images, split into train and test.
+    """Labelled images, split into training and test.
 
     Attributes
     ----------
@@ -23,7 +23,7 @@ class Dataset:
     train_images, test_images : ndarray of uint8, shape (n, c, h, w)
     train_labels, test_labels : ndarray of int64, shape (n,)
     mean, std : ndarray of float64, shape (c,)
-        Of the train pixels, scaled to [0, 1].
+        Mean and standard deviation of the training pixels, scaled to [0, 1].
     """
 
     name: str
@@ -42,7 +42,7 @@ class Dataset:
 
 
 def check_images(dataset: Dataset, where: str) -> None:
-    """Refuse a data set in memory whose parts contradict each other, with one sentence that starts with `where`."""
+    """Refuse a data set in memory whose parts are inconsistent, with one sentence that starts with `where`."""
     channels = dataset.train_images.shape[1] if dataset.train_images.ndim == 4 else 0
     for split in ("train", "test"):
         images, labels = getattr(dataset, f"{split}_images"), getattr(dataset, f"{split}_labels")
@@ -56,7 +56,7 @@ def check_images(dataset: Dataset, where: str) -> None:
 
 
 def check_labels(labels: np.ndarray, images: int, classes: int, split: str, where: str) -> None:
-    """Refuse labels that are not int64, not as many as the images, or out of range."""
+    """Refuse labels that are not int64, differ in number from the images, or are out of range."""
     of_labels = labels.dtype == np.int64 and labels.ndim == 1
     require(where, of_labels, f"{split} labels must be int64 (n,), but are {kind(labels)}")
     require(where, images > 0, f"there are no {split} images")
@@ -69,25 +69,25 @@ def check_statistics(mean: np.ndarray, std: np.ndarray, channels: int, where: st
     """Refuse a mean or standard deviation that cannot normalise pixels."""
     for name, value in (("mean", mean), ("std", std)):
         finite = value.shape == (channels,) and bool(np.isfinite(value).all())
-        require(where, finite, f"{name} must hold a finite number for each of {channels} channels, but is {value}")
-    require(where, bool((std > 0).all()), f"the train pixels of a channel are all the same (standard deviation {std})")
+        require(where, finite, f"{name} must have a finite number for each of {channels} channels, but is {value}")
+    require(where, bool((std > 0).all()), f"all training pixels of a channel are equal (standard deviation {std})")
 
 
 def require(where: str, holds: bool, problem: str) -> None:
-    """Raise the one sentence about a data set that contradicts itself, unless `holds`."""
+    """Raise a one-sentence error about an inconsistent data set unless `holds`."""
     if not holds:
-        raise EchosError(f"{where}: {problem}; correct what the dataset is made from, and make it again")
+        raise EchosError(f"{where}: {problem}; correct the source of the data set and make it again")
 
 
 def kind(array: np.ndarray) -> str:
-    """Type and shape of an array, for a sentence."""
+    """Type and shape of an array, for error messages."""
     return f"{array.dtype} {array.shape}"
 
 
 def measured(
     name: str, classes: Sequence[str], train: tuple[np.ndarray, np.ndarray], test: tuple[np.ndarray, np.ndarray]
 ) -> Dataset:
-    """Assemble a data set and measure the mean and standard deviation of its train pixels, exactly, from counts.
+    """Assemble a data set and compute the mean and standard deviation of its training pixels, exactly, from counts.
 
     Parameters
     ----------

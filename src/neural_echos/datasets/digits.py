@@ -1,4 +1,4 @@
-"""The handwritten digits that ship inside scikit-learn; no network.
+"""The handwritten digits that ship with scikit-learn; no network needed.
 
 References
 ----------
@@ -14,16 +14,16 @@ from neural_echos.errors import EchosError
 
 @maker("digits")
 def make_digits(*, size: int = 16, test_share: float = 0.25, seed: int) -> tuple[Dataset, Facts]:
-    """Make a dataset of the 1,797 handwritten digits (8 × 8 pixels) that ship inside scikit-learn, without network.
+    """Make a data set of the 1,797 handwritten digits (8 × 8 pixels) that ship with scikit-learn; no network needed.
 
     Parameters
     ----------
     size : int
-        Side of an image, a multiple of 8: every pixel is repeated, none invented.
+        Side of an image, a multiple of 8; pixels are repeated, not interpolated.
     test_share : float
-        Share of each digit's images that go to test, in (0, 1).
+        Share of each digit's images that is used for testing, in (0, 1).
     seed : int
-        Decides the split and the order.
+        Determines the split and the order.
 
     Returns
     -------

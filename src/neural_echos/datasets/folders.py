@@ -1,4 +1,4 @@
-"""Images in folders: train/<class>/ and val/<class>/, as ImageNet-1k is unpacked, class folders alone, and Tiny-ImageNet-200."""
+"""Images in folders: train/<class>/ and val/<class>/ like an unpacked ImageNet-1k, class folders only, and Tiny-ImageNet-200."""
 
 import logging
 import os
@@ -32,10 +32,10 @@ from neural_echos.progress import tracked
 
 _LOG = logging.getLogger(__name__)
 _KAGGLE = "ILSVRC/Data/CLS-LOC"
-_TEST_FOLDERS = ("val", "validation", "valid", "test")  # the first that is there holds the test images
+_TEST_FOLDERS = ("val", "validation", "valid", "test")  # the first that exists contains the test images
 _THREADS = 16  # listing waits for the file system, not for a core
 Listing = list[tuple[str, int]]  # (name relative to the root, bytes) of each image
-Left = dict[str, tuple[int, LeftOut]]  # images and what was left out, by the folder of the split
+Left = dict[str, tuple[int, LeftOut]]  # images and excluded files, by the folder of the split
 
 
 @maker("folder")
@@ -58,11 +58,11 @@ def index_folder(
     licence: str = "none stated",
     citation: str = "",
 ) -> tuple[Dataset | StreamedDataset, Facts]:
-    """Index an image folder; no image is opened.
+    """Index an image folder without opening any image.
 
-    Classes are the folders of train, in the order of their names; whatever lies in them, at any depth, belongs to them. Where
-    there is no val, validation, valid or test is read. A folder that holds wnids.txt and val/val_annotations.txt is read as
-    Tiny-ImageNet-200. Files that are not read are counted and logged.
+    Classes are the folders of train, sorted by name; images at any depth in them belong to the class. If there is no val, then
+    validation, valid or test is read. A folder with wnids.txt and val/val_annotations.txt is read as Tiny-ImageNet-200. Files that
+    are not read are counted and logged.
 
     Parameters
     ----------
@@ -73,22 +73,22 @@ def index_folder(
     seed, train_limit, test_limit, train_share, classes_kept
         See `Selection`.
     test_share : float, optional
-        For a folder without val: this share, in (0, 1), of each class's images is drawn for testing, one at least, and never all;
-        the class folders lie in train, or in `root` itself.
+        For a folder without val: share, in (0, 1), of each class's images that is drawn for testing, at least one and never all.
+        The class folders are in train, or in `root` itself.
     leave_out : list of str
-        Images to leave out, such as damaged ones, by their paths from `root`.
+        Images to exclude, such as damaged ones, by their paths relative to `root`.
     memory, size, mean, std
         See `assembled`.
     checksums : bool
-        Read every file for its SHA-256, of 5,000 files at most; a digest of names and sizes is kept in any case.
+        Compute the SHA-256 of every file, for at most 5,000 files; a digest of names and sizes is always kept.
     licence, citation : str
-        Of the source, for the facts.
+        Licence and citation of the source, for the facts.
 
     Raises
     ------
     EchosError
-        A folder that is missing, empty, or of a layout that says no labels; train and val of other classes; too many files
-        that are not recognised.
+        A folder is missing, empty, or has a layout without labels; train and val have different classes; or too many files are not
+        recognised.
     """
     selection = Selection(name or Path(root).resolve().name, seed, train_limit, test_limit, train_share, classes_kept)
     folder, tiny = Path(root), _is_tiny_imagenet(Path(root))
@@ -119,7 +119,7 @@ def index_folder(
 
 
 def has_test_split(root: Path) -> bool:
-    """Whether a folder comes with labelled test images: in val or the like beside train, or as Tiny-ImageNet-200 has them."""
+    """Whether a folder has labelled test images, in val or similar beside train, or as in Tiny-ImageNet-200."""
     found = _found(root, ("train",)), _found(root, _TEST_FOLDERS)
     return _is_tiny_imagenet(root) or all(names and _has_folders(root / names[0]) for names in found)
 
@@ -153,14 +153,14 @@ def _read_splits(
 def _draw_split(
     root: Path, share: float, seed: int, leave_out: frozenset[str]
 ) -> tuple[list[str], list[Listing], list[Listing], Left]:
-    """List the images of every class, and draw those for testing."""
+    """List the images of every class, and draw the test images."""
     if not 0 < share < 1:
         raise EchosError(f"{root}: test_share must be above 0 and below 1, not {share}")
     if has_test_split(root):
-        raise EchosError(
-            f"{root}: this folder has test images in {_found(root, _TEST_FOLDERS)[0]}; leave test_share out"
-        )
-    split = next((one for one in _found(root, ("train",)) if _has_folders(root / one)), "")  # or a class of trains
+        raise EchosError(f"{root}: this folder has test images in {_found(root, _TEST_FOLDERS)[0]}; omit test_share")
+    split = next(
+        (one for one in _found(root, ("train",)) if _has_folders(root / one)), ""
+    )  # else "train" may be a class of trains
     left: LeftOut = []
     classes = sorted(_class_folders(root, split, left))
     listings = _listed(root, split, classes, "", left, leave_out)
@@ -169,7 +169,7 @@ def _draw_split(
     for name, listing in zip(classes, listings, strict=True):
         if len(listing) < 2:
             raise EchosError(
-                f"{root / split / name}: this class has one image only, and needs one for training and one for testing; add "
+                f"{root / split / name}: this class has only one image, but needs one for training and one for testing; add "
                 "images or remove the folder"
             )
         count = min(max(1, round(share * len(listing))), len(listing) - 1)
@@ -183,7 +183,7 @@ def _require_found(root: Path, leave_out: Sequence[str], left_out: Left) -> None
     found = {name for _, left in left_out.values() for reason, name in left if reason == NAMED}
     if absent := [name for name in leave_out if name not in found]:
         raise EchosError(
-            f"{root}: leave_out names {absent[0]!r}, and there is no such image in a class folder; correct it"
+            f"{root}: leave_out names {absent[0]!r}, but there is no such image in a class folder; correct it"
         )
 
 
@@ -198,28 +198,28 @@ def _index(listings: Sequence[Listing]) -> tuple[Index, np.ndarray]:
 
 
 def _split_folder(root: Path, names: Sequence[str]) -> str:
-    """Find the folder of a split by the names that it may have, in upper or lower case; the first one counts."""
+    """Find the folder of a split by its possible names, ignoring case; the first match counts."""
     found = _found(root, names)
     if not found and (root / _KAGGLE).is_dir():
         raise EchosError(
-            f"{root}: this is Kaggle's layout; give {root / _KAGGLE} as root, its val sorted into one folder per class"
+            f"{root}: this is Kaggle's layout; give {root / _KAGGLE} as root, with its val sorted into one folder per class"
         )
     if not found:
         deeper = next((one.name for one in sorted(root.iterdir()) if (one / names[0]).is_dir()), None)
         hint = (
             f"is {root / deeper} the right root?"
             if deeper
-            else "name the folder that holds it, or split class folders by test_share"
+            else "give the folder that contains it, or split class folders with test_share"
         )
         raise EchosError(f"{root}: there is no folder {' or '.join(names)} with one folder per class in it; {hint}")
     if found[0] != names[0]:
-        others = f"; {', '.join(found[1:])} left alone" if found[1:] else ""
-        _LOG.info("%s: no folder %s, %s is read in its place%s", root, names[0], found[0], others)
+        others = f"; {', '.join(found[1:])} ignored" if found[1:] else ""
+        _LOG.info("%s: no folder %s, reading %s instead%s", root, names[0], found[0], others)
     return found[0]
 
 
 def _found(root: Path, names: Sequence[str]) -> list[str]:
-    """Which of some folders there are, in upper or lower case."""
+    """Which of the given folders exist, ignoring case."""
     if not root.is_dir():
         raise EchosError(f"{root}: no such folder; check the path")
     with os.scandir(root) as entries:
@@ -229,7 +229,7 @@ def _found(root: Path, names: Sequence[str]) -> list[str]:
 
 
 def _class_folders(root: Path, split: str, left_out: LeftOut) -> list[str]:
-    """Names of the class folders of a split; files beside them are left out."""
+    """Names of the class folders of a split; files beside them are excluded."""
     folder = root / split
     with os.scandir(folder) as entries:
         found = sorted((entry.name, entry.is_dir()) for entry in entries)
@@ -238,11 +238,11 @@ def _class_folders(root: Path, split: str, left_out: LeftOut) -> list[str]:
     flat = sum(is_image(name) and not is_hidden(name) for name in files)
     if flat and not classes:
         raise EchosError(
-            f"{folder}: its {flat} images lie side by side, as in ImageNet's and Kaggle's own val, so that nothing tells their "
-            "labels; sort them into one folder per class, or use kind shards with its option labels"
+            f"{folder}: its {flat} images are all in one folder, as in ImageNet's and Kaggle's own val, so their labels are "
+            "unknown; sort them into one folder per class, or use kind shards with its option labels"
         )
     if not classes:
-        raise EchosError(f"{folder}: there are no class folders in it; name the folder that holds them")
+        raise EchosError(f"{folder}: there are no class folders here; give the folder that contains them")
     for name in files:
         reason = HIDDEN if is_hidden(name) else NO_CLASS if is_image(name) else FOREIGN
         left_out.append((reason, f"{split}/{name}" if split else name))
@@ -250,21 +250,21 @@ def _class_folders(root: Path, split: str, left_out: LeftOut) -> list[str]:
 
 
 def _require_same(root: Path, splits: tuple[str, str], classes: Sequence[str], found: Sequence[str]) -> None:
-    """Refuse test images of other classes than train."""
+    """Refuse test images whose classes differ from the training classes."""
     odd = next(iter(sorted(set(found) ^ set(classes))), None)
     if odd is not None:
         train, test = splits
         others = set(found if odd in classes else classes)
         raise EchosError(
-            f"{root / test}: its {len(found)} classes are not the {len(classes)} of {train}, {odd!r} is only in "
-            f"{train if odd in classes else test}{nearest(odd, others)}; take both from one data set"
+            f"{root / test}: its {len(found)} classes differ from the {len(classes)} of {train}: {odd!r} is only in "
+            f"{train if odd in classes else test}{nearest(odd, others)}; use both from the same data set"
         )
 
 
 def _listed(
     root: Path, split: str, classes: Sequence[str], below: str, left_out: LeftOut, leave_out: frozenset[str]
 ) -> list[Listing]:
-    """List the images of each class, at any depth, in the order of their names, but for those to leave out."""
+    """List the images of each class, at any depth, sorted by name, without the excluded ones."""
     above = frozenset({_identity(root.stat()), _identity((root / split).stat())})
 
     def listing(name: str) -> tuple[Listing, LeftOut]:
@@ -274,10 +274,10 @@ def _listed(
         images = sorted((name, size) for name, reason, size in found if not reason)
         others = _with_companions(images, sorted((name, reason) for name, reason, _ in found if reason))
         if not images:
-            example = f"; {len(others)} files are none, such as {others[0][1]}" if others else ""
+            example = f"; {len(others)} files are not images, such as {others[0][1]}" if others else ""
             raise EchosError(
-                f"{root / prefix}: there are no images ({', '.join(SUFFIXES)}) in this class folder{example}; put them there, or "
-                "remove the folder from every split"
+                f"{root / prefix}: there are no images ({', '.join(SUFFIXES)}) in this class folder{example}; add some, or remove "
+                "the folder from every split"
             )
         return images, others
 
@@ -290,7 +290,7 @@ def _listed(
 
 
 def _with_companions(images: Listing, others: Sequence[tuple[str, str]]) -> LeftOut:
-    """Say why files are left out; one that has an image's name but for the ending goes with it."""
+    """Give the reasons for excluding files; a file with the same name as an image but another suffix is its companion."""
     if not others:
         return []
     stems = {name.rpartition(".")[0] for name, _ in images} | {name for name, _ in images}
@@ -301,7 +301,7 @@ def _with_companions(images: Listing, others: Sequence[tuple[str, str]]) -> Left
 
 
 def _walked(folder: Path, prefix: str, above: frozenset[tuple[int, int]]) -> Iterator[tuple[str, str, int]]:
-    """Go through a folder and those in it: (name, "" or the reason to leave it out, bytes) of every file."""
+    """Walk through a folder and its subfolders: (name, "" or the reason to exclude it, bytes) of every file."""
     try:
         above |= {_identity(folder.stat())}
         with os.scandir(folder) as scanned:
@@ -316,7 +316,7 @@ def _walked(folder: Path, prefix: str, above: frozenset[tuple[int, int]]) -> Ite
             yield name, HIDDEN, 0
         elif entry.is_dir():
             if _identity(entry.stat()) in above:
-                yield name, SPECIAL, 0  # a link to a folder above it
+                yield name, SPECIAL, 0  # a link to a parent folder
             else:
                 yield from _walked(folder / entry.name, name, above)
         elif not entry.is_file():
@@ -328,12 +328,12 @@ def _walked(folder: Path, prefix: str, above: frozenset[tuple[int, int]]) -> Ite
 
 
 def _identity(found: os.stat_result) -> tuple[int, int]:
-    """What tells whether two folders are one, whatever their names."""
+    """Identity of a folder, independent of its name."""
     return found.st_dev, found.st_ino
 
 
 def _annotated(root: Path, classes: Sequence[str]) -> list[Listing]:
-    """List Tiny-ImageNet's test images by class: val/images, with file and wnid on each line of val_annotations.txt."""
+    """List Tiny-ImageNet's test images by class: files in val/images, with file and wnid on each line of val_annotations.txt."""
     annotations = root / "val" / "val_annotations.txt"
     listings: list[Listing] = [[] for _ in classes]
     number = {name: place for place, name in enumerate(classes)}
@@ -342,20 +342,20 @@ def _annotated(root: Path, classes: Sequence[str]) -> list[Listing]:
         wnid = rest.split("\t")[0]
         if wnid not in number:
             raise EchosError(
-                f"{annotations}, line {line}: {text[:60]!r} is not a file and one of the {len(classes)} wnids of wnids.txt; fetch "
-                "the data set again"
+                f"{annotations}, line {line}: {text[:60]!r} is not a file name followed by one of the {len(classes)} wnids in "
+                "wnids.txt; fetch the data set again"
             )
         image = root / "val" / "images" / file
         if not image.is_file():
             raise EchosError(
-                f"{image}: {annotations.name} names this image, but it is not there; fetch the data set again"
+                f"{image}: this image is listed in {annotations.name}, but is missing; fetch the data set again"
             )
         listings[number[wnid]].append((f"val/images/{file}", image.stat().st_size))
     return [sorted(listing) for listing in listings]
 
 
 def _lines(path: Path) -> list[str]:
-    """Lines of a text file that are not empty."""
+    """Non-empty lines of a text file."""
     try:
         return [line.strip() for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
     except (OSError, UnicodeDecodeError) as error:

@@ -1,8 +1,8 @@
 """Encoded images: decoding to 8 bits, resizing, stacking.
 
-Whatever Pillow opens by its content is read, whatever its name says. Pixels of 16 bits and floats are scaled to 8 bits by
-their range; an alpha channel is dropped, as torchvision and timm do; an orientation in the EXIF data is applied; of several
-frames the first is taken.
+Any file whose content Pillow recognises is read, whatever its name. 16-bit and float pixels are scaled to 8 bits by their range. An
+alpha channel is dropped, as in torchvision and timm. An orientation in the EXIF data is applied. Only the first of several frames
+is used.
 """
 
 import io
@@ -17,9 +17,9 @@ from PIL import ExifTags, Image, ImageOps, TiffImagePlugin
 
 from neural_echos.errors import EchosError
 
-# What Pillow may try; without a list it asks every plugin that it has.
+# Formats that Pillow may try; without a list it tries every plugin.
 _FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "PPM", "GIF", "TIFF")
-# What Pillow raises on broken images, beside its own errors (which are OSErrors).
+# Errors that Pillow raises on broken images, in addition to its own (which are OSErrors).
 _UNDECODABLE = (OSError, SyntaxError, ValueError, TypeError, EOFError, IndexError, KeyError, struct.error, zlib.error)
 _EIGHT_BITS = 255
 _SIXTEEN_BITS = 65535
@@ -31,22 +31,22 @@ def decode(where: str, data: Any, mode: str) -> Image.Image:
     Parameters
     ----------
     where : str
-        Its place, for the sentence.
+        Location of the image, for error messages.
     data : bytes, or {"bytes": bytes}
-        As encoded.
+        The encoded image.
     mode : str
         Pillow's mode of the result: "RGB" or "L".
 
     Raises
     ------
     EchosError
-        It does not decode, or its pixels have no range that is known.
+        It cannot be decoded, or the range of its pixels is unknown.
     """
     encoded: Any = data.get("bytes") if isinstance(data, dict) else data
     if not isinstance(encoded, bytes):
-        raise EchosError(f"{where}: there is no encoded image here; leave this row out, or fetch the file again")
+        raise EchosError(f"{where}: there is no encoded image here; exclude this row, or fetch the file again")
     try:
-        with warnings.catch_warnings():  # Pillow's, on odd metadata and on large images
+        with warnings.catch_warnings():  # from Pillow, about odd metadata and large images
             warnings.simplefilter("ignore")
             with Image.open(io.BytesIO(encoded), formats=_FORMATS) as image:
                 image.load()
@@ -55,18 +55,19 @@ def decode(where: str, data: Any, mode: str) -> Image.Image:
         if not encoded:
             raise EchosError(f"{where}: the file is empty; fetch it again or remove it") from None
         raise EchosError(
-            f"{where}: {len(encoded):,} bytes that are not an image of a known format ({', '.join(_FORMATS)}); "
-            "fetch the file again, convert it, or remove it"
+            f"{where}: these {len(encoded):,} bytes are not an image in a supported format ({', '.join(_FORMATS)}); fetch the "
+            "file again, convert it, or remove it"
         ) from None
     except (*_UNDECODABLE, Image.DecompressionBombError) as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise EchosError(
-            f"{where}: the image cannot be decoded, it is truncated or damaged ({reason}); fetch the file again or remove it"
+            f"{where}: the image cannot be decoded because it is truncated or damaged ({reason}); fetch the file again or remove "
+            "it"
         ) from None
 
 
 def _upright(image: Image.Image) -> Image.Image:
-    """Turn an image as its EXIF orientation says; one whose EXIF data are broken stays as it is."""
+    """Apply the EXIF orientation of an image; an image with broken EXIF data is returned unchanged."""
     try:
         turned = image.getexif().get(ExifTags.Base.Orientation, 1) != 1
         return ImageOps.exif_transpose(image) if turned else image
@@ -75,10 +76,9 @@ def _upright(image: Image.Image) -> Image.Image:
 
 
 def _eight_bits(where: str, image: Image.Image) -> Image.Image:
-    """Scale grey pixels of 16 or 32 bits to 8; an image of another mode is returned as it is.
+    """Scale grey pixels from 16 or 32 bits to 8; an image in another mode is returned unchanged.
 
-    Integers are scaled by the range that the file's format gives them (65,535 for 16 bits), floats by 1. Pillow itself scales
-    16-bit colour.
+    Integers are scaled by the range of the file's format (65,535 for 16 bits), floats by 1. Pillow itself scales 16-bit colour.
     """
     if image.mode == "P" and "transparency" in image.info:
         return image.convert("RGBA")
@@ -91,7 +91,7 @@ def _eight_bits(where: str, image: Image.Image) -> Image.Image:
     else:
         bits = image.tag_v2.get(258, (16,))[0] if isinstance(image, TiffImagePlugin.TiffImageFile) else 16
         largest = 4095.0 if bits == 12 else float(_SIXTEEN_BITS)
-        # In 32 bits, values below 256 may have been meant as 8 bits or as a dark image of 16.
+        # In 32 bits, values below 256 may come from an 8-bit image or a dark 16-bit image.
         known = bool(low >= 0 and high <= largest and (bits <= 16 or high == 0 or high > _EIGHT_BITS))
     if not known:
         kind = "floating-point" if image.mode == "F" else "integer"
@@ -125,9 +125,9 @@ def stacked(images: Iterable[tuple[str, Image.Image]], count: int, size: int | N
     ----------
     images : iterable of (place, image)
     count : int
-        How many there are.
+        Number of images.
     size : int, optional
-        Side to which each is resized and cropped; without it they must be equal.
+        Side to which each image is resized and cropped; without it, all must have the same size.
 
     Returns
     -------
@@ -145,13 +145,13 @@ def stacked(images: Iterable[tuple[str, Image.Image]], count: int, size: int | N
             stack = np.empty((count, *one.shape), dtype=np.uint8)
         if one.shape != stack.shape[1:]:
             raise EchosError(
-                f"{where}: this image is {_sides(one)} pixels and the first one {_sides(stack[0])}; "
-                "give the option 'size', or resize the images to one size first"
+                f"{where}: this image has {_sides(one)} pixels, but the first one has {_sides(stack[0])}; give the option 'size', "
+                "or resize the images to one size first"
             )
         stack[number] = one
     return stack
 
 
 def _sides(image: np.ndarray) -> str:
-    """Width and height of an array (c, h, w), in words."""
+    """Width and height of an array (c, h, w), as text."""
     return f"{image.shape[2]} × {image.shape[1]}"

@@ -1,4 +1,4 @@
-"""A look at an image folder before anything is made of it: classes, splits, sizes, and images that cannot be read."""
+"""Inspect an image folder before using it: classes, splits, sizes, and images that cannot be read."""
 
 import os
 from collections.abc import Sequence
@@ -14,28 +14,28 @@ from neural_echos.datasets.streamed import StreamedDataset
 from neural_echos.errors import EchosError
 from neural_echos.progress import tracked
 
-_MOST_OPENED = 10_000  # images; of more, so many are drawn
-_LEAST_TRAINED = 8  # images, or no batch has two of them in several steps
-_TRIVIAL_SHARE = 0.01  # of images that cannot be read; more are an error
+_MOST_OPENED = 10_000  # images; if there are more, this number is drawn at random
+_LEAST_TRAINED = 8  # images; with fewer, several steps per epoch would need batches of one image
+_TRIVIAL_SHARE = 0.01  # largest tolerated share of images that cannot be read
 
 
 @dataclass(frozen=True, eq=False)
 class Look:
-    """What lies in an image folder.
+    """Content of an image folder.
 
     Attributes
     ----------
     root : Path
-        Absolute.
+        Absolute path.
     classes : tuple of str
     train, test : ndarray of int64, shape (classes,)
-        Images of each class.
+        Number of images per class.
     test_share : float or None
-        Share of each class that was drawn for testing; None where the folder has a split of its own.
+        Share of each class that was drawn for testing; None if the folder has its own split.
     sizes : ndarray of int64, shape (opened, 2)
-        Width and height of the images that were opened, pixels.
+        Width and height of the opened images, pixels.
     unreadable : dict of str to str
-        What is wrong with those that could not be read, by their paths from `root`; they count nowhere else.
+        The errors of images that could not be read, by their paths relative to `root`; these images are not counted elsewhere.
     """
 
     root: Path
@@ -53,27 +53,27 @@ class Look:
 
 
 def look_at_folder(root: Path, *, test_share: float, seed: int) -> Look:
-    """Look at an image folder: list it as the data set of the kind `folder` does, and open its images.
+    """Inspect an image folder: list it like a data set of kind `folder`, and open its images.
 
     Parameters
     ----------
     root : path
-        With train/<class>/… and val/<class>/…, or with class folders alone.
+        Folder with train/<class>/… and val/<class>/…, or with class folders only.
     test_share : float
-        Share of each class that is drawn for testing where the folder has no split of its own, in (0, 1).
+        Share of each class that is drawn for testing if the folder has no split, in (0, 1).
     seed : int
-        Decides that draw, and of more than 10,000 images which are opened.
+        Determines that draw and, if there are more than 10,000 images, which of them are opened.
 
     Raises
     ------
     EchosError
-        What `index_folder` refuses; a single class; fewer than 8 images for training; more than 1 % of the images, and more than
-        two, cannot be read.
+        `index_folder` refuses the folder; there is a single class or fewer than 8 images for training; or more than 1 % of the
+        images, and more than two, cannot be read.
     """
     root = root.resolve()
     if not root.is_dir():
         found = (
-            "a file, and not a folder of images; other kinds of data sets need a preset by hand"
+            "a file, not an image folder; for other kinds of data sets, write a preset by hand"
             if root.exists()
             else "no such folder; check the path"
         )
@@ -102,12 +102,12 @@ def _streamed(made: tuple[object, object]) -> StreamedDataset:
 def _refuse_one_class(root: Path, name: str) -> None:
     inside = root / name
     deeper = inside.is_dir() and (has_test_split(inside) or sum(one.is_dir() for one in inside.iterdir()) > 1)
-    hint = f"is {inside} the right one?" if deeper else "put the images of each class into a folder of its own"
-    raise EchosError(f"{root}: this folder holds only one class, {name!r}, and there is nothing to tell apart; {hint}")
+    hint = f"is {inside} the right one?" if deeper else "put the images of each class in their own folder"
+    raise EchosError(f"{root}: this folder contains only one class, {name!r}, so there is nothing to classify; {hint}")
 
 
 def _opened(data: StreamedDataset, seed: int) -> tuple[np.ndarray, dict[str, str]]:
-    """Sizes of the images that can be read, int64 (n, 2), and what is wrong with the others, by name."""
+    """Sizes of the images that can be read, int64 (n, 2), and the errors of the others, by name."""
     rows = [(split, row) for split in ("train", "test") for row in range(len(getattr(data, f"{split}_labels")))]
     if len(rows) > _MOST_OPENED:
         drawn = np.random.default_rng(seed).permutation(len(rows))[:_MOST_OPENED]
@@ -134,13 +134,13 @@ def _refuse_many(root: Path, opened: int, unreadable: dict[str, str]) -> None:
 
 
 def describe_look(look: Look, most_classes: int = 12) -> list[str]:
-    """Say what lies in an image folder, a sentence each: classes with their images, the split, sizes, what cannot be read.
+    """Describe an image folder, one sentence each: classes with their images, the split, sizes, unreadable images.
 
     Parameters
     ----------
     look : Look
     most_classes : int
-        Of more classes only the least and the greatest number of images are given.
+        If there are more classes, only the smallest and largest number of images are given.
     """
     lines = [
         f"{len(look.classes)} classes, {look.train.sum():,} images for training and {look.test.sum():,} for testing: "
@@ -150,11 +150,11 @@ def describe_look(look: Look, most_classes: int = 12) -> list[str]:
         lines[0] += ", ".join(f"{name} {train:,} + {test:,}" for name, train, test in counts) + "."
     else:
         ranges = [f"{_range(counts)} for {what}" for counts, what in ((look.train, "training"), (look.test, "testing"))]
-        lines[0] += f"of each class {' and '.join(ranges)}."
+        lines[0] += f"per class {' and '.join(ranges)}."
     if look.test_share is None:
         lines.append("The folder comes with its own split.")
     else:
-        lines.append(f"The folder has no split: {100 * look.test_share:g} % of each class are drawn for testing.")
+        lines.append(f"The folder has no split: {100 * look.test_share:g} % of each class is drawn for testing.")
     return [*lines, _described_sizes(look), *_described_losses(look)]
 
 
@@ -166,7 +166,7 @@ def _range(values: Sequence[int] | np.ndarray) -> str:
 def _described_sizes(look: Look) -> str:
     smallest, largest = (look.sizes[place] for place in look.sizes.prod(axis=1).argsort()[[0, -1]])
     counted = look.train.sum() + look.test.sum()
-    of = f" (of {len(look.sizes):,} that were opened)" if len(look.sizes) < counted else ""
+    of = f" (of {len(look.sizes):,} opened)" if len(look.sizes) < counted else ""
     if (look.sizes == look.sizes[0]).all():
         return f"All images have {smallest[0]}×{smallest[1]} pixels{of}."
     share = 100 * (look.sizes[:, 0] != look.sizes[:, 1]).mean()
@@ -185,4 +185,4 @@ def _described_losses(look: Look) -> list[str]:
         if len(look.unreadable) == 1
         else f"{len(look.unreadable)} images cannot be read and are"
     )
-    return [f"{images} left out: {names}."]
+    return [f"{images} excluded: {names}."]

@@ -1,4 +1,4 @@
-"""Making a data set of any kind: its options and files checked, and its maker called."""
+"""Make a data set of any kind: check its options and files, and call its maker."""
 
 import inspect
 from collections.abc import Callable, Mapping, Sequence
@@ -21,7 +21,7 @@ def make_dataset(
     seed: int = 0,
     files: Mapping[str, Sequence[str | Path]] | None = None,
 ) -> tuple[Dataset | StreamedDataset, Facts]:
-    """Make a dataset of one of the registered kinds.
+    """Make a data set of one of the registered kinds.
 
     Parameters
     ----------
@@ -30,10 +30,10 @@ def make_dataset(
     options : mapping
         Keyword arguments of that maker, other than its seed and files.
     seed : int
-        Decides every draw.
+        Determines every draw.
     files : mapping
-        For the parquet kind: {"train": files, "test": files}; for an archive, which holds both: {"train": [file]}. The other
-        kinds take none.
+        For the kind parquet: {"train": files, "test": files}; for an archive, which contains both splits: {"train": [file]}. The
+        other kinds take no files.
 
     Returns
     -------
@@ -44,7 +44,7 @@ def make_dataset(
     Raises
     ------
     EchosError
-        Unknown kind or option, missing option or files, or whatever is wrong with the input itself.
+        The kind or an option is unknown, an option or files are missing, or the input itself is unusable.
     """
     if kind not in MAKERS:
         raise EchosError(f"there is no dataset kind {kind!r}{nearest(kind, MAKERS)}; kinds are {', '.join(MAKERS)}")
@@ -90,7 +90,7 @@ def _checked_options(kind: str, maker: Callable[..., Any], options: dict[str, An
 
 
 def _fits(value: Any, hint: Any) -> bool:
-    """Whether a value of a config has the type that a maker's option is annotated with."""
+    """Whether a config value has the annotated type of a maker's option."""
     if isinstance(hint, UnionType):
         return any(_fits(value, one) for one in get_args(hint))
     if get_origin(hint) is Sequence:
@@ -101,7 +101,7 @@ def _fits(value: Any, hint: Any) -> bool:
 
 
 def _words(hint: Any) -> str:
-    """Say which type an option has, in words."""
+    """Describe the type of an option in words."""
     if isinstance(hint, UnionType):
         return " or ".join(_words(one) for one in get_args(hint))
     if get_origin(hint) is Sequence:

@@ -1,4 +1,4 @@
-"""Images in the Hugging Face parquet layout: encoded images (PNG, JPEG, WebP, …) and integer labels."""
+"""Images in the Hugging Face Parquet layout: encoded images (PNG, JPEG, WebP, …) and integer labels."""
 
 import json
 import os
@@ -39,39 +39,39 @@ def read_parquet_images(
     licence: str = "none stated",
     citation: str = "",
 ) -> tuple[Dataset | StreamedDataset, Facts]:
-    """Read an image dataset in the Hugging Face parquet layout: encoded images (PNG, JPEG, WebP, …) and integer labels.
+    """Read an image data set in the Hugging Face Parquet layout: encoded images (PNG, JPEG, WebP, …) and integer labels.
 
     Parameters
     ----------
     train_files, test_files : sequence of path
         Shards, read in this order.
     name : str
-        Name of the dataset.
+        Name of the data set.
     image_column : str, optional
-        Bytes, or a struct {bytes, path}; by default "img" or "image", whichever there is.
+        Column of bytes or of a struct {bytes, path}; by default "img" or "image", whichever exists.
     label_column : str
-        Integers from 0; for CIFAR-100 "fine_label" or "coarse_label".
+        Column of integers from 0; for CIFAR-100 "fine_label" or "coarse_label".
     classes : sequence of str, optional
-        Class names; by default those in the file's Hugging Face metadata, or else its "wnid" column.
+        Class names; by default from the file's Hugging Face metadata, or else its "wnid" column.
     seed, train_limit, test_limit, train_share, classes_kept
         See `Selection`.
     memory, size, grey, mean, std
         See `assembled`.
     pool : int
-        On disk, how many row groups are shuffled together and kept in memory by each process.
+        On disk, number of row groups that are shuffled together and kept in memory by each process.
     checksums : bool
-        Keep the SHA-256 of every file.
+        Compute the SHA-256 of every file.
     licence, citation : str
-        Of the source, for the facts.
+        Licence and citation of the source, for the facts.
 
     Raises
     ------
     EchosError
-        A file that is missing, cut short or not parquet, an absent column, no class names, other class names in test than in
-        train, a label out of range, an image that does not decode (in memory), or images of different sizes.
+        A file is missing, truncated or not Parquet; a column or the class names are missing; the class names of test and train
+        differ; a label is out of range; or, in memory, an image cannot be decoded or images differ in size.
     """
     if not train_files or not test_files:
-        raise EchosError(f"dataset {name}: both train and test files are needed; declare them")
+        raise EchosError(f"dataset {name}: both training and test files are needed; declare them")
     selection = Selection(name, seed, train_limit, test_limit, train_share, classes_kept)
     files = [Path(file) for file in [*train_files, *test_files]]
     names = list(classes) if classes is not None else _class_names(files, label_column)
@@ -111,7 +111,7 @@ def read_parquet_images(
 
 
 def _image_column(files: Sequence[Path], wanted: str | None) -> str:
-    """Name the column of the images, which every file must have."""
+    """Return the name of the image column, which every file must have."""
     columns = open_parquet(files[0]).schema_arrow.names
     column = wanted or next((name for name in ("img", "image") if name in columns), "img")
     for path in files:
@@ -122,12 +122,12 @@ def _image_column(files: Sequence[Path], wanted: str | None) -> str:
 def _require_column(path: Path, columns: Sequence[str], name: str) -> None:
     if name not in columns:
         raise EchosError(
-            f"{path}: there is no column {name!r}, only {', '.join(columns)}{nearest(name, columns)}; name the right column"
+            f"{path}: there is no column {name!r}, only {', '.join(columns)}{nearest(name, columns)}; correct the column's name"
         )
 
 
 def _split(files: Sequence[Path], label_column: str, classes: int, root: Path) -> tuple[Index, np.ndarray]:
-    """Index one split, reading the labels only."""
+    """Index one split, reading only the labels."""
     places, labels = [], []
     for number, path in enumerate(files):
         found = _labels(path, label_column, classes)
@@ -138,13 +138,13 @@ def _split(files: Sequence[Path], label_column: str, classes: int, root: Path) -
         places.append(np.stack([np.full(len(found), number), group, row], axis=1).astype(np.int64))
         labels.append(found)
     if not sum(map(len, labels)):
-        raise EchosError(f"{files[0]}: there are no rows in it; check the file")
+        raise EchosError(f"{files[0]}: the file has no rows; check it")
     names = [os.path.relpath(path, root) for path in files]
     return Index.of(names, np.concatenate(places)), np.concatenate(labels)
 
 
 def _labels(path: Path, label_column: str, classes: int) -> np.ndarray:
-    """Read the labels of one file and check each; int64, shape (rows,)."""
+    """Read and check the labels of one file; int64, shape (rows,)."""
     import pyarrow as pa
 
     file = open_parquet(path)
@@ -164,14 +164,14 @@ def _labels(path: Path, label_column: str, classes: int) -> np.ndarray:
 
 
 def _class_names(files: Sequence[Path], label_column: str) -> list[str]:
-    """Take class names from the Hugging Face metadata, or else from a "wnid" column (WordNet ids, one per label)."""
+    """Read class names from the Hugging Face metadata, or else from a "wnid" column (WordNet ids, one per label)."""
     names = _described_classes(files[0], label_column)
     for path in files[1:] if names else ():
         others = _described_classes(path, label_column)
         if others not in (None, names):
             raise EchosError(
-                f"{path}: its {len(others or [])} classes are not the {len(names or [])} of {files[0].name}; take train and test "
-                "files of one data set"
+                f"{path}: its {len(others or [])} classes differ from the {len(names or [])} of {files[0].name}; use training and "
+                "test files from the same data set"
             )
     if names:
         return names
@@ -186,13 +186,13 @@ def _class_names(files: Sequence[Path], label_column: str) -> list[str]:
         pairs |= set(zip(table[label_column].to_pylist(), table["wnid"].to_pylist(), strict=True))
     if sorted(label for label, _ in pairs) != list(range(len(pairs))):
         raise EchosError(
-            f"{files[0]}: labels and wnids do not go together one to one, {sorted(pairs)[:4]} …; give the option 'classes'"
+            f"{files[0]}: labels and wnids do not match one to one, {sorted(pairs)[:4]} …; give the option 'classes'"
         )
     return [wnid for _, wnid in sorted(pairs)]
 
 
 def _described_classes(path: Path, label_column: str) -> list[str] | None:
-    """Class names in a file's Hugging Face metadata; None where there are none."""
+    """Class names in a file's Hugging Face metadata; None if there are none."""
     try:
         described: Any = json.loads((open_parquet(path).schema_arrow.metadata or {})[b"huggingface"])
         return [str(name) for name in described["info"]["features"][label_column]["names"]]

@@ -1,4 +1,4 @@
-"""Patches of the photographs that ship inside scikit-image; no network.
+"""Patches of the photographs that ship with scikit-image; no network needed.
 
 References
 ----------
@@ -22,7 +22,7 @@ from neural_echos.files import sha256
 
 @dataclass(frozen=True)
 class Scene:
-    """One photograph inside the scikit-image wheel, in its folder `skimage/data`."""
+    """One photograph in the folder `skimage/data` of the scikit-image wheel."""
 
     name: str
     file: str
@@ -30,8 +30,8 @@ class Scene:
     licence: str
 
 
-# The photographs of the scikit-image 0.26 wheel: name, file, checksum, licence as stated there (where not CC0).
-# docs/datasets.md tells which other images ship, and why they are left out.
+# The photographs of the scikit-image 0.26 wheel: name, file, checksum, and licence as stated there (if not CC0). docs/datasets.md
+# lists the other images that it ships, and why they are excluded.
 SCENES: dict[str, Scene] = {
     scene.name: scene
     for scene in (
@@ -94,30 +94,30 @@ def make_photographs(
     local_sigma: float = 4.0,
     min_contrast: float = 4.0,
 ) -> tuple[Dataset, Facts]:
-    """Make the task "from which photograph is this patch?" from images inside the scikit-image wheel, without network.
+    """Make the task "which photograph is this patch from?" from images in the scikit-image wheel; no network needed.
 
-    Each photograph, in grey, is cut into a grid of blocks; a seeded, spread quarter of the blocks belongs to the test
-    split, the rest to train, and no pixel to both. Patches are distinct positions drawn at random. Each is normalised
-    for local contrast from its own pixels (`normalise_patches`), so that neither colour nor brightness nor contrast
-    tells the scene. A scene's patches depend on `seed` and its name only, not on the other scenes.
+    Each photograph, in grey, is divided into a grid of blocks. A seeded, spread-out quarter of the blocks belongs to the test split
+    and the rest to train; no pixel belongs to both. Patches are drawn at distinct random positions. Each is normalised for local
+    contrast from its own pixels (`normalise_patches`), so that neither colour, brightness nor contrast reveals the scene. A scene's
+    patches depend only on `seed` and its name, not on the other scenes.
 
     Parameters
     ----------
     size : int
         Side of a patch, pixels.
     train_per_scene, test_per_scene : int
-        Patches of each photograph.
+        Number of patches per photograph.
     seed : int
-        Decides the test blocks, the positions and the order.
+        Determines the test blocks, the positions and the order.
     scenes : sequence of str, optional
-        Keys of `SCENES`; by default all of them.
+        Keys of `SCENES`; all by default.
     block : int
-        Least side of a block, pixels; at least `size`.
+        Minimum side of a block, pixels; at least `size`.
     local_sigma : float
-        Standard deviation of the Gaussian window of the local contrast, pixels.
+        Standard deviation of the Gaussian window for local contrast, pixels.
     min_contrast : float
-        Least standard deviation of a patch before normalisation, in grey levels of 0–255: flatter places hold
-        noise only and are passed over.
+        Minimum standard deviation of a patch before normalisation, in grey levels of 0–255; flatter places contain only noise and
+        are skipped.
 
     Returns
     -------
@@ -128,7 +128,8 @@ def make_photographs(
     Raises
     ------
     EchosError
-        Unknown scene, impossible sizes, scikit-image absent, or a photograph absent from it, changed, or too small.
+        A scene is unknown, the sizes are impossible, scikit-image is not installed, or a photograph is missing, changed or too
+        small.
     """
     names = _checked_scenes(scenes)
     if not (4 <= size <= block and min(train_per_scene, test_per_scene) >= 1 and local_sigma > 0 and min_contrast > 0):
@@ -148,8 +149,8 @@ def make_photographs(
             places = patch_places(image, test if split == "test" else ~test, size=size, min_contrast=min_contrast)
             if len(places) < count:
                 raise EchosError(
-                    f"photograph {name} has room for {len(places)} distinct {split} patches of {size} pixels, not for {count}; "
-                    "ask for fewer or smaller patches"
+                    f"photograph {name} has room for only {len(places)} distinct {split} patches of {size} pixels, not {count}; "
+                    "request fewer or smaller patches"
                 )
             y, x = rng.choice(places, count, replace=False).T
             parts[split].append(normalise_patches(windows[y, x], sigma=local_sigma))
@@ -175,12 +176,12 @@ def _checked_scenes(scenes: Sequence[str] | None) -> list[str]:
                 f"photographs: there is no scene {name!r}{nearest(name, SCENES)}; scenes are {', '.join(SCENES)}"
             )
     if len(names) < 2 or len(set(names)) < len(names):
-        raise EchosError(f"photographs: name at least two scenes, each of them once, not {names}")
+        raise EchosError(f"photographs: give at least two scenes, each only once, not {names}")
     return names
 
 
 def load_scene(name: str) -> np.ndarray:
-    """Read one of `SCENES` out of the installed scikit-image wheel, in grey; nothing is ever downloaded.
+    """Read one of `SCENES` from the installed scikit-image wheel, in grey; nothing is downloaded.
 
     Returns
     -------
@@ -192,7 +193,7 @@ def load_scene(name: str) -> np.ndarray:
     scene = SCENES[name]
     package = importlib.util.find_spec("skimage")
     if package is None or package.origin is None:
-        raise EchosError("photographs: the package scikit-image is missing; pip install scikit-image")
+        raise EchosError("photographs: the package scikit-image is not installed; pip install scikit-image")
     path = Path(package.origin).parent / "data" / scene.file
     found = f"checksum {sha256(path)[:12]}…" if path.is_file() else "no file"
     if found != f"checksum {scene.sha256[:12]}…":
@@ -207,19 +208,19 @@ def load_scene(name: str) -> np.ndarray:
 def held_out_region(height: int, width: int, *, block: int, rng: np.random.Generator) -> np.ndarray:
     """Draw the test region of a photograph: one block of every four neighbours.
 
-    The photograph is cut into as many equal blocks as fit with sides of at least `block`. Blocks are numbered in strips
-    two rows high, column by column, so that four consecutive ones are (but at the borders) a 2 × 2 square; one of each
-    four is drawn.
+    The photograph is divided into as many equal blocks as fit with sides of at least `block`. Blocks are numbered in strips two
+    rows high, column by column, so that four consecutive blocks form a 2 × 2 square (except at the borders); one of each four is
+    drawn.
 
     Returns
     -------
     ndarray of bool, shape (height, width)
-        True where a pixel belongs to test.
+        True for test pixels.
     """
     rows, columns = height // block, width // block
     if rows * columns < 2:
         raise EchosError(
-            f"photographs: an image of {height} × {width} pixels does not hold two blocks of {block}; make the blocks smaller"
+            f"photographs: an image of {height} × {width} pixels has no room for two blocks of {block}; make the blocks smaller"
         )
     strips = sorted((row // 2, column, row) for row in range(rows) for column in range(columns))
     chosen = np.zeros((rows, columns), dtype=bool)
@@ -230,7 +231,7 @@ def held_out_region(height: int, width: int, *, block: int, rng: np.random.Gener
 
 
 def patch_places(image: np.ndarray, region: np.ndarray, *, size: int, min_contrast: float) -> np.ndarray:
-    """List the top left corners of all patches that lie wholly in a region and are not flat.
+    """List the top left corners of all patches that lie entirely in a region and are not flat.
 
     Parameters
     ----------
@@ -239,7 +240,7 @@ def patch_places(image: np.ndarray, region: np.ndarray, *, size: int, min_contra
     size : int
         Side of a patch, pixels.
     min_contrast : float
-        Least standard deviation within a patch, grey levels.
+        Minimum standard deviation within a patch, grey levels.
 
     Returns
     -------
@@ -263,24 +264,23 @@ def _window_sums(values: np.ndarray, size: int) -> np.ndarray:
 def normalise_patches(patches: np.ndarray, *, sigma: float = 4.0, clip: float = 3.0) -> np.ndarray:
     """Normalise patches for local contrast, each from its own pixels only.
 
-    With a Gaussian window w (mirrored at the patch's border): v = x - w∗x, s = sqrt(w∗v²), y = v / max(s, mean s)
-    (Jarrett et al. 2009, equation 2). Then y is brought to mean 0 and standard deviation 1 and cut at ±`clip`, over and
-    over until both hold at once, so that a patch's mean and deviation tell nothing. An affine change of its grey levels
-    leaves a patch as it is.
+    With a Gaussian window w (mirrored at the patch's border): v = x - w∗x, s = sqrt(w∗v²), y = v / max(s, mean s) (Jarrett et al.
+    2009, equation 2). Then y is standardised to mean 0 and standard deviation 1 and clipped at ±`clip`, repeatedly until both hold,
+    so that a patch's mean and deviation carry no information. The result is invariant to affine changes of the grey levels.
 
     Parameters
     ----------
     patches : ndarray, shape (n, h, w)
-        None of them constant.
+        Must not be constant.
     sigma : float
         Standard deviation of the window, pixels.
     clip : float
-        Where to cut, in standard deviations.
+        Clipping limit, in standard deviations.
 
     Returns
     -------
     ndarray of uint8, shape (n, h, w)
-        From -clip to +clip as 0–255.
+        The range from -clip to +clip as 0–255.
     """
     from scipy.ndimage import gaussian_filter
 

@@ -1,7 +1,7 @@
-"""The registry of data sets: a maker enters itself under the kind that the config names.
+"""The registry of data sets: a maker registers itself under the kind that the config names.
 
 A maker is a function `(*files, seed, options…) -> (data set, facts)`. Its positional parameters, `train_files` and `test_files`,
-say which files it takes; its other keywords are the options of its kind, in the config too.
+determine which files it takes; its other keywords are the options of its kind, also in the config.
 """
 
 from collections.abc import Callable
@@ -17,7 +17,7 @@ MAKERS: dict[str, Maker] = {}
 
 
 def maker(kind: str) -> Callable[[M], M]:
-    """Enter a maker in the registry."""
+    """Register a maker."""
 
     def enter(function: M) -> M:
         MAKERS[kind] = function

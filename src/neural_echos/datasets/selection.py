@@ -1,6 +1,6 @@
-"""Which images a data set holds: how they are recognised, which of them are kept, and what is said about the rest.
+"""Which images a data set contains: how they are recognised, which are kept, and how the rest is reported.
 
-Every reader of real images goes through here, whether its images lie in folders, tar archives, Parquet or CIFAR's archives.
+Every reader of real images uses this module, whether its images are in folders, tar archives, Parquet or CIFAR's archives.
 """
 
 import hashlib
@@ -25,7 +25,7 @@ SUFFIXES = (
 )
 _OF_SYSTEMS = {"__macosx", "thumbs.db", "desktop.ini", "@eadir"}
 
-# Why a file is left out. Those in EXPECTED are no images and nobody would miss them; the others count against the images.
+# Reasons for excluding a file. Files with a reason in EXPECTED are not images and not missed; the others count against the images.
 HIDDEN = "hidden or a system file"
 COMPANION = "a file that goes with an image"
 FIELD = "another field of a sample"
@@ -35,45 +35,45 @@ SPECIAL = "a link or a special file"
 NO_CLASS = "an image outside the class folders"
 NAMED = "left out by name"
 EXPECTED = (HIDDEN, COMPANION, FIELD)
-LeftOut = list[tuple[str, str]]  # (reason, name) of every file that is left out
+LeftOut = list[tuple[str, str]]  # (reason, name) of every excluded file
 
 _TRIVIAL_SHARE = 0.01  # of images and unrecognised files together
 _TRIVIAL_COUNT = 2
-_CHECKSUMS = 5000  # files, at most, whose checksums are kept one by one
+_CHECKSUMS = 5000  # maximum number of files with individual checksums
 
 
 def is_image(name: str) -> bool:
-    """Whether a file's name ends like an image's, in upper or lower case."""
+    """Whether a file's name has an image suffix, ignoring case."""
     return name.lower().endswith(SUFFIXES)
 
 
 def is_hidden(name: str) -> bool:
-    """Whether the base name is hidden (`.DS_Store`, `._a.jpg`) or one that an operating system leaves (`Thumbs.db`)."""
+    """Whether the base name is hidden (`.DS_Store`, `._a.jpg`) or left by an operating system (`Thumbs.db`)."""
     base = name.rpartition("/")[2]
     return base.startswith(".") or base.lower() in _OF_SYSTEMS
 
 
 def report_left_out(where: str, images: int, left_out: LeftOut) -> dict[str, int]:
-    """Log how many files were left out and why, with an example of each reason.
+    """Log how many files were excluded and why, with an example for each reason.
 
     Parameters
     ----------
     where : str
-        What was searched, for the sentence.
+        What was searched, for the message.
     images : int
-        How many images were recognised there.
+        Number of images recognised there.
     left_out : list of (reason, name)
-        Those that the user named do not count.
+        Files that the user named do not count.
 
     Returns
     -------
     dict
-        Count by reason, without the files that nobody would miss (`EXPECTED`).
+        Count by reason, without the `EXPECTED` ones.
 
     Raises
     ------
     EchosError
-        More than 2 files, and more than 1 % of the images and these files together, were not recognised.
+        More than 2 files were not recognised, and more than 1 % of the images and these files together.
     """
     counts = Counter(reason for reason, _ in left_out if reason != NAMED)
     examples = {reason: name for reason, name in reversed(left_out)}
@@ -82,11 +82,11 @@ def report_left_out(where: str, images: int, left_out: LeftOut) -> dict[str, int
     unread = sum(missed.values())
     if unread > _TRIVIAL_COUNT and unread > _TRIVIAL_SHARE * (images + unread):
         raise EchosError(
-            f"{where}: {unread:,} of {images + unread:,} files cannot be used: {', '.join(told[one] for one in missed)}; "
-            f"convert them to a format that is read ({', '.join(SUFFIXES)}), or move them elsewhere"
+            f"{where}: {unread:,} of {images + unread:,} files cannot be used: {', '.join(told[one] for one in missed)}; convert "
+            f"them to a supported format ({', '.join(SUFFIXES)}), or move them elsewhere"
         )
     if told:
-        _LOG.info("%s: %s images read; left out: %s", where, f"{images:,}", ", ".join(told.values()))
+        _LOG.info("%s: %s images read; excluded: %s", where, f"{images:,}", ", ".join(told.values()))
     return missed
 
 
@@ -99,14 +99,14 @@ class Selection:
     name : str
         The data set's name.
     seed : int
-        Decides which images a limit or the share keeps.
+        Determines which images a limit or share keeps.
     train_limit, test_limit : int, optional
-        Keep so many images of each split, drawn at random, in their order; a smaller limit keeps some of the same.
+        Number of randomly drawn images to keep of each split, in their order; a smaller limit keeps a subset.
     train_share : float, optional
-        Keep this share, in (0, 1], of every class's train images; a smaller share keeps some of the same.
+        Share, in (0, 1], of every class's training images to keep; a smaller share keeps a subset.
     classes_kept : list of str, or str, optional
-        Keep only these classes, in the data set's order and numbered anew, or those of a half that is split by meaning
-        (`selection.HALVES`); limits and the share count what they have.
+        Keep only these classes, in the data set's order and renumbered, or those of a semantic half (`selection.HALVES`); limits
+        and the share apply to the kept classes.
     """
 
     name: str
@@ -117,7 +117,7 @@ class Selection:
     classes_kept: Sequence[str] | str | None = None
 
     def __post_init__(self) -> None:
-        """Refuse a share or limit that keeps nothing, and a share beside a limit of the same split."""
+        """Refuse a share or limit that keeps nothing, and a share combined with a limit for the same split."""
         where = f"dataset {self.name}"
         for option in ("train_limit", "test_limit"):
             limit = getattr(self, option)
@@ -126,17 +126,17 @@ class Selection:
         if self.train_share is not None and not 0 < self.train_share <= 1:
             raise EchosError(f"{where}: train_share must be above 0 and at most 1, not {self.train_share}")
         if self.train_share is not None and self.train_limit is not None:
-            raise EchosError(f"{where}: train_limit and train_share exclude each other; set one of them")
+            raise EchosError(f"{where}: train_limit and train_share cannot be combined; set only one of them")
 
     def options(self) -> Facts:
-        """Options of the selection, for the facts."""
+        """Options of the selection for the facts."""
         names = ("train_limit", "test_limit", "train_share", "classes_kept")
         return {name: getattr(self, name) for name in names}
 
     def keep(
         self, classes: Sequence[str], train: np.ndarray, test: np.ndarray
     ) -> tuple[list[str], list[tuple[np.ndarray, np.ndarray]]]:
-        """Decide which classes and images are kept.
+        """Determine which classes and images are kept.
 
         Parameters
         ----------
@@ -148,9 +148,9 @@ class Selection:
         Returns
         -------
         classes : list of str
-            Those that are kept.
+            The kept classes.
         splits : list of (rows, labels)
-            For train and for test, the rows that are kept, ascending, and their new labels; both int64.
+            For train and test, the kept rows, ascending, and their new labels; both int64.
         """
         kept, numbers = kept_classes(self.name, classes, self.classes_kept)
         drawn = (("train", train, self.train_limit, self.train_share), ("test", test, self.test_limit, None))
@@ -159,7 +159,7 @@ class Selection:
             rows = np.flatnonzero(numbers[found] >= 0)
             if not len(rows):
                 raise EchosError(
-                    f"dataset {self.name}: no {split} image is of a class in classes_kept; keep other classes"
+                    f"dataset {self.name}: no {split} image belongs to a class in classes_kept; keep other classes"
                 )
             rows = rows[kept_rows(numbers[found[rows]], limit, share, [self.seed, number])]
             splits.append((rows, numbers[found[rows]]))
@@ -169,18 +169,18 @@ class Selection:
 def kept_rows(labels: np.ndarray, limit: int | None, share: float | None, seed: Sequence[int]) -> np.ndarray:
     """Draw the rows that a limit or a share keeps.
 
-    A share is drawn within each class, at least one image of each; a smaller limit or share of the same seed keeps some
-    of the same rows.
+    A share is drawn within each class, with at least one image per class; a smaller limit or share with the same seed keeps a
+    subset of the rows.
 
     Parameters
     ----------
     labels : ndarray of int64, shape (n,)
     limit : int, optional
-        Rows to keep, of all classes together.
+        Total number of rows to keep.
     share : float, optional
         Share of each class's rows to keep, in (0, 1].
     seed : sequence of int
-        Decides the draw.
+        Determines the draw.
 
     Returns
     -------
@@ -197,8 +197,8 @@ def kept_rows(labels: np.ndarray, limit: int | None, share: float | None, seed: 
     return np.sort(by_class[place < np.repeat(quota, counts)])
 
 
-# Splits by meaning that can be named in place of a list: class names, or, for ImageNet, wnids below or from one on. In the
-# order of their wnids, ILSVRC's classes are 398 animals (tench to puffer), and then everything else (abacus on).
+# Semantic splits that can be named instead of a list: class names or, for ImageNet, wnids below or above a limit. Sorted by wnid,
+# ILSVRC's classes are 398 animals (tench to puffer), followed by everything else (from abacus).
 HALVES: dict[str, Callable[[str], bool]] = {
     "cifar10_animals": {"bird", "cat", "deer", "dog", "frog", "horse"}.__contains__,
     "cifar10_vehicles": {"airplane", "automobile", "ship", "truck"}.__contains__,
@@ -208,12 +208,12 @@ HALVES: dict[str, Callable[[str], bool]] = {
 
 
 def kept_classes(name: str, classes: Sequence[str], wanted: Sequence[str] | str | None) -> tuple[list[str], np.ndarray]:
-    """Decide which classes a data set keeps, in their order, and their new numbers.
+    """Determine which classes a data set keeps, in their order, and their new numbers.
 
     Parameters
     ----------
     name : str
-        The data set's name, for the sentence.
+        The data set's name, for error messages.
     classes : sequence of str
         All class names.
     wanted : sequence of str, or str, optional
@@ -223,12 +223,12 @@ def kept_classes(name: str, classes: Sequence[str], wanted: Sequence[str] | str 
     -------
     kept : list of str
     numbers : ndarray of int64, shape (classes,)
-        New label of every class; -1 for one that is left out.
+        New label of every class; -1 if it is excluded.
 
     Raises
     ------
     EchosError
-        An unknown class or half, a class twice, or fewer than two that are kept.
+        A class or half is unknown, a class is repeated, or fewer than two classes are kept.
     """
     where = f"dataset {name}: classes_kept"
     if isinstance(wanted, str):
@@ -244,35 +244,35 @@ def kept_classes(name: str, classes: Sequence[str], wanted: Sequence[str] | str 
                 raise EchosError(f"{where} names {one!r}, which is not a class of this data set{nearest(one, classes)}")
     if wanted is not None and (len(kept) < 2 or (not isinstance(wanted, str) and len(wanted) != len(kept))):
         raise EchosError(
-            f"{where} must name at least two of the {len(classes)} classes, each of them once, but it is {wanted}"
+            f"{where} must name at least two of the {len(classes)} classes, each only once, but is {wanted}"
         )
     numbers = {one: number for number, one in enumerate(kept)}
     return kept, np.array([numbers.get(one, -1) for one in classes], dtype=np.int64)
 
 
 def described(paths: Iterable[Path], sizes: Sequence[int], names: Sequence[str], checksums: bool) -> Facts:
-    """Say which files a data set was made from: their number, bytes, a digest of the listing and, where asked for, checksums.
+    """Describe a data set's source files: their number, bytes, a digest of the listing and, if requested, checksums.
 
     Parameters
     ----------
     paths : iterable of path
-        Gone through only where checksums are asked for.
+        Used only if checksums are requested.
     sizes : sequence of int
-        Bytes of each.
+        Size of each, bytes.
     names : sequence of str
-        What each is called in the facts.
+        Name of each in the facts.
     checksums : bool
-        Whether to read all of them for their SHA-256.
+        Whether to compute their SHA-256.
 
     Raises
     ------
     EchosError
-        There are more than 5,000 files to read.
+        There are more than 5,000 files to checksum.
     """
     if checksums and len(names) > _CHECKSUMS:
         raise EchosError(
-            f"{names[0]} …: {len(names):,} files are too many to checksum one by one ({_CHECKSUMS:,} at most); "
-            "set the option 'checksums' to false, the digest of the listing is kept in any case"
+            f"{names[0]} …: {len(names):,} files are too many to checksum one by one ({_CHECKSUMS:,} at most); set the option "
+            "'checksums' to false; the digest of the listing is always kept"
         )
     digest = hashlib.sha256()
     for name, size in zip(names, sizes, strict=True):

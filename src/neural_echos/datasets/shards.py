@@ -1,4 +1,4 @@
-"""Images in tar archives: shards in the webdataset layout, and ImageNet's own archives, one of them a tar of class tars."""
+"""Images in tar archives: shards in the webdataset layout, and ImageNet's own archives, one of which is a tar of class tars."""
 
 import logging
 import re
@@ -20,12 +20,12 @@ from neural_echos.progress import tracked
 
 _LOG = logging.getLogger(__name__)
 _WNID = re.compile(r"n\d{8}")
-_TEST, _OTHER_TEST = "*val*.tar", "*test*.tar"  # the second where nothing has the first's form
+_TEST, _OTHER_TEST = "*val*.tar", "*test*.tar"  # the second if nothing matches the first
 
 
 @dataclass
 class _Listing:
-    """Images of one split: the archive, first byte and length of each, its label, and what is left out."""
+    """Images of one split: the archive, first byte, length and label of each, and the excluded members."""
 
     files: list[Path]
     places: list[tuple[int, int, int]] = field(default_factory=list)
@@ -60,10 +60,10 @@ def index_shards(
     licence: str = "none stated",
     citation: str = "",
 ) -> tuple[Dataset | StreamedDataset, Facts]:
-    """Index tar archives of images; headers and labels are read, no image is opened.
+    """Index tar archives of images; only headers and labels are read, no image is opened.
 
-    The layout of each split is told by its members: class tars (n01440764.tar, …) inside one tar, as ImageNet's train comes;
-    images alone, as its val comes, which needs `labels`; or images with labels beside them, the webdataset layout (see
+    The layout of each split is detected from its members: class tars (n01440764.tar, …) inside one tar, as in ImageNet's train;
+    images only, as in ImageNet's val, which needs `labels`; or images with labels beside them, the webdataset layout (see
     `webdataset.samples`). Members that are not read are counted and logged.
 
     Parameters
@@ -71,13 +71,12 @@ def index_shards(
     root : str
         Folder of the archives.
     train, test : str
-        Patterns of the archives' names below the root, read in the order of their names; where no name has val in it, test is
-        tried.
+        Patterns of the archives' names below the root, read in order of their names. If no name contains val, test is used.
     labels : str
-        File with the wnid of every test image, one per line: "wnid", in the order of the images' names, or "file wnid".
+        File with the wnid of every test image, one per line: "wnid", in order of the images' names, or "file wnid".
     classes : sequence of str or int, optional
-        Class names in the order of their numbers, or their number; by default the names that train has, sorted, or as many
-        numbers as its labels need.
+        Class names in order of their numbers, or the number of classes; by default the names in train, sorted, or as many numbers
+        as its labels need.
     name : str
         Name of the data set; by default the root's.
     seed, train_limit, test_limit, train_share, classes_kept
@@ -85,15 +84,15 @@ def index_shards(
     memory, size, mean, std
         See `assembled`.
     checksums : bool
-        Read every archive for its SHA-256; a digest of names and sizes is kept in any case.
+        Compute the SHA-256 of every archive; a digest of names and sizes is always kept.
     licence, citation : str
-        Of the source, for the facts.
+        Licence and citation of the source, for the facts.
 
     Raises
     ------
     EchosError
-        No archive, one that is cut short or compressed, an image without label or a label without image, labels out of
-        range, a val without `labels`, or too many members that are not recognised.
+        There is no archive; an archive is truncated or compressed; an image has no label or a label no image; labels are out of
+        range; val has no `labels`; or too many members are not recognised.
     """
     folder = Path(root)
     selection = Selection(name or folder.resolve().name, seed, train_limit, test_limit, train_share, classes_kept)
@@ -130,15 +129,15 @@ def _archives(root: Path, train: str, test: str) -> dict[str, list[Path]]:
     if not found["test"] and test == _TEST:
         found["test"] = _matching(root, _OTHER_TEST)
         if found["test"]:
-            _LOG.info("%s: no archive has the form %s, test images are read from %s", root, _TEST, _OTHER_TEST)
+            _LOG.info("%s: no archive matches %s, reading test images from %s", root, _TEST, _OTHER_TEST)
     for split, files in found.items():
         if not files:
-            raise EchosError(f"{root}: no {split} archive has the form {patterns[split]}; correct the option {split!r}")
+            raise EchosError(f"{root}: no {split} archive matches {patterns[split]}; correct the option {split!r}")
     both = sorted(set(found["train"]) & set(found["test"]))
     if both:
         raise EchosError(
-            f"{both[0]}: this archive would be train and test, it has the forms {train} and {test}; correct the options train "
-            "and test"
+            f"{both[0]}: this archive matches both {train} and {test}, so it would be used for training and testing; correct the "
+            "options train and test"
         )
     return found
 
@@ -149,12 +148,10 @@ def _matching(root: Path, pattern: str) -> list[Path]:
 
 
 def _listed(files: list[Path], split: str, labels: str) -> _Listing:
-    """List the images of one split, whatever its layout."""
+    """List the images of one split in any layout."""
     first = next((member for file in files for member in members(file, [])), None)
     if first is None:
-        raise EchosError(
-            f"{files[0]}: this archive is empty, and so is every other of the {split} archives; fetch them again"
-        )
+        raise EchosError(f"{files[0]}: this archive is empty, as are all other {split} archives; fetch them again")
     if first.name.endswith(".tar"):
         return _class_tars(files)
     listing = _Listing(files)
@@ -175,7 +172,7 @@ def _listed(files: list[Path], split: str, labels: str) -> _Listing:
         )
     if dotted:
         _LOG.info(
-            "%s: names have several dots, such as %s; each image has the label of the same name",
+            "%s: names contain several dots, such as %s; each image gets the label with the same name",
             files[0].parent,
             dotted,
         )
@@ -183,16 +180,16 @@ def _listed(files: list[Path], split: str, labels: str) -> _Listing:
         number, image = bare[0]
         raise EchosError(
             f"{files[number]}, member {image.name}: this image has no label (.cls) beside it, but {len(listing.labels):,} others "
-            "have; add its label, or remove the image"
+            "do; add its label, or remove the image"
         )
     return _flat(listing, bare, labels) if bare else listing
 
 
 def _class_tars(files: list[Path]) -> _Listing:
-    """List ImageNet's train archive: a tar for each class, named by its wnid, with that class's images."""
+    """List ImageNet's training archive: one tar per class, named by its wnid, with that class's images."""
     if len(files) > 1:
         raise EchosError(
-            f"{files[0]}: this tar of class tars must be alone, not one of {len(files)}; name it in the option"
+            f"{files[0]}: this tar of class tars must be the only archive, not one of {len(files)}; select only it in the option"
         )
     listing = _Listing(files)
     inner = list(members(files[0], listing.left_out))
@@ -200,7 +197,7 @@ def _class_tars(files: list[Path]) -> _Listing:
         wnid = member.name.removesuffix(".tar")
         if not _WNID.fullmatch(wnid):
             raise EchosError(
-                f"{files[0]}, member {member.name}: not a class tar like n01440764.tar, as the others are; fetch it again"
+                f"{files[0]}, member {member.name}: not a class tar like n01440764.tar, unlike the others; fetch it again"
             )
         for one in members(files[0], listing.left_out, member.start):
             if is_image(one.name):
@@ -211,7 +208,7 @@ def _class_tars(files: list[Path]) -> _Listing:
 
 
 def _flat(listing: _Listing, images: list[tuple[int, Member]], labels: str) -> _Listing:
-    """List images that lie side by side, with the numbers of their archives, with labels from a file."""
+    """List unlabelled images, given with the numbers of their archives, with labels from a file."""
     if not labels:
         raise EchosError(
             f"{listing.files[0]}: its images have no labels beside them (.cls), as in ImageNet's val; give the option 'labels', a "
@@ -232,24 +229,24 @@ def _wnids(path: Path, images: Sequence[str]) -> list[str]:
     for number, line in enumerate(lines, start=1):
         if len(line) > 2 or not _WNID.fullmatch(line[-1]):
             raise EchosError(
-                f"{path}, line {number}: {' '.join(line)[:60]!r} is neither a wnid like n01440764 nor a file and its wnid; take a "
-                "file of wnids (the numbers of ImageNet's development kit are in another order)"
+                f"{path}, line {number}: {' '.join(line)[:60]!r} is neither a wnid like n01440764 nor a file and its wnid; use a "
+                "file of wnids (the numbers in ImageNet's development kit have a different order)"
             )
     if lines and len(lines[0]) == 2:
         named = {line[0]: line[-1] for line in lines}
         missing = next((image for image in images if image not in named), None)
         if missing:
-            raise EchosError(f"{path}: there is no line for {missing}; take the file that belongs to these images")
+            raise EchosError(f"{path}: there is no line for {missing}; use the file that belongs to these images")
         return [named[image] for image in images]
     if len(lines) != len(images):
         raise EchosError(
-            f"{path}: it has {len(lines)} lines for {len(images)} images; take the file that belongs to them"
+            f"{path}: it has {len(lines)} lines for {len(images)} images; use the file that belongs to them"
         )
     return [line[-1] for line in lines]
 
 
 def _class_names(root: Path, train: _Listing, test: _Listing, classes: Sequence[str] | int | None) -> list[str]:
-    """Class names of both splits, which must name their classes in the same way."""
+    """Class names of both splits, which must label their classes in the same way."""
     for split, part in (("train", train), ("test", test)):
         if not part.labels:
             raise EchosError(f"{root}: there are no {split} images; correct the option {split!r}")
@@ -257,7 +254,7 @@ def _class_names(root: Path, train: _Listing, test: _Listing, classes: Sequence[
     if len(examples) > 1:
         raise EchosError(
             f"{root}: some labels are names, such as {examples[True]!r}, and some are numbers, such as {examples[False]}; label "
-            "all images of train and test in one way"
+            "all training and test images in the same way"
         )
     if classes is not None and not isinstance(classes, int):
         return list(classes)
@@ -274,8 +271,8 @@ def _index(part: _Listing, names: Sequence[str], root: Path) -> tuple[Index, np.
     wrong = next((place for place, number in enumerate(labels) if not 0 <= number < len(names)), None)
     if wrong is not None:
         raise EchosError(
-            f"{part.files[part.places[wrong][0]]}: the label {part.labels[wrong]!r} is none of the {len(names)} classes, "
-            f"{names[0]!r} to {names[-1]!r}; correct the option 'classes', or take archives of one data set"
+            f"{part.files[part.places[wrong][0]]}: the label {part.labels[wrong]!r} is not one of the {len(names)} classes, "
+            f"{names[0]!r} to {names[-1]!r}; correct the option 'classes', or use archives of one data set"
         )
     files = [path.relative_to(root).as_posix() for path in part.files]
     return Index.of(files, np.array(part.places, dtype=np.int64)), np.array(labels, dtype=np.int64)

@@ -1,4 +1,4 @@
-"""Data sets as files: one safetensors file each, with the images, or with the index of images that stay where they are."""
+"""Data sets as files: one safetensors file each, with the images or an index of images that stay where they are."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -15,8 +15,8 @@ from neural_echos.files import safetensors_path
 _KEY = "neural_echos.dataset"
 _VERSION = 1
 _SPLITS = ("train", "test")
-_PARTS = ("names", "ends", "places")  # of an index
-# Arrays of each form.
+_PARTS = ("names", "ends", "places")  # parts of an index
+# Arrays in each form of file.
 _ARRAYS = {
     "images": [f"{split}_{part}" for split in _SPLITS for part in ("images", "labels")],
     "index": [f"{split}_{part}" for split in _SPLITS for part in ("labels", *_PARTS)],
@@ -24,15 +24,15 @@ _ARRAYS = {
 
 
 def save_dataset(path: str | Path, dataset: Dataset | StreamedDataset, facts: Mapping[str, Any]) -> None:
-    """Write a dataset as one safetensors file, atomically; the same dataset and facts give the same bytes.
+    """Write a data set as one safetensors file, atomically; the same data set and facts give the same bytes.
 
-    Class names, mean, standard deviation and `facts` (JSON values) travel in the file's metadata. Of a streamed data set
-    the index is written, not the images.
+    Class names, mean, standard deviation and `facts` (JSON values) are stored in the file's metadata. For a streamed data set, the
+    index is written but not the images.
 
     Raises
     ------
     EchosError
-        Its arrays contradict each other, or the file cannot be written.
+        Its arrays are inconsistent, or the file cannot be written.
     """
     from safetensors.numpy import save_file
 
@@ -52,20 +52,20 @@ def save_dataset(path: str | Path, dataset: Dataset | StreamedDataset, facts: Ma
     else:
         check_images(dataset, str(path))
         arrays = {name: getattr(dataset, name) for name in _ARRAYS["images"]}
-    # One metadata key only: safetensors writes several in an order that changes from run to run.
+    # Only one metadata key: safetensors writes several in an order that varies from run to run.
     metadata = {_KEY: json.dumps(header, sort_keys=True, ensure_ascii=False, allow_nan=False)}
     with safetensors_path(path) as temporary:
         save_file({name: np.ascontiguousarray(array) for name, array in arrays.items()}, temporary, metadata)
 
 
 def load_dataset(path: str | Path) -> Dataset | StreamedDataset:
-    """Read a dataset written by `save_dataset` and check it.
+    """Read and check a data set written by `save_dataset`.
 
     Raises
     ------
     EchosError
-        The file is missing, cut short, of another kind or version, its arrays contradict each other, or the folder of a
-        streamed data set is not there.
+        The file is missing, truncated, or of another kind or version; its arrays are inconsistent; or the folder of a streamed data
+        set is missing.
     """
     header, arrays = _open(path)
     facts: dict[str, Any] = {
@@ -83,21 +83,22 @@ def load_dataset(path: str | Path) -> Dataset | StreamedDataset:
     check_streamed(streamed, str(path))
     if not Path(streamed.root).is_dir():
         raise EchosError(
-            f"{path}: its images lie in the folder {streamed.root}, which is not there; put it back or make the dataset again"
+            f"{path}: its images are in the folder {streamed.root}, which is missing; restore it or make the data set again"
         )
     return streamed
 
 
 def dataset_facts(path: str | Path) -> Facts:
-    """Read what made a dataset file, without its images: the `facts` given to `save_dataset`."""
+    """Read the `facts` given to `save_dataset` from a data set file, without its images."""
     facts: Facts = _open(path, ())[0]["facts"]
     return facts
 
 
 def dataset_shape(path: str | Path) -> dict[str, int]:
-    """Read how many train and test images, classes and channels a dataset file has, and the side of its images, without them.
+    """Read the numbers of training and test images, classes and channels, and the image side, of a data set file without its
+    images.
 
-    Images that stay on disk have no size of their own: it is left out.
+    Images that stay on disk have no fixed size; it is omitted.
     """
     from safetensors import safe_open
 
@@ -110,19 +111,19 @@ def dataset_shape(path: str | Path) -> dict[str, int]:
 
 
 def _open(path: str | Path, names: Sequence[str] | None = None) -> tuple[Facts, dict[str, Any]]:
-    """Read the header and some arrays, by default all."""
+    """Read the header and the named arrays, by default all."""
     from safetensors import SafetensorError, safe_open
 
-    advice = "name another file, or make this one again"
+    advice = "choose another file, or make this one again"
     try:
         with safe_open(path, framework="np") as file:
             header = json.loads((file.metadata() or {}).get(_KEY, "{}"))
             expected = _ARRAYS.get(header.get("form", "images"), ())
             if header.get("version") != _VERSION or set(file.keys()) != set(expected):
-                raise EchosError(f"{path}: not a dataset of version {_VERSION}; {advice}")
+                raise EchosError(f"{path}: not a data set file of version {_VERSION}; {advice}")
             return header, {name: file.get_tensor(name) for name in (expected if names is None else names)}
     except FileNotFoundError:
-        raise EchosError(f"{path}: there is no such dataset; run the rule that makes it first") from None
+        raise EchosError(f"{path}: there is no such data set; run the rule that makes it first") from None
     except (SafetensorError, OSError, ValueError) as error:
         found = str(error).splitlines()[0]
-        raise EchosError(f"{path}: not a whole safetensors file ({found}); {advice}") from None
+        raise EchosError(f"{path}: not a complete safetensors file ({found}); {advice}") from None

@@ -1,6 +1,6 @@
-"""A data set on disk: an index that says where each image lies, in files, in tar archives or in Parquet.
+"""A data set on disk: an index of where each image is, in files, tar archives or Parquet.
 
-Nothing is kept open and nothing decoded until an image is asked for, so that an index travels to worker processes.
+Nothing is kept open or decoded until an image is requested, so that an index can be sent to worker processes.
 """
 
 import os
@@ -20,12 +20,12 @@ from neural_echos.errors import EchosError
 from neural_echos.files import refuse_stand_in
 from neural_echos.progress import tracked
 
-_GROUPS: OrderedDict[tuple[Any, ...], Any] = OrderedDict()  # row groups read last, of this process
+_GROUPS: OrderedDict[tuple[Any, ...], Any] = OrderedDict()  # row groups that this process read last
 
 
 @dataclass(frozen=True, eq=False)
 class Index:
-    """Where the images of one split lie.
+    """Locations of the images of one split.
 
     Attributes
     ----------
@@ -34,8 +34,7 @@ class Index:
     ends : ndarray of int64, shape (files,)
         Where each name ends.
     places : ndarray of int64, shape (n, 3)
-        Of each image: its file, and there the first byte and the number of bytes, or, in Parquet, the row group and the
-        row in it.
+        For each image: its file, and the first byte and number of bytes there or, in Parquet, the row group and the row in it.
     """
 
     names: np.ndarray
@@ -55,7 +54,7 @@ class Index:
         return os.fsdecode(self.names[start : self.ends[file]].tobytes())
 
     def rows(self, kept: np.ndarray) -> "Index":
-        """Keep some rows, and of the files only those that they lie in."""
+        """Keep some rows, and only the files that contain them."""
         used, file = np.unique(self.places[kept, 0], return_inverse=True)
         places = np.concatenate([file[:, None], self.places[kept, 1:]], axis=1).astype(np.int64)
         return Index.of([self.name(number) for number in used], places)
@@ -63,7 +62,7 @@ class Index:
 
 @dataclass(frozen=True, eq=False)
 class StreamedDataset:
-    """Labelled images that stay on disk, split into train and test; every image is read as RGB.
+    """Labelled images that stay on disk, split into training and test; every image is read as RGB.
 
     Attributes
     ----------
@@ -71,7 +70,7 @@ class StreamedDataset:
     classes : tuple of str
         Class names; a label is an index into them.
     mean, std : ndarray of float64, shape (3,)
-        With which pixels, scaled to [0, 1], are normalised.
+        Statistics with which pixels, scaled to [0, 1], are normalised.
     train_labels, test_labels : ndarray of int64, shape (n,)
     train, test : Index
     root : str
@@ -79,7 +78,7 @@ class StreamedDataset:
     column : str
         Column of the images in Parquet; "" for files and tar archives.
     pool : int
-        In Parquet, how many row groups are shuffled together, and how many a process keeps in memory.
+        In Parquet, number of row groups that are shuffled together, and that a process keeps in memory.
     """
 
     name: str
@@ -111,15 +110,16 @@ class StreamedDataset:
         Raises
         ------
         EchosError
-            The file is missing or shorter than it was, or the image does not decode; the sentence names file and row or member.
+            The file is missing or has become shorter, or the image cannot be decoded; the message names the file and the row or
+            member.
         """
         return self._decoded(split, row, "RGB", self.pool)[1]
 
     def order(self, rng: np.random.Generator) -> np.ndarray:
-        """Draw an order of the train rows for one epoch.
+        """Draw an order of the training rows for one epoch.
 
-        Of files and tar archives, any order. In Parquet, row groups are put in a random order, and rows are shuffled within
-        every `pool` of them, so that a process finds its rows in the few row groups that it has in memory.
+        For files and tar archives, the order is fully random. In Parquet, row groups are put in random order and rows are shuffled
+        within every `pool` of them, so that a process finds its rows in the few row groups that it keeps in memory.
 
         Returns
         -------
@@ -139,14 +139,14 @@ class StreamedDataset:
         return stacked((self._decoded(split, int(row), "RGB", self.pool) for row in rows), len(rows), size)
 
     def in_memory(self, *, size: int | None = None, grey: bool = False) -> Dataset:
-        """Decode every image into memory; pixels give the mean and standard deviation.
+        """Decode every image into memory, and compute the mean and standard deviation from the pixels.
 
         Parameters
         ----------
         size : int, optional
-            Side to which images are resized and cropped; without it they must be equal.
+            Side to which images are resized and cropped; without it, all must have the same size.
         grey : bool
-            Whether as grey (c = 1) and not as colour (c = 3).
+            Read as grey (c = 1) instead of colour (c = 3).
         """
         mode = "L" if grey else "RGB"
         splits = {}
@@ -179,18 +179,18 @@ def _bytes(path: Path, start: int, length: int) -> bytes:
             data = file.read(length)
     except OSError as error:
         raise EchosError(
-            f"{path}: this image cannot be read ({error.strerror}); put it back, or make the dataset again"
+            f"{path}: this image cannot be read ({error.strerror}); restore it, or make the data set again"
         ) from None
     if len(data) != length:
         raise EchosError(
-            f"{path}: the file has changed, it has {len(data)} and not {length} bytes from byte {start} on; make the dataset "
+            f"{path}: the file has changed: it has {len(data)} instead of {length} bytes from byte {start}; make the data set "
             "again"
         )
     return data
 
 
 def _member(path: Path, start: int) -> str:
-    """Name the member of a tar archive whose data starts at a byte: its header lies just before."""
+    """Name the member of a tar archive whose data starts at a byte; its header is just before."""
     import tarfile
 
     if start < tarfile.BLOCKSIZE:
@@ -203,16 +203,16 @@ def _member(path: Path, start: int) -> str:
 
 
 def _row(path: Path, column: str, group: int, row: int, pool: int) -> tuple[str, Any]:
-    """Read one row of a Parquet file: its place in words, and the encoded image."""
+    """Read one row of a Parquet file: its location as text, and the encoded image."""
     first, images = _row_group(path, column, group, pool)
     where = f"{path}, row {first + row}"
     if row >= len(images):
-        raise EchosError(f"{where}: the file has changed, this row is no longer in it; make the dataset again")
+        raise EchosError(f"{where}: the file has changed and no longer has this row; make the data set again")
     return where, images[row].as_py()
 
 
 def open_parquet(path: str | Path) -> Any:
-    """Open a Parquet file without reading its rows; what is none is an `EchosError`."""
+    """Open a Parquet file without reading its rows; anything else raises an `EchosError`."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -224,11 +224,11 @@ def open_parquet(path: str | Path) -> Any:
         if Path(path).is_file():
             refuse_stand_in(path)
         found = str(error).splitlines()[0]
-        raise EchosError(f"{path}: not a whole Parquet file ({found}); fetch it again, or name another") from None
+        raise EchosError(f"{path}: not a complete Parquet file ({found}); fetch it again, or choose another") from None
 
 
 def _row_group(path: Path, column: str, group: int, pool: int) -> tuple[int, Any]:
-    """Row group of a Parquet file: number of its first row, and the column; the last `pool` of them are kept."""
+    """Row group of a Parquet file: number of its first row, and the column; the last `pool` groups are cached."""
     import pyarrow as pa
 
     key: tuple[Any, ...]
@@ -252,7 +252,7 @@ def _row_group(path: Path, column: str, group: int, pool: int) -> tuple[int, Any
 
 
 def check_streamed(dataset: StreamedDataset, where: str) -> None:
-    """Refuse a data set on disk whose parts contradict each other, with one sentence that starts with `where`."""
+    """Refuse a data set on disk whose parts are inconsistent, with one sentence that starts with `where`."""
     for split in ("train", "test"):
         index, labels = getattr(dataset, split), getattr(dataset, f"{split}_labels")
         places, ends = index.places, index.ends
@@ -260,7 +260,7 @@ def check_streamed(dataset: StreamedDataset, where: str) -> None:
         require(where, of_places, f"{split} places must be int64 (n, 3), but are {kind(places)}")
         check_labels(labels, len(places), len(dataset.classes), split, where)
         whole = len(ends) > 0 and int(ends[-1]) == len(index.names) and bool((np.diff(ends, prepend=0) > 0).all())
-        require(where, whole, f"the names of the {split} files do not fill their {len(index.names)} bytes")
+        require(where, whole, f"the names of the {split} files do not match their {len(index.names)} bytes")
         inside = bool((places >= 0).all()) and int(places[:, 0].max()) < len(ends)
         require(where, inside, f"{split} images lie outside their {len(ends)} files")
     check_statistics(dataset.mean, dataset.std, 3, where)
@@ -281,23 +281,23 @@ def assembled(
     column: str = "",
     pool: int = 16,
 ) -> Dataset | StreamedDataset:
-    """Assemble a data set of the images that a selection keeps, on disk or in memory.
+    """Assemble a data set, on disk or in memory, from the images that a selection keeps.
 
     Parameters
     ----------
     selection : Selection
     classes : sequence of str
     root : path
-    splits : (Index, ndarray of int64) for train and for test
+    splits : (Index, ndarray of int64) for train and test
         All images and their labels.
     memory : bool
-        Decode into memory, or leave on disk and keep an index.
+        Decode images into memory; otherwise leave them on disk and keep an index.
     size : int, optional
-        In memory, the side that images are resized and cropped to; without it they must be equal.
+        In memory, side to which images are resized and cropped; without it, all must have the same size.
     grey : bool
-        Read as grey (c = 1) and not as colour (c = 3); in memory only.
+        Read images as grey (c = 1) instead of colour (c = 3); only in memory.
     mean, std : sequence of three floats, optional
-        On disk, what pixels are normalised with; by default ImageNet's.
+        On disk, statistics for normalising pixels; by default ImageNet's.
     column, pool
         See `StreamedDataset`.
     """
@@ -306,7 +306,7 @@ def assembled(
         raise EchosError(f"dataset {name}: size must be at least 1 pixel, not {size}")
     if grey and not memory:
         raise EchosError(
-            f"dataset {name}: images on disk are read in colour; set memory: true beside grey, or leave grey out"
+            f"dataset {name}: images on disk are read in colour; set memory: true together with grey, or omit grey"
         )
     (train, train_found), (test, test_found) = splits
     classes, kept = selection.keep(classes, train_found, test_found)

@@ -1,4 +1,4 @@
-"""Members of tar archives, read from their headers: where the data of each lie."""
+"""Members of tar archives and the locations of their data, read from the headers."""
 
 import tarfile
 from collections.abc import Iterator
@@ -11,7 +11,7 @@ from neural_echos.errors import EchosError
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """One file in a tar archive: its name, and where its data lie in the archive's file."""
+    """One file in a tar archive: its name, and the location of its data in the archive."""
 
     name: str
     start: int
@@ -24,21 +24,21 @@ class Member:
 
 
 def members(path: Path, left_out: LeftOut, start: int = 0) -> Iterator[Member]:
-    """Read the headers of a tar archive, or of one that begins inside it at byte `start`; places are in the whole file.
+    """Read the headers of a tar archive, or of an archive nested in it at byte `start`; locations refer to the whole file.
 
     Links, special and hidden files are added to `left_out`.
 
     Raises
     ------
     EchosError
-        The archive is missing, compressed or cut short.
+        The archive is missing, compressed or truncated.
     """
     try:
         with path.open("rb") as file:
             file.seek(start)
             archive = tarfile.TarFile(fileobj=file)
             while (header := archive.next()) is not None:
-                vars(archive)["members"].clear()  # or it would keep every header
+                vars(archive)["members"].clear()  # otherwise it would keep every header
                 if header.isdir():
                     continue
                 if is_hidden(header.name):
@@ -51,9 +51,9 @@ def members(path: Path, left_out: LeftOut, start: int = 0) -> Iterator[Member]:
             whole = file.read(tarfile.BLOCKSIZE) == bytes(tarfile.BLOCKSIZE)
     except (tarfile.TarError, EOFError, OSError, ValueError) as error:
         raise EchosError(
-            f"{path}: not a whole, uncompressed tar archive ({error}); unpack it, or fetch it again"
+            f"{path}: not a complete, uncompressed tar archive ({error}); decompress it, or fetch it again"
         ) from None
     if not whole:
         raise EchosError(
-            f"{path}: this tar archive is cut short, it has no end after byte {archive.offset}; fetch it again"
+            f"{path}: this tar archive is truncated: it has no end marker after byte {archive.offset}; fetch it again"
         )

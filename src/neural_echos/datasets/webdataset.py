@@ -1,8 +1,8 @@
-"""Samples of a webdataset shard: which image and which label belong together.
+"""Samples of a webdataset shard: match images with labels.
 
-By the webdataset convention a member's key ends at the first dot of its base name, and what follows names a field of the
-sample: `0001.jpg` and `0001.cls`, `0001.input.png` and `0001.target.cls`. Names with more dots (`002.00.png`, `002.00.cls`)
-share a key by that convention; here each image goes with the label that has the same name in all but the last part.
+By the webdataset convention, a member's key ends at the first dot of its base name, and the rest names a field of the sample:
+`0001.jpg` and `0001.cls`, `0001.input.png` and `0001.target.cls`. Names with more dots (`002.00.png`, `002.00.cls`) share a key by
+that convention; here each image is matched with the label whose name differs only in the last part.
 """
 
 import json
@@ -17,10 +17,10 @@ from neural_echos.datasets.selection import FIELD, FOREIGN, LeftOut, is_image
 from neural_echos.datasets.tars import Member
 from neural_echos.errors import EchosError
 
-_LABELS = ("cls", "class", "label")  # endings of fields that hold a label and nothing else
+_LABELS = ("cls", "class", "label")  # endings of fields that contain only a label
 _KEYS = ("label", "cls", "class", "class_id", "label_id", "target", "class_name", "label_name", "category")  # in .json
-_INPUTS = ("", "input", "image", "img", "rgb")  # fields that hold the image where a sample has several
-_LONGEST = {"json": 1 << 24, "label": 1 << 10, "txt": 1 << 10}  # bytes of a label
+_INPUTS = ("", "input", "image", "img", "rgb")  # fields that contain the image if a sample has several
+_LONGEST = {"json": 1 << 24, "label": 1 << 10, "txt": 1 << 10}  # maximum bytes of a label
 _NUMBER = re.compile(r"[+-]?\d+")
 _FRACTION = re.compile(r"[+-]?(\d*\.\d+|\d+\.\d*)([eE][+-]?\d+)?")
 Label = int | str
@@ -28,7 +28,7 @@ Label = int | str
 
 @dataclass
 class Samples:
-    """What a shard holds: images with labels, images without, and whether their names had more dots than the convention's."""
+    """Content of a shard: images with labels, images without, and an example of a name with several dots."""
 
     labelled: list[tuple[Member, Label]] = field(default_factory=list)
     unlabelled: list[Member] = field(default_factory=list)
@@ -37,7 +37,7 @@ class Samples:
 
 @dataclass
 class _Fields:
-    """Members of one key, by what they may be and by the part of their field's name before its ending."""
+    """Members with one key, by type and by the part of their field's name before its ending."""
 
     images: dict[str, Member] = field(default_factory=dict)
     label: dict[str, Member] = field(default_factory=dict)
@@ -47,7 +47,7 @@ class _Fields:
 
 
 def samples(path: Path, members: Sequence[Member], left_out: LeftOut) -> Samples:
-    """Pair the images of a shard with their labels, in the order of the images.
+    """Match the images of a shard with their labels, in the order of the images.
 
     A label is a number from 0 or a class name, in a field that ends in `cls`, `class` or `label`, or else in a `json` with a
     key such as "label", or else in a `txt`. Further images of a sample (`0001.seg.png` beside `0001.png`) and further
@@ -56,8 +56,8 @@ def samples(path: Path, members: Sequence[Member], left_out: LeftOut) -> Samples
     Raises
     ------
     EchosError
-        Two images or labels of one name, several images and one label where nothing tells which it belongs to, a label
-        without image, or one that is neither a number from 0 nor a name.
+        Two images or labels have the same name, one label cannot be assigned to one of several images, a label has no image, or a
+        label is neither a number from 0 nor a name.
     """
     groups: dict[str, _Fields] = defaultdict(_Fields)
     for member in members:
@@ -76,7 +76,7 @@ def samples(path: Path, members: Sequence[Member], left_out: LeftOut) -> Samples
 
 
 def _sort(path: Path, fields: _Fields, member: Member, suffix: str) -> None:
-    """Put a member where it belongs by the ending of its field."""
+    """Sort a member by the ending of its field."""
     prefix, _, ending = suffix.rpartition(".")
     kind = "images" if is_image(f".{ending}") else "label" if ending in _LABELS else ending
     if kind not in ("images", "label", "json", "txt"):
@@ -86,13 +86,13 @@ def _sort(path: Path, fields: _Fields, member: Member, suffix: str) -> None:
     if prefix in same:
         what = "images" if kind == "images" else "labels"
         raise EchosError(
-            f"{path}, member {member.name}: this sample has two {what}, the other is {same[prefix].name}; keep one of them"
+            f"{path}, member {member.name}: this sample has two {what}, this one and {same[prefix].name}; keep only one of them"
         )
     same[prefix] = member
 
 
 def _pair(path: Path, file: BinaryIO, key: str, fields: _Fields, found: Samples, left_out: LeftOut) -> None:
-    """Pair images and labels of one key; what goes with no label stays with the images without one."""
+    """Match images and labels with one key; images without a label are listed as unlabelled."""
     if not fields.images:
         raise EchosError(f"{path}, key {key}: there is a label, but no image; add the image, or remove the label")
     labels, values = _labels(path, file, fields)
@@ -102,7 +102,7 @@ def _pair(path: Path, file: BinaryIO, key: str, fields: _Fields, found: Samples,
     if labels and not pairs:
         names = ", ".join(member.base for member in labels.values())
         raise EchosError(
-            f"{path}, key {key}: nothing tells which of its labels ({names}) is its image's; keep that one"
+            f"{path}, key {key}: it is unclear which of its labels ({names}) belongs to its image; keep only that one"
         )
     for image, label in pairs.items():
         found.labelled.append((fields.images[image], values[label]))
@@ -110,7 +110,7 @@ def _pair(path: Path, file: BinaryIO, key: str, fields: _Fields, found: Samples,
     others = [*fields.others]
     for prefix, member in fields.images.items():
         if prefix not in pairs:
-            # A further image of a sample is a field with a name; a numbered one is an image whose label is missing.
+            # A further image with a named field is part of the sample; one with a number is an image whose label is missing.
             further = bool(pairs) and not any(map(str.isdigit, prefix))
             (others if further else found.unlabelled).append(member)
     used = {id(labels[label]) for label in pairs.values()}
@@ -126,19 +126,19 @@ def _pair(path: Path, file: BinaryIO, key: str, fields: _Fields, found: Samples,
 
 
 def _the_image(path: Path, key: str, images: dict[str, Member]) -> str:
-    """Tell which of the images of a sample with one label is the one to classify."""
+    """Return which image of a sample with one label is the one to classify."""
     wanted = [prefix for prefix in _INPUTS if prefix in images] if len(images) > 1 else list(images)
     if not wanted:
         names = ", ".join(member.base for member in images.values())
         raise EchosError(
-            f"{path}, key {key}: there is one label for {len(images)} images ({names}); name the image to classify "
-            f"{key}.input.{names.rpartition('.')[2]}, or give each image a label of its own name"
+            f"{path}, key {key}: there is one label for {len(images)} images ({names}); rename the image to classify to "
+            f"{key}.input.{names.rpartition('.')[2]}, or give each image a label with its own name"
         )
     return wanted[0]
 
 
 def _labels(path: Path, file: BinaryIO, fields: _Fields) -> tuple[dict[str, Member], dict[str, Label]]:
-    """Members that hold a sample's labels, and their values: those for labels only, or else .json, or else .txt."""
+    """Members that contain a sample's labels, and their values: label fields, or else .json, or else .txt."""
     for kind in ("label", "json", "txt"):
         members: dict[str, Member] = getattr(fields, kind)
         values = dict(_values(path, file, kind, members))
@@ -148,11 +148,11 @@ def _labels(path: Path, file: BinaryIO, fields: _Fields) -> tuple[dict[str, Memb
 
 
 def _values(path: Path, file: BinaryIO, kind: str, members: dict[str, Member]) -> Iterator[tuple[str, Label]]:
-    """Read the labels of some members; a .json without a label is passed over."""
+    """Read the labels of some members; a .json without a label is skipped."""
     for prefix, member in members.items():
         where = f"{path}, member {member.name}"
         if member.length > _LONGEST[kind]:
-            raise EchosError(f"{where}: {member.length:,} bytes are too many for a label; keep long texts elsewhere")
+            raise EchosError(f"{where}: {member.length:,} bytes are too many for a label; store long texts elsewhere")
         file.seek(member.start)
         try:
             text = file.read(member.length).decode("utf-8").strip()
@@ -164,11 +164,11 @@ def _values(path: Path, file: BinaryIO, kind: str, members: dict[str, Member]) -
         if isinstance(value, int | str) and not isinstance(value, bool):
             yield prefix, _label(where, str(value).strip())
         elif kind != "json":
-            raise EchosError(f"{where}: {text[:60]!r} is no label; labels are numbers from 0 or class names")
+            raise EchosError(f"{where}: {text[:60]!r} is not a label; labels are numbers from 0 or class names")
 
 
 def _label(where: str, text: str) -> Label:
-    """Take a number from 0 or a class name from a text."""
+    """Parse a number from 0 or a class name."""
     if not text or "\n" in text or text.startswith("-") or _FRACTION.fullmatch(text):
         raise EchosError(f"{where}: the label is {text[:60]!r}, but labels are whole numbers from 0 or class names")
     return int(text) if _NUMBER.fullmatch(text) else text
