@@ -225,7 +225,7 @@ def test_the_same_seed_gives_the_same_weights() -> None:
         ("hornet_small_images", {"base_dim": 17}, "divisible by 2"),
         ("hornet_small_images", {"depths": [1] * 5, "base_dim": 16}, "cannot be built with"),
         ("resnet18", {"colour": 1}, "it takes "),
-        ("convmixer_small", {"num_classes": 3}, "take it out"),
+        ("convmixer_small", {"num_classes": 3}, "remove it"),
     ],
 )
 def test_mistakes_are_told_in_a_sentence(name: str, kwargs: dict, words: str) -> None:

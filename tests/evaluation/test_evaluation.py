@@ -363,7 +363,7 @@ def test_a_run_with_other_metrics_is_refused_by_name(tmp_path, metrics):
     run = write_run(tmp_path, "dog", 0, 0.5)
     write_json(run / "metrics.json", metrics)
     with pytest.raises(
-        EchosError, match=f"^{run}: the run is not finished, for its history or one of the metrics kernel_size, "
+        EchosError, match=f"^{run}: the run is not finished: its history or one of the metrics kernel_size, "
     ):
         gather_runs([run])
 

@@ -1,6 +1,6 @@
-"""Architectures: every model of timm by its name, and the ones that timm lacks, registered on import.
+"""Architectures: every timm model by name, and further ones that are registered with timm on import.
 
-To add one, write its entry point in a module of this package under timm's `register_model`.
+To add one, write its entry point in a module of this package and decorate it with timm's `register_model`.
 """
 
 import inspect
@@ -23,22 +23,22 @@ _RESERVED = ("num_classes", "in_chans", "pretrained")
 
 
 def timm_name(model: str) -> str:
-    """Name of a model as timm registers it, where it is given as on the hub ("timm/…", "hf-hub:timm/…", "hf_hub:timm/…")."""
+    """Name of a model as registered by timm, without the hub's prefix ("timm/…", "hf-hub:timm/…", "hf_hub:timm/…")."""
     return re.sub(r"^(?:hf[-_]hub:)?timm/", "", model)
 
 
 def create(model: str, *, num_classes: int, in_chans: int, kwargs: Mapping[str, Any] | None = None) -> nn.Module:
-    """Build a model with fresh weights, drawn from torch's global generator as timm draws them.
+    """Build a model with timm's own initial weights, drawn from torch's global generator.
 
     Parameters
     ----------
     model : str
-        A name that `timm.create_model` knows, ours among them ("convmixer_small", "hornet_tiny_7x7", …), also as on the hub
-        (`timm_name`).
+        A name that `timm.create_model` knows, including ours ("convmixer_small", "hornet_tiny_7x7", …), with or without the hub's
+        prefix (`timm_name`).
     num_classes, in_chans : int
-        Classes of the head; channels of an image.
+        Number of classes; channels of an image.
     kwargs : mapping of str to Any, optional
-        Keywords of the architecture: widths, depths, `kernel_size`, `drop_path_rate`, ….
+        Keyword arguments of the architecture: widths, depths, `kernel_size`, `drop_path_rate`, ….
 
     Raises
     ------
@@ -53,7 +53,7 @@ def create(model: str, *, num_classes: int, in_chans: int, kwargs: Mapping[str, 
             f"{nearest(model, timm.list_models())}; timm.list_models() lists them"
         )
     if taken := [name for name in _RESERVED if name in kwargs]:
-        raise EchosError(f"{model}: {taken[0]!r} is not a keyword of the architecture; take it out of kwargs")
+        raise EchosError(f"{model}: {taken[0]!r} is not a keyword of the architecture; remove it from kwargs")
     try:
         return timm.create_model(model, num_classes=num_classes, in_chans=in_chans, **kwargs)
     except (TypeError, ValueError, AssertionError, RuntimeError, IndexError) as error:
@@ -61,19 +61,19 @@ def create(model: str, *, num_classes: int, in_chans: int, kwargs: Mapping[str, 
 
 
 def _explain(model: str, kwargs: dict[str, Any], error: Exception) -> str:
-    """Say which keyword a builder refused and the nearest that it takes, or else why the model could not be built."""
+    """Name the keyword that a builder refused and the nearest one that it accepts, or say why the model cannot be built."""
     found = re.search(r"(\w+)[\w.]*\(\) got an unexpected keyword argument '(\w+)'", str(error))
     if not found:
         why = str(error).splitlines()[0] if str(error) else type(error).__name__
         return f"{model}: cannot be built with {kwargs} ({why}); correct them"
     known = _keywords(model, found[1], error)
     hint = nearest(found[2], known) or f"; it takes {', '.join(sorted(known))}"
-    return f"{model}: there is no keyword {found[2]!r}{hint}; correct the name or take it out"
+    return f"{model}: there is no keyword {found[2]!r}{hint}; correct the name or remove it"
 
 
 def _keywords(model: str, builder: str, error: Exception) -> set[str]:
-    """Keywords of the builder that refused one and of the functions that led to it, in the model's module or `small`."""
-    # A twin of `regular` is built by an entry point of `small`.
+    """Keywords of the builder that refused one and of the functions that called it, in the model's module or `small`."""
+    # The twins in `regular` are built by entry points of `small`.
     own = {model_entrypoint(model).__module__, small.__name__}
     names: set[str] = set()
     for module in map(sys.modules.__getitem__, own):

@@ -1,8 +1,8 @@
 """HorNet with 7×7 kernels: recursive gated convolutions (gnConv) in a ConvNeXt frame.
 
 Paper: Rao, Zhao, Tang, Zhou, Lim, Lu, "HorNet: Efficient High-Order Spatial Interactions with Recursive Gated
-Convolutions", NeurIPS 2022, arXiv 2207.14284. timm does not have it. Written from the paper; parameters carry the names
-of the authors' released checkpoints (github.com/raoyongming/HorNet, MIT), so that those load as they are.
+Convolutions", NeurIPS 2022, arXiv 2207.14284. timm does not have it. Written from the paper. Parameters have the same names as in
+the authors' released checkpoints (github.com/raoyongming/HorNet, MIT), which therefore load unchanged.
 
 Depthwise kernels: tiny 11,488 · small 17,232 · base 22,976 · large 34,464.
 """
@@ -24,9 +24,9 @@ __all__ = ["Block", "GnConv", "HorNet", "initialise"]
 class GnConv(nn.Module):
     """Recursive gated convolution of order n on d channels (section 3.1 of the paper).
 
-    A 1×1 projection makes 2d channels: the first gate, of the smallest width d/2^(n−1), and parts of widths
-    d/2^(n−1), …, d/2, d that go through one depthwise convolution together. The gate is multiplied by the first part,
-    projected to the next width, multiplied by the next part, and so on: n multiplications are n orders of interaction.
+    A 1×1 projection outputs 2d channels: the first gate, of the smallest width d/2^(n−1), and parts of widths
+    d/2^(n−1), …, d/2, d that pass through one depthwise convolution together. The gate is multiplied by the first part,
+    projected to the next width, multiplied by the next part, and so on: n multiplications give n orders of interaction.
 
     Parameters
     ----------
@@ -95,7 +95,7 @@ class Block(nn.Module):
 class HorNet(nn.Module):
     """HorNet: a patch stem, stages of blocks with a 2×2 down-sampling between them, average pooling and a linear head.
 
-    Weights start as in the released code: normal with σ = .02, truncated, and zero biases.
+    Weights are initialised as in the released code: truncated normal with σ = .02, and zero biases.
 
     Parameters
     ----------
@@ -106,13 +106,13 @@ class HorNet(nn.Module):
     base_dim : int
         Width of the first stage; it doubles with each stage.
     orders : sequence of int
-        Order of gnConv in each stage; the first `len(depths)` count.
+        Order of gnConv in each stage; the first `len(depths)` are used.
     kernel_size, patch_size : int
         Side of the depthwise kernels; side and stride of the stem.
     ls_init_value : float
-        First value of the layer scales.
+        Initial value of the layer scales.
     drop_rate, drop_path_rate : float
-        Dropout before the head; stochastic depth of the last block, growing linearly from 0 at the first.
+        Dropout before the head; stochastic depth of the last block, increasing linearly from 0 at the first block.
     """
 
     def __init__(
@@ -152,19 +152,19 @@ class HorNet(nn.Module):
         return self.head
 
     def reset_classifier(self, num_classes: int) -> None:
-        """Replace the head by a fresh one for `num_classes` classes (0: none)."""
+        """Replace the head with a new one for `num_classes` classes (0: none)."""
         self.num_classes = num_classes
         self.head = nn.Linear(self.num_features, num_classes) if num_classes > 0 else nn.Identity()
         self.head.apply(initialise)
 
     def forward_features(self, x: torch.Tensor) -> torch.Tensor:
-        """Map images (n, in_chans, h, w) to the last stage's maps (n, num_features, h', w')."""
+        """Map images (n, in_chans, h, w) to the last stage's feature maps (n, num_features, h', w')."""
         for downsample, stage in zip(self.downsample_layers, self.stages, strict=True):
             x = stage(downsample(x))
         return x
 
     def forward_head(self, x: torch.Tensor, pre_logits: bool = False) -> torch.Tensor:
-        """Map maps to logits (n, num_classes), or to the pooled features before the head."""
+        """Map feature maps to logits (n, num_classes), or to the pooled features before the head."""
         x = self.head_drop(self.norm(x.mean((-2, -1))))
         return x if pre_logits else self.head(x)
 
@@ -174,7 +174,7 @@ class HorNet(nn.Module):
 
 
 def initialise(module: nn.Module) -> None:
-    """Draw a layer's weights as the released code does, which ConvNeXt's does, too: normal, σ = .02, truncated; zero biases."""
+    """Draw a layer's weights as the released code (and ConvNeXt's) does: truncated normal, σ = .02; zero biases."""
     if isinstance(module, nn.Conv2d | nn.Linear):
         trunc_normal_(module.weight, std=0.02)
         nn.init.zeros_(module.bias)

@@ -1,9 +1,9 @@
 """Small members of the paper's four families, for images of 32×32 or 16×16.
 
-All are timm's own classes (HorNet: ours) at other widths, depths and strides, and initialise as those do. Of a kernel
-wider than its map the outer taps meet only padding and are not trained, so the defaults keep the maps large: 8×8 of a
-32×32 image in 4×4 patches. ConvNeXt and HorNet therefore have one stage (both papers have such isotropic networks);
-`depths` adds more. For the same maps of 16×16 images take `patch_size=2`, or for MobileNetV2 `stem_stride=1`.
+All are timm's own classes (ours for HorNet) with other widths, depths and strides, and the same initialisation. If a kernel is
+wider than its feature map, its outer taps see only padding and are not trained. The defaults therefore keep the maps large: 8×8
+for a 32×32 image in 4×4 patches. For this reason ConvNeXt and HorNet have one stage (both papers include such isotropic networks);
+`depths` adds more. For the same maps with 16×16 images, use `patch_size=2`, or `stem_stride=1` for MobileNetV2.
 
 Papers: Trockman and Kolter, "Patches Are All You Need?", TMLR 2023 (ConvMixer); Liu et al., "A ConvNet for the 2020s",
 CVPR 2022 (ConvNeXt); Sandler et al., "MobileNetV2", CVPR 2018; Rao et al., "HorNet", NeurIPS 2022.
@@ -33,17 +33,17 @@ def _convmixer(
     num_classes: int,
     drop_rate: float = 0.0,
 ) -> ConvMixer:
-    """Build timm's ConvMixer; every keyword is named because some versions of timm ignore unknown ones."""
+    """Build timm's ConvMixer; all keywords are explicit because some versions of timm ignore unknown ones."""
     return ConvMixer(dim, depth, kernel_size, patch_size, in_chans, num_classes, drop_rate=drop_rate)
 
 
 def _convnext(depths: Sequence[int], dims: Sequence[int], kernel_size: int, **kwargs: Any) -> ConvNeXt:
-    """Build timm's ConvNeXt, which has four stages, with the first `len(depths)` of them."""
+    """Build timm's ConvNeXt with the first `len(depths)` of its four stages."""
     stages, absent = len(depths), 4 - len(depths)
     if not 1 <= stages <= 4 or len(dims) != stages:
         raise EchosError(
             f"convnext_small_images: there must be 1 to 4 depths and as many dims, not depths {list(depths)} and "
-            f"dims {list(dims)}; give both one number per stage"
+            f"dims {list(dims)}; give one number per stage for each"
         )
     model = ConvNeXt(
         depths=(*depths, *[0] * absent), dims=(*dims, *[dims[-1]] * absent), kernel_sizes=kernel_size, **kwargs
@@ -69,7 +69,7 @@ def _mobilenetv2(
     if not len(depths) == len(dims) == len(strides):
         raise EchosError(
             f"mobilenetv2_small_images: there are {len(depths)} depths, {len(dims)} dims and {len(strides)} strides; "
-            "give each one number per stage"
+            "give one number per stage for each"
         )
     stages = [
         [f"{'ir' if index else 'ds'}_r{depth}_k{kernel_size}_s{stride}_e{expansion if index else 1}_c{dim}"]
@@ -103,21 +103,21 @@ default_cfgs = generate_default_cfgs(
 
 @register_model
 def convmixer_small(pretrained: bool = False, **kwargs: Any) -> ConvMixer:
-    """ConvMixer of 4 blocks; the published CIFAR-10 network is dim 256, depth 8, kernel_size 5, patch_size 2."""
+    """ConvMixer of 4 blocks; the published CIFAR-10 network has dim 256, depth 8, kernel_size 5, patch_size 2."""
     kwargs = {"dim": 64, "depth": 4, "kernel_size": 9, "patch_size": 4, **kwargs}
     return build_model_with_cfg(_convmixer, "convmixer_small", pretrained, **kwargs)
 
 
 @register_model
 def convnext_small_images(pretrained: bool = False, **kwargs: Any) -> ConvNeXt:
-    """ConvNeXt of one to four stages; the published four are depths 3, 3, 9, 3 and dims 96, 192, 384, 768."""
+    """ConvNeXt of one to four stages; the published four have depths 3, 3, 9, 3 and dims 96, 192, 384, 768."""
     kwargs = {"depths": (2,), "dims": (40,), "kernel_size": 7, "patch_size": 4, **kwargs}
     return build_model_with_cfg(_convnext, "convnext_small_images", pretrained, **kwargs)
 
 
 @register_model
 def mobilenetv2_small_images(pretrained: bool = False, **kwargs: Any) -> EfficientNet:
-    """MobileNetV2 with strides for small images: maps of 16×16 (the stem), 8×8, 8×8 and 4×4 of a 32×32 image."""
+    """MobileNetV2 with strides for small images: maps of 16×16 (the stem), 8×8, 8×8 and 4×4 for a 32×32 image."""
     kwargs = {
         "depths": (1, 1, 1),
         "dims": (16, 32, 48),
@@ -134,6 +134,6 @@ def mobilenetv2_small_images(pretrained: bool = False, **kwargs: Any) -> Efficie
 
 @register_model
 def hornet_small_images(pretrained: bool = False, **kwargs: Any) -> HorNet:
-    """HorNet of one to four stages, of orders 2, 3, 4, 5; the published four are depths 2, 3, 18, 2."""
+    """HorNet of one to four stages, with orders 2, 3, 4, 5; the published four have depths 2, 3, 18, 2."""
     kwargs = {"depths": (2,), "base_dim": 24, "kernel_size": 7, "patch_size": 4, **kwargs}
     return build_model_with_cfg(HorNet, "hornet_small_images", pretrained, **kwargs)

@@ -1,4 +1,4 @@
-"""Evaluation: finished runs gathered, and compared pair by pair."""
+"""Evaluation: gather finished runs and compare them, paired by seed."""
 
 from neural_echos.evaluation.comparisons import compare, epochs_to_target, paired, slopes_over_size
 from neural_echos.evaluation.runs import gather_histories, gather_runs

@@ -1,9 +1,9 @@
-"""Initialisations compared, paired by seed.
+"""Comparisons of initialisations, paired by seed.
 
-Two runs that differ only in their initialisation share seed, data order and every weight that is not depthwise, so their
-difference is taken seed by seed. With the 3 to 5 seeds of a preset, Student's t decides, and the rest stands beside it: a
-bootstrap interval, Holm's correction over all that is compared with one baseline, and the minimum detectable effect of so many
-seeds. A run that diverged has no accuracy: it is excluded from every pair, and counted.
+Two runs that differ only in their initialisation share the seed, the data order and all weights that are not depthwise, so
+differences are taken seed by seed. With the 3 to 5 seeds of a preset, Student's t decides. Also reported are a bootstrap
+interval, Holm's correction over all comparisons with one baseline, and the minimum detectable effect at this number of
+seeds. A diverged run has no accuracy: it is excluded from all pairs, and counted.
 """
 
 from collections.abc import Iterator, Sequence
@@ -28,9 +28,9 @@ TARGET = 0.9
 
 
 def paired(runs: pd.DataFrame, initialisation: str, baseline: str) -> pd.DataFrame:
-    """Top-1 of an initialisation beside a baseline's, one row per dataset, architecture and seed that both have.
+    """Top-1 of an initialisation and of a baseline, one row per dataset, architecture and seed that both have.
 
-    Runs that diverged have no top-1 and no pair.
+    Diverged runs have no top-1 and form no pair.
 
     Returns
     -------
@@ -46,14 +46,14 @@ def paired(runs: pd.DataFrame, initialisation: str, baseline: str) -> pd.DataFra
 
 
 def slopes_over_size(pairs: pd.DataFrame, architectures: int) -> pd.DataFrame:
-    """Straight lines of the difference over kernel size, fitted seed by seed.
+    """Fit a straight line of the difference over kernel size for each seed.
 
     Parameters
     ----------
     pairs : DataFrame
         Columns architecture, seed, kernel_size (taps of side) and difference, see `paired`.
     architectures : int
-        How many architectures a seed must have; one that lacks some, or has only one kernel size, is excluded.
+        Required number of architectures per seed; seeds with fewer, or with only one kernel size, are excluded.
 
     Returns
     -------
@@ -69,7 +69,7 @@ def slopes_over_size(pairs: pd.DataFrame, architectures: int) -> pd.DataFrame:
 
 
 def epochs_to_target(histories: pd.DataFrame, target: float) -> pd.DataFrame:
-    """First epoch of every run whose top-1 reaches `target`; a run that never does is censored at its epochs + 1.
+    """First epoch at which each run's top-1 reaches `target`; a run that never does is censored at its epochs + 1.
 
     Returns
     -------
@@ -97,14 +97,14 @@ def compare(
     runs, histories : DataFrame
         Tables of schemas "runs" and "history".
     baselines : sequence of str
-        Initialisations; one without runs is passed over.
+        Initialisations; those without runs are skipped.
     target : float
-        Of `epochs_to_target`: share of the baseline's mean final top-1.
+        Target of `epochs_to_target`, as a share of the baseline's mean final top-1.
 
     Raises
     ------
     EchosError
-        The target is no share above 0.
+        The target is not in (0, 1].
     """
     if not 0 < target <= 1:
         raise EchosError(f"comparisons: target must be a share above 0 and at most 1, not {target}")
@@ -129,7 +129,7 @@ def compare(
 
 
 def _compared(cell: pd.DataFrame, initialisation: str, baseline: str, goal: float) -> Iterator[dict[str, Any]]:
-    """Yield one row for each measure, where both initialisations have a seed in common; `cell` is of one architecture."""
+    """Yield one row per measure if the two initialisations share a seed; `cell` has the runs of one architecture."""
     ours, theirs = (cell[cell.initialisation == name].set_index("seed") for name in (initialisation, baseline))
     seeds = ours.index.intersection(theirs.index)
     kept = seeds[~(ours.diverged[seeds] | theirs.diverged[seeds]).to_numpy()]

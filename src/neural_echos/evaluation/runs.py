@@ -1,4 +1,4 @@
-"""Finished runs, gathered into tables."""
+"""Gather finished runs into tables."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -20,12 +20,12 @@ _SCORES = ["loss", "top1", "top5"]
 def gather_runs(folders: Iterable[str | Path]) -> pa.Table:
     """Gather the final metrics of finished runs into a table of schema "runs", sorted.
 
-    A run whose metrics say `diverged` has NaN in place of its scores and of the area under its learning curve.
+    A run whose metrics say `diverged` has NaN for its scores and for the area under its learning curve.
 
     Raises
     ------
     EchosError
-        A run is not finished or broken, or one run is listed twice.
+        A run is unfinished or broken, or is listed twice.
     """
     rows = []
     for folder in map(Path, folders):
@@ -34,7 +34,7 @@ def gather_runs(folders: Iterable[str | Path]) -> pa.Table:
         wanted = [key for key in SCHEMAS["runs"].names if key not in (*RUN, "area", "diverged", "adopted")]
         if not history.num_rows or not isinstance(metrics, dict) or not set(wanted) <= set(metrics):
             raise EchosError(
-                f"{folder}: the run is not finished, for its history or one of the metrics {', '.join(wanted)} is missing; "
+                f"{folder}: the run is not finished: its history or one of the metrics {', '.join(wanted)} is missing; "
                 "train it again"
             )
         row = history.select(RUN).slice(0, 1).to_pylist()[0] | {key: metrics[key] for key in wanted}

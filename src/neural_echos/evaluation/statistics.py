@@ -1,4 +1,4 @@
-"""Statistics of a few paired differences: intervals, tests, their correction, and the minimum detectable effect."""
+"""Statistics of a few paired differences: intervals, tests, multiple-testing correction, and minimum detectable effect."""
 
 from collections.abc import Sequence
 
@@ -21,9 +21,9 @@ def mean_interval(values: Sequence[float] | np.ndarray, confidence: float = 0.95
 def bootstrap_interval(values: Sequence[float] | np.ndarray, confidence: float = 0.95) -> tuple[float, float]:
     """Percentile interval of the mean over 10,000 bootstrap samples; (NaN, NaN) for fewer than two values.
 
-    It is too narrow for a few values: of normal ones the 95 % interval holds the true mean 75 % of the time with 3 (it is then
-    their range), 79 % with 4, 83 % with 5, 88 % with 8; and BCa, which corrects for skewness, does no better there. Use it to see
-    whether Student's t, which holds 95 % where values are normal, rests on one odd seed.
+    It is too narrow for few values. For normal values the 95 % interval covers the true mean 75 % of the time with 3 values (where
+    it is their range), 79 % with 4, 83 % with 5 and 88 % with 8; BCa, which corrects for skewness, does no better there. Use it to
+    check whether the interval of Student's t, which covers 95 % for normal values, depends on one odd seed.
     """
     values = np.asarray(values, dtype=np.float64)
     if values.size < 2:
@@ -34,9 +34,10 @@ def bootstrap_interval(values: Sequence[float] | np.ndarray, confidence: float =
 
 
 def paired_p(differences: Sequence[float] | np.ndarray) -> float:
-    """Two-sided p of Student's paired t test; 1 where all differences are 0.
+    """Two-sided p of Student's paired t test; 1 if all differences are 0.
 
-    NaN for fewer than two, and where all are one other number: whole epochs can be so, and then no deviation is seen to judge by.
+    NaN for fewer than two differences, or if all are the same non-zero number, which can happen with whole epochs: then there is no
+    deviation to compare with.
     """
     values = np.asarray(differences, dtype=np.float64)
     if values.size < 2 or not np.ptp(values):
@@ -46,10 +47,10 @@ def paired_p(differences: Sequence[float] | np.ndarray) -> float:
 
 
 def holm(p: Sequence[float] | np.ndarray) -> np.ndarray:
-    """Correct the p of a family of tests for their number (Holm 1979); NaN stays NaN and does not count.
+    """Correct the p-values of a family of tests for multiple testing (Holm 1979); NaN stays NaN and does not count.
 
-    The i-th smallest of m, from 0, becomes the largest of (m − j) pⱼ over j ≤ i, and at most 1. Below .05 wherever the result
-    is: the chance of a single false finding in the family is at most 5 %, whatever depends on what.
+    The i-th smallest of m, from 0, becomes the largest of (m − j) pⱼ over j ≤ i, and at most 1. If corrected values below .05 count
+    as findings, the chance of any false finding in the family is at most 5 %, whether or not the tests are independent.
     """
     p = np.asarray(p, dtype=np.float64)
     order = np.argsort(p)[: np.count_nonzero(np.isfinite(p))]
@@ -59,12 +60,12 @@ def holm(p: Sequence[float] | np.ndarray) -> np.ndarray:
 
 
 def detectable(differences: Sequence[float] | np.ndarray, *, power: float = 0.8, level: float = 0.05) -> float:
-    """Smallest true difference that a two-sided paired t test of so many differences finds with the given power.
+    """Minimum detectable effect: smallest true difference that a two-sided paired t test finds with the given power.
 
-    It is δ = s ν / √n, with s the observed deviation, n their number, and ν such that a t variable with n − 1 degrees of
-    freedom and non-centrality ν exceeds the test's bound with probability `power`. δ is as uncertain as s, which in 80 % of
-    cases lies between .32 and 1.5 of the truth with 3 differences, and between .52 and 1.4 with 5. NaN for fewer than two, and
-    where they do not differ at all.
+    It is δ = s ν / √n, with s the observed standard deviation, n the number of differences, and ν such that a t variable with n − 1
+    degrees of freedom and non-centrality ν exceeds the test's bound with probability `power`. δ is as uncertain as s, which in 80 %
+    of cases is between .32 and 1.5 times the true value with 3 differences, and between .52 and 1.4 times with 5. NaN for fewer
+    than two differences, or if they are all equal.
     """
     values = np.asarray(differences, dtype=np.float64)
     if values.size < 2 or not np.ptp(values):

@@ -1,7 +1,7 @@
-"""Verdicts: each claim of a paper against what was measured, by a decision rule that the config declares beforehand.
+"""Verdicts: compare each claim of a paper with the measurements, by a decision rule declared in the config beforehand.
 
-A rule turns tables into a value, its 95 % interval, and a reading (supported, not supported, inconclusive). Where the claim is
-about another data set than the one at hand, the verdict is "not run at this scale", and the reading is only told as a remark.
+A rule turns tables into a value, its 95 % interval, and a reading (supported, not supported, inconclusive). If the claim is
+about another data set than the available one, the verdict is "not run at this scale", and the reading is only a remark.
 """
 
 import inspect
@@ -33,18 +33,18 @@ def decide(claims: Sequence[Mapping[str, Any]], tables: Tables, scale: str) -> p
     Parameters
     ----------
     claims : sequence of mappings
-        Each with id, paper, statement, rule, needs (the data set that the claim is about, or a list of them), options, artifact
-        and, where it is known, what the paper prints (published).
+        Each has id, paper, statement, rule, needs (the data set that the claim is about, or a list of them), options, artifact
+        and, if known, the value printed in the paper (published).
     tables : mapping of DataFrames
-        "runs", "structure", "pattern_shares" and "replacements", any of them possibly empty, and "models", with columns model,
-        family and top1, of networks whose accuracy is published.
+        "runs", "structure", "pattern_shares" and "replacements", any of which may be empty, and "models", with columns model,
+        family and top1, for networks with a published accuracy.
     scale : str
-        One phrase that says at which scale this preset runs.
+        A phrase that describes the scale of this preset.
 
     Raises
     ------
     EchosError
-        A claim names an unknown rule, or options that its rule does not take.
+        A claim names an unknown rule, or options that its rule does not accept.
     """
     rows = []
     for claim in claims:
@@ -66,7 +66,7 @@ def decide(claims: Sequence[Mapping[str, Any]], tables: Tables, scale: str) -> p
         measured = rule_of(mine, **claim["options"])
         reading, told = measured.reading, told_of(measured.remark, others, measured.diverged)
         if measured.diverged and reading == SUPPORTED:
-            reading = INCONCLUSIVE  # the runs that are left may be the better ones
+            reading = INCONCLUSIVE  # the remaining runs may be the better ones
         verdict, reason = reading, told
         if measured.value is None:
             verdict, reason = NOT_RUN, told or "this preset has no such runs"
@@ -94,9 +94,9 @@ def decide(claims: Sequence[Mapping[str, Any]], tables: Tables, scale: str) -> p
 
 
 def _about(options: Mapping[str, Any], tables: Tables, about: set[str]) -> tuple[Tables, str]:
-    """Leave out depthwise networks that were trained on other data sets than a claim is about, where some were trained on those.
+    """Exclude depthwise networks trained on data sets that a claim is not about, if others were trained on those it is about.
 
-    Returns the tables, and a remark that says what was left out.
+    Returns the tables, and a remark on what was excluded.
     """
     if options.keys() & {"dataset", "pairs"}:
         return tables, ""
@@ -112,7 +112,7 @@ def _about(options: Mapping[str, Any], tables: Tables, about: set[str]) -> tuple
 
 
 def _at_hand(options: Mapping[str, Any], tables: Tables) -> set[str]:
-    """Which data sets the numbers behind a claim come from: of its runs, or of the depthwise networks whose banks are read."""
+    """The data sets that a claim's numbers come from: those of its runs, or of the depthwise networks whose banks are used."""
     if "dataset" in options:
         return {options["dataset"]}
     if "pairs" in options:

@@ -1,4 +1,4 @@
-"""Claims about what an initialisation gains: NE3 to NE6."""
+"""Claims about the gain of an initialisation: NE3 to NE6."""
 
 from collections.abc import Sequence
 
@@ -33,11 +33,11 @@ def gain(
     expect: str,
     margin: float = 0.0,
 ) -> Reading:
-    """NE3 and NE5: the paired difference in top-1, averaged over architectures, seed by seed; seeds that lack one are left out.
+    """NE3 and NE5: the paired difference in top-1, averaged over architectures for each seed; seeds that lack one are excluded.
 
-    With ``expect="positive"``: supported when the interval lies above 0, not supported when it lies below `margin` (a
-    difference too small to matter). With ``expect="none"``: supported when the interval lies below `margin`, not supported
-    when it lies above 0. A whole interval below 0 is named as what it is, a loss.
+    With ``expect="positive"``: supported if the interval lies above 0, not supported if it lies below `margin` (a
+    difference too small to matter). With ``expect="none"``: supported if the interval lies below `margin`, not supported
+    if it lies above 0. An interval entirely below 0 is reported as a loss.
     """
     measured = top1_of(f"{initialisation} − {baseline}", dataset, architectures)
     if expect not in ("positive", "none"):
@@ -58,9 +58,9 @@ def gain(
 def gain_grows_with_size(
     tables: Tables, *, dataset: str, architectures: Sequence[str], initialisation: str, baseline: str
 ) -> Reading:
-    """NE4: the slope of the paired gain over kernel size (share per tap of side), fitted seed by seed, with a t interval.
+    """NE4: the slope of the paired gain over kernel size (share per tap of side), fitted for each seed, with a t interval.
 
-    Seeds that lack an architecture are left out.
+    Seeds that lack an architecture are excluded.
     """
     measured = f"slope of the gain of {initialisation} over {baseline} with kernel size, per tap of side, on {dataset}"
     runs = runs_of(tables, dataset, architectures)
@@ -87,9 +87,9 @@ def variety_matters(
 ) -> Reading:
     """NE6: varied γ with both centre types beats every fixed γ and every single centre type.
 
-    Value: the least of the paired differences to those variants. Supported when all intervals lie above 0, which needs no
-    correction, for all must hold at once; not supported when any difference is below 0 with a p of at most .05 after Holm's
-    correction over the variants, for the more of them, the sooner one is below by chance.
+    Value: the smallest of the paired differences from those variants. Supported if all intervals lie above 0; this needs no
+    correction, since all of them have to. Not supported if any difference is below 0 with p ≤ .05 after Holm's
+    correction over the variants, since with more variants one is more likely to be below by chance.
     """
     measured = f"top-1 of {varied} − the best variant with one γ or one centre type, {architecture} on {dataset}"
     variants = [*fixed_gamma, *one_centre]

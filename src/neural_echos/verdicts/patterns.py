@@ -27,16 +27,15 @@ from neural_echos.words import count_of, number, percent
 def patterns_cover_kernels(
     tables: Tables, *, least: Mapping[str, float], margin: float = 0.1, by: str = "cluster", role: str = "trained"
 ) -> Reading:
-    """UU1: in each family, at least that share of kernels has a named pattern, and far fewer have one by chance.
+    """UU1: in each family, at least the published share of kernels has a named pattern, and far fewer have one by chance.
 
-    `least` gives each family's published share, by the pattern of its models' names (such as "convnext_*"). Value: the share of
-    kernels with a named pattern at the declared threshold, mean over the family's models, and by cluster over trainings of the
-    autoencoder, with a bootstrap interval over models, then layers and trainings; of several families that which is furthest below
-    its published share. Supported when in every family the interval lies at or above `least`, and the excess over shuffled taps
-    and the excess over the untrained control of the same kernel size lie above `margin`, both with their intervals; not supported
-    when in any family the interval lies below `least` or either excess below `margin`. A family that is not at hand leaves the
-    claim open; where none is, the trained banks at hand are read against the least of the published shares, and that is only a
-    remark.
+    `least` gives each family's published share, by a pattern of its models' names (such as "convnext_*"). Value: the share of
+    kernels with a named pattern at the declared threshold, averaged over the family's models (and, by cluster, over trainings of
+    the autoencoder), with a bootstrap interval over models, then layers and trainings; for several families, the one furthest
+    below its published share. Supported if in every family the interval lies at or above `least`, and the intervals of the
+    excess over shuffled taps and over the untrained control of the same kernel size lie above `margin`; not supported if in
+    any family the interval lies below `least` or either excess below `margin`. If a family is missing, the claim stays open. If all
+    are missing, the available trained banks are compared with the smallest published share, but only as a remark.
     """
     counted = "in clusters with a named pattern" if by == "cluster" else "with a named pattern of their own"
     measured = f"share of depthwise kernels {counted}, mean over a family's models"
@@ -66,12 +65,12 @@ def patterns_in_all_layers(
 ) -> Reading:
     """UU2: in every layer more kernels have a named pattern than in the untrained control and with shuffled taps.
 
-    Layers count from `least_kernels` kernels on, and where there is a control of their kernel size. A layer's bar is the upper
-    bound of that control's share, or its own share with shuffled taps, where that is more. Value: the share of layers above
-    their bar, mean over models, with a bootstrap interval over models, then layers. Supported when every layer's interval lies
-    above its bar; not supported when more lie below it than one in 40 of as many layers would by chance (the binomial's 95th
-    percentile); else inconclusive. Kernels count by their own pattern: a cluster's name would lend what one layer has to the
-    kernels of another.
+    Layers count if they have at least `least_kernels` kernels and there is a control of their kernel size. A layer's bar is the
+    upper bound of that control's share, or the layer's own share with shuffled taps if that is larger. Value: the share of layers
+    above their bar, averaged over models, with a bootstrap interval over models, then layers. Supported if every layer's interval
+    lies above its bar; not supported if more lie below it than expected by chance at a rate of one in 40 (the binomial's
+    95th percentile); otherwise inconclusive. Kernels count by their own pattern, because a cluster's name would transfer a pattern
+    from the kernels of one layer to those of another.
     """
     measured = "share of layers in which more kernels have a named pattern than in controls, mean over models"
     layers = _layers_with_controls(tables["pattern_shares"], by, role)
@@ -97,13 +96,13 @@ def patterns_in_all_layers(
 
 @rule
 def patterns_follow_accuracy(tables: Tables, *, by: str = "kernel", role: str = "trained") -> Reading:
-    """UU3: networks with a better published ImageNet top-1 have a larger share of kernels with a named pattern.
+    """UU3: networks with a higher published ImageNet top-1 have a larger share of kernels with a named pattern.
 
-    A network's share is over all its depthwise kernels, whatever their size, at the declared threshold. Value: Spearman's rank
-    correlation of share and top-1 over all networks whose top-1 is declared, with the interval of Bonett and Wright (Psychometrika
-    65, 2000); at least five networks. Within families, where one has several networks, ranks are those within the family, and p is
-    from 10,000 permutations within families. Supported when the interval lies above 0 and the correlation within families is
-    positive with p ≤ .05; not supported when the interval lies below 0, or that correlation is negative with p ≤ .05.
+    A network's share is over all its depthwise kernels of any size, at the declared threshold. Value: Spearman's rank
+    correlation of share and top-1 over all networks with a declared top-1, at least five, with the interval of Bonett and Wright
+    (Psychometrika 65, 2000). A second correlation uses ranks within families of several networks, with p from 10,000
+    permutations within families. Supported if the interval lies above 0 and the correlation within families is
+    positive with p ≤ .05; not supported if the interval lies below 0, or that correlation is negative with p ≤ .05.
     """
     measured = (
         "rank correlation, in hundredths, of a network's share of kernels with a named pattern and its published top-1"
@@ -130,7 +129,7 @@ def patterns_follow_accuracy(tables: Tables, *, by: str = "kernel", role: str = 
 
 
 def _networks(tables: Tables, by: str, role: str) -> pd.DataFrame:
-    """Share of each network's depthwise kernels with a pattern, the same with shuffled taps, `null`, its family and top-1."""
+    """Share of each network's depthwise kernels with a pattern, and with shuffled taps (`null`), its family and top-1."""
     shares = tables["pattern_shares"]
     chosen = shares[shares.declared.astype(bool) & (shares.by == by) & (shares.kind == "depthwise")]
     chosen = chosen[(chosen.role == role) & chosen.layer.isna()]
@@ -154,10 +153,10 @@ def _within_families(networks: pd.DataFrame) -> tuple[float, float, int]:
 
 
 def _layers_with_controls(shares: pd.DataFrame, by: str, role: str) -> pd.DataFrame:
-    """Layers of depthwise kernels of this role at the declared threshold, with what shuffled taps and the control have.
+    """Depthwise layers of this role at the declared threshold, with the shares of shuffled taps and of the control.
 
     Adds `null` and `null_by_training`, the layer's share with shuffled taps, and `control` and `control_high`, the largest share
-    of an untrained bank of the same kernel size and the largest upper end of its interval, NaN where there is none.
+    of an untrained bank of the same kernel size and the largest upper end of its interval, NaN if there is none.
     """
     declared = shares[shares.declared.astype(bool) & (shares.by == by) & (shares.kind == "depthwise")]
     controls = declared[(declared.role == "untrained") & ~declared.shuffled.astype(bool) & declared.layer.isna()]
@@ -173,7 +172,7 @@ def _layers_with_controls(shares: pd.DataFrame, by: str, role: str) -> pd.DataFr
 
 
 def _family_reading(layers: pd.DataFrame, least: float, margin: float) -> Reading:
-    """Read the layers of a family's models against its published share, shuffled taps and controls."""
+    """Compare the layers of a family's models with its published share, shuffled taps and controls."""
     value, low, high = _pooled(layers)
     excess = {"shuffled taps": _pooled(layers, "null_by_training")}
     controlled = layers[layers.control.notna()]
@@ -191,7 +190,7 @@ def _family_reading(layers: pd.DataFrame, least: float, margin: float) -> Readin
 
 
 def _pooled(layers: pd.DataFrame, less: str | None = None) -> tuple[float, float, float]:
-    """Mean share over models, less that of another column, with its interval over models, layers and trainings."""
+    """Mean share over models, minus another column if given, with its interval over models, layers and trainings."""
     values, weights = [], []
     for _, mine in layers.groupby("model", sort=False):
         share = np.stack(mine.by_training.to_list())

@@ -1,4 +1,4 @@
-"""What decision rules share: readings, the registry of rules, and what is read off runs paired by seed."""
+"""Shared by decision rules: readings, the registry of rules, and paired differences between runs."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -10,12 +10,12 @@ from neural_echos.evaluation import detectable, mean_interval, paired
 from neural_echos.words import estimate
 
 SUPPORTED, NOT_SUPPORTED, INCONCLUSIVE, NOT_RUN = "supported", "not supported", "inconclusive", "not run at this scale"
-LOSS = "no gain: a loss"  # of a difference whose whole interval lies below 0
+LOSS = "no gain: a loss"  # for a difference whose whole interval lies below 0
 
 
 @dataclass(frozen=True)
 class Reading:
-    """What a rule read off the tables; `value` None where there was nothing to read, `diverged` which runs it had to leave out."""
+    """Result of a rule; `value` is None if there was nothing to evaluate, `diverged` says which runs were excluded."""
 
     measured: str
     value: float | None = None
@@ -36,7 +36,7 @@ RULES: dict[str, Rule] = {}
 
 
 def rule(function: Rule) -> Rule:
-    """Enter a decision rule `(tables, **options) -> Reading` in the registry under its own name."""
+    """Register a decision rule `(tables, **options) -> Reading` under its own name."""
     RULES[function.__name__] = function
     return function
 
@@ -47,14 +47,14 @@ def rules() -> list[str]:
 
 
 def top1_of(difference: str, dataset: str, architectures: Sequence[str], stage: str = "") -> str:
-    """What a difference in top-1, averaged over these architectures, measures; `stage` is one of a replacement."""
+    """Describe a difference in top-1 averaged over these architectures; `stage` is a stage of a replacement."""
     over = architectures[0] if len(architectures) == 1 else f"mean over {len(architectures)} architectures"
     of = f"{stage.replace('_', ' ')} of" if stage else "of"
     return f"top-1 {of} {difference} on {dataset}, paired by seed, {over}"
 
 
 def runs_of(tables: Tables, dataset: str, architectures: Sequence[str]) -> pd.DataFrame:
-    """Runs of these architectures on a data set."""
+    """Select the runs of these architectures on a data set."""
     runs = tables["runs"]
     return runs[(runs.dataset == dataset) & runs.architecture.isin(architectures)]
 
@@ -62,7 +62,7 @@ def runs_of(tables: Tables, dataset: str, architectures: Sequence[str]) -> pd.Da
 def differences_of(
     tables: Tables, dataset: str, architectures: Sequence[str], one: str, other: str
 ) -> tuple[np.ndarray, str]:
-    """Paired differences in top-1, a mean over all architectures for each seed that has them, and which runs diverged."""
+    """Paired differences in top-1, averaged over architectures for each seed that has all of them, and which runs diverged."""
     runs = runs_of(tables, dataset, architectures)
     pairs = paired(runs, one, other)
     pairs = pairs[pairs.groupby("seed").architecture.transform("nunique") == len(set(architectures))]
@@ -70,7 +70,7 @@ def differences_of(
 
 
 def over_pairs(runs: pd.DataFrame, pairs: Sequence[Mapping[str, str]], baseline: str) -> pd.DataFrame:
-    """Differences in top-1 from a baseline: a row for each seed that all pairs have, a column for each pair."""
+    """Differences in top-1 from a baseline: one row per seed that all pairs have, one column per pair."""
     columns = {}
     for pair in pairs:
         mine = runs[(runs.dataset == pair["dataset"]) & (runs.architecture == pair["architecture"])]
@@ -80,7 +80,7 @@ def over_pairs(runs: pd.DataFrame, pairs: Sequence[Mapping[str, str]], baseline:
 
 
 def bounded(measured: str, differences: np.ndarray, bound: float, diverged: str) -> Reading:
-    """Read an interval against a bound that it should lie above."""
+    """Compare an interval with a bound that it should lie above."""
     if not len(differences):
         return Reading(measured, diverged=diverged)
     value, low, high = mean_interval(differences)
@@ -89,12 +89,12 @@ def bounded(measured: str, differences: np.ndarray, bound: float, diverged: str)
 
 
 def against_zero(low: float, high: float) -> str:
-    """Read an interval against 0, above which it should lie."""
+    """Compare an interval with 0, which it should lie above."""
     return SUPPORTED if low > 0 else NOT_SUPPORTED if high < 0 else INCONCLUSIVE
 
 
 def detectable_effect(differences: Sequence[float] | np.ndarray, unit: str = "points") -> str:
-    """State the minimum detectable effect of these seeds at 80 % power; "" where they do not tell."""
+    """State the minimum detectable effect of these seeds at 80 % power; "" if it is not defined."""
     smallest = detectable(differences)
     if not np.isfinite(smallest):
         return ""
@@ -108,12 +108,12 @@ def in_points(difference: tuple[float, float, float]) -> str:
 
 
 def diverged_runs(runs: pd.DataFrame, initialisations: Sequence[str]) -> str:
-    """Say which runs have no accuracy because they diverged; "" where none has."""
+    """Say which runs have no accuracy because they diverged; "" if none did."""
     lost = runs[runs.initialisation.isin(initialisations) & runs.top1.isna()]
     told = [f"{len(some)} of {name}" for name, some in lost.groupby("initialisation")]
     return f"diverged runs are excluded: {', '.join(told)}" if told else ""
 
 
 def told_of(*parts: str) -> str:
-    """Join the parts of a remark that say something."""
+    """Join the non-empty parts of a remark."""
     return "; ".join(part for part in parts if part)

@@ -25,12 +25,12 @@ def structure_beats_controls(
 ) -> Reading:
     """NE1: trained depthwise kernels are structured, and more so than trained regular kernels of the same size.
 
-    Each kernel size is read by itself, where at least `least_networks` depthwise and as many regular networks have it, trained on
-    the same data sets or on one of `controls`: the difference of their structured shares, means over networks, with a bootstrap
-    interval over networks, then layers. Layers that read the image itself are no control. Value: the least difference over those
-    sizes. Supported when at each of them the interval lies above 0 and every depthwise bank, of any size, has its interval above
-    chance; not supported when at any of them it lies below 0 or any depthwise bank's interval below chance. The reason names every
-    size's difference, the sizes without a control, which the verdict leaves open, and what regular kernels have themselves.
+    Each kernel size is evaluated separately if at least `least_networks` depthwise and as many regular networks have it, trained on
+    the same data sets or on one of `controls`. The measure is the difference of their mean structured shares, with a bootstrap
+    interval over networks, then layers. Layers that read the image are not used as controls. Value: the smallest difference over
+    these sizes. Supported if at every size the interval lies above 0 and every depthwise bank, of any size, has its interval above
+    chance; not supported if at any size it lies below 0 or any depthwise bank's interval lies below chance. The reason gives the
+    difference at every size, the sizes without a control, which the verdict leaves open, and the shares of regular kernels.
     """
     measured = "structured share of trained depthwise − regular kernels"
     table = tables["structure"]
@@ -75,7 +75,7 @@ def structure_beats_controls(
 def _told_of_size(
     size: int, depthwise: pd.DataFrame, regular: pd.DataFrame, decided: tuple[float, float, float] | None
 ) -> str:
-    """One kernel size in words: its difference, or that it has no control, and what regular kernels have themselves."""
+    """Describe one kernel size: its difference, or that it has no control, and the shares of regular kernels."""
     name = f"{size}×{size}"
     if not len(regular):
         return f"{name}: no regular network to compare with"
@@ -92,9 +92,9 @@ def _told_of_size(
 def centres_dominate(tables: Tables, *, role: str = "trained", least: float = 0.5) -> Reading:
     """NE2: with the declared k, there are clusters of excitatory centres, of inhibitory ones and of others; the first two dominate.
 
-    A cluster is what its average is. Value: joint share of kernels in clusters of centres, mean over a bank's sizes and then over
-    banks, with a t interval over banks cut to 0 to 1. Supported when the interval lies above `least` and most banks and sizes have
-    all three; not supported when it lies below.
+    A cluster is named after its centroid. Value: the joint share of kernels in clusters of centres, averaged over a bank's sizes
+    and then over banks, with a t interval over banks clipped to [0, 1]. Supported if the interval lies above `least` and most
+    banks and sizes have all three; not supported if it lies below.
     """
     measured = "share of kernels in clusters whose average is an excitatory or inhibitory centre, mean over banks"
     table = tables["structure"]
@@ -105,7 +105,7 @@ def centres_dominate(tables: Tables, *, role: str = "trained", least: float = 0.
         return Reading(measured, remark="no clustered trained bank")
     centres = (chosen.excitatory_share + chosen.inhibitory_share).groupby(chosen.model).mean()
     value, low, high = mean_interval(centres.to_numpy())
-    low, high = max(low, 0.0), min(high, 1.0)  # a share; few banks give a wide interval
+    low, high = max(low, 0.0), min(high, 1.0)  # a share; with few banks the interval can be wider than [0, 1]
     both = (chosen.excitatory_share > 0) & (chosen.inhibitory_share > 0)
     three = both & (chosen.other_share > 0)
     reading = (

@@ -27,11 +27,12 @@ from neural_echos.words import number
 def transfer_holds(
     tables: Tables, *, pairs: Sequence[Mapping[str, str]], baseline: str, control: str, margin: float = 0.02
 ) -> Reading:
-    """MK1 and MK3: frozen filters of another model lose less than `margin` against `baseline`, and win against frozen `control`.
+    """MK1 and MK3: frozen filters of another model lose less than `margin` against `baseline`, and beat frozen `control`.
 
     Each pair names a dataset, an architecture and the initialisation that transfers. Value: the paired difference in top-1 from the
-    baseline, mean over pairs, seed by seed; seeds that lack one are left out. Supported when its interval lies above −margin and
-    that of the difference from the control above 0; not supported when the first lies below −margin or the second below 0.
+    baseline, averaged over pairs for each seed; seeds that lack a pair are excluded. Supported if its interval lies above −margin
+    and the interval of the difference from the control above 0; not supported if the first lies below −margin or the second
+    below 0.
     """
     measured = f"top-1 of frozen transferred filters − {baseline}, paired by seed, mean over {len(pairs)} pairs A → B"
     runs = tables["runs"]
@@ -59,7 +60,7 @@ def transfer_holds(
 def transfer_grows_with_source(
     tables: Tables, *, dataset: str, architecture: str, sources: Mapping[str, str]
 ) -> Reading:
-    """MK2: the slope of the transferring networks' top-1 over the decimal logarithm of the source's train images, seed by seed.
+    """MK2: the slope of top-1 with transferred filters over log₁₀ of the source's train images, fitted for each seed.
 
     `sources` maps each initialisation to the data set that its source was trained on.
     """
@@ -89,8 +90,8 @@ def pointwise_hurts(
 ) -> Reading:
     """MK4: networks with frozen pointwise weights of a source do worse than with its depthwise kernels, and than from scratch.
 
-    Value: top-1 with the depthwise kernels frozen − with the pointwise weights frozen, paired by seed. Supported when its interval
-    lies above 0 and that of pointwise − baseline below 0; not supported when either lies on the other side.
+    Value: top-1 with frozen depthwise kernels − top-1 with frozen pointwise weights, paired by seed. Supported if its interval
+    lies above 0 and the interval of pointwise − baseline below 0; not supported if either lies on the other side of 0.
     """
     measured = f"top-1 of {depthwise} − {pointwise}, {architecture} on {dataset}, paired by seed"
     runs = runs_of(tables, dataset, [architecture])

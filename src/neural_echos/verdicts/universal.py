@@ -17,10 +17,10 @@ from neural_echos.verdicts.readings import (
 def keeps(
     tables: Tables, *, dataset: str, architectures: Sequence[str], initialisation: str, baseline: str, margin: float
 ) -> Reading:
-    """QU1: training with a few frozen filters is at most `margin` below training that changes every kernel.
+    """QU1: training with a few frozen filters is at most `margin` below training of every kernel.
 
-    Value: the paired difference in top-1, averaged over architectures, seed by seed. Supported when the interval lies above
-    −`margin`, not supported when it lies below.
+    Value: the paired difference in top-1, averaged over architectures for each seed. Supported if the interval lies above
+    −`margin`, not supported if it lies below.
     """
     measured = top1_of(f"{initialisation} − {baseline}", dataset, architectures)
     differences, diverged = differences_of(tables, dataset, architectures, initialisation, baseline)
@@ -31,10 +31,10 @@ def keeps(
 def collapses(
     tables: Tables, *, dataset: str, architectures: Sequence[str], initialisation: str, baseline: str, least: float
 ) -> Reading:
-    """QU2: with random filters frozen in place of the universal ones, top-1 is lower by at least `least`.
+    """QU2: with random filters frozen instead of the universal ones, top-1 is lower by at least `least`.
 
-    Value: the paired difference in top-1 lost, averaged over architectures, seed by seed. Supported when the interval lies above
-    `least`, not supported when it lies below.
+    Value: the paired loss in top-1, averaged over architectures for each seed. Supported if the interval lies above
+    `least`, not supported if it lies below.
     """
     measured = top1_of(f"{baseline} − {initialisation}", dataset, architectures)
     differences, diverged = differences_of(tables, dataset, architectures, baseline, initialisation)
@@ -54,8 +54,8 @@ def replaced_keeps(
 ) -> Reading:
     """SS1: replacing every kernel by the best a·x + b of a few filters costs at most `margin` of top-1.
 
-    Value: top-1 of the replaced models at that stage − of the same models, whose kernels `control` keeps and which went through the
-    same stages, paired by seed, mean over architectures. Supported when the interval lies above −`margin`, not supported when it
+    Value: top-1 of the replaced models at that stage − top-1 of `control`, the same models with their own kernels after the same
+    stages, paired by seed, mean over architectures. Supported if the interval lies above −`margin`, not supported if it
     lies below.
     """
     measured = top1_of(f"{candidates} − {control}", dataset, architectures, stage)
