@@ -100,7 +100,7 @@ def test_a_forest_of_one_seed_or_diverged_runs_says_so(experiments, run_notebook
 def test_runs_without_a_shared_seed_are_refused(experiments):
     runs = experiments()["runs"].query("initialisation != 'dog'")
     with pytest.raises(
-        EchosError, match=r"^on whole no run of dog that did not diverge has the seed of a run of default"
+        EchosError, match=r"^on whole no run of dog that did not diverge shares its seed with a run of default"
     ):
         gains(runs, **ASKED)
 

@@ -98,7 +98,7 @@ def test_families_keep_their_order_and_small_groups_show_nothing(tables):
     signs = signs_by_family(grouped)
     assert signs.groupby("group").n.sum().to_dict() == {"Ours, 3×3": EACH, "Ours, 5×5": EACH}
     assert parameters_by_family(kernels, {"Ours": "n*"}, least=EACH).gamma.isna().all()
-    with pytest.raises(EchosError, match=r"no fits of x\*, y are at hand; choose other families"):
+    with pytest.raises(EchosError, match=r"there are no fits of x\*, y; choose other families"):
         parameters_by_family(kernels, {"Other": "x*", "More": "y"}, least=10)
 
 

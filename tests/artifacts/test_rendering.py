@@ -115,7 +115,7 @@ def test_a_kernel_that_never_starts_is_said_so_with_what_it_printed(tmp_path, mo
         sys, "executable", str(interpreter(tmp_path / "python", "echo 'No module named ipykernel'; exit 4"))
     )
     with pytest.raises(
-        EchosError, match=r"a\.ipynb: its Python kernel did not start twice in a row: exit code 4 "
+        EchosError, match=r"a\.ipynb: its Python kernel failed to start twice in a row: exit code 4 "
     ) as caught:
         rendered(tmp_path, "print(1)")
     assert '(it printed "No module named ipykernel"); check this Python and its ipykernel' in str(caught.value)

@@ -66,7 +66,7 @@ def test_a_style_changes_fonts_colours_and_sizes_and_nothing_else_keeps_it():
     [
         ({"fontscale": 2}, "there is no setting 'fontscale'"),
         ({"colour_map": "nowhere"}, "Matplotlib has no colour map 'nowhere'"),
-        ({"palette": "nowhere"}, "'nowhere' is neither a palette of seaborn nor a list of colours"),
+        ({"palette": "nowhere"}, "'nowhere' is neither a seaborn palette nor a list of colours"),
     ],
 )
 def test_an_unknown_setting_is_refused(given, said):
@@ -121,7 +121,7 @@ def test_a_notebook_run_by_hand_finds_its_tables_in_its_own_results_or_the_newes
     new.unlink()
     assert find_parameters("t", tmp_path / "workflow/notebooks")[1] == {"from": "old"}
     old.unlink()
-    with pytest.raises(EchosError, match=r"the tables that it was made from are gone"):
+    with pytest.raises(EchosError, match=r"the tables from which it was made are missing"):
         find_parameters("t", tmp_path)
     table = results(tmp_path / "results/published/zoo", "t", 0.0)
     facts = {"reads": {"verdicts": ["results/zoo/verdicts.parquet"]}, "options": {"from": "zoo"}, "written": "2026"}
@@ -129,7 +129,7 @@ def test_a_notebook_run_by_hand_finds_its_tables_in_its_own_results_or_the_newes
     (table.parents[1] / "tables/t.json").unlink()
     beside = table.rename(table.parents[1] / "verdicts.parquet")
     assert find_parameters("t", tmp_path)[:2] == ({"verdicts": [str(beside)]}, {"from": "zoo"})
-    with pytest.raises(EchosError, match=r"^other: no results above or below .* hold this artifact"):
+    with pytest.raises(EchosError, match=r"^other: no results above or below .* contain this artifact"):
         find_parameters("other", tmp_path)
 
 
@@ -169,7 +169,7 @@ def test_a_new_artifact_renders_as_it_is(tmp_path, capsys, kind, reads):
     ("name", "reads", "said"),
     [
         ("Mine", ["runs"], "lower case"),
-        ("table_4_verdicts", ["runs"], "there is an artifact"),
+        ("table_4_verdicts", ["runs"], "an artifact with this name exists already"),
         ("a", ["x"], "no table 'x'"),
     ],
 )

@@ -143,7 +143,7 @@ def test_frozen_runs_are_paired_with_training_from_scratch_by_seed():
     assert means.part.first().tolist() == ["depthwise"] * 3 + ["pointwise"]
     assert means.condition.first().tolist() == ["transferred", "transferred", "transferred, shuffled", "transferred"]
     assert means.source_images.first().tolist()[:3] == [10_000] * 3
-    with pytest.raises(EchosError, match=r"^b, m: no run of absent has one of default"):
+    with pytest.raises(EchosError, match=r"^b, m: no run of absent has the same seed as a run of default"):
         frozen_seeds(runs_of(TOPS), **CELL, variants={"absent": {"scheme": "default"}})
     with pytest.raises(EchosError, match=r"at least two numbers of train images, but small, random have 1"):
         frozen_by_depth_and_source(runs_of(TOPS), **CELL, variants=chosen("first"), sources=chosen("small", "random"))
@@ -229,7 +229,7 @@ def test_zeroed_layers(run_notebook):
     options = {"dataset": "b", "architecture": "m", "variants": chosen("one")}
     made = run_notebook("zeroed_layers", {"ablated": table}, options)
     assert "transferred, frozen most in l0 (30.0), least in l1 (10.0)" in made.says
-    with pytest.raises(EchosError, match=r"list it under `zeroed` in the config"):
+    with pytest.raises(EchosError, match=r"list one under `zeroed` in the config"):
         zeroed(table, dataset="b", architecture="m", variants=chosen("two"))
 
 

@@ -21,7 +21,7 @@ def t_interval(values: Iterable[float]) -> tuple[float, float]:
 
 
 def architecture_label(architecture: str, kernel_size: int) -> str:
-    """What an architecture is called beside others, with the size of its kernels."""
+    """Label of an architecture, with the size of its kernels."""
     size = f"{kernel_size}×{kernel_size}"
     name = label("architecture", architecture)
     return name if size in name else f"{name}, {size}"
@@ -39,14 +39,13 @@ def learning_curves(
     dataset : str
     architectures : sequence of str
     initialisations : sequence of str
-        The first is the one that the others are compared with.
+        The others are compared with the first.
 
     Returns
     -------
     DataFrame
         One row per architecture, initialisation, seed and epoch, in the order given: architecture, initialisation, seed, epoch,
-        top1 (%), baseline_top1 (%), difference (points). Epochs at which one of the two had diverged, or has no run of that seed,
-        are missing.
+        top1 (%), baseline_top1 (%), difference (points). An epoch is missing if one of the two runs had diverged or does not exist.
 
     Raises
     ------
@@ -66,7 +65,7 @@ def learning_curves(
         if len(found) < min(2, len(initialisations)):
             raise EchosError(
                 f"there are no learning curves of {initialisations[0]} and another initialisation on {architecture} and "
-                f"{dataset} with the same seeds; run them, or leave {architecture} out"
+                f"{dataset} with the same seeds; run them, or exclude {architecture}"
             )
     return _in_order(curves, architecture=architectures, initialisation=initialisations)[
         ["architecture", "initialisation", "seed", "epoch", "top1", "baseline_top1", "difference"]
@@ -91,7 +90,7 @@ def gains(
     -------
     DataFrame
         One row per architecture, baseline and seed, in the order given: architecture, kernel_size (taps of side), baseline, seed,
-        difference (points of top-1). Runs that diverged have no row.
+        difference (points of top-1). Diverged runs have no row.
 
     Raises
     ------
@@ -104,7 +103,7 @@ def gains(
     pairs = pd.concat(parts, ignore_index=True) if parts else pd.DataFrame()
     if not len(pairs):
         raise EchosError(
-            f"on {dataset} no run of {last} that did not diverge has the seed of a run of {' or '.join(baselines)}; "
+            f"on {dataset} no run of {last} that did not diverge shares its seed with a run of {' or '.join(baselines)}; "
             "add seeds, or choose other initialisations"
         )
     pairs["difference"] *= 100
@@ -115,17 +114,17 @@ def gains(
 def gain_forest(
     runs: pd.DataFrame, *, dataset: str, architectures: Sequence[str], initialisations: Sequence[str]
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """What a forest of gains shows: a row of every architecture, and one of their mean, seed by seed and summarised.
+    """Tables for a forest plot of gains, by seed and summarised: a row for every architecture, and one for their mean.
 
     See `gains` for parameters and errors.
 
     Returns
     -------
     seeds : DataFrame
-        `gains`, with a column `row` that names the architecture and its kernel size; where there are several architectures, each
-        seed's mean over them follows, its architecture and row `MEAN_ROW`, its kernel size 0.
+        `gains`, with a column `row` that names the architecture and its kernel size. If there are several architectures, each
+        seed's mean over them follows, with `MEAN_ROW` as architecture and row, and kernel size 0.
     summary : DataFrame
-        One row per row and baseline: row, baseline, and the columns of `summarised`.
+        One row per row of the plot and baseline: row, baseline, and the columns of `summarised`.
     """
     seeds = gains(runs, dataset=dataset, architectures=architectures, initialisations=initialisations)
     seeds["row"] = [
@@ -139,7 +138,7 @@ def gain_forest(
 
 
 def left_out(runs: pd.DataFrame, *, dataset: str, architectures: Sequence[str], initialisations: Sequence[str]) -> str:
-    """Say which runs and architectures a comparison lacks; "" where it has all, else a sentence with a space before it."""
+    """Say which runs and architectures a comparison lacks, in a sentence that starts with a space; "" if it has all."""
     mine = runs[(runs.dataset == dataset) & runs.initialisation.isin(initialisations)]
     lost = int(mine[mine.architecture.isin(architectures)].top1.isna().sum())
     left = mine[mine.top1.notna()].groupby("architecture").initialisation.nunique()
@@ -149,20 +148,20 @@ def left_out(runs: pd.DataFrame, *, dataset: str, architectures: Sequence[str], 
 
 
 def summarised(seeds: pd.DataFrame, by: Sequence[str]) -> pd.DataFrame:
-    """Mean of paired differences with its t interval, and the minimum detectable effect of so many seeds.
+    """Mean of paired differences with its t interval, and the minimum detectable effect at this number of seeds.
 
     Parameters
     ----------
     seeds : DataFrame
         Column difference (points), one row per pair of runs.
     by : sequence of str
-        Columns that tell the groups apart, which keep the order in which they come.
+        Columns to group by; groups keep the order in which they appear.
 
     Returns
     -------
     DataFrame
         One row per group: the columns of `by`; seeds (number of pairs); difference, low, high (points; low and high NaN for one
-        seed); detectable (points, at 80 % power; NaN for one seed and where all differences are the same).
+        seed); detectable (points, at 80 % power; NaN for one seed or if all differences are the same).
     """
     rows = []
     for key, group in seeds.groupby(list(by), sort=False):
@@ -173,20 +172,20 @@ def summarised(seeds: pd.DataFrame, by: Sequence[str]) -> pd.DataFrame:
 
 
 def gain_slopes(seeds: pd.DataFrame, architectures: int) -> pd.DataFrame:
-    """Slope of the gain over kernel size, fitted seed by seed, as the claim's verdict tests it.
+    """Slope of the gain over kernel size, fitted for each seed, as tested by the claim's verdict.
 
     Parameters
     ----------
     seeds : DataFrame
         See `gains`.
     architectures : int
-        How many architectures a seed must have to count.
+        Number of architectures that a seed must have to count.
 
     Returns
     -------
     DataFrame
-        One row per baseline: baseline; seeds (those that have every architecture); slope, low, high (points per tap of side, with
-        t interval; NaN where no seed has two sizes); intercept (points, at kernel size 0).
+        One row per baseline: baseline; seeds (number with every architecture); slope, low, high (points per tap of side, with
+        t interval; NaN if no seed has two sizes); intercept (points, at kernel size 0).
     """
     rows = []
     for baseline, pairs in seeds.groupby("baseline", sort=False):
@@ -210,7 +209,7 @@ def accuracy_by_images(
     runs : DataFrame
         Schema "runs".
     datasets : sequence of str
-        Parts of the same images.
+        Nested parts of the same images.
     architectures, initialisations : sequence of str
     baseline : str
 
@@ -218,8 +217,8 @@ def accuracy_by_images(
     -------
     DataFrame
         One row per architecture, initialisation, number of images and seed: architecture, initialisation, train_images, seed,
-        top1 (%), difference (points; NaN where the baseline has no run of that seed, 0 for the baseline itself). Runs that
-        diverged have no row.
+        top1 (%), difference (points; NaN if the baseline has no run of that seed, 0 for the baseline itself). Diverged runs have no
+        row.
 
     Raises
     ------
@@ -249,18 +248,18 @@ def accuracy_by_images(
 
 
 def few_against_many(seeds: pd.DataFrame) -> pd.DataFrame:
-    """By how much a difference is larger with the fewest images than with the most, paired by seed.
+    """Compare a difference at the smallest number of images with the largest number, paired by seed.
 
     Parameters
     ----------
     seeds : DataFrame
-        See `accuracy_by_images`; rows without a difference do not count.
+        See `accuracy_by_images`; rows without a difference are ignored.
 
     Returns
     -------
     DataFrame
         One row per architecture and initialisation: architecture, initialisation, seeds, difference, low, high (points; positive
-        where the initialisation helps more with few images), detectable (points).
+        if the initialisation helps more with few images), detectable (points).
     """
     kept = seeds[seeds.train_images.isin([seeds.train_images.min(), seeds.train_images.max()])]
     wide = kept.pivot_table(
@@ -272,6 +271,6 @@ def few_against_many(seeds: pd.DataFrame) -> pd.DataFrame:
 
 
 def _in_order(table: pd.DataFrame, **orders: Sequence[str]) -> pd.DataFrame:
-    """Sort a table's rows by columns of names, whose order is given; the first counts most."""
+    """Sort a table's rows by columns of names in a given order; the first column is the primary key."""
     places = pd.DataFrame({name: table[name].map({one: i for i, one in enumerate(orders[name])}) for name in orders})
     return table.loc[places.sort_values(list(orders), kind="stable").index].reset_index(drop=True)

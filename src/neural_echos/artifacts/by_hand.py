@@ -1,4 +1,4 @@
-"""Notebooks run by hand: where the tables and options are that an artifact was last made from."""
+"""Notebooks run by hand: find the tables and options from which an artifact was last made."""
 
 import sys
 from collections.abc import Iterator
@@ -12,15 +12,15 @@ Parameters = tuple[dict[str, list[str]], dict[str, Any], dict[str, Any]]
 
 
 def find_parameters(name: str, folder: Path | None = None) -> Parameters:
-    """Find what an artifact was made from, for a notebook that was opened in the repository or in a folder of results.
+    """Find what an artifact was made from, for a notebook opened in the repository or in a results folder.
 
     Parameters
     ----------
     name : str
         Name of the artifact.
     folder : Path, optional
-        Where the notebook runs; the working folder by default. Results that lie above it win over those below the repository,
-        those over published ones, and among several the newest. Which one was taken is printed.
+        Folder in which the notebook runs; the working folder by default. Results above it are preferred to results in the
+        repository, these to published ones, and newer results to older ones. The choice is printed.
 
     Returns
     -------
@@ -29,13 +29,13 @@ def find_parameters(name: str, folder: Path | None = None) -> Parameters:
     Raises
     ------
     EchosError
-        No results hold this artifact, or the tables that it was made from are gone.
+        No results contain this artifact, or the tables from which it was made are missing.
     """
     start = (folder or Path.cwd()).resolve()
     found = list(_records(name, start))
     if not found:
         raise EchosError(
-            f"{name}: no results above or below {start} hold this artifact; make it first, or fill in inputs and options"
+            f"{name}: no results above or below {start} contain this artifact; make it first, or fill in inputs and options"
         )
     for path in found:
         facts = read_json(path)
@@ -44,12 +44,12 @@ def find_parameters(name: str, folder: Path | None = None) -> Parameters:
             print(f"Tables and options of {path}", file=sys.stderr)
             return inputs, facts["options"], facts.get("style", {})
     raise EchosError(
-        f"{found[0]}: the tables that it was made from are gone; make it again, or fill in inputs and options"
+        f"{found[0]}: the tables from which it was made are missing; make it again, or fill in inputs and options"
     )
 
 
 def _tables(record: Path, facts: dict[str, Any]) -> dict[str, list[str]] | None:
-    """Where an artifact's tables are: below a folder above its JSON, or beside it, as those of published ones; None if gone."""
+    """Find an artifact's tables: relative to a folder above its JSON, or, if published, beside it; None if missing."""
     if "reads" not in facts:
         return None
     reads = facts["reads"].items()
@@ -62,7 +62,7 @@ def _tables(record: Path, facts: dict[str, Any]) -> dict[str, list[str]] | None:
 
 
 def _records(name: str, start: Path) -> Iterator[Path]:
-    """The JSON files beside the artifact: of the results above a folder, then of the repository's, then published ones."""
+    """JSON files of the artifact: from results above the folder, then from the repository's results, then published ones."""
     for above in (start, *start.parents):
         yield from _in_results(name, above)
         below = [path for folder in above.glob("results/**/") for path in _in_results(name, folder)]

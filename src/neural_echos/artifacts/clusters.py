@@ -1,4 +1,4 @@
-"""What figures and tables show of k-means clusters: averages and members, shares by layer, and how many clusters there are."""
+"""Tidy tables of k-means clusters: averages and members, shares by layer, and the number of clusters."""
 
 from collections.abc import Mapping, Sequence
 
@@ -25,26 +25,26 @@ def cluster_averages(
     kernels: int,
     columns: int,
 ) -> pd.DataFrame:
-    """Find the clusters of every network and size of depthwise kernels, with the average and a random sample of each.
+    """Collect the clusters of every network and depthwise kernel size, with the average and a random sample of each.
 
     Parameters
     ----------
     banks : mapping of str to pyarrow.Table
         Tables of schema "bank" by model.
     clusters, centroids : DataFrame
-        Tables of these schemas; the clustering with the declared number of clusters is taken.
+        Tables of these schemas; the clustering with the declared number of clusters is used.
     models : sequence of str
     seed : int
-        Of the samples.
+        Seed of the samples.
     kernels, columns : int
-        At most so many kernels of a cluster, in whole rows of `columns`.
+        Maximum number of kernels per cluster, in whole rows of `columns`.
 
     Returns
     -------
     DataFrame
         One row per cluster, sorted by network, size and `CENTRES`: `network`, `model`, `kernel_size` (taps), `name`, `cluster`,
-        `kernels` (in the cluster), `share` (of the network's kernels of this size), `norm` (of the average: 1 where the cluster's
-        kernels are all alike, near 0 where they cancel), `average` (ndarray, shape (k, k)) and `members` (ndarray, shape
+        `kernels` (in the cluster), `share` (of the network's kernels of this size), `norm` (of the average: 1 if the cluster's
+        kernels are identical, near 0 if they cancel), `average` (ndarray, shape (k, k)) and `members` (ndarray, shape
         (n, k, k): the sample, each minus its mean, as clustered).
 
     Raises
@@ -83,7 +83,7 @@ def cluster_averages(
 
 
 def mean_shares(averages: pd.DataFrame) -> dict[str, float]:
-    """Share of kernels in clusters of each name, the mean over networks and sizes, from `cluster_averages`."""
+    """Share of kernels in clusters of each name, averaged over networks and sizes, from `cluster_averages`."""
     summed = averages.groupby(["model", "kernel_size", "name"]).share.sum().unstack().fillna(0.0)
     return {name: float(summed[name].mean()) if name in summed else 0.0 for name in CENTRES}
 
@@ -94,15 +94,15 @@ def layer_shares(clusters: pd.DataFrame, models: Sequence[str]) -> pd.DataFrame:
     Parameters
     ----------
     clusters : DataFrame
-        Table of schema "clusters"; the clustering with the declared number of clusters is taken.
+        Table of schema "clusters"; the clustering with the declared number of clusters is used.
     models : sequence of str
 
     Returns
     -------
     DataFrame
-        One row per network, layer and name, networks in the order of the name table: `network`, `model`, `place` (of the layer
-        among the clustered ones of the network, from 0), `layers` (clustered ones of the network), `kernels` (in the layer), `name`
-        and `share`.
+        One row per network, layer and name, networks in the order of the name table: `network`, `model`, `place` (index of the
+        layer among the network's clustered layers), `layers` (number of clustered layers), `kernels` (in the layer), `name` and
+        `share`.
 
     Raises
     ------
@@ -126,33 +126,33 @@ def layer_shares(clusters: pd.DataFrame, models: Sequence[str]) -> pd.DataFrame:
 
 
 def shares_by_depth(shares: pd.DataFrame, *, bins: int) -> pd.DataFrame:
-    """Share of kernels with a centre over relative depth, networks of any number of layers on one scale.
+    """Share of kernels with a centre over relative depth, on a common scale for networks with any number of layers.
 
-    The layers of a network are laid end to end, each as long as the others; a bin has the mean of what lies in it.
+    The layers of a network are placed end to end with equal length; each bin has the mean over its range.
 
     Parameters
     ----------
     shares : DataFrame
         From `layer_shares`.
     bins : int
-        Parts of equal length into which the depth is cut.
+        Number of equal parts into which the depth is divided.
 
     Returns
     -------
     DataFrame
-        One row per network, indexed by its name, and one column per bin, named by its middle (0 at the input, 1 at the output).
+        One row per network, indexed by its name, and one column per bin, named after its centre (0 at the input, 1 at the output).
     """
     centred = shares[shares.name != "other"].groupby(["network", "place"], sort=False).share.sum()
     edges = np.linspace(0, 1, bins + 1)
     rows = {}
     for network, mine in centred.groupby(level="network", sort=False):
-        summed = np.concatenate([[0.0], np.cumsum(mine.to_numpy())])  # of the share over the layers, at their ends
+        summed = np.concatenate([[0.0], np.cumsum(mine.to_numpy())])  # cumulative share at the ends of the layers
         rows[network] = np.diff(np.interp(edges, np.linspace(0, 1, len(mine) + 1), summed)) * bins / len(mine)
     return pd.DataFrame.from_dict(rows, orient="index", columns=np.round((edges[:-1] + edges[1:]) / 2, 3))
 
 
 def cluster_numbers(choices: pd.DataFrame) -> pd.DataFrame:
-    """Set the declared number of clusters beside the one of the best silhouette, for every bank, kind and size.
+    """Compare the declared number of clusters with the number of the best silhouette, for every bank, kind and size.
 
     Parameters
     ----------
@@ -162,9 +162,9 @@ def cluster_numbers(choices: pd.DataFrame) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        One row per bank, kind and size: `model`, `kind`, `kernel_height`, `kernel_width` (taps), `kernels` (compared), and for the
-        declared number `clusters`, `silhouette` and `stability` (adjusted Rand index of the restarts), for the chosen one the same
-        with `_chosen`.
+        One row per bank, kind and size: `model`, `kind`, `kernel_height`, `kernel_width` (taps), `kernels` (number compared);
+        `clusters`, `silhouette` and `stability` (adjusted Rand index of the restarts) for the declared number, and the same with
+        `_chosen` for the chosen one.
     """
     choices = choices.set_index(_BANK)
     chosen = choices[choices.chosen].add_suffix("_chosen")
@@ -174,7 +174,7 @@ def cluster_numbers(choices: pd.DataFrame) -> pd.DataFrame:
 
 
 def _declared(table: pd.DataFrame, model: str, size: int) -> pd.DataFrame:
-    """Rows of one bank's depthwise kernels of one size, of the clustering with the declared number of clusters."""
+    """Rows of one bank's depthwise kernels of one size, from the clustering with the declared number of clusters."""
     mine = (table.model == model) & (table.kind == "depthwise") & (table.kernel_height == size)
     return table[mine & (table.kernel_width == size) & (table.clustering != "free")]
 

@@ -1,4 +1,4 @@
-"""Tables of initialisations beside a baseline: the numbers, and their short cells, one statistic a column."""
+"""Tables that compare initialisations with a baseline: the numbers, and their short cells, one statistic per column."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -23,7 +23,7 @@ def beside_baselines(
     cells: Iterable[tuple[str, str, str]],
     measures: Sequence[str] = ("top1",),
 ) -> pd.DataFrame:
-    """What runs of initialisations reach, beside a baseline.
+    """Results of initialisations and of a baseline.
 
     Parameters
     ----------
@@ -41,9 +41,9 @@ def beside_baselines(
         One row per measure and cell, in the order given: measure, architecture, kernel_size (taps of side; NaN without runs),
         initialisation, baseline; runs, diverged (numbers of runs of the initialisation); value, deviation (mean and standard
         deviation over the runs that did not diverge), baseline_runs, baseline_diverged, baseline_value, baseline_deviation; seeds
-        (pairs); difference, low, high (paired, with 95 % t interval), p (Holm's), detectable (minimum detectable effect at 80 %
-        power); target (% of top-1), censored (runs that never reach it). Shares are in %, their differences in points; epochs are
-        means over pairs, without deviation. What is not known is NaN.
+        (pairs); difference, low, high (paired, with 95 % t interval), p (after Holm's correction), detectable (minimum detectable
+        effect at 80 % power); target (% of top-1), censored (number of runs that never reach it). Shares are in %, their
+        differences in points; epochs are means over pairs, without deviation. Unknown values are NaN.
     """
     runs, comparisons = runs[runs.dataset == dataset], comparisons[comparisons.dataset == dataset]
     rows = []
@@ -88,7 +88,7 @@ def _row(
 
 
 def _epochs(against: pd.DataFrame, pairs: pd.DataFrame, *, itself: bool) -> dict[str, Any]:
-    """Epochs to the target; the baseline's own come from the comparison that has most of its seeds."""
+    """Epochs to the target; the baseline's own come from the comparison with the most seeds."""
     one = against.sort_values("seeds", kind="stable").tail(1) if itself else pairs
     if not len(one) or not one.seeds.iloc[0]:
         return {}
@@ -97,13 +97,13 @@ def _epochs(against: pd.DataFrame, pairs: pd.DataFrame, *, itself: bool) -> dict
 
 
 def mean_gain(runs: pd.DataFrame, initialisation: str, baseline: str) -> tuple[float, float, float]:
-    """Gain of an initialisation over a baseline, mean over architectures, with its t interval over seeds, in points; else NaN."""
+    """Gain of an initialisation over a baseline in points, averaged over architectures, with its t interval over seeds."""
     by_seed = paired(runs, initialisation, baseline).groupby("seed").difference.mean()
     return mean_interval(100 * by_seed.to_numpy())
 
 
 def value_cells(table: pd.DataFrame, start: str = "") -> list[str]:
-    """Format values, "55.8 ± 5.7"; `start` is "baseline_" for the baseline's. Says what diverged, was not run, or never arrived."""
+    """Format values, "55.8 ± 5.7", and count runs that diverged or never arrived; `start` is "baseline_" for the baseline."""
     cells = []
     columns = [table[f"{start}{name}"] for name in ("runs", "diverged", "value", "deviation")]
     never = table.censored if not start else [np.nan] * len(table)
@@ -120,7 +120,7 @@ def value_cells(table: pd.DataFrame, start: str = "") -> list[str]:
 
 
 def statistic_cells(table: pd.DataFrame) -> pd.DataFrame:
-    """Format the statistics of `beside_baselines`, one a column: difference, 95 % interval, p, detectable, seeds."""
+    """Format the statistics of `beside_baselines`, one per column: difference, 95 % interval, p, detectable, seeds."""
     return pd.DataFrame(
         {
             "difference": numbers(table.difference, signed=True),
@@ -141,7 +141,7 @@ def _interval(seeds: float, low: float, high: float) -> str:
 
 
 def variant_cells(variants: Mapping[str, Mapping[str, Any]]) -> pd.DataFrame:
-    """Format the declared options of variants of the DoG initialisation: γ, centres, share, scale; "–" for another scheme's."""
+    """Format the declared options of DoG initialisations: γ, centres, share, scale; "–" for other schemes."""
     return pd.DataFrame(
         {
             "γ": _gamma(options.get("gamma")),

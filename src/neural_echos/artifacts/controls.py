@@ -1,4 +1,4 @@
-"""The structure of trained banks beside that of their controls: untrained ones, and trained regular convolutions."""
+"""Compare the structure of trained banks with their controls: untrained banks, and trained regular convolutions."""
 
 import math
 from collections.abc import Mapping
@@ -14,11 +14,10 @@ from neural_echos.tables import kernels_of
 
 
 def structure_forest(structure: pd.DataFrame) -> pd.DataFrame:
-    """Arrange trained banks by the share of their kernels that is structured, each with its own control in the same row.
+    """Sort trained banks by their structured share, each with its own control in the same row.
 
-    The control of a bank is the untrained one whose id begins with the bank's and a hyphen (of several such banks, of the
-    longest id), as `convnext-untrained` does; other untrained banks have a row of their own. Layers
-    that read the image are left out.
+    The control of a bank is the untrained one whose id starts with the bank's id and a hyphen, such as `convnext-untrained`; if
+    several ids match, the longest counts. Other untrained banks have their own row. Layers that read the image are excluded.
 
     Parameters
     ----------
@@ -28,9 +27,9 @@ def structure_forest(structure: pd.DataFrame) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        One row per bank, kind and size, sizes rising, and in each the highest share of a trained bank first: `kernel_size` (taps),
-        `row` (what the row is called), `group` (`trained`, `regular` or `untrained`), `model`, `trained_on`, `kind`, `share` (of
-        kernels beyond the 95th percentile of shuffled taps), `low` and `high` (95 % interval), `kernels` and `layers`.
+        One row per bank, kind and size, by increasing size and decreasing share of trained banks: `kernel_size` (taps), `row`
+        (label of the row), `group` (`trained`, `regular` or `untrained`), `model`, `trained_on`, `kind`, `share` (of kernels above
+        the 95th percentile of shuffled taps), `low` and `high` (95 % interval), `kernels` and `layers`.
 
     Raises
     ------
@@ -72,14 +71,14 @@ def structure_forest(structure: pd.DataFrame) -> pd.DataFrame:
 def twin_shares(
     structure: pd.DataFrame, networks: Mapping[str, str], twins: Mapping[str, str]
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Set the structured shares of depthwise networks beside those of their regular twins.
+    """Compare the structured shares of depthwise networks with those of their regular twins.
 
     Parameters
     ----------
     structure : DataFrame
         Table of schema "structure".
     networks, twins : mapping of str to str
-        By the name that is shown, the pattern of the models' ids: of trained depthwise networks, and of their twins.
+        Pattern of the models' ids by displayed name, for trained depthwise networks and for their twins.
 
     Returns
     -------
@@ -87,8 +86,8 @@ def twin_shares(
         One row per bank, in the order of `networks`: `network`, `kernel_size` (taps), `group` (`trained` or `regular`), `model`,
         `share`, `low`, `high` (95 % interval), `kernels`.
     differences : DataFrame
-        One row per network and size: `network`, `kernel_size`, `banks` (the smaller number), `difference` of the mean shares,
-        `low`, `high` (95 % interval over networks, then layers; NaN for fewer than two of either).
+        One row per network and size: `network`, `kernel_size`, `banks` (the smaller number of the two), `difference` of the mean
+        shares, `low`, `high` (95 % interval over networks, then layers; NaN for fewer than two of either).
 
     Raises
     ------
@@ -114,7 +113,7 @@ def twin_shares(
 
 
 def _banks_like(structure: pd.DataFrame, pattern: str, kind: str, size: int | None = None) -> pd.DataFrame:
-    """Trained banks of a kind whose ids match a pattern; an error where there are none."""
+    """Trained banks of a kind whose ids match a pattern; raises an error if there are none."""
     found = structure[(structure.role == "trained") & (structure.kind == kind)]
     found = found[[fnmatchcase(model, pattern) for model in found.model]]
     found = found if size is None else found[found.kernel_size == size]
@@ -127,10 +126,10 @@ def _banks_like(structure: pd.DataFrame, pattern: str, kind: str, size: int | No
 
 
 def control_samples(banks: Banks, forest: pd.DataFrame, *, seed: int, kernels: int, columns: int) -> pd.DataFrame:
-    """Draw kernels at random from one bank and size of each group.
+    """Sample kernels from one bank and size of each group.
 
-    All are of the size that most groups have, and those of controls from a network trained on the same data set, where there is
-    one; among such banks it is the first one of the most kernels.
+    All have the size that most groups have. Controls come from a network trained on the same data set, if there is
+    one. Among several such banks, the first with the most kernels is used.
 
     Parameters
     ----------
@@ -138,14 +137,14 @@ def control_samples(banks: Banks, forest: pd.DataFrame, *, seed: int, kernels: i
     forest : DataFrame
         From `structure_forest`.
     seed : int
-        Of the sample; the same for each bank.
+        Seed of the samples, the same for each bank.
     kernels, columns : int
-        At most so many of each group, in whole rows of `columns`.
+        Maximum number per group, in whole rows of `columns`.
 
     Returns
     -------
     DataFrame
-        One row per kernel: `group`, `row` (what its bank's row is called), `kernel_size` (taps) and `taps` (ndarray, shape (k, k)).
+        One row per kernel: `group`, `row` (label of its bank's row), `kernel_size` (taps) and `taps` (ndarray, shape (k, k)).
     """
     size = forest.groupby("kernel_size").group.nunique().idxmax()
     first = _largest(forest, kernel_size=size, group="trained")
@@ -160,7 +159,7 @@ def control_samples(banks: Banks, forest: pd.DataFrame, *, seed: int, kernels: i
 
 
 def _largest(rows: pd.DataFrame, **wanted: object) -> pd.Series:
-    """The row of the most kernels among those that have the wanted values, as far as there are such rows."""
+    """The row with the most kernels among rows with the wanted values; a value that no row has is ignored."""
     for column, value in wanted.items():
         found = rows[rows[column] == value]
         rows = found if len(found) else rows

@@ -14,12 +14,12 @@ from neural_echos.structure.intervals import wilson_interval
 from neural_echos.words import number
 
 THIRDS = ("first third of the depth", "second third", "last third")
-_FIFTHS = 5  # of the depth
-_END = 1e-3  # relative distance from an end of γ's range within which a fit counts as lying there
+_FIFTHS = 5  # parts of the depth
+_END = 1e-3  # a γ within this relative distance of an end of its range counts as at the end
 
 
 def explained_by_bank(explained: pd.DataFrame) -> pd.DataFrame:
-    """Put the rows of a table of schema "explained" in the order in which they are shown, with their gain over shuffled taps.
+    """Sort the rows of a table of schema "explained" for display, and add their gain over shuffled taps.
 
     Returns
     -------
@@ -33,7 +33,7 @@ def explained_by_bank(explained: pd.DataFrame) -> pd.DataFrame:
 
 
 def range_of_gains(gain: pd.Series) -> str:
-    """Say from where to where differences of shares go, in points."""
+    """Format the range of differences of shares, in points."""
     ends = [number(100 * value, signed=True) for value in sorted({gain.min(), gain.max()})] if len(gain) else []
     return " to ".join(ends) or "none at hand"
 
@@ -41,14 +41,14 @@ def range_of_gains(gain: pd.Series) -> str:
 def fitted_parameters(
     fits: pd.DataFrame, matches: pd.DataFrame, *, threshold: float, control: str | None = None
 ) -> pd.DataFrame:
-    """Gather what was fitted to each depthwise kernel.
+    """Gather the fitted parameters of each depthwise kernel.
 
     Parameters
     ----------
     fits, matches : DataFrame
-        Of the schemas of those names.
+        Tables of these schemas.
     threshold : float
-        Least cosine with the best DoG of a kernel that has a centre.
+        Minimum cosine with the best DoG for a kernel to have a centre.
     control : str, optional
         The untrained model.
 
@@ -57,8 +57,8 @@ def fitted_parameters(
     DataFrame
         One row for each kernel with `model`, `role` ("trained" or "untrained"), `kernel_size` (taps), `depth` (0 to 1), `fitted`
         (whether it has a DoG at all), `centre`, `gamma` and `excitatory` (0 or 1; both NaN without a centre), `offset` (taps from
-        the middle; NaN where the DoG is the best model), `explained` and `null_explained` (shares of variance that the best model
-        explains of the kernel, and of its shuffled taps).
+        the middle; NaN if the DoG is the best model), `explained` and `null_explained` (shares of the variance of the kernel, and
+        of its shuffled taps, that the best model explains).
     """
     key = ["model", "kind", "kernel_height", "depth", "row"]
     offset = pd.Series(np.hypot(matches.offset_x, matches.offset_y), matches.index)
@@ -81,18 +81,18 @@ def fitted_parameters(
 
 
 def gamma_ends(kernels: pd.DataFrame) -> pd.DataFrame:
-    """Count the centres whose γ lies at an end of the range that a kernel of that size allows.
+    """Count the centres whose γ is at an end of the range for their kernel size.
 
     Parameters
     ----------
     kernels : DataFrame
-        Of `fitted_parameters`.
+        From `fitted_parameters`.
 
     Returns
     -------
     DataFrame
-        One row for each kernel size with `kernel_size`, `centres`, `lower` and `upper`, the ends of the range of γ, and
-        `at_lower` and `at_upper`, the shares of centres there.
+        One row for each kernel size with `kernel_size`, `centres`, `lower` and `upper` (ends of the range of γ), and
+        `at_lower` and `at_upper` (shares of centres there).
     """
     rows = []
     centres = kernels[kernels.centre]
@@ -108,14 +108,14 @@ def gamma_ends(kernels: pd.DataFrame) -> pd.DataFrame:
 
 
 def signs_by_depth(kernels: pd.DataFrame, least: int = 20) -> pd.DataFrame:
-    """Share of excitatory ones among trained centres, in fifths of the depth.
+    """Share of excitatory centres among trained kernels with a centre, in fifths of the depth.
 
     Parameters
     ----------
     kernels : DataFrame
-        Of `fitted_parameters`.
+        From `fitted_parameters`.
     least : int
-        Number of centres below which nothing is said of a fifth.
+        Minimum number of centres in a fifth; smaller ones are omitted.
 
     Returns
     -------
@@ -127,19 +127,19 @@ def signs_by_depth(kernels: pd.DataFrame, least: int = 20) -> pd.DataFrame:
 
 
 def explained_by_depth(kernels: pd.DataFrame, least_size: int = 5) -> pd.DataFrame:
-    """Mean share of variance that the best model explains, in fifths of the depth.
+    """Mean share of variance explained by the best model, in fifths of the depth.
 
     Parameters
     ----------
     kernels : DataFrame
-        Of `fitted_parameters`.
+        From `fitted_parameters`.
     least_size : int
-        Smallest kernel size that counts: of small kernels any model explains most.
+        Smallest kernel size to include, because any model explains most of a small kernel.
 
     Returns
     -------
     DataFrame
-        `role`, `taps` ("as they are" or "shuffled"), `depth` (middle of the fifth), `explained` (0 to 1) and `n`, kernels.
+        `role`, `taps` ("as they are" or "shuffled"), `depth` (middle of the fifth), `explained` (0 to 1) and `n` (kernels).
     """
     large = kernels[kernels.kernel_size >= least_size]
     parts = []
@@ -155,17 +155,17 @@ def parameters_by_family(kernels: pd.DataFrame, families: Mapping[str, str], lea
     Parameters
     ----------
     kernels : DataFrame
-        Of `fitted_parameters`.
+        From `fitted_parameters`.
     families : mapping of str to str
-        Each family's models, by a pattern of their names such as "mobilenet*".
+        Pattern of the models' names for each family, such as "mobilenet*".
     least : int
-        Number of kernels of a group below which nothing is shown of it.
+        Minimum number of kernels in a group; smaller ones are not shown.
 
     Returns
     -------
     DataFrame
         The rows of `kernels` that belong to a family, in the families' order, with `family`, `group`, such as "MCUNet, 5×5", and
-        `third` of the depth; what too few kernels of a third have (`gamma`, `excitatory`, `offset`) is NaN.
+        `third` of the depth; `gamma`, `excitatory` and `offset` are NaN if too few kernels of a third have them.
 
     Raises
     ------
@@ -180,7 +180,7 @@ def parameters_by_family(kernels: pd.DataFrame, families: Mapping[str, str], lea
     mine = kernels[kernels.model.map(of).notna()]
     if not len(mine):
         raise EchosError(
-            f"fit_distributions_by_family: no fits of {', '.join(families.values())} are at hand; choose other families"
+            f"fit_distributions_by_family: there are no fits of {', '.join(families.values())}; choose other families"
         )
     family = mine.model.map(of)
     mine = mine.assign(family=family, place=family.map(names.index)).sort_values(
@@ -196,13 +196,13 @@ def parameters_by_family(kernels: pd.DataFrame, families: Mapping[str, str], lea
 
 
 def signs_by_family(kernels: pd.DataFrame) -> pd.DataFrame:
-    """Share of excitatory ones among the centres of `parameters_by_family`: `group`, `third`, `share`, `low`, `high`, `n`."""
+    """Share of excitatory centres in `parameters_by_family`: `group`, `third`, `share`, `low`, `high`, `n`."""
     centres = kernels[kernels.excitatory.notna()]
     return _shares(centres, ["group", "third"], 1)
 
 
 def _shares(centres: pd.DataFrame, by: list, least: int) -> pd.DataFrame:
-    """Share of excitatory centres in each group of at least `least`, with Wilson's interval."""
+    """Share of excitatory centres in each group with at least `least`, with Wilson's interval."""
     shares = centres.groupby(by).excitatory.agg(["mean", "size"]).reset_index()
     shares = shares[shares["size"] >= least].rename(columns={"mean": "share", "size": "n"}).reset_index(drop=True)
     low, high = wilson_interval(shares.share.to_numpy(), shares.n.to_numpy())
@@ -210,5 +210,5 @@ def _shares(centres: pd.DataFrame, by: list, least: int) -> pd.DataFrame:
 
 
 def _fifths(depth: pd.Series) -> pd.Series:
-    """Middle of the fifth of the depth that each kernel lies in."""
+    """Middle of the fifth of the depth that contains each kernel."""
     return ((depth * _FIFTHS).astype(int).clip(upper=_FIFTHS - 1) + 0.5) / _FIFTHS

@@ -1,4 +1,4 @@
-"""Forests of paired differences: the ground that several figures draw them on, and the sentence that they bear out."""
+"""Forest plots of paired differences: the axes that several figures share, and a sentence about the result."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -13,11 +13,11 @@ from neural_echos.artifacts.names import label, looks
 from neural_echos.artifacts.style import FAINT, GREY
 from neural_echos.words import estimate, span
 
-APART = 0.6  # of a row's height, over which its baselines are spread
+APART = 0.6  # share of a row's height over which its baselines are spread
 
 
 def forest_ground(axis: Axes, summary: pd.DataFrame, initialisations: Sequence[str]) -> list[Artist]:
-    """Prepare an axis for a forest: what the seeds could not see, the zero line, names and a key.
+    """Prepare an axis for a forest plot: minimum detectable effects, the zero line, names and a legend.
 
     Parameters
     ----------
@@ -25,12 +25,12 @@ def forest_ground(axis: Axes, summary: pd.DataFrame, initialisations: Sequence[s
     summary : DataFrame
         From `accuracy.gain_forest`.
     initialisations : sequence of str
-        The baselines, then the one that is compared with them.
+        The baselines, then the initialisation that is compared with them.
 
     Returns
     -------
     list of Artist
-        What a legend shows: each baseline, and the band of differences below the minimum detectable effect.
+        Legend entries: each baseline, and the band of differences below the minimum detectable effect.
     """
     *baselines, last = initialisations
     rows = list(summary.row.unique())
@@ -55,7 +55,7 @@ def forest_ground(axis: Axes, summary: pd.DataFrame, initialisations: Sequence[s
 
 
 def told_of_forest(summary: pd.DataFrame, dataset: str, initialisation: str) -> str:
-    """Say the gain in the last row of a forest, and which differences its seeds could have found."""
+    """Describe the gain in the last row of a forest plot, and the differences that its seeds can detect."""
     last = summary.row.iloc[-1]
     cells: list[Any] = list(summary[summary.row == last].itertuples())
     told = "; ".join(

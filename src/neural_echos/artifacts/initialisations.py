@@ -1,21 +1,21 @@
-"""Tidy tables of what initialisations do before any training."""
+"""Tidy tables of the effects of initialisations before training."""
 
 import numpy as np
 import pandas as pd
 
 from neural_echos.artifacts.names import order
 
-MEASURES = {  # what is shown of a layer
+MEASURES = {  # measures of a layer that are shown
     "gain": "output variance\nover input variance",
     "offset": "output mean over\nstandard deviation",
     "frequency": "mean frequency\n(cycles per position)",
     "gradient": "norm of the\nkernels' gradient",
 }
-DRIFT = 1.5  # times as much as the median initialisation's
+DRIFT = 1.5  # relative to the median initialisation
 
 
 def signals_by_layer(signals: pd.DataFrame) -> pd.DataFrame:
-    """Signals of every initialisation, layer by layer: medians over seeds.
+    """Signals of every initialisation by layer, medians over seeds.
 
     Parameters
     ----------
@@ -26,10 +26,10 @@ def signals_by_layer(signals: pd.DataFrame) -> pd.DataFrame:
     -------
     DataFrame
         One row per architecture, initialisation, measure and layer, initialisations in the order of the name table:
-        architecture, initialisation, measure, layer_index, value; and `range`, the largest over the smallest |value| of the
-        layers, and `drifts`, whether that is at least `DRIFT` times the median of all initialisations of that architecture and
-        measure. Measures are gain (output variance over input variance), offset (output mean over standard deviation), frequency
-        (cycles per position), gradient (L2 norm of the gradient that reaches the kernels). Without finite values `range` is NaN.
+        architecture, initialisation, measure, layer_index, value, `range` (the largest over the smallest |value| of the
+        layers), and `drifts` (whether the range is at least `DRIFT` times the median over all initialisations of that architecture
+        and measure). Measures are gain (output variance over input variance), offset (output mean over standard deviation),
+        frequency (cycles per position), gradient (L2 norm of the gradient at the kernels). `range` is NaN without finite values.
     """
     measured = signals.assign(
         gain=signals.output_variance / signals.input_variance,
@@ -57,7 +57,7 @@ def signals_by_layer(signals: pd.DataFrame) -> pd.DataFrame:
 
 
 def signal_medians(signals: pd.DataFrame) -> pd.DataFrame:
-    """Signals of every initialisation: medians over the layers of a network, whose values are medians over seeds.
+    """Signals of every initialisation: medians over the layers of a network, of medians over seeds.
 
     Parameters
     ----------
@@ -67,8 +67,8 @@ def signal_medians(signals: pd.DataFrame) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        One row per initialisation, one column per measure (see `signals_by_layer`) and architecture; then the median L2 norm of
-        the first layer's kernels, as measure "norm".
+        One row per initialisation, one column per measure (see `signals_by_layer`) and architecture; the measure "norm" is the
+        median L2 norm of the first layer's kernels.
     """
     layers = signals_by_layer(signals)
     names = list(dict.fromkeys(layers.initialisation))

@@ -1,4 +1,4 @@
-"""The Python that runs a notebook: this very interpreter, with no settings, start-up files or history of the user's."""
+"""The Python that runs a notebook: this interpreter, without the user's settings, start-up files or history."""
 
 import os
 import signal
@@ -18,18 +18,18 @@ ARGUMENTS = [
 ]
 _MINE = ("IPYTHONDIR", "JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR", "JUPYTER_RUNTIME_DIR")
 _USERS = ("JUPYTER_PATH", "JUPYTER_CONFIG_PATH")
-_LONGEST = 80  # bytes of a folder's name, so that the sockets in it stay below the 107 that an address may have
+_LONGEST = 80  # maximum bytes of a folder's name, so that sockets in it stay below the limit of 107 for an address
 
 
 class OwnKernel(AsyncKernelManager):
-    """Starts `sys.executable`, whatever kernels are installed. `kernel_in` makes a subclass for one notebook.
+    """Starts `sys.executable`, regardless of installed kernels. `kernel_in` makes a subclass for one notebook.
 
     Attributes
     ----------
     folder : Path
-        Where its connection file, sockets, output and IPython folder lie.
+        Folder of its connection file, sockets, output and IPython folder.
     process : subprocess.Popen, optional
-        The last one started.
+        The last process started.
     """
 
     folder: ClassVar[Path]
@@ -37,7 +37,7 @@ class OwnKernel(AsyncKernelManager):
 
     @property
     def kernel_spec(self) -> KernelSpec:
-        """How this interpreter is started as a kernel; the Jupyter path is not searched."""
+        """Spec that starts this interpreter as a kernel; the Jupyter path is not searched."""
         return KernelSpec(
             argv=[sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"],
             display_name="Python 3",
@@ -46,7 +46,7 @@ class OwnKernel(AsyncKernelManager):
         )
 
     async def start_kernel(self, **options: Any) -> None:  # type: ignore[override]
-        """Start it; what it prints outside of cells goes to a file."""
+        """Start the kernel; output outside of cells goes to a file."""
         with (self.folder / "output").open("ab") as output:
             await self._async_start_kernel(
                 **options, env=environment(self.folder, os.environ), stdout=output, stderr=output
@@ -55,7 +55,7 @@ class OwnKernel(AsyncKernelManager):
 
     @classmethod
     def end(cls) -> str:
-        """Say how the last process ended, "" while it runs."""
+        """Say how the last process ended; "" while it runs."""
         code = None if cls.process is None else cls.process.poll()
         if code is None:
             return ""
@@ -63,21 +63,21 @@ class OwnKernel(AsyncKernelManager):
 
     @classmethod
     def last_words(cls) -> str:
-        """The last line that it printed outside of cells, or ""."""
+        """The last line printed outside of cells, or ""."""
         output = cls.folder / "output"
         lines = output.read_text(encoding="utf-8", errors="replace").split("\n") if output.exists() else []
         return next((line.strip() for line in reversed(lines) if line.strip()), "")
 
 
 def kernel_in(folder: Path, *, sockets: bool) -> type[OwnKernel]:
-    """Make the manager of a kernel whose files lie in an empty folder.
+    """Make the manager of a kernel whose files are in an empty folder.
 
     Parameters
     ----------
     folder : Path
     sockets : bool
-        Talk over Unix sockets in the folder, which cannot collide with another kernel, where its name is short enough;
-        otherwise over ports.
+        Use Unix sockets in the folder, which cannot collide with another kernel, if its name is short enough; otherwise
+        ports.
     """
     short = len(os.fsencode(folder)) <= _LONGEST
 
@@ -91,7 +91,7 @@ def kernel_in(folder: Path, *, sockets: bool) -> type[OwnKernel]:
 
 
 def environment(folder: Path, users: Mapping[str, str]) -> dict[str, str]:
-    """Return the environment of a kernel: the user's, without what changes figures or how Jupyter and IPython start."""
+    """Return the environment of a kernel: the user's, without settings that affect figures or the start of Jupyter and IPython."""
     mine = {name: str(folder / name.lower()) for name in _MINE}
     kept = {name: value for name, value in users.items() if name not in _USERS}
     return kept | mine | {"MATPLOTLIBRC": os.devnull, "MPLBACKEND": "agg", "PYDEVD_DISABLE_FILE_VALIDATION": "1"}

@@ -1,4 +1,4 @@
-"""Which kernels figures draw, one row a kernel: random ones, those that look most like a model, and the same after training."""
+"""Kernels for figures, one row per kernel: random samples, kernels closest to a model, and kernels before and after training."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
@@ -18,7 +18,7 @@ Banks = Mapping[str, pa.Table]
 
 
 def random_kernels(banks: Banks, models: Sequence[str], *, seed: int, kernels: int, columns: int) -> pd.DataFrame:
-    """Draw kernels at random from every network and every odd, square size of its depthwise kernels.
+    """Sample kernels from every network and every odd, square size of its depthwise kernels.
 
     Parameters
     ----------
@@ -26,16 +26,16 @@ def random_kernels(banks: Banks, models: Sequence[str], *, seed: int, kernels: i
         Tables of schema "bank" by model.
     models : sequence of str
     seed : int
-        Of the sample; the same for each network and size.
+        Seed of the samples, the same for each network and size.
     kernels : int
-        At most so many of each; whole rows only.
+        Maximum number of each; whole rows only.
     columns : int
-        Kernels of a row.
+        Kernels per row.
 
     Returns
     -------
     DataFrame
-        One row per kernel: `network` (what it is called), `model`, `kernel_size` (taps), `kernels` (how many there are of that
+        One row per kernel: `network` (its label), `model`, `kernel_size` (taps), `kernels` (number of kernels of that
         network and size), `row` (in the bank), `layer` and `taps` (ndarray, shape (k, k)).
 
     Raises
@@ -55,21 +55,21 @@ def random_kernels(banks: Banks, models: Sequence[str], *, seed: int, kernels: i
 
 
 def random_regular_kernels(banks: Banks, model: str | None, *, seed: int, kernels: int) -> pd.DataFrame:
-    """Draw regular kernels of one network at random, of the odd, square size of which it has the most.
+    """Sample regular kernels of one network, from its most frequent odd, square size.
 
     Parameters
     ----------
     banks : mapping of str to pyarrow.Table
     model : str, optional
     seed : int
-        Of the sample.
+        Seed of the sample.
     kernels : int
-        At most so many.
+        Maximum number.
 
     Returns
     -------
     DataFrame
-        One row per kernel, the columns of `random_kernels`; none without a model, or where its bank is not at hand or has none.
+        One row per kernel with the columns of `random_kernels`; no rows without a model, or if its bank is missing or has none.
     """
     found: dict[int, tuple[np.ndarray, np.ndarray]] = {}
     if model is not None and model in banks:
@@ -85,7 +85,7 @@ def random_regular_kernels(banks: Banks, model: str | None, *, seed: int, kernel
 
 
 def sized(banks: Banks, models: Sequence[str]) -> Iterator[tuple[str, str, int]]:
-    """Name, model and each odd, square size of its depthwise kernels, networks in the order of the name table, sizes rising."""
+    """Yield label, model and each odd, square depthwise kernel size, in the order of the name table and by increasing size."""
     for model, network in bank_labels(models).items():
         depthwise = banks[model].filter(pc.equal(banks[model]["kind"], "depthwise"))
         for height, width in kernel_sizes(depthwise):
@@ -94,7 +94,7 @@ def sized(banks: Banks, models: Sequence[str]) -> Iterator[tuple[str, str, int]]
 
 
 def sample(available: int, *, seed: int, kernels: int, columns: int) -> np.ndarray:
-    """Choose kernels at random, whole rows of them, in the order in which they lie."""
+    """Choose kernels at random, in whole rows, and return their indices in order."""
     shown, _ = whole_rows(available, kernels, columns)
     chosen = np.random.default_rng(seed).choice(available, min(kernels, available), replace=False)
     return np.sort(chosen[:shown])
@@ -103,7 +103,7 @@ def sample(available: int, *, seed: int, kernels: int, columns: int) -> np.ndarr
 def closest_to_dogs(
     banks: Banks, fits: pd.DataFrame, models: Sequence[str], *, size: int | None, gammas: Sequence[float], kernels: int
 ) -> pd.DataFrame:
-    """Find the trained depthwise kernels that look most like a Difference of Gaussians of each sign, and of each ratio.
+    """Find the trained depthwise kernels closest to a Difference of Gaussians, for each sign and ratio.
 
     Parameters
     ----------
@@ -112,18 +112,18 @@ def closest_to_dogs(
         Table of schema "fits".
     models : sequence of str
     size : int, optional
-        Side of the kernels, taps; the largest that was fitted by default.
+        Side of the kernels, taps; by default the largest that was fitted.
     gammas : sequence of float
-        Ratios; a kernel belongs to the one nearest to that of its best Difference of Gaussians.
+        Ratios; a kernel belongs to the ratio nearest to its best Difference of Gaussians.
     kernels : int
-        At most so many of each sign, equally many of each ratio and at least one.
+        Maximum number of each sign, divided equally among the ratios, at least one for each.
 
     Returns
     -------
     DataFrame
-        One row per kernel, by sign, ratio and cosine: the columns of `random_kernels` (`kernels`: how many have this size), `sign`
+        One row per kernel, by sign, ratio and cosine: the columns of `random_kernels` (`kernels`: number with this size), `sign`
         (+1 excitatory, −1 inhibitory centre), `nearest` (of `gammas`), `place` (0 for the closest of its ratio), `gamma`, `cosine`
-        (with that Difference of Gaussians) and `close` (share of all kernels of this size whose cosine is above .9).
+        (with that Difference of Gaussians) and `close` (share of all kernels of this size with a cosine above .9).
 
     Raises
     ------
@@ -145,7 +145,7 @@ def closest_to_dogs(
 
 
 def beside_fits(banks: Banks, fits: pd.DataFrame, models: Sequence[str], *, kernels: int) -> pd.DataFrame:
-    """Set depthwise kernels beside their own best Difference of Gaussians, from the closest to the least close.
+    """Pair depthwise kernels with their own best Difference of Gaussians, from the closest to the least close.
 
     Parameters
     ----------
@@ -154,7 +154,7 @@ def beside_fits(banks: Banks, fits: pd.DataFrame, models: Sequence[str], *, kern
         Table of schema "fits".
     models : sequence of str
     kernels : int
-        So many of each network, at even ranks of the cosine among its kernels of the largest size.
+        Number per network, at evenly spaced ranks of the cosine among its kernels of the largest size.
 
     Returns
     -------
@@ -179,7 +179,7 @@ def beside_fits(banks: Banks, fits: pd.DataFrame, models: Sequence[str], *, kern
 def before_and_after(
     banks: Banks, pairs: Sequence[Mapping[str, str]], *, kernels: int, columns: int, seed: int
 ) -> pd.DataFrame:
-    """Set the depthwise kernels of the largest size before training beside the same ones after it.
+    """Pair the depthwise kernels of the largest size before training with the same kernels after training.
 
     Parameters
     ----------
@@ -187,15 +187,15 @@ def before_and_after(
     pairs : sequence of mapping
         `label`, and the models `before` and `after`.
     kernels, columns : int
-        At most so many are to be drawn, in whole rows of `columns`.
+        Maximum number to be drawn, in whole rows of `columns`.
     seed : int
-        Of the sample that is drawn.
+        Seed of the sample to be drawn.
 
     Returns
     -------
     DataFrame
-        One row per kernel, those most like themselves first: `pair` (its label), `kernel_size` (taps), `row` (among the kernels of
-        that size), `cosine` (of the raw kernel before and after), `drawn` (whether it is of the sample), `before` and `after`
+        One row per kernel, the least changed first: `pair` (its label), `kernel_size` (taps), `row` (among the kernels of
+        that size), `cosine` (between the raw kernels before and after), `drawn` (whether it is in the sample), `before` and `after`
         (ndarrays, shape (k, k)).
 
     Raises
@@ -221,13 +221,13 @@ def before_and_after(
 
 
 def first_clustered(clusters: pd.DataFrame, models: Sequence[str]) -> list[str]:
-    """Return the first model that has clustered depthwise kernels; the others stand in for one that could not be fetched."""
+    """Return the first model with clustered depthwise kernels; the others are fallbacks if it could not be fetched."""
     there = set(clusters[clusters.kind == "depthwise"].model)
     return [model for model in models if model in there][:1] or list(models[:1])
 
 
 def typical_by_layer(banks: Banks, clusters: pd.DataFrame, models: Sequence[str], *, kernels: int) -> pd.DataFrame:
-    """Lay out the depthwise kernels of one network layer by layer, those nearest to their cluster's average first.
+    """List the depthwise kernels of one network by layer, those nearest to their cluster's average first.
 
     Parameters
     ----------
@@ -236,14 +236,14 @@ def typical_by_layer(banks: Banks, clusters: pd.DataFrame, models: Sequence[str]
         Table of schema "clusters".
     models : sequence of one str
     kernels : int
-        At most so many of each layer.
+        Maximum number per layer.
 
     Returns
     -------
     DataFrame
-        One row per kernel: `layer`, `layer_index`, `depth` (0 to 1), `kernel_size` (taps), `kernels` (clustered ones of the
-        layer), `row` (in the bank), `name` (`excitatory`, `inhibitory` or `other`: of its cluster), `distance` (to the cluster's
-        average, both of L2 norm 1 at most) and `taps` (ndarray, shape (h, w)).
+        One row per kernel: `layer`, `layer_index`, `depth` (0 to 1), `kernel_size` (taps), `kernels` (number of clustered kernels
+        in the layer), `row` (in the bank), `name` (of its cluster: `excitatory`, `inhibitory` or `other`), `distance` (to the
+        cluster's average; both have L2 norm at most 1) and `taps` (ndarray, shape (h, w)).
 
     Raises
     ------
@@ -289,7 +289,7 @@ def _rows(bank: pa.Table, rows: np.ndarray, taps: np.ndarray, of: Mapping[str, A
 
 
 def _cosines(first: np.ndarray, last: np.ndarray) -> np.ndarray:
-    """Cosine of every kernel with its partner, 0 where one of them is 0; shape (n,)."""
+    """Cosine of every kernel with its partner, 0 if one of them is zero; shape (n,)."""
     flat, other = (kernels.reshape(len(kernels), -1).astype(np.float64) for kernels in (first, last))
     norms = np.linalg.norm(flat, axis=1) * np.linalg.norm(other, axis=1)
     return (flat * other).sum(axis=1) / np.where(norms > 0, norms, 1.0)

@@ -1,4 +1,4 @@
-"""Mosaics of kernels: each scaled by its own largest tap, so that a channel's scale cannot hide its shape."""
+"""Mosaics of kernels, each scaled by its own largest tap, so that a channel's scale does not hide its shape."""
 
 import math
 from collections.abc import Iterable, Sequence
@@ -14,27 +14,27 @@ from neural_echos.artifacts.style import current
 
 
 def whole_rows(available: int, most: int, columns: int) -> tuple[int, int]:
-    """How many kernels fill a rectangle, and in rows of how many: at most `most`, in one shorter row where there are few.
+    """Number of kernels that fill a rectangle, at most `most`, and kernels per row (one shorter row if there are few).
 
     Parameters
     ----------
     available, most : int
-        Kernels that there are, and that may be drawn.
+        Number of kernels, and maximum number to draw.
     columns : int
-        Kernels of a row.
+        Kernels per row.
     """
     shown = min(available, most)
     return (shown, max(shown, 1)) if shown < columns else (shown - shown % columns, columns)
 
 
 def even_columns(panels: int, most: int) -> int:
-    """Columns, at most `most` and at least two thirds of that, that leave the fewest places empty for so many panels."""
+    """Number of columns, from two thirds of `most` to `most`, that leaves the fewest places empty for `panels` panels."""
     choices = range(min(most, panels), min(-(-2 * most // 3), panels) - 1, -1)
     return min(choices, key=lambda columns: -panels % columns)
 
 
 def tiled(kernels: np.ndarray, columns: int, below: int = 0) -> np.ndarray:
-    """Lay kernels out as one mosaic, each scaled by its own largest |tap|, with a missing value between and `below` them.
+    """Arrange kernels in one mosaic, each scaled by its own largest |tap|, with missing values between and `below` them.
 
     Parameters
     ----------
@@ -43,7 +43,7 @@ def tiled(kernels: np.ndarray, columns: int, below: int = 0) -> np.ndarray:
     columns : int
         Kernels per row.
     below : int
-        Further rows of missing values below each kernel.
+        Additional rows of missing values below each kernel.
 
     Returns
     -------
@@ -71,9 +71,9 @@ def draw_kernels(
     columns : int
         Kernels per row of the mosaic.
     labels : sequence of n str, optional
-        What stands below each kernel.
+        Text below each kernel.
     room : float
-        Height that the labels take, as a share of a kernel's.
+        Height of the labels, as a share of a kernel's height.
     """
     shown = np.stack(list(kernels))
     _, height, width = shown.shape
@@ -82,7 +82,7 @@ def draw_kernels(
         bottom, left = (index // columns) * (height + 1 + below) + height, (index % columns) * (width + 1)
         size, middle = mpl.rcParams["xtick.labelsize"], left + (width - 1) / 2
         text = axes.text(middle, bottom - 0.4, label, fontsize=size, ha="center", va="top")
-        text.set_in_layout(False)  # it lies within the mosaic
+        text.set_in_layout(False)  # it is inside the mosaic
     axes.set_axis_off()
     axes.set_anchor("N")
     return axes.imshow(
@@ -91,7 +91,7 @@ def draw_kernels(
 
 
 def colour_bar(figure: Figure, image: AxesImage, axes: Any, length: float | None = None) -> None:
-    """Explain the kernels' colours once per figure, by a bar of `length` times the axes' height."""
+    """Add one colour bar for kernels to a figure, with `length` relative to the axes' height."""
     length = length or min(0.5, 1.2 / figure.get_figheight())  # about an inch, also in a tall figure
     bar = figure.colorbar(image, ax=axes, shrink=length, aspect=15, pad=0.01, panchor=False)
     bar.set_ticks([-1, 0, 1], labels=["−max", "0", "+max"])

@@ -1,8 +1,8 @@
-"""The name table: how whatever the artifacts show is called, ordered, coloured and marked, everywhere.
+"""The name table: labels, order, colours and markers of everything that artifacts show.
 
-A colour has one meaning in the whole project. Red and blue are the signs of kernels: excitatory, inhibitory. Shades of one hue
-are ordered: kernel sizes, depths. What the table does not list, such as an initialisation of the user's own, comes after what it
-lists, in the order given, with spare looks.
+A colour has one meaning in the whole project. Red and blue are the signs of kernels: excitatory and inhibitory. Shades of one hue
+are ordered: kernel sizes, depths. Names that the table does not list, such as a user's own initialisation, come after the listed
+ones, in the order given, with spare colours and markers.
 """
 
 import re
@@ -14,15 +14,15 @@ from neural_echos.artifacts.style import current
 
 @dataclass(frozen=True)
 class Name:
-    """How one thing is shown.
+    """Label, colour and marker of one name.
 
     Attributes
     ----------
     label : str
-        What it is called in figures and tables.
+        Label in figures and tables.
     colour : str
     marker : str
-        Of Matplotlib.
+        Matplotlib marker.
     """
 
     label: str
@@ -101,7 +101,7 @@ TABLES: dict[str, dict[str, Name]] = {
         "random": Name("random, frozen", _GREY, "X"),
         "DoG": Name("DoG, frozen", "#66c5ab", "D"),
     },
-    "filters": {  # sets of filters that stand for all kernels
+    "filters": {  # sets of filters that replace all kernels
         "kept": Name("own kernels kept", "#222222", "o"),
         "dog": Name("DoG", "#009e73", "^"),
         "centroids": Name("k-means centroids", "#58508d", "v"),
@@ -194,17 +194,17 @@ _SPARE = [
         strict=True,
     )
 ]
-_SHADES = {3: "#b9c84f", 5: "#8b9d2b", 7: "#63751a", 9: "#434f10", 11: "#262e06"}  # of sizes that the table lists
+_SHADES = {3: "#b9c84f", 5: "#8b9d2b", 7: "#63751a", 9: "#434f10", 11: "#262e06"}  # by kernel size
 _DEPTHS = ("#fdbe85", "#e6550d", "#7f2704")  # thirds of the depth, from the input
 
 
 def label(kind: str, name: str) -> str:
-    """What something is called; its own name where the table does not list it."""
+    """Label of a name; the name itself if the table does not list it."""
     return TABLES[kind][name].label if name in TABLES[kind] else name.replace("_", " ")
 
 
 def order(kind: str, names: Iterable[str]) -> list[str]:
-    """Distinct names in the table's order, those that it lacks behind in the order given."""
+    """Distinct names in the table's order; unlisted ones follow in the order given."""
     given = list(dict.fromkeys(names))
     return [name for name in TABLES[kind] if name in given] + [name for name in given if name not in TABLES[kind]]
 
@@ -239,14 +239,14 @@ def markers(kind: str, names: Sequence[str]) -> dict[str, str]:
 
 
 def labelled(kind: str, values: Iterable[str]) -> list[str]:
-    """Labels of a column's values, for a tidy table whose legend reads as the figures do."""
+    """Labels of a column's values, for a tidy table whose legend matches the figures."""
     return [label(kind, value) for value in values]
 
 
 def bank_labels(models: Iterable[str]) -> dict[str, str]:
-    """What banks are called, by id and in the order of their networks: `convnext-dog` is "ConvNeXt, DoG".
+    """Labels of banks by id, in the order of their networks: `convnext-dog` is "ConvNeXt, DoG".
 
-    The tag of a timm model is told only where two banks would have one name without it.
+    The tag of a timm model is included only if two banks would otherwise have the same label.
     """
     split = {model: _parts(model) for model in dict.fromkeys(models)}
     networks = order("network", [parts[0] for parts in split.values()])
@@ -257,12 +257,12 @@ def bank_labels(models: Iterable[str]) -> dict[str, str]:
 
 
 def with_size(network: str, size: int) -> str:
-    """Tell a kernel size behind a network's name, unless the name has it."""
+    """Append a kernel size to a network's name, unless the name has it."""
     return network if f"{size}×{size}" in network.split(", ") else f"{network}, {size}×{size}"
 
 
 def _parts(model: str) -> list[str]:
-    """Split the id of a bank into its network and what else is told of it, `k9` as 9×9."""
+    """Split the id of a bank into its network and the remaining parts; `k9` becomes 9×9."""
     network, *rest = model.split(".")[0].split("-")
     sized = (re.sub(r"^k(\d+)$", r"\1×\1", part) for part in rest)
     return [network, *(label("initialisation", part) for part in sized)]

@@ -1,4 +1,4 @@
-"""New artifacts: a notebook to start from."""
+"""Create a starter notebook for a new artifact."""
 
 import json
 import re
@@ -46,7 +46,7 @@ def new_notebook(root: Path, name: str, kind: str, reads: list[str]) -> Path:
     Parameters
     ----------
     root : Path
-        Folder that holds workflow/notebooks.
+        Folder that contains workflow/notebooks.
     name : str
         Lower case letters, digits and underscores.
     kind : {"figure", "table"}
@@ -62,7 +62,7 @@ def new_notebook(root: Path, name: str, kind: str, reads: list[str]) -> Path:
     if not re.fullmatch(r"[a-z][a-z0-9_]*", name):
         raise EchosError(f"{name!r}: a name has lower case letters, digits and underscores; choose another")
     if path.exists():
-        raise EchosError(f"{path}: there is an artifact of this name; choose another")
+        raise EchosError(f"{path}: an artifact with this name exists already; choose another name")
     if not path.parent.is_dir():
         raise EchosError(
             f"{path.parent}: this folder is missing; run in the folder of the workflow, or name it with --root"

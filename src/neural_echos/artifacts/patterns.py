@@ -1,6 +1,6 @@
-"""Tidy tables of patterns by autoencoder: shares with their controls, their thresholds, what was found, and where.
+"""Tidy tables of patterns found by autoencoders: shares with their controls, thresholds, clusters, and shares by layer.
 
-Paper: "Unveiling the Unseen" (arXiv 2401.14469). What it prints is an option, `published`; what could not be read says so.
+Paper: "Unveiling the Unseen" (arXiv 2401.14469). Its printed values are an option, `published`; unreadable ones are marked.
 """
 
 from collections.abc import Mapping, Sequence
@@ -19,18 +19,18 @@ from neural_echos.tables import kernels_of
 from neural_echos.words import percent
 
 _BY = ("cluster", "kernel")
-_SIDE = 3  # of the square of a cluster's kernels
-_ACROSS = 4  # templates of a pattern in a row
+_SIDE = 3  # side of the square of a cluster's kernels
+_ACROSS = 4  # templates per row of a pattern
 _BANK = ["model", "kind", "kernel_size"]
 
 
 def pattern_shares_by_bank(shares: pd.DataFrame, published: Sequence[Mapping[str, str]] = ()) -> pd.DataFrame:
-    """Put each bank's share of kernels with a named pattern beside its controls, at the declared threshold.
+    """Compare each bank's share of kernels with a named pattern with its controls, at the declared threshold.
 
     Parameters
     ----------
     shares : DataFrame
-        Of schema "pattern_shares".
+        Schema "pattern_shares".
     published : sequence of mappings
         The paper's shares: {models: pattern of their names, share: text}.
 
@@ -38,10 +38,10 @@ def pattern_shares_by_bank(shares: pd.DataFrame, published: Sequence[Mapping[str
     -------
     DataFrame
         One row for each bank and kernel size, untrained ones last: `model`, `trained_on`, `role`, `kernel`, `kernels`, `layers`;
-        for the two ways of counting, by cluster and by kernel, the share (`cluster_share`, `kernel_share`, from 0 to 1), its
-        interval (`…_low`, `…_high`), that of shuffled taps (`…_shuffled`) and the largest of an untrained bank of that size
-        (`…_control`, NaN for untrained banks themselves);
-        `least` and `most`, the ends of the share by cluster over trainings; and `published`.
+        for both ways of counting, by cluster and by kernel, the share (`cluster_share`, `kernel_share`, from 0 to 1), its
+        interval (`…_low`, `…_high`), the share of shuffled taps (`…_shuffled`) and the largest share of an untrained bank of that
+        size (`…_control`, NaN for untrained banks themselves);
+        `least` and `most`, the range of the share by cluster over trainings; and `published`.
     """
     whole = _whole_banks(shares)
     order = whole.assign(last=whole.role == "untrained").sort_values(["kind", "last", "kernel_size", "model"])
@@ -65,7 +65,7 @@ def pattern_shares_by_bank(shares: pd.DataFrame, published: Sequence[Mapping[str
 
 
 def ranges_of_shares(shares: pd.DataFrame) -> str:
-    """Say the least and greatest share over trained banks, by kernel size, with those of shuffled taps and the control."""
+    """Describe the range of shares over trained banks by kernel size, with shuffled taps and the control."""
     parts = []
     whole = _whole_banks(shares)
     whole = whole[whole.kind == "depthwise"]
@@ -83,19 +83,19 @@ def ranges_of_shares(shares: pd.DataFrame) -> str:
 
 
 def threshold_curves(shares: pd.DataFrame) -> pd.DataFrame:
-    """Follow the share of depthwise kernels with a named pattern over the threshold.
+    """Share of depthwise kernels with a named pattern as a function of the threshold.
 
     Parameters
     ----------
     shares : DataFrame
-        Of schema "pattern_shares".
+        Schema "pattern_shares".
 
     Returns
     -------
     DataFrame
-        `model`, `kernel_size` (of trained banks only), `by` ("cluster" or "kernel"), `group` ("trained", "untrained" or
-        "shuffled", the taps of either), `threshold` (a cosine), `declared` (whether it is the config's) and `share` (0 to 1),
-        sorted by all of them.
+        `model`, `kernel_size` (only sizes of trained banks), `by` ("cluster" or "kernel"), `group` ("trained", "untrained", or
+        "shuffled" for the shuffled taps of either), `threshold` (a cosine), `declared` (whether it is the config's threshold) and
+        `share` (0 to 1), sorted by kernel size, `by`, group, model and threshold.
 
     Raises
     ------
@@ -113,15 +113,15 @@ def threshold_curves(shares: pd.DataFrame) -> pd.DataFrame:
 
 
 def pattern_clusters(centroids: pd.DataFrame, models: Sequence[str], size: int | None = None) -> pd.DataFrame:
-    """Gather what the decoder makes of each cluster of codes.
+    """Gather the decoded centroid of each cluster of codes.
 
     Parameters
     ----------
     centroids : DataFrame
-        Of schema "pattern_centroids".
+        Schema "pattern_centroids".
     models : sequence of str
     size : int, optional
-        Side of the kernels, taps; by default the largest at hand.
+        Side of the kernels, taps; by default the largest available.
 
     Returns
     -------
@@ -147,16 +147,16 @@ def pattern_clusters(centroids: pd.DataFrame, models: Sequence[str], size: int |
 
 
 def random_members(patterns: pd.DataFrame, bank: pa.Table, clusters: pd.DataFrame, seed: int) -> list[np.ndarray]:
-    """Draw up to nine random kernels of each cluster of one model, as many as fill a square.
+    """Sample up to nine kernels of each cluster of one model, as many as fill a square.
 
     Parameters
     ----------
     patterns : DataFrame
-        Of schema "patterns".
+        Schema "patterns".
     bank : pyarrow Table
-        Of schema "bank".
+        Schema "bank".
     clusters : DataFrame
-        Rows of `pattern_clusters`, all of the bank's model.
+        Rows of `pattern_clusters`, all for the bank's model.
     seed : int
 
     Returns
@@ -175,12 +175,12 @@ def random_members(patterns: pd.DataFrame, bank: pa.Table, clusters: pd.DataFram
 
 
 def templates_shown(size: int) -> dict[str, tuple[int, np.ndarray]]:
-    """Take up to twelve templates of every pattern, evenly spaced among its own, in full rows of four.
+    """Select up to twelve evenly spaced templates of every pattern, in full rows of four.
 
     Returns
     -------
     dict
-        By pattern that has templates of that size: how many it has, and those shown, an ndarray of shape (n, size, size).
+        For each pattern with templates of that size: their number, and those shown, an ndarray of shape (n, size, size).
     """
     names, kernels = templates(size)
     shown = {}
@@ -199,14 +199,14 @@ def patterns_by_layer(patterns: pd.DataFrame, models: Sequence[str]) -> pd.DataF
     Parameters
     ----------
     patterns : DataFrame
-        Of schema "patterns".
+        Schema "patterns".
     models : sequence of str
 
     Returns
     -------
     DataFrame
-        One row for each model, in the order given, layer and pattern, "other" included: `model`, `layer_index`, `pattern`,
-        `share` (0 to 1) and `kernels`, those of the layer.
+        One row for each model (in the order given), layer and pattern, including "other": `model`, `layer_index`, `pattern`,
+        `share` (0 to 1) and `kernels` (number in the layer).
 
     Raises
     ------
@@ -231,18 +231,18 @@ def patterns_by_layer(patterns: pd.DataFrame, models: Sequence[str]) -> pd.DataF
 
 
 def named_by_layer(shares: pd.DataFrame, models: Sequence[str]) -> pd.DataFrame:
-    """Share of each depthwise layer's kernels that have a named pattern themselves, and once their taps are shuffled.
+    """Share of each depthwise layer's kernels that have a named pattern themselves, and after their taps are shuffled.
 
     Parameters
     ----------
     shares : DataFrame
-        Of schema "pattern_shares".
+        Schema "pattern_shares".
     models : sequence of str
 
     Returns
     -------
     DataFrame
-        `model`, `role`, `taps` ("as they are" or "shuffled"), `layer_index`, by all of which it is sorted, and `share` (0 to 1).
+        `model`, `role`, `taps` ("as they are" or "shuffled"), `layer_index` and `share` (0 to 1), sorted by the first four.
     """
     layers = shares[shares.layer.notna() & (shares.kind == "depthwise") & (shares.by == "kernel")]
     layers = layers[layers.model.isin(models)]
@@ -258,6 +258,6 @@ def _whole_banks(shares: pd.DataFrame) -> pd.DataFrame:
 
 
 def _control(shares: pd.DataFrame, size: int, by: str) -> float:
-    """Largest share of an untrained bank of that size; NaN where there is none."""
+    """Largest share of an untrained bank of that size; NaN if there is none."""
     rows = shares[(shares.role == "untrained") & (shares.kernel_size == size) & (shares.by == by) & ~shares.shuffled]
     return float(rows.share.max())

@@ -1,4 +1,4 @@
-"""What figures draw of the receptive-field models themselves: their profile, their kernels over γ, a gallery of all of them."""
+"""Tables for figures of receptive-field models: the profile of a DoG, its kernels over γ, and a gallery of all models."""
 
 from collections.abc import Sequence
 
@@ -106,7 +106,7 @@ def dog_kernels(size: int, gammas: Sequence[float]) -> pd.DataFrame:
 
 
 def model_gallery(size: int) -> pd.DataFrame:
-    """Kernels of every receptive-field model over a few of its parameters, eight of each.
+    """Kernels of every receptive-field model for a few parameter values, eight for each family.
 
     Parameters
     ----------
@@ -116,8 +116,8 @@ def model_gallery(size: int) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        One row per kernel: `family` (its row of the gallery), `model` (name in the library), `parameters` (as text; lengths in
-        taps, angles in degrees; one or two a line) and `taps` (ndarray, shape (size, size)).
+        One row per kernel: `family` (its row in the gallery), `model` (name in the library), `parameters` (as text, one per line;
+        lengths in taps, angles in degrees) and `taps` (ndarray, shape (size, size)).
     """
     families: dict[str, list[tuple[str, dict[str, float]]]] = {
         label("model", "dog"): [("dog", choice) for choice in _DOGS],
@@ -142,7 +142,7 @@ def _ideal(number: int, sigma: float) -> tuple[str, dict[str, float]]:
 
 
 def _told(model: str, choice: dict[str, float]) -> str:
-    """Write the parameters that are chosen, one a line; angles in degrees."""
+    """Write the chosen parameters, one per line; angles in degrees."""
     parts = [
         f"{_SYMBOLS[name]} = {np.degrees(value):.0f}°" if name == "orientation" else f"{_SYMBOLS[name]} = {value:g}"
         for name, value in choice.items()

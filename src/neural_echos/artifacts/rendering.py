@@ -15,14 +15,14 @@ if TYPE_CHECKING:
     from neural_echos.artifacts.interpreter import OwnKernel
 
 _LOG = logging.getLogger(__name__)
-_PATIENCE = 120  # seconds until a kernel must answer
+_PATIENCE = 120  # seconds to wait for a kernel to answer
 
 
 def render_notebook(notebook: Path, rendered: Path, draft: Path, parameters: Mapping[str, Any]) -> None:
-    """Execute a notebook with papermill, in a kernel of its own that runs this interpreter.
+    """Execute a notebook with papermill, in its own kernel that runs this interpreter.
 
-    It runs as `draft`, so that a failing cell leaves its traceback there, and becomes `rendered` only when it succeeds. A kernel
-    that does not start is started a second time.
+    It runs as `draft`, so that a failing cell leaves its traceback there, and becomes `rendered` only if it succeeds. A kernel
+    that does not start is tried once more.
 
     Raises
     ------
@@ -31,7 +31,7 @@ def render_notebook(notebook: Path, rendered: Path, draft: Path, parameters: Map
     """
     read_notebook(notebook)
     draft.parent.mkdir(parents=True, exist_ok=True)
-    for name in ("papermill", "traitlets"):  # whatever fails is raised, and said below
+    for name in ("papermill", "traitlets"):  # failures are raised and reported below
         logging.getLogger(name).setLevel(logging.CRITICAL)
     if not _executed(notebook, draft, parameters, sockets=True):
         _LOG.info("%s: its Python kernel did not start; trying once more", notebook)
@@ -41,7 +41,7 @@ def render_notebook(notebook: Path, rendered: Path, draft: Path, parameters: Map
 
 
 def _executed(notebook: Path, draft: Path, parameters: Mapping[str, Any], *, sockets: bool, last: bool = False) -> bool:
-    """Execute a notebook once; False where its kernel never answered and this is not the last attempt."""
+    """Execute a notebook once; False if its kernel never answered and this is not the last attempt."""
     import papermill
     from papermill.exceptions import PapermillExecutionError
     from zmq import ZMQBaseError
@@ -73,7 +73,7 @@ def _executed(notebook: Path, draft: Path, parameters: Mapping[str, Any], *, soc
             RuntimeError,
             TimeoutError,
             ZMQBaseError,
-        ) as error:  # of the kernel: a cell's errors are told apart above
+        ) as error:  # from the kernel; errors of cells are handled above
             if not answered and not last:
                 return False
             raise EchosError(f"{notebook}: {_ended(kernel, error, bool(answered))}; see {draft}") from None
@@ -82,7 +82,7 @@ def _executed(notebook: Path, draft: Path, parameters: Mapping[str, Any], *, soc
 
 @contextmanager
 def _some_home(folder: str) -> Iterator[None]:
-    """Let `folder` stand for the home directory where there is none: papermill and IPython insist on one."""
+    """Use `folder` as the home directory if there is none: papermill and IPython require one."""
     if _has_home():
         yield
         return
@@ -103,15 +103,13 @@ def _has_home() -> bool:
 
 
 def _ended(kernel: "type[OwnKernel]", error: Exception, answered: bool) -> str:
-    """Say what became of a kernel that no longer answers, and what to do."""
+    """Say what happened to a kernel that no longer answers, and what to do."""
     end, words = kernel.end(), kernel.last_words()
     said = f' (it printed "{words[:200]}")' if words else ""
     if end == "signal SIGKILL":
         return "its Python kernel was killed, probably because memory ran out; give the job more memory"
     if not answered:
-        return (
-            f"its Python kernel did not start twice in a row: {end or error}{said}; check this Python and its ipykernel"
-        )
+        return f"its Python kernel failed to start twice in a row: {end or error}{said}; check this Python and its ipykernel"
     if end:
         return f"its Python kernel stopped while a cell was running: {end}{said}"
     return f"its Python kernel no longer answers: {error}{said}; run the command again"
@@ -123,7 +121,7 @@ def read_notebook(path: Path) -> Any:
     Raises
     ------
     EchosError
-        It is missing, or no such notebook.
+        The file is missing, or is not such a notebook.
     """
     import nbformat
 

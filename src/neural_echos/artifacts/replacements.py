@@ -1,4 +1,4 @@
-"""Tidy tables of a few filters for all kernels: the cost of replacement, what it leaves over, elimination, how many are needed."""
+"""Tidy tables of replacing all kernels by a few filters: accuracy cost, error, elimination, and the number of filters needed."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -15,7 +15,7 @@ STAGES = {"replaced": "right after", "batch_norm": "batch norm anew", "fine_tune
 
 
 def of_runs(table: pd.DataFrame, dataset: str, architectures: Sequence[str]) -> pd.DataFrame:
-    """The rows of a data set and of architectures, in the order of the latter.
+    """The rows of a data set and some architectures, in the order of the architectures.
 
     Raises
     ------
@@ -34,23 +34,23 @@ def of_runs(table: pd.DataFrame, dataset: str, architectures: Sequence[str]) -> 
 def replacement_stages(
     replacements: pd.DataFrame, *, dataset: str, architectures: Sequence[str], control: str
 ) -> pd.DataFrame:
-    """Top-1 at every stage of a replacement, and the difference from the control, whose kernels were kept.
+    """Top-1 at every stage of a replacement, and the difference from the control, which keeps its kernels.
 
     Parameters
     ----------
     replacements : DataFrame
-        Of schema "replacements".
+        Schema "replacements".
     dataset : str
     architectures : sequence of str
     control : str
-        Set of filters that keeps the kernels.
+        Name of the candidate that keeps the kernels.
 
     Returns
     -------
     DataFrame
         One row per architecture, set (the control first) and stage: architecture, candidates, stage (key of `STAGES`), filters (NaN
-        for the control), trained and top1 (lists of shares before, and at this stage; NaN where a run diverged), seeds (number of
-        pairs), difference, low, high, detectable (points, paired by seed; NaN for the control).
+        for the control), trained and top1 (lists of shares before replacement and at this stage; NaN for a diverged run), seeds
+        (number of pairs), difference, low, high, detectable (points, paired by seed; NaN for the control).
     """
     table = of_runs(replacements, dataset, architectures)
     rows = []
@@ -74,13 +74,13 @@ def replacement_stages(
 
 
 def left_over(errors: pd.DataFrame, *, dataset: str, architectures: Sequence[str]) -> pd.DataFrame:
-    """Share of each layer's centred kernels that the best a·x + b of a set leaves over, seed by seed.
+    """Relative error of each layer's centred kernels after replacement by the best a·x + b of a set, for each seed.
 
     Returns
     -------
     DataFrame
-        architecture, candidates, layer_index, depth (in [0, 1]), seed, error (% of the squared norm); sets in the order of their
-        mean, the best first.
+        architecture, candidates, layer_index, depth (in [0, 1]), seed, error (% of the squared norm); sets by increasing mean
+        error.
     """
     table = of_runs(errors, dataset, architectures)
     best = table.groupby("candidates").error.mean().sort_values().index.tolist()
@@ -90,14 +90,14 @@ def left_over(errors: pd.DataFrame, *, dataset: str, architectures: Sequence[str
 
 
 def elimination(eliminations: pd.DataFrame, *, dataset: str, architectures: Sequence[str]) -> pd.DataFrame:
-    """Top-1 against the number of filters left.
+    """Top-1 as a function of the number of filters left.
 
     Returns
     -------
     DataFrame
         architecture, seed, phase ("trained", "elimination" or "exchange"), filters (left; NaN for the trained model's own kernels),
-        top1 (% of the subset of train images), test_top1 (% of all test images, NaN where it was not checked), elbow (whether it
-        lies here), images, test_images.
+        top1 (% of the subset of train images), test_top1 (% of all test images, NaN if not checked), elbow (whether this is the
+        elbow), images, test_images.
     """
     table = of_runs(eliminations, dataset, architectures)
     made = table.assign(top1=100 * table.top1, test_top1=100 * table.test_top1, elbow=table.elbow.astype(bool))
@@ -107,19 +107,19 @@ def elimination(eliminations: pd.DataFrame, *, dataset: str, architectures: Sequ
 
 
 def elbows(curves: pd.DataFrame) -> pd.DataFrame:
-    """What elimination keeps, gains by exchanges, and by how much the subset of images misleads.
+    """Number of filters kept by elimination, gain from exchanges, and how far the subset of images is from all test images.
 
     Parameters
     ----------
     curves : DataFrame
-        Of `elimination`.
+        From `elimination`.
 
     Returns
     -------
     DataFrame
-        One row per architecture and seed: architecture, seed, filters (of the set), kept (at the elbow), exchanged (points of test
-        top-1 that exchanges gain; NaN where none helps), apart (mean difference, points, between a fall on the subset and on all
-        test images; NaN where it was not checked), apart_most, images, test_images.
+        One row per architecture and seed: architecture, seed, filters (in the set), kept (at the elbow), exchanged (gain from
+        exchanges in points of test top-1; NaN if none helps), apart (mean absolute difference, in points, between the loss of
+        accuracy on the subset and on all test images; NaN if not checked), apart_most, images, test_images.
     """
     rows = []
     for (architecture, seed), one in curves.groupby(["architecture", "seed"], sort=False):
@@ -146,7 +146,7 @@ def elbows(curves: pd.DataFrame) -> pd.DataFrame:
 
 
 def survivors(rows: pd.DataFrame) -> np.ndarray:
-    """Filters that survive at the elbow of one run of a table "eliminations", after the exchanges; float, shape (n, k, k)."""
+    """Filters that survive at the elbow of one run in a table "eliminations", after exchanges; float, shape (n, k, k)."""
     elbow = int(rows[rows.elbow.astype(bool)].filters.iloc[0])
     later = rows[(rows.phase == "elimination") & (rows.filters < elbow)]
     kept = dict(zip(later.removed.astype(int), later.taps, strict=True))
@@ -167,14 +167,14 @@ def filters_needed(
     baseline: str,
     series: Mapping[str, Sequence[Sequence[Any]]],
 ) -> pd.DataFrame:
-    """Top-1 of training around n frozen filters, of which a gain and a bias per kernel are learned.
+    """Top-1 of training around n frozen filters, where a gain and a bias per kernel are learned.
 
     Parameters
     ----------
     runs : DataFrame
-        Of schema "runs".
+        Schema "runs".
     series : mapping of str to sequence of (int, str)
-        For each line its numbers of filters, each with its initialisation.
+        For each line, its numbers of filters, each with its initialisation.
 
     Returns
     -------
@@ -203,7 +203,7 @@ def filters_needed(
 
 
 def _lost(table: pd.DataFrame, name: str, control: str, stage: str) -> np.ndarray:
-    """Differences in top-1 between a set and the control at one stage, seed by seed; a run that diverged is left out."""
+    """Differences in top-1 between a set and the control at one stage, for each seed; diverged runs are excluded."""
     known = table[table.stage == stage].pivot_table(index="seed", columns="candidates", values="top1", dropna=False)
     if not {name, control} <= set(known):
         return np.empty(0)

@@ -1,4 +1,4 @@
-"""What an artifact's notebook works with: its tables and options, and the files that it becomes."""
+"""Input and output of an artifact's notebook: its tables and options, and the files that it writes."""
 
 import html
 import sys
@@ -23,7 +23,7 @@ FORMATS: dict[str, tuple[str, ...]] = {"figure": ("pdf", "png"), "table": ("csv"
 
 
 class Artifact:
-    """A figure or table that its notebook makes.
+    """A figure or table made by its notebook.
 
     Parameters
     ----------
@@ -32,8 +32,8 @@ class Artifact:
     inputs : mapping of str to path or sequence of path
         Tables by name (docs/tables.md).
     options : mapping
-        The artifact's options, with their defaults. Where a notebook is run by hand they are empty, and no `output` is given: then
-        options, and tables and style that are not given, are those that the artifact was last made from (`find_parameters`).
+        The artifact's options, with their defaults. When a notebook is run by hand, options and `output` are empty: options, and
+        any tables and style not given, are then taken from the last time the artifact was made (`find_parameters`).
     output : str
         Path of the artifact's files, without suffix; empty to write none.
     style : mapping
@@ -58,7 +58,7 @@ class Artifact:
             try:
                 found, options, look = find_parameters(name)
             except EchosError:
-                if not inputs:  # else it may be an artifact without options
+                if not inputs:  # otherwise it may be an artifact without options
                     raise
             else:
                 inputs, style = inputs or found, style or look
@@ -72,24 +72,24 @@ class Artifact:
 
     @cached_property
     def style(self) -> Style:
-        """How figures look."""
+        """Style of the figures."""
         return Style.read(self._style)
 
     @contextmanager
     def drawing(self) -> Iterator[Style]:
-        """Draw a figure in the project's style; the caller's own settings return at the end."""
+        """Draw a figure in the project's style; the caller's own settings are restored at the end."""
         with drawing(self.style) as style:
             yield style
 
     def save(self, content: "Figure | pd.DataFrame | Any", says: str) -> None:
-        """Write an artifact in every format, with `<output>.json`, which says what made it; and show it in a notebook.
+        """Write an artifact in every format, with its provenance in `<output>.json`, and show it in a notebook.
 
         Parameters
         ----------
         content : Figure, seaborn grid or DataFrame
-            A figure, or a table of finished cells.
+            A figure, or a table of formatted cells.
         says : str
-            A sentence or two, computed from the numbers, that say what it shows.
+            A sentence or two, computed from the numbers, about what it shows.
         """
         content, says = getattr(content, "figure", content), f"{says}{self._left_out()}"
         if isinstance(content, Figure):
@@ -99,7 +99,7 @@ class Artifact:
         self._show(content, says)
 
     def _left_out(self) -> str:
-        """Say which models' tables were read and are empty: those of optional inputs that could not be fetched."""
+        """Say which models' tables are empty because their optional input could not be fetched."""
         if "tables" not in vars(self):
             return ""
         banks = [str(path) for name in ("bank", "clusters", "patterns") for path in _listed(self.inputs.get(name, []))]
@@ -127,7 +127,7 @@ class Artifact:
         write_json(stem.with_name(f"{stem.name}.json"), provenance(files, **facts))
 
     def _show(self, content: "Figure | pd.DataFrame", says: str) -> None:
-        """Show in a notebook what was made, a figure as the very image that its PNG file holds."""
+        """Show the artifact in a notebook, a figure as the image in its PNG file."""
         if "IPython" not in sys.modules:
             return
         from IPython import get_ipython
@@ -142,7 +142,7 @@ class Artifact:
         display(Markdown(says))
 
     def _picture(self, figure: Figure) -> bytes:
-        """The figure as PNG: the file that was written, or drawn anew where none was."""
+        """The figure as PNG: the file that was written, or else redrawn."""
         return Path(f"{self.output}.png").read_bytes() if self.output else picture(figure, self.style)
 
 
@@ -162,17 +162,17 @@ _LATEX = {
     **{"−": "$-$", "±": r"$\pm$", "×": r"$\times$", "·": r"$\cdot$", "≥": r"$\geq$", "≤": r"$\leq$", "→": r"$\to$"},
     **{"γ": r"$\gamma$", "σ": r"$\sigma$", "²": "$^2$", "₇": "$_7$"},
 }
-_WRAPPED = 32  # characters of a cell, from which a column of a LaTeX table becomes a paragraph
+_WRAPPED = 32  # a column of a LaTeX table with longer cells becomes a paragraph column
 
 
 def latex(text: str) -> str:
-    """Write a text so that LaTeX prints it; letters with accents stay as they are, in UTF-8."""
+    """Escape a text for LaTeX; letters with accents stay in UTF-8."""
     written = "".join(_LATEX.get(character, character) for character in text)
     return f"{{[}}{written[1:]}" if written.startswith("[") else written  # after a line break, "[" would be an option
 
 
 def _table_as_latex(table: pd.DataFrame) -> str:
-    """Write a table for booktabs, its columns of long texts as paragraphs."""
+    """Write a table for booktabs, with columns of long texts as paragraphs."""
     longest = [max(map(len, [str(name), *table[name].astype(str)])) for name in table]
     columns = "".join(r"p{4.5cm}" if length > _WRAPPED else "l" for length in longest)
     escaped = table.map(lambda cell: latex(cell) if isinstance(cell, str) else cell).rename(columns=latex)
@@ -198,7 +198,7 @@ def read(inputs: Mapping[str, str | Sequence[str]]) -> dict[str, Any]:
     Parameters
     ----------
     inputs : mapping
-        From a schema's name to the path or paths of its tables.
+        Path or paths of the tables, by schema name.
 
     Returns
     -------
@@ -213,7 +213,7 @@ def read(inputs: Mapping[str, str | Sequence[str]]) -> dict[str, Any]:
             )
         parts = [read_table(path, name) for path in _listed(paths)]
         if name == "bank":
-            names = [Path(path).stem for path in _listed(paths)]  # an empty bank has no row to name it
+            names = [Path(path).stem for path in _listed(paths)]  # an empty bank has no row with its name
             tables[name] = {
                 part["model"][0].as_py() if len(part) else stem: part for stem, part in zip(names, parts, strict=True)
             }

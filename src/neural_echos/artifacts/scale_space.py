@@ -1,6 +1,6 @@
 """Tidy tables of the eight master key filters: their spread, the scales of their ideal models, and both side by side.
 
-What the paper prints is an option, `published`, and stands in columns of its own.
+The paper's printed values are an option, `published`, and have their own columns.
 """
 
 from collections.abc import Mapping, Sequence
@@ -16,9 +16,9 @@ from neural_echos.words import number
 
 Published = Sequence[Mapping[str, Any]]
 
-# How parameters are written, and their decimals.
+# Symbols of parameters, and their decimals.
 PARAMETERS = {"sigma_x": ("σ_x", 3), "sigma_y": ("σ_y", 3), "amount": ("γ₇", 4)}
-SCALED = ("constant", "divisor")  # measures of the filters that are normalised, of six decimals
+SCALED = ("constant", "divisor")  # measures of the normalised filters, with six decimals
 MODELS = {  # the ideal model of each filter, T the discrete Gaussian
     1: r"$\delta_{y+}T$",
     2: r"$\delta_{x-}T$",
@@ -30,26 +30,26 @@ MODELS = {  # the ideal model of each filter, T the discrete Gaussian
     8: r"$T$",
 }
 _MEASURES = ("m_x", "m_y", "v_xx", "v_xy", "v_yy", "l1")
-_OURS = ("joint A", "joint B")  # methods that the paper does not have
+_OURS = ("joint A", "joint B")  # methods that are not in the paper
 _NORMS = {"C": "l1", "D": "l2"}
 
 
 def spread_by_measure(spread: pd.DataFrame, published: Published) -> pd.DataFrame:
-    """Put mean and spread of every filter beside what the paper prints.
+    """Compare the mean and spread of every filter with the paper's values.
 
     Parameters
     ----------
     spread : DataFrame
-        Of schema "spread".
+        Schema "spread".
     published : sequence of mappings
-        Each with `filter` and any of the plain measures.
+        Each has `filter` and any of the plain measures.
 
     Returns
     -------
     DataFrame
-        One row for each filter and measure with `filter`, `measure` (name in the schema), `ours`, `published` (NaN where it could
-        not be read), `difference` (ours − published) and `weighted` (ours, weighted by the ideal model; NaN where that has no
-        meaning). Means in taps, variances in taps².
+        One row for each filter and measure with `filter`, `measure` (name in the schema), `ours`, `published` (NaN if it could
+        not be read), `difference` (ours − published) and `weighted` (ours, weighted by the ideal model; NaN if not
+        meaningful). Means in taps, variances in taps².
 
     Raises
     ------
@@ -69,22 +69,22 @@ def spread_by_measure(spread: pd.DataFrame, published: Published) -> pd.DataFram
 
 
 def scales_by_method(spread: pd.DataFrame, scales: pd.DataFrame, published: Published) -> pd.DataFrame:
-    """Put the scales of every filter's ideal model by every method beside what the paper prints.
+    """Compare the scales of every filter's ideal model, by every method, with the paper's values.
 
     Parameters
     ----------
     spread, scales : DataFrame
-        Of the schemas of those names.
+        Tables of these schemas.
     published : sequence of mappings
-        Each with `filter`, `method`, any of `sigma_x`, `sigma_y` and `amount`, and the `residual` where it is printed.
+        Each has `filter`, `method`, any of `sigma_x`, `sigma_y` and `amount`, and the `residual` if it is printed.
 
     Returns
     -------
     DataFrame
         One row for each filter and method with `filter`, `method`, `ours` (whether the paper lacks the method); `sigma_x`,
         `sigma_y` (taps) and `amount` (γ₇ of filter 7, else NaN), each followed by `published_…`; the residuals `l1` and `l2`, and
-        `cosine`; `norm`, that of the method ("l1" for C, "l2" for D, else ""), and in it `residual_there`, what is left at the
-        published parameters, and `published_residual`. What the paper does not print is NaN.
+        `cosine`; `norm` (norm of the method: "l1" for C, "l2" for D, else ""), and in this norm `residual_there`, the residual at
+        the published parameters, and `published_residual`. Values that the paper does not print are NaN.
 
     Raises
     ------
@@ -109,7 +109,7 @@ def scales_by_method(spread: pd.DataFrame, scales: pd.DataFrame, published: Publ
 
 
 def ideal_models(spread: pd.DataFrame, scales: pd.DataFrame, methods: Sequence[str]) -> pd.DataFrame:
-    """Make the ideal model of every filter by each of some methods.
+    """Evaluate the ideal model of every filter for some methods.
 
     Returns
     -------
@@ -128,7 +128,7 @@ def ideal_models(spread: pd.DataFrame, scales: pd.DataFrame, methods: Sequence[s
 
 
 def filters_of(spread: pd.DataFrame) -> dict[int, np.ndarray]:
-    """The normalised filters of a "spread" table by number, each of shape (k, k)."""
+    """The normalised filters in a "spread" table by number, each of shape (k, k)."""
     side = round(len(spread.taps.iloc[0]) ** 0.5)
     return {
         int(number): np.asarray(taps, dtype=np.float64).reshape(side, side)
@@ -137,7 +137,7 @@ def filters_of(spread: pd.DataFrame) -> dict[int, np.ndarray]:
 
 
 def published_cells(values: pd.Series, of: pd.Series, decimals: int) -> list[str]:
-    """Write published numbers: those that could not be read as such, and "–" where ours (`of`) has none either."""
+    """Format published numbers; unreadable ones are marked, and "–" is used where ours (`of`) has none either."""
     return [
         UNREADABLE if np.isnan(theirs) and not np.isnan(ours) else number(theirs, decimals)
         for theirs, ours in zip(values, of, strict=True)
@@ -145,7 +145,7 @@ def published_cells(values: pd.Series, of: pd.Series, decimals: int) -> list[str
 
 
 def furthest_scale(scales: pd.DataFrame) -> str:
-    """Say which published parameter of `scales_by_method` is the furthest from ours, slips aside."""
+    """Say which published parameter in `scales_by_method` is furthest from ours, except for slips."""
     apart = {}
     for one in _records(scales[scales.published_residual.isna()]):
         for key, (name, _) in PARAMETERS.items():
@@ -154,7 +154,7 @@ def furthest_scale(scales: pd.DataFrame) -> str:
 
 
 def slips(scales: pd.DataFrame) -> list[str]:
-    """Say, for each published residual of `scales_by_method`, what the published optimum leaves, against ours."""
+    """Compare each published residual in `scales_by_method` with the residual at the published optimum and at ours."""
     return [
         f"Filter {one['filter']}, {one['method']}: published is {_parameters(one, 'published_')} with an {one['norm']} residual of "
         f"{one['published_residual']:.3f}; there we find {one['residual_there']:.3f}, and the least, {one[one['norm']]:.3f}, at "
@@ -164,7 +164,7 @@ def slips(scales: pd.DataFrame) -> list[str]:
 
 
 def furthest(apart: Mapping[tuple[int, str], float]) -> str:
-    """Say which published value is the furthest from ours; distances by filter and name, NaN where nothing is published."""
+    """Say which published value is furthest from ours; distances by filter and name, NaN if nothing is published."""
     known = {key: distance for key, distance in apart.items() if not np.isnan(distance)}
     if not known:
         return "Nothing published to compare with."
@@ -182,7 +182,7 @@ def _residual(taps: np.ndarray, filter_: int, parameters: Mapping[str, float], n
 
 
 def _check(published: Published, spread: pd.DataFrame) -> None:
-    """Refuse a published entry that is of no filter that there is."""
+    """Refuse a published entry of an unknown filter."""
     for entry in published:
         if entry.get("filter") not in set(spread["filter"]):
             raise EchosError(f"published: {dict(entry)} names none of the filters; give the number of one as `filter`")

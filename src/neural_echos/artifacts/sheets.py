@@ -13,31 +13,31 @@ from neural_echos.errors import EchosError, nearest
 from neural_echos.tables import kernels_of
 from neural_echos.words import count_of
 
-_ACROSS = 16  # kernels in a row of a sheet of one layer
-_PANELS = 3  # layers in a row of a sheet of several
+_ACROSS = 16  # kernels per row of a sheet with one layer
+_PANELS = 3  # layers per row of a sheet with several
 
 
 @drawing()
 def contact_sheet(
     bank: pa.Table, *, layer: str = "*", kernels: int = 400, kind: str = "depthwise"
 ) -> tuple[Figure, str]:
-    """Show the kernels of the layers whose names match a pattern, in the order of their channels.
+    """Show the kernels of the layers whose names match a pattern, in channel order.
 
     Parameters
     ----------
     bank : pyarrow.Table
-        Of schema "bank".
+        Schema "bank".
     layer : str
         Pattern of layer names, for instance "stages.3.*".
     kernels : int
-        At most this many of each layer, evenly spaced over its channels; of several layers, at most 64.
+        Maximum number per layer, evenly spaced over its channels; at most 64 if there are several layers.
     kind : {"depthwise", "regular"}
 
     Returns
     -------
     figure : Figure
     says : str
-        What it shows, in a sentence.
+        A sentence about what it shows.
 
     Raises
     ------
@@ -67,7 +67,7 @@ def contact_sheet(
 
 
 def _layers(bank: pa.Table, pattern: str, kind: str) -> list[tuple[str, np.ndarray]]:
-    """Name and kernels, (n, h, w), of every layer that matches."""
+    """Name and kernels, (n, h, w), of every matching layer."""
     mine = bank.filter(pc.equal(bank["kind"], kind))
     names = list(dict.fromkeys(mine["layer"].to_pylist()))
     matching = [name for name in names if fnmatchcase(name, pattern)]

@@ -1,4 +1,4 @@
-"""The look of all figures: one theme, applied in a context, so that nobody's settings leak in or out."""
+"""The look of all figures: one theme, applied in a context, so that no settings leak in or out."""
 
 import os
 from collections.abc import Iterator, Mapping
@@ -17,8 +17,8 @@ from matplotlib.layout_engine import ConstrainedLayoutEngine
 from neural_echos.errors import EchosError
 from neural_echos.files import atomic_path
 
-GREY = "#8c8c8c"  # of whatever is only there for comparison
-FAINT = "#cccccc"  # of zero lines and chance levels
+GREY = "#8c8c8c"  # for elements shown only for comparison
+FAINT = "#cccccc"  # for zero lines and chance levels
 _SIZES = {  # points
     "font.size": 8,
     "axes.titlesize": 8,
@@ -46,7 +46,7 @@ _THEME: dict[str, Any] = {
     "svg.fonttype": "path",
     "pdf.fonttype": 42,
 }
-_DIGITS = 9  # of places in a figure, whose sides are 1
+_DIGITS = 9  # decimals of positions in figure coordinates
 _UNDATED: dict[str, dict[str, Any]] = {
     "pdf": {"CreationDate": None, "ModDate": None},
     "svg": {"Date": None},
@@ -56,22 +56,22 @@ _UNDATED: dict[str, dict[str, Any]] = {
 
 @dataclass(frozen=True)
 class Style:
-    """What a user may change of the look of figures (`figures` in the config).
+    """User settings for the look of figures (`figures` in the config).
 
     Attributes
     ----------
     font_scale : float
         Factor of all text sizes.
     palette : str or sequence of str, optional
-        Palette of seaborn, or colours, in place of the project's own.
+        A seaborn palette, or a list of colours, instead of the project's own.
     colour_map : str
-        Diverging colour map of Matplotlib for kernels.
+        Matplotlib's diverging colour map for kernels.
     width, column : float
-        Width of a figure over two columns of a journal and over one, inches.
+        Width of a figure over two journal columns and over one, in inches.
     dpi : int
         Resolution of PNG files.
     formats : sequence of str
-        Formats that are written beside PDF and PNG.
+        Formats to write besides PDF and PNG.
     """
 
     font_scale: float = 1.0
@@ -84,12 +84,12 @@ class Style:
 
     @classmethod
     def read(cls, given: Mapping[str, Any]) -> "Style":
-        """Make a style of what a config or a command line says.
+        """Make a style from the settings of a config or a command line.
 
         Raises
         ------
         EchosError
-            There is no such setting, or no such colour map or palette.
+            A setting, colour map or palette is unknown.
         """
         unknown = sorted(set(given) - {field.name for field in fields(cls)})
         if unknown:
@@ -105,7 +105,7 @@ class Style:
         return made
 
     def colours(self, n: int) -> list[tuple[float, float, float]] | None:
-        """The first n colours of the user's palette; None where the project's own colours hold."""
+        """The first n colours of the user's palette; None if the project's own colours are used."""
         import seaborn as sns
 
         if self.palette is None:
@@ -114,7 +114,7 @@ class Style:
             return list(sns.color_palette(self.palette, n))
         except ValueError:
             raise EchosError(
-                f"figures: {self.palette!r} is neither a palette of seaborn nor a list of colours; choose another"
+                f"figures: {self.palette!r} is neither a seaborn palette nor a list of colours; choose another"
             ) from None
 
 
@@ -122,16 +122,16 @@ _current = Style()
 
 
 def current() -> Style:
-    """The style in which figures are drawn now."""
+    """The current style of figures."""
     return _current
 
 
 @contextmanager
 def drawing(style: Style | None = None) -> Iterator[Style]:
-    """Draw under Matplotlib's defaults and the project's theme; the caller's settings return at the end.
+    """Draw with Matplotlib's defaults and the project's theme; the caller's settings are restored at the end.
 
-    Text and ticks take their settings when they are made, so all of a figure is drawn inside. Figures that pyplot, and so seaborn,
-    opened inside are closed for pyplot at the end: nothing shows them twice, and they can still be saved.
+    Text and ticks take their settings on creation, so draw the whole figure inside. Figures that pyplot (and thus seaborn) opened
+    inside are closed in pyplot at the end, so that they are not shown twice; they can still be saved.
     """
     global _current
     before, open_before = _current, set(plt.get_fignums())
@@ -148,7 +148,7 @@ def drawing(style: Style | None = None) -> Iterator[Style]:
 
 
 class SteadyLayout(ConstrainedLayoutEngine):
-    """Constrained layout, rounded: its solver adds up in the order in which its variables lie in memory, which differs by run."""
+    """Constrained layout, rounded: its solver sums in the order of its variables in memory, which differs between runs."""
 
     def execute(self, fig: Figure) -> Any:  # noqa: D102 (as inherited)
         made = super().execute(fig)
@@ -162,13 +162,13 @@ class SteadyLayout(ConstrainedLayoutEngine):
 
 
 def canvas(rows: int, columns: int, size: tuple[float, float], **options: Any) -> tuple[Figure, np.ndarray]:
-    """Make a figure of `size` inches and its axes, shape (rows, columns); call it, and draw, inside `drawing`."""
+    """Make a figure of `size` inches and its axes, shape (rows, columns); call it and draw inside `drawing`."""
     figure = Figure(figsize=size, layout=SteadyLayout())
     return figure, figure.subplots(rows, columns, squeeze=False, **options)
 
 
 def steady(figure: Figure) -> Figure:
-    """Give a figure that seaborn made the layout of all figures: no text is cut off, and it is the same in every run."""
+    """Give a figure made by seaborn the layout of all figures, in which no text is cut off and all runs are identical."""
     if not isinstance(figure.get_layout_engine(), SteadyLayout):
         figure.set_layout_engine(SteadyLayout())
     return figure
@@ -179,7 +179,10 @@ def save_figure(figure: Figure, path: Path, style: Style | None = None) -> None:
     suffix = path.suffix.lstrip(".")
     with drawing(style) as now, atomic_path(path) as temporary:
         options: dict[str, Any] = {"metadata": _UNDATED[suffix]} if suffix in _UNDATED else {}
-        before, os.environ["SOURCE_DATE_EPOCH"] = os.environ.get("SOURCE_DATE_EPOCH"), "0"  # PostScript's only way
+        before, os.environ["SOURCE_DATE_EPOCH"] = (
+            os.environ.get("SOURCE_DATE_EPOCH"),
+            "0",
+        )  # the only way for PostScript
         try:
             figure.savefig(temporary, format=suffix, dpi=now.dpi, **options)
         finally:

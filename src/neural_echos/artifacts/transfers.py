@@ -1,4 +1,4 @@
-"""Tidy tables of frozen filters that travel: from data set to data set, by depth, by size of the source, and layer by layer.
+"""Tidy tables of transferred frozen filters: between data sets, by depth, by size of the source, and layer by layer.
 
 Paper: Babaiee, Kiasari, Rus, Grosu, "The Master Key Filters Hypothesis", AAAI 2025 (arXiv 2412.16751); none of its numbers could be
 read.
@@ -31,23 +31,23 @@ def condition(declared: Mapping[str, Any]) -> str:
 def frozen_seeds(
     runs: pd.DataFrame, *, dataset: str, architecture: str, baseline: str, variants: Variants
 ) -> pd.DataFrame:
-    """Difference from training from scratch, seed by seed, of runs with frozen weights.
+    """Difference between runs with frozen weights and training from scratch, for each seed.
 
     Parameters
     ----------
     runs : DataFrame
-        Of schema "runs".
+        Schema "runs".
     dataset, architecture, baseline : str
-        Cell of the runs, and the initialisation that is trained from scratch.
+        Data set and architecture of the runs, and the initialisation that is trained from scratch.
     variants : mapping
-        What the config declares of each initialisation, and of its source (`trained_on`, `of`).
+        The config of each initialisation, with its source (`trained_on`, `of`).
 
     Returns
     -------
     DataFrame
-        One row per initialisation and seed that the baseline has, too: initialisation; condition (see `condition`); part
-        ("depthwise" or "pointwise", whatever is frozen); depth (relative depth up to which it is); trained_on (data set of the
-        source); source_images (train images of the source, NaN where it has no run here); seed; top1 (%); difference (points).
+        One row per initialisation and seed that the baseline also has: initialisation; condition (see `condition`); part
+        (what is frozen, "depthwise" or "pointwise"); depth (relative depth up to which it is frozen); trained_on (data set of the
+        source); source_images (train images of the source, NaN if it has no run here); seed; top1 (%); difference (points).
 
     Raises
     ------
@@ -78,7 +78,7 @@ def frozen_seeds(
     seeds = pd.concat([one for one in rows if len(one)], ignore_index=True) if any(map(len, rows)) else pd.DataFrame()
     if not len(seeds):
         raise EchosError(
-            f"{dataset}, {architecture}: no run of {', '.join(variants)} has one of {baseline} of the same seed beside it; "
+            f"{dataset}, {architecture}: no run of {', '.join(variants)} has the same seed as a run of {baseline}; "
             "choose others, or add them to an experiment"
         )
     return seeds
@@ -87,7 +87,7 @@ def frozen_seeds(
 def frozen_by_depth_and_source(
     runs: pd.DataFrame, *, dataset: str, architecture: str, baseline: str, variants: Variants, sources: Variants
 ) -> pd.DataFrame:
-    """Difference from training from scratch by how deep kernels are frozen, and by the size of their source, seed by seed.
+    """Difference from training from scratch by the depth of freezing and by the size of the source, for each seed.
 
     Parameters
     ----------
@@ -96,14 +96,14 @@ def frozen_by_depth_and_source(
     variants : mapping
         Initialisations that freeze kernels up to several depths.
     sources : mapping
-        Initialisations that freeze kernels of sources of several sizes; what has no source is a control.
+        Initialisations that freeze kernels of sources of several sizes; those without a source are controls.
 
     Returns
     -------
     DataFrame
         As `frozen_seeds`, with two more columns: panel ("depth" for `variants`, "source" for `sources`), and place (text on the
-        panel's horizontal axis, whose rows come in its order: the relative depth, or the source's train images, smallest first and
-        the conditions of controls last).
+        panel's horizontal axis: the relative depth, or the source's train images and, for controls, the condition). Rows are in the
+        order of the axis: increasing, with controls last.
 
     Raises
     ------
@@ -125,12 +125,12 @@ def frozen_by_depth_and_source(
 
 
 def largest_against_smallest(seeds: pd.DataFrame) -> pd.Series:
-    """By how much the largest source is better than the smallest, paired by seed: a row of `summarised`.
+    """Advantage of the largest source over the smallest, paired by seed: a row of `summarised`.
 
     Parameters
     ----------
     seeds : DataFrame
-        Of `frozen_by_depth_and_source`.
+        From `frozen_by_depth_and_source`.
     """
     sizes = seeds[(seeds.panel == "source") & seeds.source_images.notna()]
     wide = sizes.pivot_table(index="seed", columns="source_images", values="difference").sort_index(axis=1)
@@ -147,12 +147,12 @@ def transfers(
     baseline: str,
     variants: Variants,
 ) -> pd.DataFrame:
-    """Final top-1 with frozen kernels of one data set and architecture on another, against training from scratch.
+    """Final top-1 with kernels frozen from another data set and architecture, compared with training from scratch.
 
     Parameters
     ----------
     runs, comparisons : DataFrame
-        Of these schemas.
+        Tables of these schemas.
     datasets, architectures : sequence of str
     baseline : str
     variants : mapping
@@ -162,7 +162,7 @@ def transfers(
     -------
     DataFrame
         One row per data set, architecture and initialisation that was run: dataset, architecture, initialisation, condition,
-        from_dataset and from_architecture (None where nothing is transferred), top1 (list of shares, NaN where a run diverged),
+        from_dataset and from_architecture (None if nothing is transferred), top1 (list of shares, NaN for a diverged run),
         seeds (number of pairs), difference, low, high, detectable (points), p_holm; NaN for the baseline.
     """
     against = comparisons[(comparisons.baseline == baseline) & (comparisons.measure == "top1")]
@@ -188,17 +188,17 @@ def transfers(
 
 
 def ranges(table: pd.DataFrame) -> pd.DataFrame:
-    """Least and greatest mean difference of each condition; kernels from the very data set count apart.
+    """Smallest and largest mean difference of each condition; kernels from the same data set are listed separately.
 
     Parameters
     ----------
     table : DataFrame
-        Of `transfers`.
+        From `transfers`.
 
     Returns
     -------
     DataFrame
-        condition, same (whether source and target are one data set), least and most (points), count; in the order of `table`.
+        condition, same (whether source and target are the same data set), least and most (points), count; in the order of `table`.
     """
     known = table[table.difference.notna()]
     known = known.assign(same=known.from_dataset == known.dataset)
@@ -207,7 +207,7 @@ def ranges(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def zeroed(ablated: pd.DataFrame, *, dataset: str, architecture: str, variants: Variants) -> pd.DataFrame:
-    """Top-1 lost when the kernels of one depthwise layer are set to 0, seed by seed.
+    """Top-1 lost when the kernels of one depthwise layer are set to 0, for each seed.
 
     Returns
     -------
@@ -224,7 +224,8 @@ def zeroed(ablated: pd.DataFrame, *, dataset: str, architecture: str, variants: 
     mine = mine[mine.initialisation.isin(variants)]
     if not len(mine):
         raise EchosError(
-            f"{dataset}, {architecture}: no run of {', '.join(variants)} has a layer zeroed; list it under `zeroed` in the config"
+            f"{dataset}, {architecture}: no run of {', '.join(variants)} was evaluated with zeroed layers; list one under `zeroed` "
+            "in the config"
         )
     made = mine.assign(
         difference=100 * (mine.intact_top1 - mine.top1),

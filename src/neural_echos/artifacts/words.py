@@ -1,13 +1,13 @@
-"""What only artifacts write: cells of runs and p-values, what seeds could have seen, and what a paper prints unreadably."""
+"""Texts of artifacts: cells of runs and p-values, detectable effects, runs not trained here, and unreadable values of a paper."""
 
 import numpy as np
 import pandas as pd
 
-UNREADABLE = "not readable"  # what a paper prints where we could not read it
+UNREADABLE = "not readable"  # for a value that a paper prints but that we could not read
 
 
 def mean_and_spread(shares: pd.Series) -> str:
-    """Format shares of runs as mean ± standard deviation in percent; a run that diverged (NaN) is excluded and counted."""
+    """Format shares of runs as mean ± standard deviation in percent; diverged runs (NaN) are excluded and counted."""
     if not len(shares):
         return "not run at this scale"
     found, lost = shares.dropna(), int(shares.isna().sum())
@@ -19,14 +19,14 @@ def mean_and_spread(shares: pd.Series) -> str:
 
 
 def probability(p: float) -> str:
-    """Format a p with two digits and without its leading zero; "–" for a missing one."""
+    """Format a p-value with two digits and no leading zero; "–" if it is missing."""
     if not np.isfinite(p):
         return "–"
     return "<.001" if p < 0.0005 else f"{p:.2g}".replace("0.", ".", 1)
 
 
 def seen(comparisons: pd.DataFrame) -> str:
-    """Say which differences in final top-1 the seeds of these comparisons could have seen; "" where they do not tell."""
+    """Say which differences in final top-1 the seeds of these comparisons can detect; "" if this is not defined."""
     found = comparisons[(comparisons.measure == "top1") & comparisons.detectable.notna()]
     if not len(found):
         return ""
@@ -37,6 +37,6 @@ def seen(comparisons: pd.DataFrame) -> str:
 
 
 def adopted(runs: pd.DataFrame) -> str:
-    """Say how many runs were not trained here, with a space before; "" where all were."""
+    """Say how many runs were not trained here, with a leading space; "" if all were."""
     count = int(runs.adopted.eq(True).sum())
     return f" Of {len(runs)} runs {count} were adopted from published ones, not trained here." if count else ""
