@@ -291,7 +291,7 @@ def test_an_unknown_command_and_a_broken_notebook_are_refused(library: Path, tmp
     with pytest.raises(EchosError, match=r"no echos command 'drwa'.*draw"):
         Code(library).fingerprint("drwa")
     (tmp_path / "one.ipynb").write_text("{}")
-    with pytest.raises(EchosError, match=r"one\.ipynb: this is not a notebook"):
+    with pytest.raises(EchosError, match=r"one\.ipynb: this notebook cannot be read"):
         Code(library).fingerprint(tmp_path / "one.ipynb")
 
 

@@ -206,12 +206,12 @@ def test_what_json_cannot_hold_leaves_the_old_file(tmp_path):
     ("content", "expected"),
     [
         (None, "there is no such file; check the path, or make it first"),
-        (b"", "this is not JSON"),
-        (b'{"a": 1', "this is not JSON"),
-        (b"\xff\xfe", "this is not JSON"),
-        (b"\xef\xbb\xbf{}", "this is not JSON"),
-        (b"[" * 100_000, "this is not JSON"),
-        (b"1" * 5000, "this is not JSON"),
+        (b"", "not valid JSON"),
+        (b'{"a": 1', "not valid JSON"),
+        (b"\xff\xfe", "not valid JSON"),
+        (b"\xef\xbb\xbf{}", "not valid JSON"),
+        (b"[" * 100_000, "not valid JSON"),
+        (b"1" * 5000, "not valid JSON"),
     ],
 )
 def test_broken_json_is_one_sentence(tmp_path, content, expected):
@@ -260,9 +260,9 @@ def test_outside_git_nothing_is_claimed_of_uncommitted_changes(tmp_path, monkeyp
     monkeypatch.setenv("GIT_DIR", str(tmp_path))  # no repository
     made = provenance()
     assert made["commit"] is None and made["uncommitted_changes"] is None
-    unknown = ", not known whether anything was uncommitted"
+    unknown = ", unknown whether there were uncommitted changes"
     assert uncommitted(made) == uncommitted({"commit": None, "uncommitted_changes": False}) == unknown
-    assert uncommitted({"commit": "abc", "uncommitted_changes": False}) == ", nothing uncommitted"
+    assert uncommitted({"commit": "abc", "uncommitted_changes": False}) == ", no uncommitted changes"
     assert uncommitted({"commit": "abc", "uncommitted_changes": True}) == ", with uncommitted changes"
 
 

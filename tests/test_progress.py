@@ -28,10 +28,10 @@ def test_a_line_a_minute_says_how_far_and_how_long(clock, caplog):
     for _ in tracked(range(10), "parts", 10):
         clock[0] += 40
     assert [record.getMessage() for record in caplog.records] == [
-        "parts: 2 of 10, some 5 min to go",
-        "parts: 4 of 10, some 4 min to go",
-        "parts: 6 of 10, some 3 min to go",
-        "parts: 8 of 10, some 1 min to go",
+        "parts: 2 of 10, about 5 min left",
+        "parts: 4 of 10, about 4 min left",
+        "parts: 6 of 10, about 3 min left",
+        "parts: 8 of 10, about 1 min left",
     ]
 
 

@@ -1,12 +1,12 @@
 """Neural Echos, reproduced: depthwise kernels, their receptive fields, and initialisations drawn from them.
 
-The names below are the public ones; each is imported from its room on first use, so that importing the package costs nothing.
+The names below are public; each is imported from its room on first use, so that importing the package costs nothing.
 """
 
 from importlib import import_module
 from typing import Any
 
-_PUBLIC = {  # in the order of the rooms, as docs/library.rst shows them
+_PUBLIC = {  # in the order of the rooms, as in docs/library.rst
     "EchosError": "errors",
     "read_table": "tables",
     "bank_from_checkpoint": "kernels",

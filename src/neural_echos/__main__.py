@@ -1,4 +1,4 @@
-"""`python -m neural_echos` is the `echos` command."""
+"""`python -m neural_echos` runs the `echos` command."""
 
 from neural_echos.commands import main
 

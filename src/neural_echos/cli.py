@@ -1,4 +1,4 @@
-"""The command line under the name that scripts import: `from neural_echos.cli import main`."""
+"""The command line under its import name for scripts: `from neural_echos.cli import main`."""
 
 from neural_echos.commands import main
 

@@ -1,18 +1,19 @@
-"""Code: which source files of the library a command or a notebook runs, and a fingerprint of them.
+"""Code: the source files of the library that a command or a notebook runs, and their fingerprint.
 
-A rule puts `fingerprint("extract")` among its params. When code that the command imports changes, so does the fingerprint, and
-Snakemake reruns the jobs of that rule and of no other. What counts is read from the imports, without running any of them:
+A rule has `fingerprint("extract")` among its params. When code that the command imports changes, so does the fingerprint, and
+Snakemake reruns only the jobs of that rule. What counts is determined from the imports, without running any of them:
 
-- A command is followed by function: itself, the helpers and constants of `commands/` that it uses, and what these import.
-- Every other module counts as a whole, with all that it imports, inside functions too; `if TYPE_CHECKING:` is skipped.
-- A name imported from a package counts for the module that defines it, so that a job does not depend on a whole room. What a
-  package's `__init__` imports as modules it imports for effect (they register something): those count for everyone who imports a
-  name through that package.
-- A module that imports `import_modules`, with which a room learns what registers itself there, counts with its whole folder.
+- Commands are followed by function: the command itself, the helpers and constants of `commands/` that it uses, and what these
+  import.
+- Every other module counts as a whole, with everything that it imports, also inside functions; `if TYPE_CHECKING:` is skipped.
+- A name imported from a package counts for the module that defines it, so that a job does not depend on a whole room. Modules that
+  a package's `__init__` imports for their effect (they register something) count for everyone who imports a name through that
+  package.
+- A module that imports `import_modules`, with which a room finds what registers itself there, counts with its whole folder.
 - Other files in a module's folder, such as templates, count with it.
 
-Comments, docstrings, `help=` texts and blank lines do not count. Each file is parsed once: what was found is kept in a cache keyed
-by the file's content, so it is never stale, and processes can share it.
+Comments, docstrings, `help=` texts and blank lines do not count. Each file is parsed once: the result is cached by the file's
+content, so it is never stale, and processes can share it.
 """
 
 import ast
@@ -28,22 +29,22 @@ from typing import Any
 
 from neural_echos.errors import EchosError, nearest
 
-Facts = dict[str, Any]  # what `read_facts` finds in a file, as JSON
-_MOST_KEPT = 500  # files in the cache before those that this process did not read are dropped
+Facts = dict[str, Any]  # the output of `read_facts`, as JSON
+_MOST_KEPT = 500  # maximum number of files in the cache before those that this process did not read are dropped
 _ALL_OF_A_ROOM = "neural_echos.discovery.import_modules"
 _DEFINITION = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
 
 
 class Code:
-    """The source files of the library, read as they are asked for.
+    """The source files of the library, read on demand.
 
     Parameters
     ----------
     library : path
-        The folder of the package `neural_echos`; the one that runs by default.
+        The folder of the package `neural_echos`; by default the running one.
     cache : path, optional
-        JSON file that keeps what was found in each file, written when Python exits. A missing, broken or read-only one costs half
-        a second and nothing else.
+        JSON file that caches the facts of each file, written when Python exits. A missing, broken or read-only cache only costs
+        half a second.
     """
 
     def __init__(self, library: str | Path | None = None, cache: str | Path | None = None) -> None:
@@ -57,7 +58,7 @@ class Code:
             atexit.register(self.save)
 
     def fingerprint(self, *entries: str | Path) -> str:
-        """Fingerprint what commands and notebooks run.
+        """Return the fingerprint of the code that commands and notebooks run.
 
         Parameters
         ----------
@@ -72,16 +73,16 @@ class Code:
         Raises
         ------
         EchosError
-            There is no such command, a file cannot be read, or it imports from the library a name that is not there.
+            There is no such command, a file cannot be read, or it imports a name that does not exist in the library.
         """
         return _digest(json.dumps(self.parts(*entries)).encode())
 
     def modules(self, *entries: str | Path) -> list[str]:
-        """Names of the files that count for commands and notebooks, relative to the library, sorted."""
+        """Sorted names of the files that count for commands and notebooks, relative to the library."""
         return sorted({part.partition(":")[0] for part in self.parts(*entries)})
 
     def parts(self, *entries: str | Path) -> dict[str, str]:
-        """Digests of what counts for commands and notebooks, by "file" or, in `commands/`, "file:name"; sorted."""
+        """Digests of the code that counts for commands and notebooks, by "file" or, in `commands/`, "file:name"; sorted."""
         found: dict[str, str] = {}
         waiting = [target for entry in entries for target in self._entry(entry)]
         while waiting:
@@ -95,7 +96,7 @@ class Code:
         return dict(sorted(found.items()))
 
     def save(self) -> None:
-        """Write the cache, if anything was read that it lacks."""
+        """Write the cache if anything new was read."""
         if not self.cache or not self._fresh:
             return
         part = self.cache.with_name(f"{self.cache.name}.{os.getpid()}")
@@ -110,7 +111,7 @@ class Code:
             return
 
     def _entry(self, entry: str | Path) -> Iterator[tuple[str, str]]:
-        """(file, name) of what a command or a notebook starts from."""
+        """(file, name) of the code that a command or a notebook starts from."""
         if str(entry).endswith(".ipynb"):
             for dotted in self._notebook(Path(entry))["names"]:
                 yield from self._resolve(dotted, str(entry))
@@ -121,7 +122,7 @@ class Code:
         yield defined[str(entry)], str(entry)
 
     def _used_by(self, file: str, name: str) -> set[tuple[str, str]]:
-        """(file, name) of all that a file, or what defines one of its names, uses."""
+        """(file, name) of everything that a file, or the definition of one of its names, uses."""
         if (file, name) not in self._next:
             facts = self._of(file)
             names = facts["blocks"][name]["names"] if name else facts["names"]
@@ -135,7 +136,7 @@ class Code:
         return self._next[file, name]
 
     def _resolve(self, dotted: str, where: str) -> Iterator[tuple[str, str]]:
-        """(file, name) behind a dotted name of the library, through packages that import it from one of their modules."""
+        """(file, name) behind a dotted name of the library, resolved through packages that import it from their modules."""
         folder, names = "", dotted.split(".")[1:]
         for place, name in enumerate(names):
             file = f"{folder}{name}.py"
@@ -161,14 +162,14 @@ class Code:
                 yield from self._resolve(".".join([dotted, *names[1:]]), package)
             effects = (f"{dotted.partition('.')[2].replace('.', '/')}.py" for _, dotted in facts["imports"])
             yield from ((effect, "") for effect in effects if effect in self._files)
-        elif "__getattr__" in facts["defined"]:  # what it hands out is not known, so all of it counts
+        elif "__getattr__" in facts["defined"]:  # its names are unknown, so the whole package counts
             yield from ((file, "") for file in self._files if file.startswith(folder) and file.endswith(".py"))
         else:
             raise EchosError(f"{where}: {names[0]!r} is not in {self.library / package}; correct the import")
 
     @cached_property
     def _files(self) -> frozenset[str]:
-        """All files of the library, relative to it, with slashes."""
+        """All files of the library, as relative paths with slashes."""
         found, root = set(), str(self.library)
         for folder, _, files in os.walk(root):
             inner = folder[len(root) + 1 :].replace(os.sep, "/")
@@ -186,7 +187,7 @@ class Code:
         return {name: _digest((self.library / name).read_bytes()) for name in self._files if not name.endswith(".py")}
 
     def _beside(self, file: str) -> dict[str, str]:
-        """The files that count with a module of a room: others than Python in the room's folder."""
+        """The files that count with a module of a room: the non-Python files in the room's folder."""
         room = f"{file.rpartition('/')[0]}/"
         return {name: digest for name, digest in self._other.items() if name.startswith(room)}
 
@@ -201,7 +202,7 @@ class Code:
             cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
             source = "\n".join("".join(cell["source"]) for cell in cells if cell["cell_type"] == "code")
         except (OSError, ValueError, LookupError, TypeError):
-            raise EchosError(f"{path}: this is not a notebook that can be read; restore it") from None
+            raise EchosError(f"{path}: this notebook cannot be read; restore it") from None
         return self._read(source.encode(), path, fine=False)
 
     def _read(self, source: bytes, path: Path, *, fine: bool) -> Facts:
@@ -224,7 +225,7 @@ class Code:
 
     @cached_property
     def _reader(self) -> bytes:
-        """Digest of this module, which decides what is found in a file: a part of the cache's keys."""
+        """Digest of this module, part of the cache's keys because this module determines the facts of a file."""
         return hashlib.sha256(Path(__file__).read_bytes()).digest()
 
 
@@ -235,14 +236,14 @@ def read_facts(source: str, *, fine: bool) -> Facts:
     ----------
     source : str
     fine : bool
-        Also tell the names of the module apart.
+        Also distinguish the names of the module.
 
     Returns
     -------
     dict
-        `digest` of the source; `defined` names; `imports`, pairs (local name, dotted name) of the module's own scope; `names`, the
-        dotted names of the library that it uses anywhere; and, where `fine`, `blocks`: digest, dotted names and used names of what
-        defines each name.
+        `digest` of the source; `defined` names; `imports`, pairs (local name, dotted name) in the module's own scope; `names`, the
+        dotted names of the library that it uses anywhere; and, if `fine`, `blocks`: digest, dotted names and used names of each
+        name's definition.
 
     Raises
     ------
@@ -280,7 +281,7 @@ def read_facts(source: str, *, fine: bool) -> Facts:
 
 
 def bare_lines(source: str, tree: ast.Module) -> list[str]:
-    """Lines of a module without what is only said to people: comments, docstrings, and the value of `help=` in calls."""
+    """Lines of a module without the text for people: comments, docstrings, and the value of `help=` in calls."""
     lines: list[bytes] = [line.encode() for line in source.split("\n")]  # ast counts columns in bytes
     strings: dict[int, list[tuple[int, int]]] = {}  # columns of each line that are inside a string
     said: list[ast.expr | ast.stmt] = []
@@ -308,7 +309,7 @@ def bare_lines(source: str, tree: ast.Module) -> list[str]:
 
 
 def _walk(node: ast.AST) -> Iterator[ast.AST]:
-    """Yield a node and all below it, but nothing that only a type checker runs."""
+    """Yield a node and all nodes below it, except code that only a type checker runs."""
     waiting = [node]
     while waiting:
         node = waiting.pop()
@@ -323,7 +324,7 @@ def _walk(node: ast.AST) -> Iterator[ast.AST]:
 
 
 def _imports(node: ast.AST) -> Iterator[tuple[str, str]]:
-    """Yield (local name, dotted name) of what an import statement brings in from the library."""
+    """Yield (local name, dotted name) of everything that an import statement imports from the library."""
     if isinstance(node, ast.Import):
         for alias in node.names:
             if alias.name.split(".")[0] == "neural_echos":
@@ -337,7 +338,7 @@ def _imports(node: ast.AST) -> Iterator[tuple[str, str]]:
 
 
 def _uses(nodes: Iterable[ast.AST]) -> set[str]:
-    """Names that are read, each as far as its attributes go: "kernels.layers_of"."""
+    """Names that are read, each with its chain of attributes: "kernels.layers_of"."""
     nodes = list(nodes)
     inner = {id(node.value) for node in nodes if isinstance(node, ast.Attribute)}
     found = set()
@@ -354,7 +355,7 @@ def _uses(nodes: Iterable[ast.AST]) -> set[str]:
 
 
 def _dotted(imports: Iterable[tuple[str, str]], uses: Iterable[str], *, unused: bool = True) -> set[str]:
-    """Dotted names of what is imported, as far as it is used; what is never used counts as it stands, unless told otherwise."""
+    """Dotted names of the imports with the attributes that are used; unused imports count as they are, if `unused`."""
     found = set()
     for local, dotted in imports:
         chains = {use.removeprefix(local) for use in uses if f"{use}.".startswith(f"{local}.")}
@@ -363,7 +364,7 @@ def _dotted(imports: Iterable[tuple[str, str]], uses: Iterable[str], *, unused: 
 
 
 def _bound(nodes: Iterable[ast.AST]) -> list[str]:
-    """Names that a statement binds, other than by an import: variables, arguments, definitions."""
+    """Names that a statement binds other than by importing: variables, arguments, definitions."""
     found = set()
     for node in nodes:
         if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):

@@ -1,13 +1,13 @@
-"""Import every module of a room, so that whatever registers itself there is known; a new file in the room is then enough."""
+"""Import every module of a room, so that everything that registers itself there is known; adding a file to the room is enough."""
 
 from importlib import import_module
 from pkgutil import iter_modules
 
 
 def import_modules(package: str) -> None:
-    """Import all modules of a package, in the order of their names.
+    """Import all modules of a package in order of their names.
 
-    Whoever imports this function counts, for `code`, as depending on every module of its own folder.
+    For `code`, a module that imports this function depends on every module of its own folder.
 
     Parameters
     ----------

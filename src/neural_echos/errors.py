@@ -1,4 +1,4 @@
-"""The one error that users meet: a sentence that names the file, what was expected, what was found and what to do."""
+"""The only error that users see: a sentence that says which file, what is wrong and what to do."""
 
 import difflib
 import re
@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 
 class EchosError(Exception):
-    """An input that cannot be used, told in one sentence; the command line prints it without a traceback.
+    """An input that cannot be used, described in one sentence, which the command line prints without a traceback.
 
     Attributes
     ----------
@@ -18,13 +18,13 @@ class EchosError(Exception):
 
 
 class Preempted(EchosError):
-    """Work that a signal stopped, and that the same command goes on with; the exit code is EX_TEMPFAIL of sysexits.h."""
+    """Work that a signal stopped and that the same command resumes; the exit code is EX_TEMPFAIL from sysexits.h."""
 
     code = 75
 
 
 def missing_package(error: ModuleNotFoundError, what: str) -> EchosError | None:
-    """Say how to install a package that an optional part of the library needs; None where no extra of it brings the package.
+    """Say how to install a package that an optional part of the library needs; None if no extra provides the package.
 
     Parameters
     ----------
@@ -50,7 +50,7 @@ def missing_package(error: ModuleNotFoundError, what: str) -> EchosError | None:
 
 
 def nearest(name: str, names: Iterable[str]) -> str:
-    """Return " (did you mean 'x'?)" for the known name closest to `name`, first of those that begin with it, or ""."""
+    """Return " (did you mean 'x'?)" with the known name closest to `name`, preferring names that begin with it, or ""."""
     known = list(names)
     begun = [one for one in known if len(name) > 2 and one.startswith(name)]
     close = difflib.get_close_matches(name, begun or known, n=1, cutoff=0.0 if begun else 0.5)

@@ -1,4 +1,4 @@
-"""Files on disk: atomic writes, checksums, JSON, and the record of what made a file."""
+"""Files on disk: atomic writes, checksums, JSON, and provenance."""
 
 import errno
 import fcntl
@@ -29,24 +29,24 @@ _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 @contextmanager
 def atomic_path(path: str | Path) -> Iterator[Path]:
-    """Yield a path in a temporary folder beside `path`; what is written there becomes `path` when the block succeeds.
+    """Yield a path in a temporary folder beside `path`; the file written there becomes `path` if the block succeeds.
 
-    It is flushed to disk before the rename, so `path` is either absent, old or whole. A folder, for some writers make
-    temporary files of their own. The folders that killed writers of the same path left are removed: their locks are gone
-    with them, while a live one holds its own.
+    It is flushed to disk before the rename, so `path` is either absent, old or complete. A folder is used because some writers make
+    their own temporary files. Folders left by killed writers of the same path are removed: their locks ended with them, while live
+    writers hold theirs.
 
     Raises
     ------
     EchosError
-        There is something at `path` that is no file.
+        Something that is not a file exists at `path`.
     OSError
-        The disk is full, or the folder cannot be written to; its file name is `path`.
+        The disk is full or the folder is not writable; the error's file name is `path`.
     """
     path = Path(path)
     if path.is_symlink():
-        path = path.resolve()  # the link stays, and what it leads to is written
+        path = path.resolve()  # the link is kept, and its target is written
     if path.exists() and not path.is_file():
-        raise EchosError(f"{path}: this is a folder or a device, not a file; name another output")
+        raise EchosError(f"{path}: this is a folder or a device, not a file; choose another output")
     path.parent.mkdir(parents=True, exist_ok=True)
     sweep(path)
     folder, handle = _locked_folder(path)
@@ -69,7 +69,7 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
 
 
 def _locked_folder(path: Path) -> tuple[Path, int]:
-    """Make a temporary folder of `path` and lock it; make another where another writer swept it before the lock."""
+    """Make a temporary folder for `path` and lock it; make another one if another writer removed it before the lock."""
     while True:
         try:
             folder = Path(tempfile.mkdtemp(prefix=f".{path.stem}-", suffix=path.suffix, dir=path.parent))
@@ -82,12 +82,12 @@ def _locked_folder(path: Path) -> tuple[Path, int]:
 
 
 def hold(folder: Path) -> int | None:
-    """Lock a folder, once no other process does, and return its handle; None where it has been removed meanwhile."""
+    """Lock a folder as soon as no other process does, and return its handle; None if it has been removed meanwhile."""
     try:
         handle = os.open(folder, os.O_RDONLY)
     except FileNotFoundError:
         return None
-    with suppress(OSError):  # a file system without locks, on which nothing is swept either
+    with suppress(OSError):  # a file system without locks, on which nothing is removed either
         fcntl.flock(handle, fcntl.LOCK_EX)
     with suppress(FileNotFoundError):
         if os.path.samestat(os.fstat(handle), folder.stat()):
@@ -97,9 +97,9 @@ def hold(folder: Path) -> int | None:
 
 
 def sweep(path: Path) -> None:
-    """Remove temporary folders of `path` that no writer holds."""
+    """Remove temporary folders of `path` that no writer has locked."""
     for left in path.parent.glob(f".{glob.escape(path.stem)}-{'?' * 8}{glob.escape(path.suffix)}"):
-        with suppress(OSError):  # a live writer's, or gone already
+        with suppress(OSError):  # in use by a live writer, or already gone
             handle = os.open(left, os.O_RDONLY)
             try:
                 fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -110,12 +110,12 @@ def sweep(path: Path) -> None:
 
 @contextmanager
 def safetensors_path(path: str | Path) -> Iterator[Path]:
-    """Yield a temporary path as `atomic_path` does, for safetensors' writers, which wrap what the system said.
+    """Yield a temporary path like `atomic_path`, for the safetensors writers, which wrap system errors.
 
     Raises
     ------
     EchosError
-        The file cannot be written; what lay there before stays.
+        The file cannot be written; an existing file is kept.
     """
     from safetensors import SafetensorError
 
@@ -130,12 +130,12 @@ def safetensors_path(path: str | Path) -> Iterator[Path]:
 
 
 def write_tensors(path: str | Path, tensors: Mapping[str, Any], metadata: Mapping[str, str] | None = None) -> None:
-    """Write torch tensors as safetensors, atomically; each is copied to the CPU and made contiguous, its memory its own.
+    """Write torch tensors as safetensors, atomically; each is copied to contiguous memory of its own on the CPU.
 
     Raises
     ------
     EchosError
-        The file cannot be written; what lay there before stays.
+        The file cannot be written; an existing file is kept.
     """
     import torch
     from safetensors.torch import save_file
@@ -146,7 +146,7 @@ def write_tensors(path: str | Path, tensors: Mapping[str, Any], metadata: Mappin
 
 
 def write_text(path: str | Path, text: str) -> None:
-    """Write `text` as UTF-8, atomically; names of files that are not of the locale's letters keep their bytes."""
+    """Write `text` as UTF-8, atomically; file names that are not valid UTF-8 keep their bytes."""
     with atomic_path(path) as temporary:
         temporary.write_text(text, encoding="utf-8", errors="surrogateescape")
 
@@ -165,7 +165,7 @@ def read_json(path: str | Path) -> Any:
     except OSError as error:
         raise EchosError(f"{path}: cannot be read ({error.strerror}); check the path") from None
     except (ValueError, RecursionError) as error:
-        raise EchosError(f"{path}: this is not JSON ({error}); name another file, or make this one again") from None
+        raise EchosError(f"{path}: not valid JSON ({error}); choose another file, or make this one again") from None
 
 
 def sha256(path: str | Path) -> str:
@@ -175,9 +175,9 @@ def sha256(path: str | Path) -> str:
 
 
 def provenance(inputs: dict[str, str | Path] | None = None, **facts: Any) -> dict[str, Any]:
-    """Answer "what made you?": command, commit, versions, machine and time, with the checksum of every input.
+    """Return how a file is made: command, commit, versions, machine and time, with the checksum of every input.
 
-    Commit and uncommitted changes are None where they cannot be known: sources that travelled to a pod are no Git repository.
+    Commit and uncommitted changes are None if they cannot be known: sources copied to a pod are not a Git repository.
     """
     changed = _git("status", "--porcelain", "--untracked-files=no")
     return {
@@ -193,10 +193,10 @@ def provenance(inputs: dict[str, str | Path] | None = None, **facts: Any) -> dic
 
 
 def uncommitted(facts: Mapping[str, Any]) -> str:
-    """Say after a commit whether its provenance knows of uncommitted changes; nothing is known of them without a commit."""
+    """Text to follow a commit that says whether there were uncommitted changes; without a commit, this is unknown."""
     known = facts.get("uncommitted_changes") if facts.get("commit") else None
-    told: dict[Any, str] = {True: "with uncommitted changes", False: "nothing uncommitted"}
-    return f", {told.get(known, 'not known whether anything was uncommitted')}"
+    told: dict[Any, str] = {True: "with uncommitted changes", False: "no uncommitted changes"}
+    return f", {told.get(known, 'unknown whether there were uncommitted changes')}"
 
 
 def _finite(value: Any) -> Any:
@@ -238,12 +238,12 @@ def _processor() -> str:
 
 
 def refuse_stand_in(path: str | Path) -> None:
-    """Refuse a file that only stands for another one: a Git LFS pointer, or a web page saved in place of a download.
+    """Refuse a file that is only a stand-in for another: a Git LFS pointer, or a web page saved instead of a download.
 
     Raises
     ------
     EchosError
-        It is one of these: the message says how to get the file itself.
+        The file is one of these; the message says how to get the actual file.
     """
     with Path(path).open("rb") as file:
         head = file.read(512)
@@ -254,6 +254,6 @@ def refuse_stand_in(path: str | Path) -> None:
     text = head.removeprefix(b"\xef\xbb\xbf").lstrip().lower()
     if text.startswith((b"<!doctype html", b"<html", b"<head", b"<?xml", b"<!--")):
         raise EchosError(
-            f"{path}: this is a web page (often a sign-in or error page), not the file; "
-            "download the file itself, signed in if its site asks for that"
+            f"{path}: this is a web page (often a sign-in or error page), not the file; download the file itself, signed in if "
+            "its site requires that"
         )

@@ -1,17 +1,17 @@
-"""Names and shapes of tensors that hold kernels: what a header alone tells, for the hub and for the kernels themselves.
+"""Names and shapes of tensors with kernels: what a header alone reveals, for the Hub and for the kernel readers.
 
-Kept apart from reading, so that a header is enough to decide which tensors are worth fetching.
+Separate from reading, so that a header is enough to decide which tensors to fetch.
 """
 
 import re
 from collections.abc import Iterable
 
 KINDS = ("depthwise", "regular")
-# What DataParallel, torch.compile, FSDP, activation checkpointing and DeepSpeed put into the path of a module.
+# Names that DataParallel, torch.compile, FSDP, activation checkpointing and DeepSpeed add to the path of a module.
 _WRAPPERS = re.compile(
     r"(?:(?<=\.)|^)(?:module|_orig_mod|_fsdp_wrapped_module|_checkpoint_wrapped_module|_forward_module)\."
 )
-# What follows a module's path in the name of its weight, or of a part that the weight is computed from.
+# The part after a module's path in the name of its weight, or of a tensor that the weight is computed from.
 _PART = re.compile(
     r"(?:(?P<module>.+?)[./])?(?P<part>parametrizations\.weight\..+"
     r"|weight(?:[._](?:g|v|u|orig|mask|(?:scale|scales|scale_inv|zero_point|zeros?)(?:_\d+)?))?"
@@ -20,9 +20,9 @@ _PART = re.compile(
 
 
 def kind_of(shape: tuple[int, ...]) -> str | None:
-    """Say what a weight of this shape holds: "depthwise" or "regular" kernels, or None for neither.
+    """Return the kind of kernels in a weight of this shape: "depthwise" or "regular", or None for neither.
 
-    A weight (C, i, kh, kw) with kh·kw > 1 is depthwise where C > 1 and i = 1, and regular elsewhere.
+    A weight (C, i, kh, kw) with kh·kw > 1 is depthwise if C > 1 and i = 1, and regular otherwise.
     """
     if len(shape) != 4 or shape[2] * shape[3] <= 1 or 0 in shape:
         return None
@@ -30,15 +30,15 @@ def kind_of(shape: tuple[int, ...]) -> str | None:
 
 
 def bare_name(name: str) -> str:
-    """Take the names of wrappers (``module``, ``_orig_mod``, …) out of the path of a module or tensor."""
+    """Remove the names of wrappers (``module``, ``_orig_mod``, …) from the path of a module or tensor."""
     return _WRAPPERS.sub("", f"{name}.")[:-1] if "mod" in name else name
 
 
 def split_name(key: str) -> tuple[str, str]:
-    """Split a tensor's name into the path of its module and the part of the weight that it is.
+    """Split a tensor's name into the path of its module and the part of the weight that it represents.
 
-    "a.weight" gives ("a", "weight"), "a.parametrizations.weight.original0" gives ("a", "parametrizations.weight.original0");
-    a name without a known ending is a module of its own: "conv1_kernel" gives ("conv1_kernel", "weight").
+    "a.weight" gives ("a", "weight"), "a.parametrizations.weight.original0" gives ("a", "parametrizations.weight.original0"); a name
+    without a known ending is a module itself: "conv1_kernel" gives ("conv1_kernel", "weight").
     """
     if key.endswith(".weight") and "parametrizations" not in key:
         return key.removesuffix(".weight"), "weight"
@@ -47,7 +47,7 @@ def split_name(key: str) -> tuple[str, str]:
 
 
 def parts_by_module(keys: Iterable[str]) -> dict[str, dict[str, str]]:
-    """Group the names of tensors by module: the part of a weight to the full name."""
+    """Group the names of tensors by module, as a mapping from the part of a weight to the full name."""
     modules: dict[str, dict[str, str]] = {}
     for key in keys:
         module, part = split_name(key)

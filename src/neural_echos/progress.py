@@ -1,4 +1,4 @@
-"""Progress of long work: a bar where standard error is a terminal, elsewhere a line a minute in the log."""
+"""Progress of long work: a bar if standard error is a terminal, otherwise one line per minute in the log."""
 
 import logging
 import sys
@@ -12,15 +12,15 @@ _EVERY = 60.0  # seconds between two lines
 
 
 def tracked(items: Iterable[_Item], what: str, total: int) -> Iterator[_Item]:
-    """Give items one after another, and show how far that is; work of less than a minute leaves nothing in a log.
+    """Yield items one after another and show progress; work of less than a minute is not logged.
 
     Parameters
     ----------
     items : iterable
     what : str
-        Of what the items are, in the plural: "architectures".
+        What the items are, in the plural: "architectures".
     total : int
-        How many there are.
+        Number of items.
     """
     if sys.stderr.isatty():
         from rich.console import Console
@@ -33,6 +33,6 @@ def tracked(items: Iterable[_Item], what: str, total: int) -> Iterator[_Item]:
         now = time.monotonic()
         if done and now - said >= _EVERY:
             minutes = (now - began) / done * (total - done) / 60
-            _LOG.info("%s: %d of %d, some %.0f min to go", what, done, total, max(minutes, 1))
+            _LOG.info("%s: %d of %d, about %.0f min left", what, done, total, max(minutes, 1))
             said = now
         yield item

@@ -1,10 +1,10 @@
-"""Storage: what a run whose files lie in a bucket needs beside Snakemake's own fetching and storing of inputs and outputs.
+"""Storage: what a run with files in a bucket needs in addition to Snakemake's own fetching and storing of inputs and outputs.
 
-Snakemake keeps the files of a bucket in a folder of its own, `.snakemake/storage/s3/BUCKET/PREFIX`, and hands these long paths to
-commands. `enter` makes a command work inside that folder, so that its messages and all records name files as any local run does.
-`kept_checkpoints` keeps the checkpoints of a training in the bucket, for a job that is killed leaves nothing else behind.
+Snakemake keeps a bucket's files in its own folder, `.snakemake/storage/s3/BUCKET/PREFIX`, and passes these long paths to commands.
+`enter` makes a command work inside that folder, so that its messages and records name files as in a local run. `kept_checkpoints`
+keeps the checkpoints of a training in the bucket, because a killed job leaves nothing else behind.
 
-The workflow tells its jobs by two environment variables: ECHOS_STORAGE, the address, and ECHOS_STORAGE_FOLDER, the folder.
+The workflow informs its jobs with two environment variables: ECHOS_STORAGE, the address, and ECHOS_STORAGE_FOLDER, the folder.
 """
 
 import json
@@ -24,26 +24,26 @@ _LOG = logging.getLogger(__name__)
 
 ADDRESS, FOLDER = "ECHOS_STORAGE", "ECHOS_STORAGE_FOLDER"
 CHECKPOINT = "checkpoint.safetensors"
-_SHARE = 0.02  # of the time that uploading checkpoints may take
+_SHARE = 0.02  # largest share of the time spent on uploading checkpoints
 
 
 def prepare(
     address: str, folder: str | Path, apart: Iterable[str], settings: Any = None, sources: Iterable[str] = ()
 ) -> dict[str, str]:
-    """Link what lies in the working folder into the folder of the bucket's files, and say what jobs must know.
+    """Link the content of the working folder into the folder of the bucket's files, and return the jobs' environment variables.
 
     Parameters
     ----------
     address : str
-        Of the bucket, with the prefix of all files: "s3://bucket/prefix".
+        Address of the bucket with the prefix of all files: "s3://bucket/prefix".
     folder : path
-        Where Snakemake keeps the bucket's files.
+        Folder in which Snakemake keeps the bucket's files.
     apart : iterable of str
-        Folders that lie in the bucket, such as "results/tiny"; their first parts are not linked.
+        Folders in the bucket, such as "results/tiny"; their first parts are not linked.
     settings : object, optional
-        Snakemake's settings of the S3 plugin: endpoint, region and keys.
+        Snakemake's settings for the S3 plugin: endpoint, region and keys.
     sources : iterable of str, optional
-        Files of the working folder that are linked wherever they lie, such as a table of published runs below "results".
+        Files of the working folder that are always linked, such as a table of published runs below "results".
 
     Returns
     -------
@@ -74,28 +74,28 @@ def prepare(
 
 
 def enter(arguments: Sequence[str]) -> list[str]:
-    """Go to the folder of the bucket's files, if there is one, and return the arguments with paths as seen from there."""
+    """Change to the folder of the bucket's files, if there is one, and return the arguments with paths relative to it."""
     if os.environ.get(FOLDER):
-        os.chdir(os.environ[FOLDER])  # for a process that a command started, a link to where it is already
+        os.chdir(os.environ[FOLDER])  # in a subprocess of a command, this is a link to the current folder
     return [plain(word) for word in arguments]
 
 
 def plain(text: str) -> str:
-    """Take the folder of the bucket's files out of all paths of a text: what is left is what a local run says."""
+    """Remove the folder of the bucket's files from all paths in a text, which leaves the text of a local run."""
     return text.replace(f"{os.environ[FOLDER]}/", "") if os.environ.get(FOLDER) else text
 
 
 @contextmanager
 def kept_checkpoints(folders: Sequence[Path], seconds: float = 30.0) -> Iterator[None]:
-    """Fetch the checkpoints that lie below some folders, and store those that the block writes, while it runs and at its end.
+    """Fetch the checkpoints below some folders, and store those that the block writes, while it runs and at its end.
 
-    Does nothing without folders, or without a bucket. A checkpoint that cannot be stored is a warning: training goes on.
+    Does nothing without folders or without a bucket. A checkpoint that cannot be stored is a warning, and training continues.
 
     Parameters
     ----------
     folders : sequence of Path
     seconds : float
-        Least time between two uploads; slow ones are rarer, so that they take a fiftieth of the time at most.
+        Minimum time between two uploads. Slow ones are made more rarely, so that they take at most a fiftieth of the time.
 
     Raises
     ------
@@ -119,14 +119,14 @@ def kept_checkpoints(folders: Sequence[Path], seconds: float = 30.0) -> Iterator
 
 
 class _Store:
-    """The checkpoints of some folders, here and in the bucket."""
+    """The checkpoints of some folders, locally and in the bucket."""
 
     def __init__(self, folders: Sequence[Path]) -> None:
         self.folders = folders
         self.known: dict[Path, tuple[int, int]] = {}
 
     def fetch(self) -> None:
-        """Fetch all checkpoints that the bucket has; one that lies here already stays."""
+        """Fetch all checkpoints in the bucket; existing local ones are kept."""
         for folder in self.folders:
             for name in listed(f"{folder}/"):
                 path = Path(name)
@@ -136,12 +136,12 @@ class _Store:
                     _LOG.info("%s: fetched from %s", path, os.environ[ADDRESS])
 
     def upload(self) -> None:
-        """Store the checkpoints that have changed; of several processes that train together, the first does."""
+        """Store the checkpoints that have changed; if several processes train together, only the first does."""
         if int(os.environ.get("RANK", "0")):
             return
         for path in (path for folder in self.folders for path in folder.rglob(CHECKPOINT)):
             try:
-                with path.open("rb") as file:  # it is replaced, never written to, so an open one stays whole
+                with path.open("rb") as file:  # checkpoints are replaced, never modified, so an open one stays intact
                     if (state := _state(path)) != self.known.get(path):
                         bucket, prefix = _address()
                         bucket.upload_fileobj(file, f"{prefix}{path}")
@@ -149,7 +149,9 @@ class _Store:
             except FileNotFoundError:
                 continue  # the training ended meanwhile
             except Exception as error:
-                _LOG.warning("%s: cannot be stored in %s (%s); it stays here", path, os.environ[ADDRESS], error)
+                _LOG.warning(
+                    "%s: cannot be stored in %s (%s); the local file is kept", path, os.environ[ADDRESS], error
+                )
 
     def keep(self, ended: threading.Event, seconds: float) -> None:
         """Store checkpoints until `ended` is set."""
@@ -161,7 +163,7 @@ class _Store:
 
 
 def forget_checkpoints(results: str) -> int:
-    """Delete the checkpoints of finished runs from the bucket, once nothing will go on from them; returns how many."""
+    """Delete the checkpoints of finished runs from the bucket, which nothing will resume from; return their number."""
     names = listed(f"{results}/")
     finished = {name.rpartition("/")[0] for name in names if name.endswith("/metrics.json")}
     done = [
@@ -176,7 +178,7 @@ def forget_checkpoints(results: str) -> int:
 
 
 def listed(start: str) -> list[str]:
-    """Names of the bucket's files that begin with `start`, below the prefix of all files.
+    """Names of the bucket's files that begin with `start`, relative to the prefix of all files.
 
     Raises
     ------
@@ -191,7 +193,7 @@ def listed(start: str) -> list[str]:
 
 
 def fetch(folder: str | Path, suffix: str = "") -> None:
-    """Fetch the files with a suffix that lie below a folder in the bucket; does nothing where there is no bucket.
+    """Fetch the files with a suffix below a folder in the bucket; does nothing if there is no bucket.
 
     Raises
     ------
@@ -205,12 +207,12 @@ def fetch(folder: str | Path, suffix: str = "") -> None:
 
 
 def read_result(path: str) -> dict[str, Any]:
-    """Read a JSON file of the bucket, or of this folder where there is no bucket; empty where there is no such file.
+    """Read a JSON file from the bucket, or from this folder if there is no bucket; empty if there is no such file.
 
     Raises
     ------
     EchosError
-        It is no JSON, or the bucket cannot be read.
+        It is not valid JSON, or the bucket cannot be read.
     """
     if not _in_bucket():
         return read_json(path) if Path(path).is_file() else {}
@@ -224,7 +226,7 @@ def read_result(path: str) -> dict[str, Any]:
 
 
 def store(paths: Iterable[Path]) -> None:
-    """Store files in the bucket that are no outputs of a rule; does nothing where there is no bucket."""
+    """Store files in the bucket that are not outputs of a rule; does nothing if there is no bucket."""
     if _in_bucket():
         bucket, prefix = _address()
         for path in paths:
@@ -236,7 +238,7 @@ def _in_bucket() -> bool:
 
 
 def _unreadable(error: Exception) -> EchosError:
-    return EchosError(f"{os.environ[ADDRESS]}: cannot be read ({error}); check address and credentials")
+    return EchosError(f"{os.environ[ADDRESS]}: cannot be read ({error}); check the address and credentials")
 
 
 def _download(name: str, path: Path) -> None:
@@ -246,7 +248,7 @@ def _download(name: str, path: Path) -> None:
 
 
 def _address() -> tuple[Any, str]:
-    """The bucket, and the prefix of its files' keys."""
+    """Return the bucket and the prefix of its files' keys."""
     try:
         import boto3
     except ImportError:

@@ -85,7 +85,7 @@ def test_records_and_report_read_like_those_of_a_local_run(place: Place, made: W
     run = json.loads((there / "runs" / RUN / "run.json").read_text())
     assert run["inputs"]
     assert run["commit"] is None and run["uncommitted_changes"] is None  # sources in a pod are no Git repository
-    assert "commit unknown, not known whether anything was uncommitted" in page
+    assert "commit unknown, unknown whether there were uncommitted changes" in page
 
 
 def test_published_runs_travel_with_the_sources(place: Place, made: Workflow) -> None:

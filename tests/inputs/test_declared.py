@@ -191,14 +191,14 @@ def test_a_mirror_serves_by_checksum_and_passes_over_a_wrong_file_of_the_right_n
         facts = fetch(ITEM, tmp_path / "out" / "x.bin", [tmp_path / "mirror"])
     assert facts["source"] == "mirror: b/renamed.bin"
     assert files_under(tmp_path / "out") == ["x.bin"]
-    assert [record for record in caplog.messages if "folder/thing.bin is another file (sha256" in record]
+    assert [record for record in caplog.messages if "folder/thing.bin is a different file (sha256" in record]
 
 
 def test_a_mirror_with_only_a_wrong_file_is_no_help(tmp_path):
     put(tmp_path / "mirror" / ITEM.file, b"short")
     said = complaint(ITEM, tmp_path / "out" / "x.bin", [tmp_path / "mirror", tmp_path / "absent"])
-    assert "is another file (5 bytes where 10,240 were expected)" in said
-    assert f"no such mirror folder as {tmp_path / 'absent'}" in said
+    assert "is a different file (5 bytes instead of 10,240)" in said
+    assert f"the mirror folder {tmp_path / 'absent'} does not exist" in said
     assert "no url (the file was derived)" in said
     assert "ECHOS_MIRRORS" in said
 
@@ -254,15 +254,15 @@ def test_a_passing_failure_is_tried_again(tmp_path, server, path):
 @pytest.mark.parametrize(
     ("path", "expected", "requests"),
     [
-        ("/wrong", "where ", 1),
-        ("/short", "10,239 bytes where 10,240 were expected", 1),
+        ("/wrong", "instead of ", 1),
+        ("/short", "10,239 bytes instead of 10,240", 1),
         ("/absent", "HTTP 404 Not Found", 1),
-        ("/breaks-off", "a download that broke off", 3),
+        ("/breaks-off", "an incomplete download", 3),
     ],
 )
 def test_a_bad_download_is_one_sentence_and_leaves_nothing(tmp_path, server, path, expected, requests):
     said = complaint(declared(url=f"{server}{path}"), tmp_path / "out" / "x.bin", [], retries=2)
-    assert f"{server}{path} gave " in said
+    assert f"{server}{path} returned " in said
     assert expected in said
     assert Handler.counts[path] == requests
 
@@ -272,7 +272,7 @@ def test_a_refused_connection_is_one_sentence_and_leaves_nothing(tmp_path):
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     said = complaint(declared(url=f"http://127.0.0.1:{port}/x"), tmp_path / "out" / "x.bin", [], retries=1)
-    assert "gave no connection" in said
+    assert "returned no connection" in said
 
 
 def test_a_silent_server_is_given_up(tmp_path):
@@ -346,7 +346,7 @@ def test_a_pinned_hub_checkpoint_comes_from_a_mirror_or_from_that_revision(tmp_p
 
 def test_a_hub_checkpoint_of_another_checksum_is_refused(tmp_path, hub):
     said = complaint(on_hub(sha256="0" * 64), tmp_path / "out" / "x.safetensors", [])
-    assert "the hub repository timm/thing.in1k gave sha256" in said
+    assert "the Hub repository timm/thing.in1k returned sha256" in said
 
 
 def test_an_unreachable_hub_is_one_sentence(tmp_path, monkeypatch):
@@ -357,6 +357,6 @@ def test_an_unreachable_hub_is_one_sentence(tmp_path, monkeypatch):
 
     monkeypatch.setattr(huggingface_hub, "hf_hub_download", download)
     said = complaint(on_hub(), tmp_path / "out" / "x.safetensors", [tmp_path])
-    assert "gave ConnectionError (offline and in two lines)" in said
+    assert "failed with ConnectionError (offline and in two lines)" in said
     assert "mirrors not searched (no checksum declared)" in said
     assert "declare its sha256 and bytes in config/inputs.yaml, put the file in a mirror folder" in said

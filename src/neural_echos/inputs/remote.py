@@ -1,7 +1,7 @@
-"""The Hugging Face hub's answers: which commit and content a file has, and ranges of its bytes, checked and asked for again.
+"""Requests to the Hugging Face Hub: a file's commit and content, and ranges of its bytes, checked and retried.
 
-huggingface_hub resolves addresses, revisions and the token, and brings the HTTP client. Its own readers of ranges accept any
-answer, so answers are checked here: status 206, the range that was asked for, the ETag of the first answer.
+huggingface_hub resolves addresses, revisions and the token, and provides the HTTP client. Its own range readers accept any
+response, so responses are checked here: status 206, the requested range, and the ETag of the first response.
 """
 
 import logging
@@ -20,19 +20,19 @@ _T = TypeVar("_T")
 
 
 class HubError(Exception):
-    """Why the hub did not give a file, in words; it becomes part of one sentence."""
+    """Reason why the Hub did not provide a file; it becomes part of a message."""
 
 
 class WholeNeededError(HubError):
-    """Why only the whole file will do."""
+    """Reason why the whole file must be fetched."""
 
 
 class ContentError(HubError):
-    """The content is of no use, or not all of one file: nothing of it is kept."""
+    """The content is unusable or inconsistent; none of it is kept."""
 
 
 class _PassingError(Exception):
-    """What went wrong with a request that may succeed later, after at least `wait` seconds."""
+    """A temporary failure of a request, which may succeed after at least `wait` seconds."""
 
     def __init__(self, found: str, wait: float = 0.0):
         super().__init__(found)
@@ -41,16 +41,16 @@ class _PassingError(Exception):
 
 @dataclass(frozen=True)
 class Patience:
-    """How long to go on trying.
+    """How long to keep retrying.
 
     Parameters
     ----------
     retries : int
-        Further attempts at a request that broke off, timed out or met a passing error of the server.
+        Number of retries after a request was interrupted, timed out or met a temporary server error.
     pause : float
-        Seconds before the first further attempt; doubled each time, and longer where the server asks for it (Retry-After).
+        Seconds before the first retry; doubled each time, and longer if the server requests it (Retry-After).
     timeout : float
-        Seconds without a byte before a request counts as broken.
+        Seconds without data before a request counts as failed.
     """
 
     retries: int = 3
@@ -63,7 +63,7 @@ PATIENCE = Patience()
 
 @dataclass
 class Remote:
-    """One file at one commit, and what is known of its answers."""
+    """One file at one commit, and what is known about its responses."""
 
     where: str
     url: str
@@ -72,45 +72,45 @@ class Remote:
     etag: str
     size: int
     patience: Patience
-    answered: str | None = None  # ETag of answers to range requests: a CDN has its own, and its first answer tells it
+    answered: str | None = None  # ETag of responses to range requests: a CDN has its own, known from its first response
     moved: int = 0
     lock: threading.Lock = field(default_factory=threading.Lock)
 
 
 def explain(error: Exception, repository: str, file: str, revision: str | None) -> str:
-    """Say in words why the hub gave no file."""
+    """Describe why the Hub did not return a file."""
     from huggingface_hub import errors
 
-    where = f"the hub repository {repository}"
+    where = f"the Hub repository {repository}"
     if isinstance(error, errors.GatedRepoError):
-        return f"{where} is gated: accept its terms on the hub and {_LOG_IN}"
+        return f"{where} is gated: accept its terms on the Hub and {_LOG_IN}"
     if isinstance(error, errors.RepositoryNotFoundError):
         return (
-            f"{where} is not there: it vanished, was renamed, or is private and no token of yours opens it ({_LOG_IN})"
+            f"{where} does not exist: it was removed or renamed, or is private and your token has no access ({_LOG_IN})"
         )
     if isinstance(error, errors.RevisionNotFoundError):
         return f"{where} has no revision {revision}"
     if isinstance(error, errors.EntryNotFoundError) and not isinstance(error, errors.LocalEntryNotFoundError):
         return f"{where} has no file {file} at revision {revision or 'main'}"
     if getattr(getattr(error, "response", None), "status_code", None) == 401:
-        return f"{where} refuses your token (HTTP 401): {_LOG_IN}"
+        return f"{where} rejects your token (HTTP 401): {_LOG_IN}"
     found = " ".join(_without_secrets(str(error)).split()).rstrip(".") or "no message"
-    return f"{where} gave {type(error).__name__} ({found[:200]})"
+    return f"{where} failed with {type(error).__name__} ({found[:200]})"
 
 
 def _without_secrets(text: str) -> str:
-    """Take the token, and the queries of addresses, which may sign them, out of a message."""
+    """Remove the token, and the queries of addresses, which may contain signatures, from a message."""
     from huggingface_hub import get_token
 
     return re.sub(r"(https?://[^\s?'\"]+)\?[^\s'\"]*", r"\1?…", text.replace(get_token() or "\0", "…"))
 
 
 def resolve(repository: str, file: str, revision: str | None, endpoint: str | None, patience: Patience) -> Remote:
-    """Ask the hub which commit a revision is, and where the file lies at that commit."""
+    """Ask the Hub for the commit of a revision and the location of the file at that commit."""
     from huggingface_hub import get_token, hf_hub_url
     from huggingface_hub.utils import build_hf_headers
 
-    where = f"the hub repository {repository}"
+    where = f"the Hub repository {repository}"
 
     def ask(at: str | None) -> tuple[str, Any]:
         url = hf_hub_url(repository, file, revision=at, endpoint=endpoint)
@@ -121,12 +121,12 @@ def resolve(repository: str, file: str, revision: str | None, endpoint: str | No
     if commit and commit != revision:
         url, found = ask(commit)
     if not commit or found.commit_hash != commit or not found.etag or not found.size:
-        raise HubError(f"{where} gave no commit, ETag or size for {file}: it is not a Hugging Face Hub endpoint")
+        raise HubError(f"{where} returned no commit, ETag or size for {file}: it is not a Hugging Face Hub endpoint")
     headers = build_hf_headers(token=get_token()) | {"Accept-Encoding": "identity"}
     remote = Remote(where, found.location, headers, commit, found.etag, found.size, patience)
     if urlsplit(url)[:2] == urlsplit(found.location)[:2]:
         remote.answered = found.etag
-    else:  # a signed address elsewhere, which must not see the token
+    else:  # a signed address elsewhere, which must not receive the token
         headers.pop("authorization", None)
     return remote
 
@@ -147,7 +147,7 @@ def _ask_about(url: str, repository: str, file: str, revision: str | None, patie
 
 
 def read_range(remote: Remote, start: int, end: int) -> bytes:
-    """Bytes [start, end) of the file."""
+    """Return the bytes [start, end) of the file."""
     return _patiently(lambda: _read_once(remote, start, end), remote.where, remote.patience)
 
 
@@ -167,48 +167,46 @@ def _read_once(remote: Remote, start: int, end: int) -> bytes:
     except (httpx2.TimeoutException, httpx2.NetworkError, httpx2.RemoteProtocolError) as error:
         raise _PassingError(_in_words(error, remote.patience)) from None
     except httpx2.HTTPError as error:
-        raise HubError(f"{remote.where} gave an error ({type(error).__name__})") from None
+        raise HubError(f"{remote.where} failed with an error ({type(error).__name__})") from None
     if len(body) != end - start:
-        raise _PassingError(f"{len(body):,} bytes where {end - start:,} were asked for")
+        raise _PassingError(f"{len(body):,} bytes instead of {end - start:,}")
     return bytes(body)
 
 
 def _check_answer(remote: Remote, answer: Any, start: int, end: int) -> None:
-    """Refuse an answer that does not hold exactly this range of this file, before its body is read."""
+    """Refuse a response that is not exactly this range of this file, before its body is read."""
     status = answer.status_code
     if status in _PASSING:
         raise _PassingError(f"HTTP {status} {answer.reason_phrase}", _asked_wait(answer))
     if status == 200:
-        raise WholeNeededError(f"{remote.where} answers no range requests")
+        raise WholeNeededError(f"{remote.where} does not support range requests")
     if status != 206:
-        raise HubError(f"{remote.where} gave HTTP {status} {answer.reason_phrase}")
+        raise HubError(f"{remote.where} returned HTTP {status} {answer.reason_phrase}")
     etag = (answer.headers.get("X-Linked-ETag") or answer.headers.get("ETag") or "").removeprefix("W/").strip('"')
     with remote.lock:
         expected = remote.answered = remote.answered or etag
     total = f"bytes {start}-{end - 1}/{remote.size}"
     if etag != expected or answer.headers.get("Content-Range") != total:
         found = f"ETag {etag or 'none'}, {answer.headers.get('Content-Range')}"
-        raise ContentError(
-            f"{remote.where} changed while it was read ({found} where ETag {expected}, {total} was expected)"
-        )
+        raise ContentError(f"{remote.where} changed while it was read ({found} instead of ETag {expected}, {total})")
 
 
 def _patiently(attempt: Callable[[], _T], where: str, patience: Patience) -> _T:
-    """Call `attempt` until it succeeds, fails for good, or patience ends."""
+    """Call `attempt` until it succeeds, fails permanently, or the retries are used up."""
     for count in range(patience.retries + 1):
         try:
             return attempt()
         except _PassingError as error:
             if count == patience.retries:
-                raise HubError(f"{where} gave {error}") from None
+                raise HubError(f"{where} returned {error}") from None
             wait = max(error.wait, patience.pause * 2**count)
-            _LOG.warning("%s gave %s; trying again in %g s", where, error, wait)
+            _LOG.warning("%s returned %s; retrying in %g s", where, error, wait)
             time.sleep(wait)
     raise AssertionError("unreachable: the last attempt returns or raises")
 
 
 def _asked_wait(answer: Any) -> float:
-    """Seconds for which the server asks to be left alone; a date in place of a number is not read."""
+    """Seconds that the server asks to wait; a date instead of a number is ignored."""
     from huggingface_hub.utils import parse_ratelimit_headers
 
     limit = parse_ratelimit_headers(answer.headers)
@@ -223,15 +221,17 @@ def _in_words(error: Exception, patience: Patience) -> str:
 
     if isinstance(error, httpx2.TimeoutException):
         return f"no answer within {patience.timeout:g} s"
-    return "no connection" if isinstance(error, httpx2.ConnectError) else "a connection that broke off"
+    return "no connection" if isinstance(error, httpx2.ConnectError) else "an interrupted connection"
 
 
 def check_declared(remote: Remote, sha256: str | None, size: int | None) -> None:
-    """Compare what the hub says of a file with the declared checksum and size, before anything is fetched."""
+    """Compare the Hub's checksum and size of a file with the declared ones, before anything is fetched."""
     if size is not None and remote.size != size:
-        raise HubError(f"{remote.where} gave {remote.size:,} bytes where {size:,} were expected")
+        raise HubError(f"{remote.where} has {remote.size:,} bytes instead of {size:,}")
     if sha256 is None or remote.etag == sha256:
         return
     if not re.fullmatch("[0-9a-f]{64}", remote.etag):
-        raise WholeNeededError(f"{remote.where} has an ETag that is no SHA-256 to compare with the declared one")
-    raise HubError(f"{remote.where} gave sha256 {remote.etag[:12]}… where {sha256[:12]}… was expected")
+        raise WholeNeededError(
+            f"{remote.where} has an ETag that is not a SHA-256 and cannot be compared with the declared one"
+        )
+    raise HubError(f"{remote.where} has sha256 {remote.etag[:12]}… instead of {sha256[:12]}…")

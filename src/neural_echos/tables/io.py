@@ -16,13 +16,13 @@ from neural_echos.tables.columns import SCHEMAS
 
 _VERSION = 1
 _KEY = b"neural_echos.schema"
-_BATCH = 65_536  # rows that are looked at together
-_ROWS = 1 << 20  # of a row group, and of what is read at a time
+_BATCH = 65_536  # rows that are processed together
+_ROWS = 1 << 20  # rows of a row group, and of one read
 _T = TypeVar("_T")
 
 
 def write_table(path: str | Path, table: pa.Table, name: str) -> None:
-    """Write `table` as Parquet under the schema `name`, atomically and with the same bytes for the same rows."""
+    """Write `table` as Parquet with the schema `name`, atomically and with the same bytes for the same rows."""
     schema = SCHEMAS[name].with_metadata({_KEY: f"{name}/{_VERSION}".encode()})
     table = table.select(schema.names).cast(schema)
     with atomic_path(path) as temporary:
@@ -30,28 +30,28 @@ def write_table(path: str | Path, table: pa.Table, name: str) -> None:
 
 
 def read_table(path: str | Path, name: str, columns: Sequence[str] | None = None) -> pa.Table:
-    """Read a Parquet table and check that it has the schema `name`, of this version.
+    """Read a Parquet table and check that it has this version of the schema `name`.
 
     Raises
     ------
     EchosError
-        The file is missing, cut short, not Parquet, or of another schema or version.
+        The file is missing, truncated, not Parquet, or has another schema or version.
     """
     wanted = list(columns) if columns else None
     return _read(path, name, lambda: pq.read_table(path, columns=wanted, page_checksum_verification=True))
 
 
 def _read(path: str | Path, name: str, read: Callable[[], _T]) -> _T:
-    """Check that a file has the schema `name`, and read of it; what fails is told in one sentence."""
+    """Check that a file has the schema `name`, and read from it; failures become one-sentence errors."""
     try:
         schema = pq.read_schema(path)
-        kind = (schema.metadata or {}).get(_KEY, b"one without a schema of neural_echos").decode(errors="replace")
+        kind = (schema.metadata or {}).get(_KEY, b"one without a neural_echos schema").decode(errors="replace")
         if kind == f"{name}/{_VERSION}" and schema.names != SCHEMAS[name].names:
             apart = sorted(set(SCHEMAS[name].names) ^ set(schema.names))
-            kind = f"one of another release, which differs in {', '.join(apart) or 'the order of its columns'}"
+            kind = f"one from another release, which differs in {', '.join(apart) or 'the order of its columns'}"
         if kind != f"{name}/{_VERSION}":
             raise EchosError(
-                f"{path}: not a table of schema {name}/{_VERSION}, but {kind}; make it again, or name another file"
+                f"{path}: not a table with the schema {name}/{_VERSION}, but {kind}; make it again, or choose another file"
             )
         return read()
     except FileNotFoundError:
@@ -62,12 +62,12 @@ def _read(path: str | Path, name: str, read: Callable[[], _T]) -> _T:
         found = (str(error) or type(error).__name__).splitlines()[0]
         how = " with echos extract" if name == "bank" else ""
         raise EchosError(
-            f"{path}: cannot be read as a {name} table in Parquet ({found}); name another file, or make this one again{how}"
+            f"{path}: cannot be read as a {name} table in Parquet ({found}); choose another file, or make this one again{how}"
         ) from None
 
 
 def read_batches(path: str | Path, name: str, *, rows: int = _ROWS, progress: bool = False) -> Iterator[pa.Table]:
-    """Read a table of schema `name` so many rows at a time, and show how far that is; raises as `read_table` does."""
+    """Read a table with the schema `name` in batches of `rows`, optionally with progress; raises like `read_table`."""
     file = _read(path, name, lambda: pq.ParquetFile(path, page_checksum_verification=True))
     with file:
         batches = file.iter_batches(batch_size=rows)
@@ -78,7 +78,7 @@ def read_batches(path: str | Path, name: str, *, rows: int = _ROWS, progress: bo
 
 
 def write_batches(path: str | Path, batches: Iterable[pa.Table], name: str) -> int:
-    """Write tables one after another as one table, as `write_table` would write them together; returns its rows."""
+    """Write several tables as one, as `write_table` would write their concatenation; return the number of rows."""
     schema = SCHEMAS[name].with_metadata({_KEY: f"{name}/{_VERSION}".encode()})
     rows = 0
     with (
@@ -92,7 +92,7 @@ def write_batches(path: str | Path, batches: Iterable[pa.Table], name: str) -> i
 
 
 def kernels_of(table: pa.Table, height: int, width: int, kind: str | None = None) -> tuple[np.ndarray, np.ndarray]:
-    """Take the kernels of one size, and of one kind where it is given, out of a bank (or centroid) table.
+    """Return the kernels of one size, and optionally of one kind, from a bank (or centroid) table.
 
     Returns
     -------
@@ -104,7 +104,7 @@ def kernels_of(table: pa.Table, height: int, width: int, kind: str | None = None
     Raises
     ------
     EchosError
-        A kernel has another number of taps.
+        A kernel has the wrong number of taps.
     """
     chosen = pc.and_(pc.equal(table["kernel_height"], height), pc.equal(table["kernel_width"], width))
     if kind is not None:
@@ -112,7 +112,7 @@ def kernels_of(table: pa.Table, height: int, width: int, kind: str | None = None
     mask = chosen.to_numpy(zero_copy_only=False)
     kernels = np.empty((np.count_nonzero(mask), height, width), np.float32)
     start = found = 0
-    # batch by batch, for pyarrow's take of lists needs three times their memory
+    # batch by batch, because pyarrow's take of lists needs three times their memory
     for batch in table.select(["taps"]).to_batches(max_chunksize=_BATCH):
         taps = batch["taps"].filter(pa.array(mask[start : start + len(batch)]))
         values = taps.flatten().to_numpy(zero_copy_only=False)
@@ -127,10 +127,10 @@ def kernels_of(table: pa.Table, height: int, width: int, kind: str | None = None
 
 
 def kernel_sizes(table: pa.Table) -> list[tuple[int, int]]:
-    """List the (height, width) that occur in a bank, smallest first; one below 1, or none, is an `EchosError`."""
+    """List the kernel sizes (height, width) in a bank, smallest first; a missing size or one below 1 is an `EchosError`."""
     pairs = table.select(["kernel_height", "kernel_width"]).group_by(["kernel_height", "kernel_width"]).aggregate([])
     found = list(zip(pairs["kernel_height"].to_pylist(), pairs["kernel_width"].to_pylist(), strict=True))
     for height, width in found:
         if height is None or width is None or min(height, width) < 1:
-            raise EchosError(f"{table['model'][0]}: kernels of {height}×{width} cannot be; make the table again")
+            raise EchosError(f"{table['model'][0]}: kernels of {height}×{width} are impossible; make the table again")
     return sorted(found)

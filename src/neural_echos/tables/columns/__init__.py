@@ -1,4 +1,4 @@
-"""What every table holds, column by column: the only place that says so; docs/tables.md is generated from it."""
+"""The columns of every table; docs/tables.md is generated from these definitions."""
 
 import pyarrow as pa
 

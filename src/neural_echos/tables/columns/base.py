@@ -17,9 +17,9 @@ class Column:
     dtype : str
         Name of an Arrow type, or "list of float32" or "list of float64".
     meaning : str
-        What the column holds, in Markdown.
+        Meaning of the column, in Markdown.
     unit : str
-        "" for what has none: names, counts, shares in [0, 1].
+        Unit; "" if there is none, as for names, counts and shares in [0, 1].
     """
 
     name: str
@@ -40,9 +40,9 @@ class Table:
     Attributes
     ----------
     path : str
-        Where it lies below a results folder.
+        Path below a results folder.
     rows : str
-        What its rows are, in Markdown.
+        Meaning of its rows, in Markdown.
     columns : tuple of Column
     """
 
@@ -60,15 +60,17 @@ MODEL = Column("model", "string", "id of the model in the config")
 KIND = Column(
     "kind",
     "string",
-    "`depthwise` (groups equal to channels, more than one) or `regular` (every other spatial convolution)",
+    "`depthwise` (groups equal to channels, more than one) or `regular` (all other spatial convolutions)",
 )
 LAYER = Column("layer", "string", "path of the module in the model, or name of the tensor without `.weight`")
 LAYER_INDEX = Column(
     "layer_index",
     "int32",
-    "number of the layer among those of its kind, from 0: in the model's order, or sorted by name without a model",
+    "number of the layer among the layers of its kind, from 0: in the model's order or, without a model, sorted by name",
 )
-DEPTH = Column("depth", "float64", "relative depth of the layer, layer_index / (layers of its kind − 1), in [0, 1]")
+DEPTH = Column(
+    "depth", "float64", "relative depth of the layer, layer_index / (number of layers of its kind − 1), in [0, 1]"
+)
 KERNEL_HEIGHT = Column("kernel_height", "int16", "kernel height", "taps")
 KERNEL_WIDTH = Column("kernel_width", "int16", "kernel width", "taps")
 KERNEL_SIZE = Column("kernel_size", "int16", "side of the square kernels", "taps")

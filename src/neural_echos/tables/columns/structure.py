@@ -1,4 +1,4 @@
-"""Tables of what kernels have in common: clusters, patterns, and measures of structure."""
+"""Tables of the structure of kernels: clusters, patterns, and measures of structure."""
 
 from neural_echos.tables.columns.base import (
     KERNEL,
@@ -17,11 +17,11 @@ from neural_echos.tables.columns.base import (
 CLUSTERS = Table(
     "clusters/<model>.parquet",
     (
-        "K-means, run for each kind and size by itself on kernels with mean 0 and L2 norm 1. For each clustering one "
-        "row per kernel, sorted by clustering and row. Kernels that are not finite, zero (no weight above 1e-4 in "
-        "size) or constant have no row, and sizes with too few kernels have none either. Of more than 50,000 kernels "
-        "of one size the restarts run on a sample of 50,000, and its three best solutions go on over all of them; the "
-        "one with the least inertia is kept."
+        "K-means, run separately for each kind and size on kernels with mean 0 and L2 norm 1. One row per clustering and kernel, "
+        "sorted by clustering and row. Kernels that are non-finite, zero (no weight above 1e-4 in magnitude) or constant have no "
+        "row, and neither have sizes with too few kernels. If there are more than 50,000 kernels of one size, the restarts run "
+        "on a sample of 50,000, and the three best solutions are refined on all kernels; the one with the smallest inertia is "
+        "kept."
     ),
     (
         ROW,
@@ -35,9 +35,9 @@ CLUSTERS = Table(
         Column(
             "name",
             "string",
-            "`excitatory`, `inhibitory` or `other`: what the cluster's average looks like; several clusters can share one",
+            "`excitatory`, `inhibitory` or `other`, according to the cluster's average; several clusters can share a name",
         ),
-        Column("distance", "float64", "Euclidean distance of the normalised kernel to its centroid"),
+        Column("distance", "float64", "Euclidean distance from the normalised kernel to its centroid"),
     ),
 )
 
@@ -58,19 +58,19 @@ CENTROIDS = Table(
         Column(
             "name",
             "string",
-            "`excitatory`, `inhibitory` or `other`: what the cluster's average looks like; several clusters can share one",
+            "`excitatory`, `inhibitory` or `other`, according to the cluster's average; several clusters can share a name",
         ),
         Column("count", "int64", "kernels in the cluster"),
         Column(
             "similarity",
             "float64",
-            "cosine of the centroid with its best Difference of Gaussians; null where the size has none (even or not square)",
+            "cosine of the centroid with its best Difference of Gaussians; null if the size has none (even or not square)",
         ),
         Column("gamma", "float64", "centre-to-surround ratio γ of that Difference of Gaussians; null likewise"),
         Column(
             "taps",
             "list of float32",
-            "mean of the cluster's normalised kernels, row-major; its L2 norm is 1 where they are all alike",
+            "mean of the cluster's normalised kernels, row-major; its L2 norm is 1 if they are all identical",
         ),
     ),
 )
@@ -78,10 +78,10 @@ CENTROIDS = Table(
 CHOICES = Table(
     "clusters/<model>.choices.parquet",
     (
-        "One row per kind, kernel size and number of clusters: the numbers 2 to 8, and the declared one. Of more than "
-        "20,000 kernels a sample of 20,000 is compared. The rule of choice: the best mean silhouette, the smallest of "
-        "equal numbers; inertia and stability decide nothing. Every number has the same count of restarts, of which "
-        "the best is measured."
+        "One row per kind, kernel size and number of clusters: the numbers 2 to 8, and the declared one. If there are more than "
+        "20,000 kernels, a sample of 20,000 is compared. The number with the best mean silhouette is chosen, or the smallest of "
+        "tied numbers; inertia and stability are not used. Every number gets the same number of restarts, of which the best is "
+        "measured."
     ),
     (
         MODEL,
@@ -90,15 +90,15 @@ CHOICES = Table(
         KERNEL_WIDTH,
         Column("kernels", "int64", "kernels compared"),
         Column("clusters", "int16", "number of clusters"),
-        Column("inertia", "float64", "sum of the squared distances of the normalised kernels to their centroids"),
-        Column("silhouette", "float64", "mean silhouette, from −1 to 1; −1 where all kernels are alike"),
+        Column("inertia", "float64", "sum of the squared distances from the normalised kernels to their centroids"),
+        Column("silhouette", "float64", "mean silhouette, from −1 to 1; −1 if all kernels are identical"),
         Column(
             "stability",
             "float64",
-            "mean adjusted Rand index of all pairs of restarts: 1 where they agree, about 0 by chance; NaN with one restart",
+            "mean adjusted Rand index over all pairs of restarts: 1 if they agree, about 0 by chance; NaN with one restart",
         ),
-        Column("chosen", "bool", "whether it is the number of the clustering `free`"),
-        Column("declared", "bool", "whether it is the config's number"),
+        Column("chosen", "bool", "whether this number is used for the clustering `free`"),
+        Column("declared", "bool", "whether this is the config's number"),
     ),
 )
 
@@ -107,29 +107,29 @@ CODE_CLUSTER = Column("cluster", "int16", "cluster of the code within its kind a
 PATTERNS = Table(
     "patterns/<model>.parquet",
     (
-        "One row per kernel, sorted by row: its code from an autoencoder with a latent of one dimension, trained for "
-        "each kind and size by itself (`src/neural_echos/structure/patterns.py`), its cluster, and the named pattern of both. "
-        "The null columns are from the same kernels with their taps shuffled, for which everything was trained anew. "
-        "The autoencoder is trained as often as the config says. Kernels that are not finite, zero or constant have "
-        "no row, and neither have sizes that are not square, below 3×3, or have fewer than ten kernels for each "
-        "cluster."
+        "One row per kernel, sorted by row: its code from an autoencoder with a one-dimensional latent, trained separately for "
+        "each kind and size (`src/neural_echos/structure/patterns.py`), its cluster, and the named pattern of both. The null "
+        "columns are from the same kernels with their taps shuffled, for which everything was retrained. The config sets how "
+        "often the autoencoder is trained. Non-finite, zero and constant kernels have no row. Neither have sizes that are not "
+        "square, are below 3×3, or have fewer than ten kernels per cluster."
     ),
     (
         ROW,
         *KERNEL,
-        Column("code", "float64", "code of the kernel; between 0 and 1 where the config squashes it"),
+        Column("code", "float64", "code of the kernel; between 0 and 1 if the config squashes it"),
         CODE_CLUSTER,
         Column(
             "cluster_pattern",
             "string",
-            "named pattern of the cluster's decoded centroid, or `other` where the cosine is below the config's threshold",
+            "named pattern of the cluster's decoded centroid, or `other` if the cosine is below the config's threshold",
         ),
         Column(
             "cluster_cosines",
             "list of float64",
-            "cosine of the cluster's decoded centroid with its best template, for each training; the first gave code and cluster",
+            "cosine of the cluster's decoded centroid with its best template, for each training; code and cluster are from the "
+            "first",
         ),
-        Column("pattern", "string", "pattern of the kernel itself, likewise"),
+        Column("pattern", "string", "named pattern of the kernel itself, likewise"),
         Column("cosine", "float64", "cosine of the kernel with its best template"),
         Column("null_cluster_cosines", "list of float64", "cluster_cosines after shuffling the taps"),
         Column("null_cosine", "float64", "cosine after shuffling the taps"),
@@ -147,8 +147,8 @@ PATTERN_CENTROIDS = Table(
         CODE_CLUSTER,
         Column("code", "float64", "mean code of the cluster"),
         Column("count", "int64", "kernels in the cluster"),
-        Column("pattern", "string", "cluster_pattern of patterns"),
-        Column("cosine", "float64", "the first of cluster_cosines of patterns"),
+        Column("pattern", "string", "cluster_pattern of the table patterns"),
+        Column("cosine", "float64", "first of the cluster_cosines of the table patterns"),
         Column("taps", "list of float32", "the decoded code: mean 0 and L2 norm 1, row-major"),
     ),
 )
@@ -156,9 +156,9 @@ PATTERN_CENTROIDS = Table(
 STRUCTURE = Table(
     "evaluation/structure.parquet",
     (
-        "One row per bank, kind and odd kernel size. A kernel counts as structured where its best cosine with a "
-        "Difference of Gaussians exceeds the 95th percentile of the same kernels with their taps shuffled, at least "
-        "100,000 times in all; 5 % do by chance."
+        "One row per bank, kind and odd kernel size. A kernel counts as structured if its best cosine with a Difference of "
+        "Gaussians exceeds the 95th percentile over the same kernels with their taps shuffled, with at least 100,000 shuffles in "
+        "total; 5 % do by chance."
     ),
     (
         MODEL,
@@ -170,18 +170,26 @@ STRUCTURE = Table(
         ROLE,
         TRAINED_ON,
         KERNEL_SIZE,
-        Column("kernels", "int64", "kernels that are finite and neither zero nor constant"),
-        Column("layers", "int32", "layers that they are from"),
-        Column("dropped", "int64", "kernels left out: not finite, zero (no weight above 1e-4 in size) or constant"),
-        Column("almost_dead", "int64", "kernels counted although no weight reaches 1 % of the layer's largest"),
-        Column("threshold", "float64", "cosine beyond which a kernel counts as structured"),
-        Column("share", "float64", "share of kernels beyond the threshold; .05 by chance"),
+        Column("kernels", "int64", "number of kernels that are finite and neither zero nor constant"),
+        Column("layers", "int32", "number of layers that they come from"),
+        Column(
+            "dropped",
+            "int64",
+            "number of excluded kernels: non-finite, zero (no weight above 1e-4 in magnitude) or constant",
+        ),
+        Column(
+            "almost_dead",
+            "int64",
+            "number of kernels that are counted although no weight reaches 1 % of the layer's largest",
+        ),
+        Column("threshold", "float64", "cosine above which a kernel counts as structured"),
+        Column("share", "float64", "share of kernels above the threshold; .05 by chance"),
         Column(
             "low",
             "float64",
             (
-                "lower end of its 95 % interval: a bootstrap over layers, each sample with its own threshold, with Student's "
-                "t for so many layers; Wilson's interval where that is wider or there is one layer (then too narrow)"
+                "lower end of its 95 % interval: a bootstrap over layers, each sample with its own threshold, with Student's t "
+                "for that number of layers; Wilson's interval if it is wider or there is only one layer (then too narrow)"
             ),
         ),
         Column("high", "float64", "upper end"),
@@ -203,19 +211,19 @@ STRUCTURE = Table(
         Column(
             "excitatory_share",
             "float64",
-            "share of kernels in clusters named `excitatory`, with the declared k; null where nothing was clustered",
+            "share of kernels in clusters named `excitatory`, with the declared k; null if nothing was clustered",
         ),
         Column("inhibitory_share", "float64", "the same for `inhibitory`"),
         Column("other_share", "float64", "the same for `other`"),
-        Column("resampled", "list of float32", "share in each of the bootstrap samples"),
+        Column("resampled", "list of float32", "share in each bootstrap sample"),
     ),
 )
 
 EXPLAINED = Table(
     "evaluation/explained.parquet",
     (
-        "One row per bank, kind and kernel size, from the bank's matches. Shares of variance are squared cosines; "
-        "their interval is a bootstrap over layers."
+        "One row per bank, kind and kernel size, computed from the bank's matches. Shares of variance are squared cosines; their "
+        "intervals are bootstrapped over layers."
     ),
     (
         MODEL,
@@ -224,13 +232,13 @@ EXPLAINED = Table(
         TRAINED_ON,
         KERNEL_HEIGHT,
         KERNEL_WIDTH,
-        Column("kernels", "int64", "kernels with a match"),
-        Column("layers", "int32", "their layers"),
+        Column("kernels", "int64", "number of kernels with a match"),
+        Column("layers", "int32", "number of their layers"),
         Column("explained", "float64", "mean share of variance that the best model explains"),
         Column("low", "float64", "lower end of its 95 % interval"),
         Column("high", "float64", "upper end"),
         Column("null_explained", "float64", "the same mean after shuffling the taps"),
-        Column("dog", "float64", "mean share that the best DoG explains; null where the size has none"),
+        Column("dog", "float64", "mean share that the best DoG explains; null if the size has none"),
         Column("gaussian", "float64", "mean share that the best Gaussian explains"),
         Column("gaussian_derivative_1", "float64", "mean share that the best first derivative explains"),
         Column("gaussian_derivative_2", "float64", "mean share that the best second derivative explains"),
@@ -242,7 +250,8 @@ EXPLAINED = Table(
         Column(
             "offset",
             "float64",
-            "median distance of the best Gaussian or derivative from the middle, taps, where that is the best model",
+            "median distance of the best Gaussian or derivative from the middle, taps, over kernels for which that is the best "
+            "model",
         ),
     ),
 )
@@ -250,8 +259,8 @@ EXPLAINED = Table(
 PATTERN_SHARES = Table(
     "evaluation/pattern_shares.parquet",
     (
-        "Shares of kernels with a named pattern. For each bank, kind and kernel size one row per threshold, way of "
-        "counting, and whether taps are shuffled; at the declared threshold, besides, one row per layer."
+        "Shares of kernels with a named pattern. For each bank, kind and kernel size: one row per threshold and way of counting, "
+        "with and without shuffled taps; at the declared threshold, also one row per layer."
     ),
     (
         MODEL,
@@ -273,13 +282,13 @@ PATTERN_SHARES = Table(
         Column(
             "by",
             "string",
-            "`cluster`: a kernel counts where its cluster's decoded centroid has a pattern; `kernel`: where it has one itself",
+            "`cluster`: a kernel counts if its cluster's decoded centroid has a pattern; `kernel`: if the kernel itself has one",
         ),
-        Column("shuffled", "bool", "whether the taps were shuffled: the share of a procedure that has nothing to find"),
-        Column("threshold", "float64", "least cosine of a pattern"),
-        Column("declared", "bool", "whether that is the config's threshold"),
-        Column("kernels", "int64", "kernels counted"),
-        Column("layers", "int32", "layers that they are from"),
+        Column("shuffled", "bool", "whether the taps were shuffled, so that there is nothing to find"),
+        Column("threshold", "float64", "minimum cosine for a pattern"),
+        Column("declared", "bool", "whether this is the config's threshold"),
+        Column("kernels", "int64", "number of kernels counted"),
+        Column("layers", "int32", "number of layers that they come from"),
         Column("share", "float64", "share of kernels with a pattern at that threshold"),
         Column(
             "low",
@@ -290,7 +299,7 @@ PATTERN_SHARES = Table(
         Column(
             "by_training",
             "list of float64",
-            "share in each training of the autoencoder, of which `share` is the mean; a single one by kernel",
+            "share in each training of the autoencoder, whose mean is `share`; a single value if counted by kernel",
         ),
     ),
 )
