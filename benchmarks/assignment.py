@@ -1,8 +1,8 @@
-"""Kernels a second of `assign`, the best a·x + b over a set of filters, against numpy's least squares for every pair.
+"""Kernels per second of `assign`, the best a·x + b over a set of filters, against numpy's least squares for every pair.
 
 Run from the checkout: `OMP_NUM_THREADS=1 PYTHONPATH=src python benchmarks/assignment.py [--kernels 50000] [--filters 50]`. The
-alternative solves [x, 1] (a, b) = y for one filter and all kernels at a time, in double precision as ours. Rounds of both
-alternate, the best of each counts; both must choose the same filters and leave the same.
+alternative solves [x, 1] (a, b) = y for one filter and all kernels at a time, in double precision like ours. Rounds of both
+alternate and the best round of each counts; both must choose the same filters with the same errors.
 """
 
 import argparse
@@ -16,7 +16,7 @@ from neural_echos.initialisations.filter_sets import checked
 
 
 def least_squares(kernels: np.ndarray, filters: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Filter of every kernel and what it leaves, from one linear problem for each filter."""
+    """Best filter of every kernel and its error, from one linear problem for each filter."""
     targets = kernels.reshape(len(kernels), -1).T.astype(np.float64)
     left = []
     for one in filters:

@@ -1,8 +1,9 @@
 """Kernels per second of an autoencoder's training on batches sliced from memory, against the same steps fed by a DataLoader.
 
 Run from the checkout: `PYTHONPATH=src python benchmarks/autoencoder.py [--batch 16384] [--threads 2]`.
-Both train the same network from the same seed for as many passes; rounds of the two alternate, so a noisy machine disturbs both
-alike, and the best round of each counts. The library's default batch, 256, is measured too: there the steps themselves dominate.
+Both train the same network from the same seed for the same number of passes. Their rounds alternate, so that a noisy machine
+affects both alike, and the best round of each counts. The library's default batch, 256, is also measured: there the steps
+themselves dominate.
 """
 
 import argparse
@@ -22,7 +23,7 @@ def draw_kernels(n: int, k: int) -> torch.Tensor:
 
 
 def train_with_loader(kernels: torch.Tensor, settings: Settings) -> None:
-    """The loop of `train_autoencoder`, but for where its batches come from."""
+    """The loop of `train_autoencoder`, except for the source of its batches."""
     torch.manual_seed(0)
     model = Autoencoder(kernels.shape[1], settings)
     optimiser = torch.optim.Adam(model.parameters(), lr=settings.learning_rate)

@@ -1,10 +1,10 @@
-"""Images a second on the way into a training: batches in memory against torchvision's transforms in a DataLoader.
+"""Images per second of data loading for training: batches in memory against torchvision's transforms in a DataLoader.
 
 Run from the checkout: `PYTHONPATH=src python benchmarks/data_paths.py [--shards DIR] [--images 20000] [--rounds 3]`. The images are
-CIFAR-10's, from the shards in the folder. Either side crops (4 pixels of border) and flips, or flips and applies torchvision's
-RandAugment (n = 2, m = 12), and normalises. Rounds of all contestants alternate, so that a noisy machine disturbs all alike; each
-line gives the best round, and the median of the rounds' ratios to ours. Also the share of a training's wall time that is not spent
-in forward and backward passes.
+CIFAR-10's, from the shards in the folder. Both sides crop (with a border of 4 pixels) and flip, or flip and apply torchvision's
+RandAugment (n = 2, m = 12), and normalise. Rounds of all contestants alternate, so that a noisy machine affects all alike. Each
+line gives the best round, and the median of the rounds' ratios to ours. Also measured is the share of a training's wall time that
+is not spent in forward and backward passes.
 """
 
 import argparse
@@ -27,7 +27,7 @@ BATCH = 512
 
 
 class _Pictures(torch.utils.data.Dataset):
-    """What a plain training script reads: a picture, through torchvision's transforms, one at a time."""
+    """The data of a plain training script: one picture at a time through torchvision's transforms."""
 
     def __init__(self, data: Dataset, transform: Callable[[object], torch.Tensor]):
         to_picture = transforms.ToPILImage()
@@ -48,7 +48,7 @@ def _images_per_second(batches: Iterable[tuple[torch.Tensor, torch.Tensor]]) -> 
 
 
 def compare(what: str, data: Dataset, recipe: Recipe, transform: Callable[[object], torch.Tensor], rounds: int) -> None:
-    """Time an epoch of each contestant, round by round."""
+    """Time an epoch of each contestant in each round."""
     ours = MemoryBatches(data, recipe, seed=0, device=torch.device("cpu"))
     pictures = _Pictures(data, transform)
     loaders = {
@@ -71,7 +71,7 @@ def compare(what: str, data: Dataset, recipe: Recipe, transform: Callable[[objec
 
 
 def share_outside(data: Dataset, recipe: Recipe, rounds: int) -> None:
-    """Compare an epoch of batches and steps with as many forward and backward passes of one batch that lies ready."""
+    """Compare an epoch of batches and steps with the same number of forward and backward passes of one ready batch."""
     kwargs = {"dim": 64, "depth": 4, "kernel_size": 7, "patch_size": 4}
     model = create("convmixer_small", num_classes=10, in_chans=3, kwargs=kwargs).to(memory_format=torch.channels_last)
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3, fused=True)
@@ -98,7 +98,7 @@ def share_outside(data: Dataset, recipe: Recipe, rounds: int) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument(
-        "--shards", type=Path, default=Path("../shared/data/cifar10"), help="folder of CIFAR-10's shards"
+        "--shards", type=Path, default=Path("../shared/data/cifar10"), help="folder with CIFAR-10's shards"
     )
     parser.add_argument("--images", type=int, default=20_000)
     parser.add_argument("--rounds", type=int, default=3)

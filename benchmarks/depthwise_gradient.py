@@ -1,8 +1,8 @@
-"""Whole training steps on one thread: fast weight gradients of depthwise kernels, and memory that is kept.
+"""Whole training steps on one thread: fast weight gradients of depthwise kernels, and settings that keep freed memory.
 
 Run from the checkout: `PYTHONPATH=src python benchmarks/depthwise_gradient.py [--batch 64] [--rounds 7]`.
-Two processes take turns, one with training's settings of the C library's memory and one without; in each, steps with and without
-`fast_depthwise` alternate. Counted is the time that the processor worked, so that a busy machine disturbs less.
+Two processes take turns, one with training's memory settings of the C library and one without; in each, steps with and without
+`fast_depthwise` alternate. CPU time is measured, so that a busy machine matters less.
 """
 
 import argparse
@@ -32,7 +32,7 @@ NETWORKS: dict[str, tuple[str, dict[str, Any]]] = {
 
 
 def images_per_second(model: nn.Module, recipe: Recipe, images: torch.Tensor, steps: int) -> float:
-    """Train for some steps; return images by seconds of the processor."""
+    """Train for some steps; return images per second of CPU time."""
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3, fused=True)
     labels = torch.arange(len(images)) % 10
     with fast_weight_gradients(model, recipe, CPU):
@@ -45,11 +45,11 @@ def images_per_second(model: nn.Module, recipe: Recipe, images: torch.Tensor, st
 
 
 def work(place: Connection, settled: bool, batch: int, steps: int) -> None:
-    """Answer every network's name with its speeds, plain and fast, of one round."""
+    """Answer every network's name with its plain and fast speeds in one round."""
     torch.set_num_threads(1)
     torch.set_flush_denormal(True)
     if settled:
-        with torch_settings(1, CPU):  # what it sets of memory stays
+        with torch_settings(1, CPU):  # its memory settings persist
             pass
     torch.manual_seed(0)
     images = torch.randn(batch, 3, 32, 32).contiguous(memory_format=torch.channels_last)
@@ -66,7 +66,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--batch", type=int, default=64)
     parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--steps", type=int, default=4, help="steps of each round")
+    parser.add_argument("--steps", type=int, default=4, help="steps per round")
     arguments = parser.parse_args()
     spawn = multiprocessing.get_context("spawn")
     places = []
@@ -82,7 +82,7 @@ def main() -> None:
                 place.send(name)
                 speeds.append(place.recv())
             rounds.append(speeds)
-        del rounds[0]  # it warms up
+        del rounds[0]  # warm-up
         for process, what in ((1, "PyTorch's weight gradient"), (0, "PyTorch's weight gradient and memory")):
             ours, theirs = (max(one[p][fast] for one in rounds) for p, fast in ((1, 1), (process, 0)))
             ratios = [one[1][1] / one[process][0] for one in rounds]

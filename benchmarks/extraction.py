@@ -1,6 +1,6 @@
-"""Extraction: the bank of ConvNeXt-B straight from its safetensors file, against building the model and loading all weights.
+"""Extraction: the bank of ConvNeXt-B directly from its safetensors file, against building the model and loading all weights.
 
-Prints the times and their ratio, best of three, in one run, and the peak memory that each way adds (each in a process of its own).
+Prints the times (best of three) and their ratio in one run, and the peak memory that each way adds (each in its own process).
 Run as `python benchmarks/extraction.py`.
 """
 

@@ -1,8 +1,8 @@
 """Kernels per second of `fit_dog`, against scipy.optimize.least_squares kernel by kernel.
 
 Run from the checkout: `OMP_NUM_THREADS=1 PYTHONPATH=src python benchmarks/fit_dog.py [--size 7] [--kernels 40960]`.
-Half of the kernels are noisy DoGs and half are noise. The optimiser starts at γ = .4 with the sign that fit_dog found, which
-flatters it: alone it would need several starts. Rounds of both alternate, so a noisy machine disturbs both alike; the
+Half of the kernels are noisy DoGs and half are noise. The optimiser starts at γ = .4 with the sign found by fit_dog, which
+favours it: alone it would need several starts. Rounds of both alternate, so that a noisy machine affects both alike. The
 best round of each counts, and the residuals of both are compared.
 """
 

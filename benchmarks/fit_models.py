@@ -1,11 +1,11 @@
 """Kernels per second of `fit`, against scipy.optimize.least_squares kernel by kernel, for one of the models.
 
 Run from the checkout: `OMP_NUM_THREADS=1 PYTHONPATH=src python benchmarks/fit_models.py [--model gaussian] [--size 7]`.
-Kernels of two or three kinds, each told apart: planted ones with noise of a fifth of their norm, noise alone, and those of that
-size in banks (`--banks results/zoo/banks/mcunet_in*.parquet`), repeated where there are fewer. Both solve amplitude and
-bias exactly and search the same parameters between the same bounds. The optimiser has one start: that template, of a few hundred
-random ones, which matches the kernel best; finding it is not counted, which flatters it. Rounds of both alternate, so a
-noisy machine disturbs both alike; the best round of each counts, and the residuals of both are compared.
+There are two or three kinds of kernels, reported separately: planted ones with noise of a fifth of their norm, noise alone, and
+kernels of that size from banks (`--banks results/zoo/banks/mcunet_in*.parquet`), repeated if there are too few. Both solve
+amplitude and bias exactly and search the same parameters between the same bounds. The optimiser has one start: the best matching
+template of a few hundred random ones. The time to find it is not counted, which favours the optimiser. Rounds of both
+alternate, so that a noisy machine affects both alike. The best round of each counts, and the residuals of both are compared.
 """
 
 import argparse
@@ -21,7 +21,7 @@ from neural_echos.tables import kernels_of, read_table
 
 
 def draw_parameters(model: Model, n: int, k: int, rng: np.random.Generator) -> dict[str, np.ndarray]:
-    """Parameters within the bounds: scales of at most a third of the side, offsets of at most a fifth, any angle."""
+    """Draw parameters within the bounds: scales up to a third of the side, offsets up to a quarter, any angle."""
     drawn = {}
     for name, one in model.ranges(k, k).items():
         low, high = (one.low, one.high) if np.isfinite(one.high) else (0.0, 2 * np.pi)
@@ -45,7 +45,7 @@ def bank_kernels(banks: list[Path], n: int, k: int, rng: np.random.Generator) ->
 
 
 def best_starts(model: Model, kernels: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Of 400 random templates, the parameters of the one that matches each kernel best: (n, p)."""
+    """Parameters of the best matching of 400 random templates for each kernel: (n, p)."""
     parameters = draw_parameters(model, 400, kernels.shape[1], rng)
     templates = unit(model(kernels.shape[1], **parameters))
     best = np.abs(unit(kernels) @ templates.T).argmax(axis=1)
@@ -75,11 +75,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", default="gaussian_derivative_2", choices=[name for name in MODELS if name != "dog"])
     parser.add_argument("--size", type=int, default=7, help="side of the kernels, taps")
-    parser.add_argument("--kernels", type=int, default=4096, help="kernels of each kind for fit, for each process")
-    parser.add_argument("--processes", type=int, default=1, help="of fit; the optimiser has one")
+    parser.add_argument("--kernels", type=int, default=4096, help="kernels of each kind for fit, per process")
+    parser.add_argument("--processes", type=int, default=1, help="processes of fit; the optimiser has one")
     parser.add_argument("--banks", type=Path, nargs="*", default=[], help="banks whose kernels are a third kind")
     parser.add_argument(
-        "--restarts", type=int, help="of fit: further starts, at most; by default the model's own number"
+        "--restarts", type=int, help="maximum number of restarts of fit; by default the model's own number"
     )
     parser.add_argument("--optimised", type=int, default=50, help="kernels of each kind for the optimiser")
     parser.add_argument("--rounds", type=int, default=3)

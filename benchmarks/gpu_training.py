@@ -1,12 +1,12 @@
-"""Training on a GPU: our loop against a plain one, with and without compiling; a published run; small runs side by side.
+"""Training on a GPU: our loop against a plain one, with and without compilation; a published run; small runs side by side.
 
-Run from the checkout on a machine with a GPU: `PYTHONPATH=src python benchmarks/gpu_training.py [--shards DIR]`. The
-networks, recipes and batch sizes are those of the preset cifar10; the images are CIFAR-10's. The plain loop is what a training
-script does that keeps its images on the GPU and does nothing else: gather, normalise, forward, backward, step, in the same
-precision. Rounds of the contestants alternate; starting up and compiling are not counted. Utilisation is what
-`torch.cuda.utilization` reads every tenth of a second of ours, where it can be read. On a machine without a GPU
-`--device cpu --images 64 --epochs 1 --rounds 1 --published-epochs 1 --packed-epochs 1 --processes 2` walks through all of it, in
-batches of 32 and single precision, which shows that the script works and nothing else.
+Run from the checkout on a machine with a GPU: `PYTHONPATH=src python benchmarks/gpu_training.py [--shards DIR]`. Networks,
+recipes and batch sizes come from the preset cifar10; the images are CIFAR-10's. The plain loop is that of a minimal training
+script with its images on the GPU: gather, normalise, forward, backward, step, in the same precision. Rounds of the contestants
+alternate; start-up and compilation are not counted. Utilisation is read from `torch.cuda.utilization` every tenth of a second
+during our loop, if available. On a machine without a GPU,
+`--device cpu --images 64 --epochs 1 --rounds 1 --published-epochs 1 --packed-epochs 1 --processes 2` runs all of it in batches of
+32 and single precision, which only shows that the script works.
 """
 
 import argparse
@@ -55,7 +55,7 @@ def _recipe(name: str, data: Dataset, device: str) -> Recipe:
 
 
 class _Clock(Watcher):
-    """Times the last epoch's training but for its first step, and reads the GPU's utilisation meanwhile, in percent."""
+    """Times the last epoch's training except its first step, and meanwhile reads the GPU's utilisation in percent."""
 
     def __init__(self, device: str) -> None:
         self.device, self.speed, self.used = device, 0.0, []
@@ -72,12 +72,12 @@ class _Clock(Watcher):
             self.began = time.perf_counter()
         elif self.left == 0:
             _wait(self.device)
-            self.speed = (self.steps - 1) / (time.perf_counter() - self.began)  # batches a second
+            self.speed = (self.steps - 1) / (time.perf_counter() - self.began)  # batches per second
             self.over.set()
             self.watcher.join()
 
     def _watch(self) -> None:
-        with suppress(Exception):  # without its library, or a GPU that does not tell: an empty list
+        with suppress(Exception):  # the list stays empty without the library, or if the GPU does not report it
             while not self.over.wait(0.1):
                 self.used.append(float(torch.cuda.utilization()))
 
@@ -85,7 +85,7 @@ class _Clock(Watcher):
 def ours(
     name: str, data: Dataset, epochs: int, device: str, *, compiled: bool, used: list[float] | None = None
 ) -> float:
-    """Images a second of our loop, in the last epoch."""
+    """Images per second of our loop, in the last epoch."""
     recipe = _recipe(name, data, device)
     recipe = replace(recipe, epochs=epochs, compile=compiled, warmup_epochs=min(recipe.warmup_epochs, epochs / 2))
     clock = _Clock(device)
@@ -105,7 +105,7 @@ def ours(
 
 
 def plain(name: str, data: Dataset, epochs: int, device: str, *, compiled: bool) -> float:
-    """Images a second of a loop that does nothing but train."""
+    """Images per second of a loop that does nothing but train."""
     recipe = _recipe(name, data, device)
     model = _network(name).to(device, memory_format=torch.channels_last)
     trainee = torch.compile(model) if compiled else model
@@ -113,7 +113,7 @@ def plain(name: str, data: Dataset, epochs: int, device: str, *, compiled: bool)
     images, labels = torch.tensor(data.train_images, device=device), torch.tensor(data.train_labels, device=device)
     pixels = torch.tensor(np.stack([data.mean, data.std]), device=device, dtype=torch.float32)[..., None, None] * 255
     began, steps = 0.0, len(labels) // recipe.batch_size * epochs
-    for step in range(-3, steps):  # three to warm up
+    for step in range(-3, steps):  # three warm-up steps
         if step == 0:
             _wait(device)
             began = time.perf_counter()
@@ -133,7 +133,7 @@ def _wait(device: str) -> None:
 
 
 def compare(data: Dataset, epochs: int, rounds: int, device: str) -> None:
-    """Print images a second of each family: ours and plain, as they are and compiled."""
+    """Print images per second of each family: ours and plain, uncompiled and compiled."""
     contestants: dict[str, tuple[Callable[..., float], bool]] = {
         "ours": (ours, False),
         "plain": (plain, False),
@@ -157,7 +157,7 @@ def compare(data: Dataset, epochs: int, rounds: int, device: str) -> None:
 
 
 def side_by_side(options: list[str], epochs: int, processes: int) -> None:
-    """Print images a second of a small run by itself, and of several that share the GPU, all together."""
+    """Print images per second of a small run alone, and of several runs together that share the GPU."""
     command = [sys.executable, __file__, *options, "--only", str(epochs)]
 
     def speeds(count: int) -> list[float]:
@@ -171,26 +171,26 @@ def side_by_side(options: list[str], epochs: int, processes: int) -> None:
     [alone] = speeds(1)
     together = sum(speeds(processes))
     print(
-        f"small runs: one by itself {alone:,.0f} images/s, {processes} at once {together:,.0f} together, each one's last epoch"
+        f"small runs: one alone {alone:,.0f} images/s, {processes} at once {together:,.0f} in total, in the last epoch of each"
     )
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument(
-        "--shards", type=Path, default=ROOT / "../shared/data/cifar10", help="folder of CIFAR-10's shards"
+        "--shards", type=Path, default=ROOT / "../shared/data/cifar10", help="folder with CIFAR-10's shards"
     )
-    parser.add_argument("--epochs", type=int, default=2, help="of each contestant")
+    parser.add_argument("--epochs", type=int, default=2, help="epochs of each contestant")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--processes", type=int, default=4, help="small runs that share the GPU")
-    parser.add_argument("--packed-epochs", type=int, default=8, help="of each of these")
-    parser.add_argument("--only", type=int, help="one small run of so many epochs, and nothing else")
+    parser.add_argument("--packed-epochs", type=int, default=8, help="epochs of each of these runs")
+    parser.add_argument("--only", type=int, help="only one small run with this many epochs")
     parser.add_argument("--device", choices=["cuda", "cpu"], default="cuda")
-    parser.add_argument("--images", type=int, help="only so many of the train and of the test images")
-    parser.add_argument("--published-epochs", type=int, help="of the published run, instead of its own number")
+    parser.add_argument("--images", type=int, help="limit the number of train and of test images")
+    parser.add_argument("--published-epochs", type=int, help="epochs of the published run, instead of its own number")
     arguments = parser.parse_args()
     if arguments.device == "cuda" and not torch.cuda.is_available():
-        sys.exit("gpu_training: there is no GPU here; run it on a machine that has one")
+        sys.exit("gpu_training: no GPU found; run it on a machine with a GPU")
     files = {split: sorted(map(str, arguments.shards.glob(f"{split}*.parquet"))) for split in ("train", "test")}
     data, _ = make_dataset(
         "parquet", {"name": "cifar10", "train_limit": arguments.images, "test_limit": arguments.images}, 0, files
@@ -199,7 +199,8 @@ def main() -> None:
         print(ours("convmixer", data, arguments.only, arguments.device, compiled=False))
         return
     print(
-        torch.cuda.get_device_name() if arguments.device == "cuda" else "no GPU: these figures say nothing", flush=True
+        torch.cuda.get_device_name() if arguments.device == "cuda" else "no GPU: these numbers are meaningless",
+        flush=True,
     )
     compare(data, arguments.epochs, arguments.rounds, arguments.device)
     recipe = _recipe("convmixer", data, arguments.device)

@@ -1,8 +1,8 @@
 """k-means at scale: `cluster_kernels` against scikit-learn's restarts over all kernels.
 
-Run from the checkout: `PYTHONPATH=src python benchmarks/kmeans.py [--rows 1000000] [--full 20]`; `--rows 7000000 --full 0` for
-time and peak memory alone. The kernels are a mixture of noisy Differences of Gaussians of both signs, first and second derivatives
-of Gaussians in all directions, and noise. Where fewer full restarts than `--restarts` are run, their time is scaled up.
+Run from the checkout: `PYTHONPATH=src python benchmarks/kmeans.py [--rows 1000000] [--full 20]`; with `--rows 7000000 --full 0`
+only time and peak memory. The kernels are a mixture of noisy Differences of Gaussians of both signs, first and second derivatives
+of Gaussians in all directions, and noise. If fewer full restarts than `--restarts` are run, their time is scaled up.
 """
 
 import argparse
@@ -22,7 +22,7 @@ SHARES = {"on": 0.3, "off": 0.25, "first derivative": 0.15, "second derivative":
 
 
 def draw_kernels(n: int, k: int, rng: np.random.Generator) -> np.ndarray:
-    """Draw normalised kernels, float32, (n, k, k), from 200 templates of each kind, a fifth of them noise alone."""
+    """Draw normalised kernels, float32, (n, k, k), from 200 templates of each kind; a fifth of them are pure noise."""
     gamma, sigma, orientation = rng.uniform(0.2, 0.8, 200), rng.uniform(0.8, 1.6, 200), rng.uniform(0, 360, 200)
     kinds = [dog(k, gamma, 1), dog(k, gamma, -1)]
     kinds += [gaussian_derivative(k, order, sigma, orientation=orientation) for order in (1, 2)]
@@ -37,7 +37,7 @@ def draw_kernels(n: int, k: int, rng: np.random.Generator) -> np.ndarray:
 
 
 def full_restarts(kernels: np.ndarray, k: int, restarts: int) -> list[tuple[float, float, np.ndarray]]:
-    """Time, inertia in float64 and labels of each of several runs of scikit-learn over all kernels."""
+    """Time, inertia in float64 and labels of several scikit-learn runs over all kernels."""
     points, random, runs = kernels.reshape(len(kernels), -1), np.random.RandomState(1), []
     for _ in range(restarts):
         began = time.perf_counter()
@@ -58,8 +58,8 @@ def compare(kernels: np.ndarray, found: Clustering, seconds: float, arguments: a
     near = sum(run[1] < least * 1.0001 for run in runs)
     what = f"k-means, {len(kernels):,} kernels, k = {arguments.clusters}, {arguments.restarts} restarts"
     record(what, "scikit-learn's restarts over all kernels", total / seconds, "s", seconds, total)
-    print(f"least inertia of the full restarts {least:.2f}, reached within 1e-4 by {near} of {len(runs)}")
-    print(f"ours {found.inertia:.2f}, {found.inertia / least - 1:+.1e} of it")
+    print(f"lowest inertia of the full restarts {least:.2f}, reached within 1e-4 by {near} of {len(runs)}")
+    print(f"ours {found.inertia:.2f}, relative difference {found.inertia / least - 1:+.1e}")
     print(f"adjusted Rand index of both labellings {adjusted_rand_score(found.labels, labels):.4f}")
 
 

@@ -31,7 +31,7 @@ def rows() -> pd.DataFrame:
 
 
 def render(table: pd.DataFrame) -> str:
-    """Return the page: a line for each measurement, then the machines."""
+    """Return the page: a row for each measurement, then the machines."""
     lines = [
         f"| `{row.script}.py` | {row.what} | {row.against} | {_number(row.ratio)} | {_number(row.ours)} | {_number(row.theirs)} "
         f"| {row.unit} | {row.load} | {row.date} |"
@@ -51,7 +51,7 @@ def _number(value: float | None) -> str:
 
 
 def draw(table: pd.DataFrame, path: Path) -> None:
-    """Draw each ratio on a logarithmic axis, with the least and the greatest round."""
+    """Draw each ratio on a logarithmic axis, with the range of the rounds."""
     import matplotlib
     import seaborn as sns
 

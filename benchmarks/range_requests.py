@@ -1,7 +1,7 @@
-"""Range requests: bytes moved for the kernels of ConvNeXt-B, against the bytes of those kernels and against the whole file.
+"""Range requests: bytes transferred for the kernels of ConvNeXt-B, against the bytes of those kernels and of the whole file.
 
-A server on this machine, with the hub's addresses, answers ranges of a safetensors file of random weights; it counts the
-bytes of the bodies that it sends, headers of HTTP aside. Run as `python benchmarks/range_requests.py`.
+A local server with the hub's URL layout answers range requests for a safetensors file of random weights. It counts the
+bytes of the bodies that it sends, without HTTP headers. Run as `python benchmarks/range_requests.py`.
 """
 
 import hashlib
@@ -21,7 +21,7 @@ COMMIT = "0" * 40
 
 
 class Handler(BaseHTTPRequestHandler):
-    """Answers ranges of one file, whatever the address, and counts what it sends."""
+    """Answers range requests for one file at any URL, and counts the bytes sent."""
 
     protocol_version = "HTTP/1.1"
     path_on_disk: Path
@@ -47,7 +47,7 @@ class Handler(BaseHTTPRequestHandler):
         self.answer(206, told, body)
 
     def answer(self, status: int, headers: dict[str, str], body: bytes) -> None:
-        """Send a response with the headers of the hub."""
+        """Send a response with the hub's headers."""
         self.send_response(status)
         for name, value in (headers | {"ETag": f'"{self.etag}"', "X-Repo-Commit": COMMIT}).items():
             self.send_header(name, value)

@@ -1,6 +1,6 @@
-"""Records of benchmarks: each measurement is a row of benchmarks/measured/<script>.json, with the machine, its load and the commit.
+"""Benchmark records: each measurement is a row in benchmarks/measured/<script>.json, with the machine, its load and the commit.
 
-A row replaces the earlier one of the same `what` and `against`. `python benchmarks/make_table.py` writes the table and the plot.
+A row replaces the previous one with the same `what` and `against`. `python benchmarks/make_table.py` writes the table and the plot.
 """
 
 import datetime
@@ -26,11 +26,11 @@ def record(
     what, against : str
         What was measured, with its size, and the alternative in the same run.
     ratios : float or sequence of float
-        How many times better ours is, round by round; the median counts.
+        How many times better ours is, for each round; the median counts.
     unit : str
-        Of `ours` and `theirs`: "s", "kernels/s", …
+        Unit of `ours` and `theirs`: "s", "kernels/s", …
     ours, theirs : float
-        The best of all rounds, of ours and of the alternative; None where the alternative is a number by itself.
+        Best round of ours and of the alternative; `theirs` is None if the alternative is a fixed number.
     """
     rounds = [ratios] if isinstance(ratios, (int, float)) else list(ratios)
     made = provenance()

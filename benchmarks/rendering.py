@@ -1,10 +1,11 @@
-"""Whether renders fail when several start at once: pairs of `echos render`, each with a new home folder.
+"""Check whether renders fail when several start at once: pairs of `echos render`, each with a new home folder.
 
-Run from the checkout: `PYTHONPATH=src python benchmarks/rendering.py [--pairs 200] [--at-once 2]`; `--notebook`, `--inputs` and
+Run from the checkout: `PYTHONPATH=src python benchmarks/rendering.py [--pairs 200] [--at-once 2]`. `--notebook`, `--inputs` and
 `--options` choose another artifact than the verdicts of the preset quest.
-Every render is a process of its own (forked after the imports, so that starting kernels is what takes the time) with an empty
-HOME and no folder of Jupyter, IPython or Matplotlib's settings. It prints how many failed, how many kernels were started twice,
-and how long a render took; it exits with 1 if any failed. It takes about ten minutes of two cores and is no part of the tests.
+Every render has its own process (forked after the imports, so that most of the time is spent starting kernels) with an empty
+HOME and without settings folders of Jupyter, IPython or Matplotlib. The script prints how many renders failed, how many kernels
+were started twice and how long a render took, and exits with 1 if any failed. It takes about ten minutes on two cores and is not
+part of the tests.
 """
 
 import argparse
@@ -76,7 +77,7 @@ def main() -> int:
             for job in jobs:
                 job.join()
             here = [results.get() for _ in jobs if not results.empty()]
-            here += [("the process of the render died", 0, np.nan)] * (len(jobs) - len(here))
+            here += [("the render process died", 0, np.nan)] * (len(jobs) - len(here))
             done += here
             for error, *_ in here:
                 if error:
@@ -87,7 +88,7 @@ def main() -> int:
     failed, again = sum(bool(one[0]) for one in done), sum(one[1] for one in done)
     print(
         f"{len(done)} renders, {arguments.at_once} at a time: {failed} failed, {again} kernels started twice; "
-        f"{np.nanmedian(seconds):.1f} s a render (median), {np.nanmax(seconds):.1f} s at most"
+        f"{np.nanmedian(seconds):.1f} s per render (median), {np.nanmax(seconds):.1f} s at most"
     )
     return int(failed > 0)
 

@@ -1,8 +1,8 @@
-"""A synthetic bank of millions of kernels through every room of the analysis: wall time and peak memory of each command.
+"""Analyse a synthetic bank of millions of kernels: wall time and peak memory of each command.
 
-Run from the checkout: `python benchmarks/scale.py [--kernels 7000000] [--folder FOLDER] [--rooms extract cluster …]`. Each room is
-its `echos` command in a process of its own, so that peak memory is the command's. The kernels are 7×7: Differences of Gaussians
-and derivatives with noise in every second layer, noise alone in the others; 1.4 GB of taps for 7 million.
+Run from the checkout: `python benchmarks/scale.py [--kernels 7000000] [--folder FOLDER] [--rooms extract cluster …]`. Each room's
+`echos` command runs in its own process, so that peak memory is the command's. The kernels are 7×7: Differences of Gaussians
+and derivatives with noise in every second layer, noise alone in the others; 1.4 GB of taps for 7 million kernels.
 """
 
 import argparse
@@ -74,19 +74,19 @@ def commands_of(options: argparse.Namespace, weights: Path, bank: Path) -> dict[
 
 
 def main() -> None:
-    """Measure the rooms one after another and print a row for each."""
+    """Measure the rooms one after another and print a line for each."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n\n")[0])
     parser.add_argument("--kernels", type=int, default=7_000_000)
-    parser.add_argument("--folder", type=Path, help="keep the files there; without it, a temporary folder")
+    parser.add_argument("--folder", type=Path, help="keep the files there; by default a temporary folder")
     parser.add_argument(
         "--rooms",
         nargs="+",
         default=["extract", "cluster", "fit", "patterns"],
-        help="also match, which takes half an hour with --restarts 0, and longer without",
+        help="rooms to measure; there is also match, which takes half an hour with --restarts 0, and longer otherwise",
     )
-    parser.add_argument("--null-every", type=int, default=10, help="rows of which match fits the shuffled taps")
-    parser.add_argument("--restarts", type=int, default=6, help="of the fits of match")
-    parser.add_argument("--trainings", type=int, default=5, help="of the autoencoder of patterns")
+    parser.add_argument("--null-every", type=int, default=10, help="match fits shuffled taps for every n-th row")
+    parser.add_argument("--restarts", type=int, default=6, help="restarts of match's fits")
+    parser.add_argument("--trainings", type=int, default=5, help="trainings of the autoencoder in patterns")
     options = parser.parse_args()
     folder = options.folder or Path(tempfile.mkdtemp(prefix="echos-scale-"))
     folder.mkdir(parents=True, exist_ok=True)
@@ -100,7 +100,7 @@ def main() -> None:
         record(f"echos {room}, {options.kernels:,} kernels of 7×7", "24 GiB of memory", 24 / memory, "GB", memory, None)
         print(f"{room}: {seconds:.0f} s, {options.kernels / seconds:,.0f} kernels/s", flush=True)
     print(
-        f"peak of this script itself: {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6:.1f} GB (making the kernels)"
+        f"peak memory of this script itself: {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6:.1f} GB (kernels)"
     )
     if options.folder is None:
         shutil.rmtree(folder)

@@ -1,8 +1,8 @@
-"""How often the 95 % interval of the structured share holds the truth, and what untrained banks read.
+"""Coverage of the 95 % interval of the structured share, and the share of untrained banks.
 
 Run from the checkout: `OMP_NUM_THREADS=1 PYTHONPATH=src python benchmarks/structured_share.py [--banks 500] [--size 3]`; it prints
-a Markdown table. Banks are drawn whose layers differ in size, in the tails of their taps and, where they are trained, in how many
-of their kernels are noisy DoGs (a beta distribution); the truth is the share over 1,500 such layers. Beside our interval stand
+a Markdown table. The layers of simulated banks differ in size, in the tails of their taps and, if trained, in the share of noisy
+DoGs among their kernels (a beta distribution). The true share is computed over 1,500 such layers. Our interval is compared with
 the percentiles of the same bootstrap.
 """
 
@@ -13,7 +13,7 @@ import numpy as np
 from neural_echos.receptive_fields import dog, dog_cosine
 from neural_echos.structure.shares import structured_share
 
-# name: (kernels of the smallest and the largest layer, layers, mean share of DoGs, its standard deviation between layers)
+# name: (kernels in the smallest and the largest layer, layers, mean share of DoGs, its standard deviation between layers)
 CASES = {
     "untrained, 2 layers of 36": ((36, 36), 2, 0.0, 0.0),
     "untrained, 2 layers of 320": ((320, 320), 2, 0.0, 0.0),
@@ -30,7 +30,7 @@ CASES = {
 def draw(
     rng: np.random.Generator, counts: np.ndarray, size: int, mean: float, deviation: float
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Kernels of one bank, (n, size, size), and the number of each one's layer, (n,)."""
+    """Kernels of one bank, (n, size, size), and the layer number of each, (n,)."""
     layers = []
     for count in counts:
         spread = mean * (1 - mean) / deviation**2 - 1 if deviation else 0

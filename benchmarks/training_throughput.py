@@ -1,8 +1,8 @@
 """Training throughput of the small architectures on one thread, plain and channels-last.
 
 Run from the checkout: `PYTHONPATH=src python benchmarks/training_throughput.py [--size 32] [--batch 64] [--rounds 5]`.
-Plain and channels-last rounds alternate, so a noisy machine disturbs both alike; each line gives the best round of
-either kind (images/s: forward, backward, AdamW step) and the median of the rounds' ratios.
+Plain and channels-last rounds alternate, so that a noisy machine affects both alike. Each line gives the best round of
+each kind (images/s: forward, backward, AdamW step) and the median of the rounds' ratios.
 """
 
 import argparse
@@ -41,7 +41,7 @@ def main() -> None:
     parser.add_argument("--channels", type=int, default=1)
     parser.add_argument("--batch", type=int, default=64)
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--steps", type=int, default=10, help="steps of each round")
+    parser.add_argument("--steps", type=int, default=10, help="steps per round")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     torch.manual_seed(0)
