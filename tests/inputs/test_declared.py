@@ -155,7 +155,7 @@ def test_a_wrong_declaration_is_told_with_its_line(tmp_path, text, expected):
 def test_two_inputs_of_one_file_are_refused(tmp_path):
     item = f"{{file: x.bin, origin: o, sha256: '{'0' * 64}', bytes: 1, licence: MIT, citation: c}}"
     (tmp_path / "inputs.yaml").write_text(f"a: {item}\nb: {item}\n")
-    with pytest.raises(EchosError, match=r"inputs\.yaml:2: 'b' declares the file x\.bin, as 'a' does"):
+    with pytest.raises(EchosError, match=r"inputs\.yaml:2: 'b' declares the same file as 'a': x\.bin"):
         load_inputs(tmp_path / "inputs.yaml")
 
 

@@ -27,7 +27,7 @@ def test_a_recipe_survives_json() -> None:
         ({"epochs": 0}, "recipe: epochs must be at least 1, not 0"),
         ({"epochs": 2.5}, "recipe: epochs must be a whole number, not 2.5"),
         ({"batch_size": True}, "batch_size must be a whole number, not True"),
-        ({"batch_size": 31, "mixup": 0.8}, "batch_size must be even if mixup or cutmix is on, not 31"),
+        ({"batch_size": 31, "mixup": 0.8}, "batch_size must be an even number if mixup or cutmix is on, not 31"),
         ({"lr": 0}, "lr must be above 0, not 0"),
         ({"lr": float("nan")}, "lr must be a finite number, not nan"),
         ({"lr": "1e-3"}, "lr must be a finite number, not '1e-3'"),

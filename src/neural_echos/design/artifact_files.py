@@ -93,7 +93,7 @@ class ArtifactFiles:
         return [name for name in named if name in self.preset.models] or list(self.preset.models)
 
     def _models_beside(self, artifact: str) -> list[str]:
-        """Models of which an artifact reads only the bank: those that its options of type `model` name."""
+        """Models whose bank is all that an artifact reads: the ones named by its options of type `model`."""
         declared, asked = self.artifacts[artifact]
         named = [
             getattr(asked.options, name, None) for name, one in declared["options"].items() if one["type"] == "model"

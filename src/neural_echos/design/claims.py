@@ -72,7 +72,7 @@ _WORDS: dict[str, tuple[Any, str]] = {
     "least_kernels": (Count, "Minimum number of kernels for a layer to count."),
     "controls": (
         list[str],
-        "Data sets whose regular networks are controls, in addition to those that the depthwise networks were trained on.",
+        "Data sets whose regular networks are controls, in addition to the depthwise networks' own data sets.",
     ),
     "least_networks": (Count, "Minimum number of networks of each kind for a kernel size to be decided."),
 }

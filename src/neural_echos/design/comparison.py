@@ -166,7 +166,7 @@ def write_preset(path: Path, comparison: Comparison, root: Path) -> Config:
     path : Path
     comparison : Comparison
     root : Path
-        Folder that holds the Snakefile.
+        Folder that contains the Snakefile.
 
     Returns
     -------

@@ -132,7 +132,7 @@ class DeclaredInputs(RootModel[dict[Id, DeclaredInput]]):
         for name, item in self.root.items():
             if (other := seen.setdefault(item.file, name)) != name:
                 told = {"key": name, "file": item.file, "other": other}
-                raise PydanticCustomError("repeated_file", "declares the file {file}, as '{other}' does", told)
+                raise PydanticCustomError("repeated_file", "declares the same file as '{other}': {file}", told)
         return self
 
 

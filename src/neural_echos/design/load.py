@@ -47,7 +47,7 @@ def load_preset(root: Path, *presets: str | Path, artifacts: Mapping[str, Mappin
     Parameters
     ----------
     root : Path
-        Folder that holds the Snakefile.
+        Folder that contains the Snakefile.
     *presets : str or path
         Names of files in config/presets, or paths of others (.yaml); the topmost comes last.
     artifacts : mapping of str to mapping, optional
@@ -76,13 +76,13 @@ def load_workflow(
     config : mapping
         Snakemake's `config`.
     root : Path
-        Folder that holds the Snakefile.
+        Folder that contains the Snakefile.
     files : sequence of path
         Files that Snakemake read it from; the topmost comes last. They are read again, strictly.
     command_line : mapping
         The values of ``--config`` as Snakemake parsed them.
     artifacts : mapping of str to mapping, optional
-        What the notebooks declare, where it has been read (`load_artifacts`).
+        What the notebooks declare, if already read (`load_artifacts`).
 
     Raises
     ------

@@ -93,7 +93,7 @@ class FilterSet(Model):
 
     set: Literal[SETS] = Field(description="Kind of set; kept, the control, changes no kernels.")  # type: ignore[valid-type]
     method: Literal["D1", "B"] | None = option("Fit that provides the scales of the set ideal; D1 by default.")
-    number: Count | None = option("Number of filters, for sets whose number is free.")
+    number: Count | None = option("Number of filters, for sets of variable size.")
     size: Annotated[int, Field(ge=3)] | None = option("Side of the filters, taps; 7 by default.")
     seed: Seed | None = option("Seed for random sets; the run's seed by default.")
     filters: InputName | None = option("Id of the declared input with the eight published filters.")
@@ -235,7 +235,7 @@ class Fits(Model):
     """Receptive-field fits."""
 
     threshold: Share = Field(
-        default=0.7, description="Least cosine between a kernel and its best DoG for it to be named a centre."
+        default=0.7, description="Minimum cosine between a kernel and its best DoG for the kernel to be named a centre."
     )
 
 

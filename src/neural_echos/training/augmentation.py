@@ -12,7 +12,7 @@ from collections.abc import Callable
 import torch
 from torchvision.transforms.v2 import functional as tv
 
-LEVELS = 31  # of torchvision's RandAugment: magnitudes range from 0 to 30
+LEVELS = 31  # number of levels of torchvision's RandAugment: magnitudes range from 0 to 30
 
 
 def pad_images(images: torch.Tensor, pixels: int) -> torch.Tensor:

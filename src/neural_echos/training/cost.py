@@ -369,8 +369,8 @@ def tell_plan(costs: Sequence[Cost], total: Mapping[str, Any], device: str) -> s
     disk = f" {total['gigabytes']:,.1f} GB of weights." if total["gigabytes"] >= 0.05 else ""
     return (
         f"{total['runs']:,} runs of {_time(cost.hours_per_run)} each{several}: {_time(24 * total['days'])} of training on this "
-        f"machine ({device}, {cost.images_per_second:,.0f} images/s); decoding and augmentation of images, and the start of each "
-        f"job (seconds), add to this.{disk}"
+        f"machine ({device}, {cost.images_per_second:,.0f} images/s), plus decoding and augmentation of images and a few seconds "
+        f"to start each job.{disk}"
     )
 
 

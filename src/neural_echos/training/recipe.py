@@ -163,7 +163,10 @@ _TYPES: dict[Any, tuple[Any, str]] = {
 }
 # Rules that the annotation of a single key cannot express.
 _RULES: dict[str, tuple[Callable[[Recipe], bool], str]] = {
-    "batch_size": (lambda r: not (r.batch_size % 2 and (r.mixup or r.cutmix)), "even if mixup or cutmix is on"),
+    "batch_size": (
+        lambda r: not (r.batch_size % 2 and (r.mixup or r.cutmix)),
+        "an even number if mixup or cutmix is on",
+    ),
     "optimizer": (lambda r: r.optimizer in list_optimizers(), "an optimizer from timm.optim.list_optimizers()"),
     "warmup_epochs": (lambda r: r.warmup_epochs < r.epochs, "less than epochs"),
     "min_lr": (lambda r: r.min_lr <= r.lr, "at most lr"),
