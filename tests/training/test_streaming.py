@@ -179,7 +179,7 @@ def test_an_image_that_does_not_decode_is_one_sentence_from_any_process(tmp_path
     broken, _ = make_dataset("folder", {"root": str(tmp_path)})
     with pytest.raises(EchosError) as caught:
         list(batches(broken, batch_size=2, workers=workers).epoch(0))
-    assert str(caught.value).startswith(f"{tmp_path}/train/a/x.png: 8 bytes that are not an image")
+    assert str(caught.value).startswith(f"{tmp_path}/train/a/x.png: these 8 bytes are not an image")
     assert "\n" not in str(caught.value)
 
 

@@ -46,7 +46,7 @@ def test_classes_are_kept_in_their_order_and_numbered_anew():
     for wanted, expected in (
         (["cat", "trukc"], "names 'trukc', which is not a class of this data set (did you mean 'truck'?)"),
         (["cat"], "at least two of the 4 classes"),
-        (["cat", "cat"], "each of them once"),
+        (["cat", "cat"], "each only once"),
         ("cifar10_animal", "not 'cifar10_animal' (did you mean 'cifar10_animals'?)"),
     ):
         with pytest.raises(EchosError) as told:
