@@ -16,7 +16,7 @@ SHOWN = (("NE1", "zoo"), ("NE2", "zoo"), ("NE3", "demo"), ("NE4", "demo"), ("NE5
 HEAD = """# Results
 
 Every claim for which a published run has a number, by preset. Values are shares in %, or differences in top-1 in points, paired
-by seed, with 95 % intervals. *Not run at this scale* means that the claim is about another data set or scale than the run, so
+by seed, with 95 % intervals. *Not run at this scale* means that the claim is about another dataset or scale than the run, so
 the number only shows what the same rule gives here. See [how numbers are compared](numbers.md) and, for the rules, each
 preset's config.
 

@@ -23,9 +23,9 @@ PARTS = {"tenth": 1000, "third": 3000, "whole": 10_000}
 
 @pytest.fixture
 def experiments() -> Callable[..., dict[str, pd.DataFrame]]:
-    """A function that makes runs of architectures a (3×3) and b (7×7) on nested parts of a data set, their histories, comparisons.
+    """A function that makes runs of architectures a (3×3) and b (7×7) on nested parts of a dataset, their histories, comparisons.
 
-    It takes the number of `seeds`; the seeds of dog that diverged on the whole data set (`lost`); and by how much dog is above
+    It takes the number of `seeds`; the seeds of dog that diverged on the whole dataset (`lost`); and by how much dog is above
     default for each factor of 10 in images below 10,000 (`gain`). On b dog gains .04 more than on a, and kaiming .01 everywhere.
     """
 

@@ -135,7 +135,7 @@ def test_few_images_are_compared_with_many_by_seed(experiments):
     assert seeds[seeds.initialisation == "default"].difference.eq(0).all()
     pairs = seeds[seeds.initialisation == "dog"]
     more = few_against_many(pairs).iloc[0]
-    assert more.seeds == 4  # a seed that diverged on the whole data set has no difference of differences
+    assert more.seeds == 4  # a seed that diverged on the whole dataset has no difference of differences
     wide = pairs.pivot_table(index="seed", columns="train_images", values="difference")
     np.testing.assert_allclose(more.difference, (wide[1000] - wide[10_000]).dropna().mean())
 

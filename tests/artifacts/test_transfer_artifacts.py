@@ -160,7 +160,7 @@ def test_the_table_says_from_where_and_against_what(run_notebook):
     rows = made.content.set_index("initialisation")
     kinds = ["trained", "transferred", "transferred", "transferred, shuffled", "random"]
     assert rows["depthwise kernels"].tolist() == kinds
-    assert rows["from data set"].tolist() == ["–", "s2", "s3", "s3", "–"]
+    assert rows["from dataset"].tolist() == ["–", "s2", "s3", "s3", "–"]
     assert rows["difference, points"]["default"] == "–" and rows["Holm p"]["default"] == "–"
     assert rows["difference, points"]["random"].startswith(("−10.", "−9."))
     assert "transferred, shuffled −9" in made.says or "transferred, shuffled −8" in made.says

@@ -112,7 +112,7 @@ def end_all() -> None:
 
 
 def lend(main: Workflow, folder: Path) -> Path:
-    """Lend a run the data set and the initial weights that another one made."""
+    """Lend a run the dataset and the initial weights that another one made."""
     for name in ("datasets", "initial"):
         shutil.copytree(main.folder / "results" / name, folder / "results" / name)
     return folder

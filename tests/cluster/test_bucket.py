@@ -61,7 +61,7 @@ def made(place: Place) -> Workflow:
 
 
 def test_results_equal_those_of_a_local_run(place: Place, made: Workflow, local: Path) -> None:
-    """the slice of the tiny preset from data set to report, equal to a local run byte for byte"""
+    """the slice of the tiny preset from dataset to report, equal to a local run byte for byte"""
     there = place.bucket.fetch("made/results/tiny", place.folder / "fetched")
     assert checksums(there) == checksums(local)
     submitted = made.log.read_text().count("Submitted ")

@@ -53,7 +53,7 @@ def runs(cluster: Path, tmp_path_factory: pytest.TempPathFactory) -> Runs:
     signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job ignores it, its children too
     folder = tmp_path_factory.mktemp("runs")
     main = OnSlurm(folder / "main", *([] if WHOLE else LUMPED), asked_after=3, configs=() if WHOLE else (SLICE,))
-    until(lambda: prepared(main), "a data set and initial weights")
+    until(lambda: prepared(main), "a dataset and initial weights")
     faults = {"asked_after": 1, "configs": (SLICE, FAULTS), "targets": (METRICS,)}
     stalled = OnSlurm(lend(main, folder / "stalled"), **faults)
     hungry = OnSlurm(lend(main, folder / "hungry"), **faults, memory_mb=700)
@@ -92,7 +92,7 @@ def interrupt(folder: Path) -> OnSlurm:
 
 
 def test_what_was_asked_for_is_made_by_submitted_jobs(runs: Runs) -> None:
-    """a slice of the tiny preset from data set to report, by submitted jobs alone"""
+    """a slice of the tiny preset from dataset to report, by submitted jobs alone"""
     assert (runs.main.folder / "results/report.html").exists()
     assert (runs.main.folder / "results/figures/figure_05_clusters.pdf").stat().st_size > 0
     done = runs.main.jobs()

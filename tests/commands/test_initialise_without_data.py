@@ -93,7 +93,7 @@ def test_kernels_are_drawn_over_trained_weights(tmp_path: Path, form: str) -> No
         ('--options {"gamma":0.5} --initialisations {"a":{"scheme":"dog"}}', "--options belongs to --scheme"),
         (
             "--scheme dog --data digits.safetensors --num-classes 5",
-            "digits.safetensors: this data set sets the numbers of classes and channels",
+            "digits.safetensors: this dataset sets the numbers of classes and channels",
         ),
         ("--scheme dog --seeds 0 1", "does not give different paths for the 2 networks"),
         ("--scheme dog --checkpoint absent.pth", "absent.pth: there is no such checkpoint file"),

@@ -1,4 +1,4 @@
-"""Small data sets of random pixels, in every layout that is read."""
+"""Small datasets of random pixels, in every layout that is read."""
 
 import io
 import json

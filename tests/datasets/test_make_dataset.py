@@ -1,4 +1,4 @@
-"""The registry of data sets: what it makes, and which options it refuses."""
+"""The registry of datasets: what it makes, and which options it refuses."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Data sets as files: they come back as they were saved, and what contradicts itself or is cut short is refused."""
+"""Datasets as files: they come back as they were saved, and what contradicts itself or is cut short is refused."""
 
 import pickle
 from dataclasses import replace
@@ -81,10 +81,10 @@ def test_a_file_cut_short_is_one_sentence(tmp_path, keep):
 def test_a_missing_file_and_a_file_of_another_kind_are_one_sentence(tmp_path):
     from safetensors.numpy import save_file
 
-    with pytest.raises(EchosError, match="there is no such data set"):
+    with pytest.raises(EchosError, match="there is no such dataset"):
         load_dataset(tmp_path / "absent.safetensors")
     save_file({"weight": np.zeros(3)}, tmp_path / "other.safetensors")
-    with pytest.raises(EchosError, match="not a data set file of version 1"):
+    with pytest.raises(EchosError, match="not a dataset file of version 1"):
         load_dataset(tmp_path / "other.safetensors")
 
 

@@ -208,7 +208,7 @@ ASKED = {"dataset": "d", "architectures": ["a"], "initialisation": "dog", "basel
         ("centres_dominate", "{leest: 0.5}", "unknown key 'claims.0.options.leest' (did you mean 'least'?)"),
         ("centres_dominate", "{margin: 0.5}", "'claims.0.options.margin' is an option of the rule 'gain' and "),
         ("centres_dominate", "{least: {a: 0.5}}", "'claims.0.options.least' must be a number, not {'a': 0.5}"),
-        ("gain", "{}", "'claims.0.options' lacks the key 'dataset' (data set of the runs); add it"),
+        ("gain", "{}", "'claims.0.options' lacks the key 'dataset' (dataset of the runs); add it"),
         (
             "gain",
             ASKED | {"expect": "postive"},

@@ -45,7 +45,7 @@ def write_run(
 
 
 def runs_of(top1: Mapping[tuple[str, str, int], float], kernel_size: int = 9) -> pd.DataFrame:
-    """Make a runs table from {(architecture, initialisation, seed): top1} on the data set "d"."""
+    """Make a runs table from {(architecture, initialisation, seed): top1} on the dataset "d"."""
     rows = [
         {"dataset": "d", "architecture": a, "initialisation": i, "seed": s, "kernel_size": kernel_size, "top1": value}
         for (a, i, s), value in top1.items()

@@ -18,7 +18,7 @@ def made(once: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture(scope="module")
 def once(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder in which a workflow made a data set, a run, a bank, a figure, a table, and verdicts."""
+    """A folder in which a workflow made a dataset, a run, a bank, a figure, a table, and verdicts."""
     tmp_path = tmp_path_factory.mktemp("once")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(tmp_path)

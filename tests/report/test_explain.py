@@ -36,7 +36,7 @@ def record(root: Path, name: str, rule: str, inputs: list[str], ended: float, **
 
 @pytest.fixture
 def made(tmp_path: Path) -> Path:
-    """A folder in which a data set, two banks and a figure were made."""
+    """A folder in which a dataset, two banks and a figure were made."""
     data, facts = make_digits(size=8, seed=0)
     save_dataset(tmp_path / "results/datasets/digits.safetensors", data, facts)
     (tmp_path / "code.py").write_text("print()")

@@ -74,10 +74,10 @@ def test_images_on_disk_go_through_the_same_loop(on_disk: StreamedDataset, tmp_p
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"shift": 2, "resized_crop": []}, "shift: 2 does not work with a data set on disk; use resized_crop"),
+        ({"shift": 2, "resized_crop": []}, "shift: 2 does not work with a dataset on disk; use resized_crop"),
         (
             {"randaugment": "torchvision-n2-m12"},
-            "randaugment: .* does not work with a data set on disk; use a description of timm",
+            "randaugment: .* does not work with a dataset on disk; use a description of timm",
         ),
         ({"batch_size": 200}, "200 is more than the 100 training images"),
     ],

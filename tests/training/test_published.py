@@ -31,7 +31,7 @@ RECIPE = Recipe(epochs=2, batch_size=256)
 
 @pytest.fixture(scope="module")
 def start(tmp_path_factory):
-    """A data set file with its images, and initial weights of two seeds."""
+    """A dataset file with its images, and initial weights of two seeds."""
     folder = tmp_path_factory.mktemp("start")
     data, facts = make_digits(size=8, test_share=0.25, seed=0)
     save_dataset(folder / "data.safetensors", data, facts)

@@ -27,7 +27,7 @@ from neural_echos.transfer.zeroing import zero_layers
 from neural_echos.verdicts import INCONCLUSIVE, NOT_SUPPORTED, SUPPORTED, decide
 
 ROOT = Path(__file__).resolve().parents[2]
-# Classes of a data set
+# Classes of a dataset
 
 
 def test_classes_are_kept_in_their_order_and_numbered_anew():
@@ -44,7 +44,7 @@ def test_classes_are_kept_in_their_order_and_numbered_anew():
         -1,
     ]
     for wanted, expected in (
-        (["cat", "trukc"], "names 'trukc', which is not a class of this data set (did you mean 'truck'?)"),
+        (["cat", "trukc"], "names 'trukc', which is not a class of this dataset (did you mean 'truck'?)"),
         (["cat"], "at least two of the 4 classes"),
         (["cat", "cat"], "each only once"),
         ("cifar10_animal", "not 'cifar10_animal' (did you mean 'cifar10_animals'?)"),

@@ -26,7 +26,7 @@ def verdict(rule: str, tables: Mapping[str, pd.DataFrame], needs: str = "d", **o
 
 
 def runs_of(gains: Mapping[str, Sequence[float]], sizes: Mapping[str, int] | None = None) -> dict[str, pd.DataFrame]:
-    """Make runs on data set "d": kaiming at 0.5 plus noise per seed, and dog above it by the gains, one per seed."""
+    """Make runs on dataset "d": kaiming at 0.5 plus noise per seed, and dog above it by the gains, one per seed."""
     rows = []
     for architecture, values in gains.items():
         for seed, gain in enumerate(values):

@@ -35,7 +35,7 @@ THREE = {"kernel_size": 3}
         # a bank that chance explains leaves the claim open, and one below chance refutes it; at a size without a control, too
         ([*BEYOND, *networks("depthwise", 0.06, **THREE)], INCONCLUSIVE, 0.5),
         ([*BEYOND, *networks("depthwise", 0.001, **THREE)], NOT_SUPPORTED, 0.5),
-        # neither untrained nor drawn banks nor those of other data sets are compared
+        # neither untrained nor drawn banks nor those of other datasets are compared
         (
             [
                 *BEYOND,

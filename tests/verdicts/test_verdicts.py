@@ -150,7 +150,7 @@ def test_uu3_weighs_sizes_by_their_kernels_and_needs_five_networks():
     assert lone["reason"] == "4 trained networks with a published top-1; the rule needs at least 5"
 
 
-# Of several data sets and roles
+# Of several datasets and roles
 
 
 def test_banks_of_another_data_set_give_a_remark_and_no_verdict():

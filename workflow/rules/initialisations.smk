@@ -1,6 +1,6 @@
 """Initialisations: initial weights, one file per initialisation and seed, and what each does to images before training.
 
-Reads a data set (for its classes and channels) and, for initialisations drawn from a model, its bank, fits or clusters; writes
+Reads a dataset (for its classes and channels) and, for initialisations drawn from a model, its bank, fits or clusters; writes
 weights as safetensors with a JSON beside each that records what was done, and a table of signals. One job draws all initial weights
 of an architecture that are drawn from the same model, because building the network costs more than drawing kernels.
 """
@@ -8,7 +8,7 @@ of an architecture that are drawn from the same model, because building the netw
 for job in PRESET.initialise_jobs():
 
     rule:
-        """Draw the initial weights of one architecture on one data set."""
+        """Draw the initial weights of one architecture on one dataset."""
         name:
             job.name
         input:

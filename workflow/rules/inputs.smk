@@ -1,6 +1,6 @@
-"""Inputs: fetch every declared file and build the data sets.
+"""Inputs: fetch every declared file and build the datasets.
 
-Reads config/inputs.yaml and mirror folders or the network; writes checked files and one file per data set.
+Reads config/inputs.yaml and mirror folders or the network; writes checked files and one file per dataset.
 """
 
 
@@ -32,7 +32,7 @@ rule fetch:
 
 
 rule dataset:
-    """Build a data set: photographs and digits from their packages, others from fetched files or your own folder."""
+    """Build a dataset: photographs and digits from their packages, others from fetched files or your own folder."""
     input:
         train=lambda w: PRESET.dataset_files(w.dataset, "train"),
         test=lambda w: PRESET.dataset_files(w.dataset, "test"),

@@ -1,6 +1,6 @@
-"""Training: from initial weights and a data set to trained weights, histories and final metrics.
+"""Training: from initial weights and a dataset to trained weights, histories and final metrics.
 
-One job trains `seeds_per_job` seeds of `initialisations_per_job` initialisations of a data set and an architecture: several if
+One job trains `seeds_per_job` seeds of `initialisations_per_job` initialisations of a dataset and an architecture: several if
 runs are short, because starting Python takes seconds; one of each on a cluster, where all jobs of a seed form one array. A killed job
 resumes from the checkpoint in the run's folder, which is not an output and so survives. Published runs are adopted. They have no
 weights, and some have no kernels, so these are outputs only if something reads them or `adopt` is false.

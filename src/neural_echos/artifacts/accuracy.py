@@ -202,7 +202,7 @@ def accuracy_by_images(
     initialisations: Sequence[str],
     baseline: str,
 ) -> pd.DataFrame:
-    """Top-1 on nested parts of a data set, and the difference from a baseline, seed by seed.
+    """Top-1 on nested parts of a dataset, and the difference from a baseline, seed by seed.
 
     Parameters
     ----------
@@ -235,7 +235,7 @@ def accuracy_by_images(
     if mine.train_images.nunique() < 2:
         raise EchosError(
             f"data_efficiency needs runs on at least two numbers of train images, but those on {', '.join(datasets)} have "
-            f"{mine.train_images.nunique()}; add data sets with another train_share"
+            f"{mine.train_images.nunique()}; add datasets with another train_share"
         )
     keys = ["architecture", "train_images", "seed"]
     first = mine[mine.initialisation == baseline][[*keys, "top1"]].rename(columns={"top1": "baseline_top1"})

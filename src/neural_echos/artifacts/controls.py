@@ -128,7 +128,7 @@ def _banks_like(structure: pd.DataFrame, pattern: str, kind: str, size: int | No
 def control_samples(banks: Banks, forest: pd.DataFrame, *, seed: int, kernels: int, columns: int) -> pd.DataFrame:
     """Sample kernels from one bank and size of each group.
 
-    All have the size that most groups have. Controls come from a network trained on the same data set, if there is
+    All have the size that most groups have. Controls come from a network trained on the same dataset, if there is
     one. Among several such banks, the first with the most kernels is used.
 
     Parameters

@@ -15,7 +15,7 @@ STAGES = {"replaced": "right after", "batch_norm": "batch norm anew", "fine_tune
 
 
 def of_runs(table: pd.DataFrame, dataset: str, architectures: Sequence[str]) -> pd.DataFrame:
-    """The rows of a data set and some architectures, in the order of the architectures.
+    """The rows of a dataset and some architectures, in the order of the architectures.
 
     Raises
     ------

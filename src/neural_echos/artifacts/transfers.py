@@ -1,4 +1,4 @@
-"""Tidy tables of transferred frozen filters: between data sets, by depth, by size of the source, and layer by layer.
+"""Tidy tables of transferred frozen filters: between datasets, by depth, by size of the source, and layer by layer.
 
 Paper: Babaiee, Kiasari, Rus, Grosu, "The Master Key Filters Hypothesis", AAAI 2025 (arXiv 2412.16751); none of its numbers could be
 read.
@@ -38,7 +38,7 @@ def frozen_seeds(
     runs : DataFrame
         Schema "runs".
     dataset, architecture, baseline : str
-        Data set and architecture of the runs, and the initialisation that is trained from scratch.
+        Dataset and architecture of the runs, and the initialisation that is trained from scratch.
     variants : mapping
         The config of each initialisation, with its source (`trained_on`, `of`).
 
@@ -46,7 +46,7 @@ def frozen_seeds(
     -------
     DataFrame
         One row per initialisation and seed that the baseline also has: initialisation; condition (see `condition`); part
-        (what is frozen, "depthwise" or "pointwise"); depth (relative depth up to which it is frozen); trained_on (data set of the
+        (what is frozen, "depthwise" or "pointwise"); depth (relative depth up to which it is frozen); trained_on (dataset of the
         source); source_images (train images of the source, NaN if it has no run here); seed; top1 (%); difference (points).
 
     Raises
@@ -147,7 +147,7 @@ def transfers(
     baseline: str,
     variants: Variants,
 ) -> pd.DataFrame:
-    """Final top-1 with kernels frozen from another data set and architecture, compared with training from scratch.
+    """Final top-1 with kernels frozen from another dataset and architecture, compared with training from scratch.
 
     Parameters
     ----------
@@ -161,7 +161,7 @@ def transfers(
     Returns
     -------
     DataFrame
-        One row per data set, architecture and initialisation that was run: dataset, architecture, initialisation, condition,
+        One row per dataset, architecture and initialisation that was run: dataset, architecture, initialisation, condition,
         from_dataset and from_architecture (None if nothing is transferred), top1 (list of shares, NaN for a diverged run),
         seeds (number of pairs), difference, low, high, detectable (points), p_holm; NaN for the baseline.
     """
@@ -188,7 +188,7 @@ def transfers(
 
 
 def ranges(table: pd.DataFrame) -> pd.DataFrame:
-    """Smallest and largest mean difference of each condition; kernels from the same data set are listed separately.
+    """Smallest and largest mean difference of each condition; kernels from the same dataset are listed separately.
 
     Parameters
     ----------
@@ -198,7 +198,7 @@ def ranges(table: pd.DataFrame) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        condition, same (whether source and target are the same data set), least and most (points), count; in the order of `table`.
+        condition, same (whether source and target are the same dataset), least and most (points), count; in the order of `table`.
     """
     known = table[table.difference.notna()]
     known = known.assign(same=known.from_dataset == known.dataset)

@@ -22,7 +22,7 @@ _LOG = logging.getLogger("neural_echos")
 
 # Rooms in the order of the data flow, as grouped in `echos --help` and docs/commands.md: commands and their modules.
 ROOMS: dict[str, dict[str, str]] = {
-    "Inputs and data sets": {"fetch": "inputs", "declare": "inputs", "dataset": "datasets"},
+    "Inputs and datasets": {"fetch": "inputs", "declare": "inputs", "dataset": "datasets"},
     "Kernels": dict.fromkeys(("extract", "survey", "show", "inspect"), "kernels"),
     "Structure": dict.fromkeys(("cluster", "patterns", "shares", "structure"), "structure"),
     "Receptive fields": dict.fromkeys(("fit", "match", "explained", "scales"), "receptive_fields"),

@@ -11,7 +11,7 @@ from neural_echos.errors import EchosError
 Objects = NewType("Objects", list[dict[str, Any]])  # typer would read a plain list as an argument with several values
 
 Output = Annotated[Path, Option(help="Output file.")]
-Data = Annotated[Path, Option(help="Data set file written by `echos dataset`.")]
+Data = Annotated[Path, Option(help="Dataset file written by `echos dataset`.")]
 Seed = Annotated[int, Option(min=0, max=LARGEST, help="Random seed.")]
 Seeds = Annotated[list[int], Option(min=0, max=LARGEST, help="Seeds, one network each.")]
 Threads = Annotated[int, Option(min=1, help="CPU threads.")]
@@ -37,7 +37,7 @@ Checkpoint = Annotated[
 Initial = Annotated[list[Path], Option(help="Initial weights of each run, written by `echos initialise`.")]
 TrainedRuns = Annotated[list[Path], Option(help="Folders of the trained runs, in the same order.")]
 RecipeJson = Annotated[dict[str, Any], Option(parser=json_object, help="Training recipe; JSON or @file.")]
-DatasetName = Annotated[str, Option(help="Data set name for the tables.")]
+DatasetName = Annotated[str, Option(help="Dataset name for the tables.")]
 ArchitectureName = Annotated[str, Option(help="Architecture name for the tables.")]
 Kind = Literal["depthwise", "regular"]
 TimmName = Annotated[str, Option(help="timm model that the weights belong to; by default inferred from the shapes.")]

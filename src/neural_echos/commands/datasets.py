@@ -1,4 +1,4 @@
-"""Commands that make data sets."""
+"""Commands that make datasets."""
 
 import logging
 from pathlib import Path
@@ -12,7 +12,7 @@ _LOG = logging.getLogger("neural_echos")
 
 
 def dataset(
-    kind: Annotated[str, Argument(help="Kind of data set, such as digits or folder (docs/datasets.md).")],
+    kind: Annotated[str, Argument(help="Kind of dataset, such as digits or folder (docs/datasets.md).")],
     *,
     output: Output,
     options: Options = {},
@@ -20,7 +20,7 @@ def dataset(
     test: Annotated[list[Path], Option(help="Parquet files of the test split.")] = [],
     seed: Seed = 0,
 ) -> None:
-    """Make a data set file of one of the supported kinds."""
+    """Make a dataset file of one of the supported kinds."""
     from neural_echos.datasets import make_dataset, save_dataset
 
     files = {"train": train, "test": test} if train or test else None

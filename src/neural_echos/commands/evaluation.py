@@ -44,5 +44,5 @@ def evaluate(
         for one in compared.to_pylist()
         if one["measure"] == "top1" and rank[one["baseline"]] < rank.get(one["initialisation"], len(rank))
     ]  # a pair of baselines appears once
-    print_table(("data set", "architecture", "initialisation − baseline", "top-1, points [95 %]", "seeds"), rows)
+    print_table(("dataset", "architecture", "initialisation − baseline", "top-1, points [95 %]", "seeds"), rows)
     _LOG.info("%s: %d runs", output, runs.num_rows)

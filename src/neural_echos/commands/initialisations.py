@@ -43,7 +43,7 @@ def initialise(
     num_classes: Annotated[int | None, Option(min=1, help="Number of classes of the model; 1000 by default.")] = None,
     in_chans: Annotated[int | None, Option(min=1, help="Number of image channels; 3 by default.")] = None,
     data: Annotated[
-        Path | None, Option(help="Data set file that sets the model's numbers of classes and channels.")
+        Path | None, Option(help="Dataset file that sets the model's numbers of classes and channels.")
     ] = None,
     checkpoint: Checkpoint = None,
     seeds: Annotated[list[int], Option("--seeds", "--seed", min=0, max=LARGEST, help="Seeds, one network each.")] = [0],
@@ -96,12 +96,12 @@ def _asked_for(scheme: str, options: dict[str, Any], initialisations: dict[str, 
 
 
 def _shape(data: Path | None, num_classes: int | None, in_chans: int | None) -> tuple[int, int]:
-    """Return the numbers of classes and channels: from a data set, as given, or timm's defaults of 1000 and 3."""
+    """Return the numbers of classes and channels: from a dataset, as given, or timm's defaults of 1000 and 3."""
     if data is None:
         return num_classes or 1000, in_chans or 3
     if num_classes or in_chans:
         raise EchosError(
-            f"{data}: this data set sets the numbers of classes and channels; omit --num-classes and --in-chans"
+            f"{data}: this dataset sets the numbers of classes and channels; omit --num-classes and --in-chans"
         )
     from neural_echos.datasets import load_dataset
 

@@ -44,7 +44,7 @@ def fetch(
 
 
 def declare(
-    file: Annotated[Path, Argument(help="A checkpoint, data set or other file for a preset to read.")],
+    file: Annotated[Path, Argument(help="A checkpoint, dataset or other file for a preset to read.")],
     *,
     declared: Annotated[Path, Option(help="File of declarations.")] = Path("config/inputs.yaml"),
 ) -> None:

@@ -1,4 +1,4 @@
-"""Data sets for training behind one interface: one safetensors file each, with the images or their locations.
+"""Datasets for training behind one interface: one safetensors file each, with the images or their locations.
 
 Each kind has a maker, registered in `MAKERS` by `@maker`: patches of the photographs that ship with scikit-image, the handwritten
 digits that ship with scikit-learn (neither needs a network), and real images in Parquet files, CIFAR's binary archives, image

@@ -16,7 +16,7 @@ from neural_echos.errors import EchosError
 CIFAR10_CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 _SITE = "https://www.cs.toronto.edu/~kriz"
 _PIXELS = 3 * 32 * 32
-_LARGEST = 60_000 * (2 + _PIXELS)  # bytes of a member: all records of a data set at most
+_LARGEST = 60_000 * (2 + _PIXELS)  # bytes of a member: all records of a dataset at most
 
 
 @dataclass(frozen=True)

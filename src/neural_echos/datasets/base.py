@@ -1,4 +1,4 @@
-"""A data set in memory: labelled images of one size, with its checks."""
+"""A dataset in memory: labelled images of one size, with its checks."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -42,7 +42,7 @@ class Dataset:
 
 
 def check_images(dataset: Dataset, where: str) -> None:
-    """Refuse a data set in memory whose parts are inconsistent, with one sentence that starts with `where`."""
+    """Refuse a dataset in memory whose parts are inconsistent, with one sentence that starts with `where`."""
     channels = dataset.train_images.shape[1] if dataset.train_images.ndim == 4 else 0
     for split in ("train", "test"):
         images, labels = getattr(dataset, f"{split}_images"), getattr(dataset, f"{split}_labels")
@@ -74,9 +74,9 @@ def check_statistics(mean: np.ndarray, std: np.ndarray, channels: int, where: st
 
 
 def require(where: str, holds: bool, problem: str) -> None:
-    """Raise a one-sentence error about an inconsistent data set unless `holds`."""
+    """Raise a one-sentence error about an inconsistent dataset unless `holds`."""
     if not holds:
-        raise EchosError(f"{where}: {problem}; correct the source of the data set and make it again")
+        raise EchosError(f"{where}: {problem}; correct the source of the dataset and make it again")
 
 
 def kind(array: np.ndarray) -> str:
@@ -87,7 +87,7 @@ def kind(array: np.ndarray) -> str:
 def measured(
     name: str, classes: Sequence[str], train: tuple[np.ndarray, np.ndarray], test: tuple[np.ndarray, np.ndarray]
 ) -> Dataset:
-    """Assemble a data set and compute the mean and standard deviation of its training pixels, exactly, from counts.
+    """Assemble a dataset and compute the mean and standard deviation of its training pixels, exactly, from counts.
 
     Parameters
     ----------

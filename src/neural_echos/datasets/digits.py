@@ -14,7 +14,7 @@ from neural_echos.errors import EchosError
 
 @maker("digits")
 def make_digits(*, size: int = 16, test_share: float = 0.25, seed: int) -> tuple[Dataset, Facts]:
-    """Make a data set of the 1,797 handwritten digits (8 × 8 pixels) that ship with scikit-learn; no network needed.
+    """Make a dataset of the 1,797 handwritten digits (8 × 8 pixels) that ship with scikit-learn; no network needed.
 
     Parameters
     ----------

@@ -69,7 +69,7 @@ def index_folder(
     root : str
         Folder with train/<class>/… and val/<class>/….
     name : str
-        Name of the data set; by default the root's.
+        Name of the dataset; by default the root's.
     seed, train_limit, test_limit, train_share, classes_kept
         See `Selection`.
     test_share : float, optional
@@ -257,7 +257,7 @@ def _require_same(root: Path, splits: tuple[str, str], classes: Sequence[str], f
         others = set(found if odd in classes else classes)
         raise EchosError(
             f"{root / test}: its {len(found)} classes differ from the {len(classes)} of {train}: {odd!r} is only in "
-            f"{train if odd in classes else test}{nearest(odd, others)}; use both from the same data set"
+            f"{train if odd in classes else test}{nearest(odd, others)}; use both from the same dataset"
         )
 
 
@@ -343,12 +343,12 @@ def _annotated(root: Path, classes: Sequence[str]) -> list[Listing]:
         if wnid not in number:
             raise EchosError(
                 f"{annotations}, line {line}: {text[:60]!r} is not a file name followed by one of the {len(classes)} wnids in "
-                "wnids.txt; fetch the data set again"
+                "wnids.txt; fetch the dataset again"
             )
         image = root / "val" / "images" / file
         if not image.is_file():
             raise EchosError(
-                f"{image}: this image is listed in {annotations.name}, but is missing; fetch the data set again"
+                f"{image}: this image is listed in {annotations.name}, but is missing; fetch the dataset again"
             )
         listings[number[wnid]].append((f"val/images/{file}", image.stat().st_size))
     return [sorted(listing) for listing in listings]
@@ -359,4 +359,4 @@ def _lines(path: Path) -> list[str]:
     try:
         return [line.strip() for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
     except (OSError, UnicodeDecodeError) as error:
-        raise EchosError(f"{path}: this list cannot be read ({error}); fetch the data set again") from None
+        raise EchosError(f"{path}: this list cannot be read ({error}); fetch the dataset again") from None

@@ -53,7 +53,7 @@ class Look:
 
 
 def look_at_folder(root: Path, *, test_share: float, seed: int) -> Look:
-    """Inspect an image folder: list it like a data set of kind `folder`, and open its images.
+    """Inspect an image folder: list it like a dataset of kind `folder`, and open its images.
 
     Parameters
     ----------
@@ -73,7 +73,7 @@ def look_at_folder(root: Path, *, test_share: float, seed: int) -> Look:
     root = root.resolve()
     if not root.is_dir():
         found = (
-            "a file, not an image folder; for other kinds of data sets, write a preset by hand"
+            "a file, not an image folder; for other kinds of datasets, write a preset by hand"
             if root.exists()
             else "no such folder; check the path"
         )

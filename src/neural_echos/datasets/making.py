@@ -1,4 +1,4 @@
-"""Make a data set of any kind: check its options and files, and call its maker."""
+"""Make a dataset of any kind: check its options and files, and call its maker."""
 
 import inspect
 from collections.abc import Callable, Mapping, Sequence
@@ -21,7 +21,7 @@ def make_dataset(
     seed: int = 0,
     files: Mapping[str, Sequence[str | Path]] | None = None,
 ) -> tuple[Dataset | StreamedDataset, Facts]:
-    """Make a data set of one of the registered kinds.
+    """Make a dataset of one of the registered kinds.
 
     Parameters
     ----------

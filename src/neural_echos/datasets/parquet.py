@@ -39,14 +39,14 @@ def read_parquet_images(
     licence: str = "none stated",
     citation: str = "",
 ) -> tuple[Dataset | StreamedDataset, Facts]:
-    """Read an image data set in the Hugging Face Parquet layout: encoded images (PNG, JPEG, WebP, …) and integer labels.
+    """Read an image dataset in the Hugging Face Parquet layout: encoded images (PNG, JPEG, WebP, …) and integer labels.
 
     Parameters
     ----------
     train_files, test_files : sequence of path
         Shards, read in this order.
     name : str
-        Name of the data set.
+        Name of the dataset.
     image_column : str, optional
         Column of bytes or of a struct {bytes, path}; by default "img" or "image", whichever exists.
     label_column : str
@@ -171,7 +171,7 @@ def _class_names(files: Sequence[Path], label_column: str) -> list[str]:
         if others not in (None, names):
             raise EchosError(
                 f"{path}: its {len(others or [])} classes differ from the {len(names or [])} of {files[0].name}; use training and "
-                "test files from the same data set"
+                "test files from the same dataset"
             )
     if names:
         return names

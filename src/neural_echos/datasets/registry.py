@@ -1,6 +1,6 @@
-"""The registry of data sets: a maker registers itself under the kind that the config names.
+"""The registry of datasets: a maker registers itself under the kind that the config names.
 
-A maker is a function `(*files, seed, options…) -> (data set, facts)`. Its positional parameters, `train_files` and `test_files`,
+A maker is a function `(*files, seed, options…) -> (dataset, facts)`. Its positional parameters, `train_files` and `test_files`,
 determine which files it takes; its other keywords are the options of its kind, also in the config.
 """
 

@@ -1,4 +1,4 @@
-"""Which images a data set contains: how they are recognised, which are kept, and how the rest is reported.
+"""Which images a dataset contains: how they are recognised, which are kept, and how the rest is reported.
 
 Every reader of real images uses this module, whether its images are in folders, tar archives, Parquet or CIFAR's archives.
 """
@@ -92,12 +92,12 @@ def report_left_out(where: str, images: int, left_out: LeftOut) -> dict[str, int
 
 @dataclass(frozen=True)
 class Selection:
-    """Which images of a data set are kept.
+    """Which images of a dataset are kept.
 
     Attributes
     ----------
     name : str
-        The data set's name.
+        The dataset's name.
     seed : int
         Determines which images a limit or share keeps.
     train_limit, test_limit : int, optional
@@ -105,7 +105,7 @@ class Selection:
     train_share : float, optional
         Share, in (0, 1], of every class's training images to keep; a smaller share keeps a subset.
     classes_kept : list of str, or str, optional
-        Keep only these classes, in the data set's order and renumbered, or those of a semantic half (`selection.HALVES`); limits
+        Keep only these classes, in the dataset's order and renumbered, or those of a semantic half (`selection.HALVES`); limits
         and the share apply to the kept classes.
     """
 
@@ -208,12 +208,12 @@ HALVES: dict[str, Callable[[str], bool]] = {
 
 
 def kept_classes(name: str, classes: Sequence[str], wanted: Sequence[str] | str | None) -> tuple[list[str], np.ndarray]:
-    """Determine which classes a data set keeps, in their order, and their new numbers.
+    """Determine which classes a dataset keeps, in their order, and their new numbers.
 
     Parameters
     ----------
     name : str
-        The data set's name, for error messages.
+        The dataset's name, for error messages.
     classes : sequence of str
         All class names.
     wanted : sequence of str, or str, optional
@@ -241,7 +241,7 @@ def kept_classes(name: str, classes: Sequence[str], wanted: Sequence[str] | str 
         kept = [one for one in classes if wanted is None or one in wanted]
         for one in wanted or ():
             if one not in classes:
-                raise EchosError(f"{where} names {one!r}, which is not a class of this data set{nearest(one, classes)}")
+                raise EchosError(f"{where} names {one!r}, which is not a class of this dataset{nearest(one, classes)}")
     if wanted is not None and (len(kept) < 2 or (not isinstance(wanted, str) and len(wanted) != len(kept))):
         raise EchosError(
             f"{where} must name at least two of the {len(classes)} classes, each only once, but is {wanted}"
@@ -251,7 +251,7 @@ def kept_classes(name: str, classes: Sequence[str], wanted: Sequence[str] | str 
 
 
 def described(paths: Iterable[Path], sizes: Sequence[int], names: Sequence[str], checksums: bool) -> Facts:
-    """Describe a data set's source files: their number, bytes, a digest of the listing and, if requested, checksums.
+    """Describe a dataset's source files: their number, bytes, a digest of the listing and, if requested, checksums.
 
     Parameters
     ----------

@@ -78,7 +78,7 @@ def index_shards(
         Class names in order of their numbers, or the number of classes; by default the names in train, sorted, or as many numbers
         as its labels need.
     name : str
-        Name of the data set; by default the root's.
+        Name of the dataset; by default the root's.
     seed, train_limit, test_limit, train_share, classes_kept
         See `Selection`.
     memory, size, mean, std
@@ -272,7 +272,7 @@ def _index(part: _Listing, names: Sequence[str], root: Path) -> tuple[Index, np.
     if wrong is not None:
         raise EchosError(
             f"{part.files[part.places[wrong][0]]}: the label {part.labels[wrong]!r} is not one of the {len(names)} classes, "
-            f"{names[0]!r} to {names[-1]!r}; correct the option 'classes', or use archives of one data set"
+            f"{names[0]!r} to {names[-1]!r}; correct the option 'classes', or use archives of one dataset"
         )
     files = [path.relative_to(root).as_posix() for path in part.files]
     return Index.of(files, np.array(part.places, dtype=np.int64)), np.array(labels, dtype=np.int64)

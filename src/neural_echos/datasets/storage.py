@@ -1,4 +1,4 @@
-"""Data sets as files: one safetensors file each, with the images or an index of images that stay where they are."""
+"""Datasets as files: one safetensors file each, with the images or an index of images that stay where they are."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -24,9 +24,9 @@ _ARRAYS = {
 
 
 def save_dataset(path: str | Path, dataset: Dataset | StreamedDataset, facts: Mapping[str, Any]) -> None:
-    """Write a data set as one safetensors file, atomically; the same data set and facts give the same bytes.
+    """Write a dataset as one safetensors file, atomically; the same dataset and facts give the same bytes.
 
-    Class names, mean, standard deviation and `facts` (JSON values) are stored in the file's metadata. For a streamed data set, the
+    Class names, mean, standard deviation and `facts` (JSON values) are stored in the file's metadata. For a streamed dataset, the
     index is written but not the images.
 
     Raises
@@ -59,13 +59,13 @@ def save_dataset(path: str | Path, dataset: Dataset | StreamedDataset, facts: Ma
 
 
 def load_dataset(path: str | Path) -> Dataset | StreamedDataset:
-    """Read and check a data set written by `save_dataset`.
+    """Read and check a dataset written by `save_dataset`.
 
     Raises
     ------
     EchosError
-        The file is missing, truncated, or of another kind or version; its arrays are inconsistent; or the folder of a streamed data
-        set is missing.
+        The file is missing, truncated, or of another kind or version; its arrays are inconsistent; or the folder of a streamed
+        dataset is missing.
     """
     header, arrays = _open(path)
     facts: dict[str, Any] = {
@@ -83,19 +83,19 @@ def load_dataset(path: str | Path) -> Dataset | StreamedDataset:
     check_streamed(streamed, str(path))
     if not Path(streamed.root).is_dir():
         raise EchosError(
-            f"{path}: its images are in the folder {streamed.root}, which is missing; restore it or make the data set again"
+            f"{path}: its images are in the folder {streamed.root}, which is missing; restore it or make the dataset again"
         )
     return streamed
 
 
 def dataset_facts(path: str | Path) -> Facts:
-    """Read the `facts` given to `save_dataset` from a data set file, without its images."""
+    """Read the `facts` given to `save_dataset` from a dataset file, without its images."""
     facts: Facts = _open(path, ())[0]["facts"]
     return facts
 
 
 def dataset_shape(path: str | Path) -> dict[str, int]:
-    """Read the numbers of training and test images, classes and channels, and the image side, of a data set file without its
+    """Read the numbers of training and test images, classes and channels, and the image side, of a dataset file without its
     images.
 
     Images that stay on disk have no fixed size; it is omitted.
@@ -120,10 +120,10 @@ def _open(path: str | Path, names: Sequence[str] | None = None) -> tuple[Facts, 
             header = json.loads((file.metadata() or {}).get(_KEY, "{}"))
             expected = _ARRAYS.get(header.get("form", "images"), ())
             if header.get("version") != _VERSION or set(file.keys()) != set(expected):
-                raise EchosError(f"{path}: not a data set file of version {_VERSION}; {advice}")
+                raise EchosError(f"{path}: not a dataset file of version {_VERSION}; {advice}")
             return header, {name: file.get_tensor(name) for name in (expected if names is None else names)}
     except FileNotFoundError:
-        raise EchosError(f"{path}: there is no such data set; run the rule that makes it first") from None
+        raise EchosError(f"{path}: there is no such dataset; run the rule that makes it first") from None
     except (SafetensorError, OSError, ValueError) as error:
         found = str(error).splitlines()[0]
         raise EchosError(f"{path}: not a complete safetensors file ({found}); {advice}") from None

@@ -1,4 +1,4 @@
-"""A data set on disk: an index of where each image is, in files, tar archives or Parquet.
+"""A dataset on disk: an index of where each image is, in files, tar archives or Parquet.
 
 Nothing is kept open or decoded until an image is requested, so that an index can be sent to worker processes.
 """
@@ -30,7 +30,7 @@ class Index:
     Attributes
     ----------
     names : ndarray of uint8
-        Names of the files, relative to the data set's root, UTF-8, one after another.
+        Names of the files, relative to the dataset's root, UTF-8, one after another.
     ends : ndarray of int64, shape (files,)
         Where each name ends.
     places : ndarray of int64, shape (n, 3)
@@ -179,11 +179,11 @@ def _bytes(path: Path, start: int, length: int) -> bytes:
             data = file.read(length)
     except OSError as error:
         raise EchosError(
-            f"{path}: this image cannot be read ({error.strerror}); restore it, or make the data set again"
+            f"{path}: this image cannot be read ({error.strerror}); restore it, or make the dataset again"
         ) from None
     if len(data) != length:
         raise EchosError(
-            f"{path}: the file has changed: it has {len(data)} instead of {length} bytes from byte {start}; make the data set "
+            f"{path}: the file has changed: it has {len(data)} instead of {length} bytes from byte {start}; make the dataset "
             "again"
         )
     return data
@@ -207,7 +207,7 @@ def _row(path: Path, column: str, group: int, row: int, pool: int) -> tuple[str,
     first, images = _row_group(path, column, group, pool)
     where = f"{path}, row {first + row}"
     if row >= len(images):
-        raise EchosError(f"{where}: the file has changed and no longer has this row; make the data set again")
+        raise EchosError(f"{where}: the file has changed and no longer has this row; make the dataset again")
     return where, images[row].as_py()
 
 
@@ -252,7 +252,7 @@ def _row_group(path: Path, column: str, group: int, pool: int) -> tuple[int, Any
 
 
 def check_streamed(dataset: StreamedDataset, where: str) -> None:
-    """Refuse a data set on disk whose parts are inconsistent, with one sentence that starts with `where`."""
+    """Refuse a dataset on disk whose parts are inconsistent, with one sentence that starts with `where`."""
     for split in ("train", "test"):
         index, labels = getattr(dataset, split), getattr(dataset, f"{split}_labels")
         places, ends = index.places, index.ends
@@ -281,7 +281,7 @@ def assembled(
     column: str = "",
     pool: int = 16,
 ) -> Dataset | StreamedDataset:
-    """Assemble a data set, on disk or in memory, from the images that a selection keeps.
+    """Assemble a dataset, on disk or in memory, from the images that a selection keeps.
 
     Parameters
     ----------

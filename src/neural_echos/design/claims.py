@@ -37,13 +37,13 @@ Role = Literal["trained", "untrained", "trained from dog", "drawn", "lender", "s
 class TransferPair(Model):
     """Runs with transferred filters for one A → B."""
 
-    dataset: DatasetName = Field(description="Data set of the runs.")
+    dataset: DatasetName = Field(description="Dataset of the runs.")
     architecture: ArchitectureName = Field(description="Architecture of the runs.")
     initialisation: InitialisationName = Field(description="Initialisation that transfers.")
 
 
 _WORDS: dict[str, tuple[Any, str]] = {
-    "dataset": (DatasetName, "Data set of the runs."),
+    "dataset": (DatasetName, "Dataset of the runs."),
     "architecture": (ArchitectureName, "Architecture of the runs."),
     "architectures": (Architectures, "Architectures to average over."),
     "initialisation": (InitialisationName, "Initialisation that the claim is about."),
@@ -58,7 +58,7 @@ _WORDS: dict[str, tuple[Any, str]] = {
     "one_centre": (list[InitialisationName], "Initialisations with one centre type each."),
     "depthwise": (InitialisationName, "Initialisation with frozen depthwise kernels from a source model."),
     "pointwise": (InitialisationName, "Initialisation with frozen pointwise weights from that source model."),
-    "sources": (dict[InitialisationName, DatasetName], "Data set of each initialisation's source model."),
+    "sources": (dict[InitialisationName, DatasetName], "Dataset of each initialisation's source model."),
     "pairs": (Annotated[list[TransferPair], Field(min_length=1)], "Runs with transferred filters."),
     "role": (Role, "Role of the models whose banks count."),
     "stage": (
@@ -72,7 +72,7 @@ _WORDS: dict[str, tuple[Any, str]] = {
     "least_kernels": (Count, "Minimum number of kernels for a layer to count."),
     "controls": (
         list[str],
-        "Data sets whose regular networks are controls, in addition to the depthwise networks' own data sets.",
+        "Datasets whose regular networks are controls, in addition to the depthwise networks' own datasets.",
     ),
     "least_networks": (Count, "Minimum number of networks of each kind for a kernel size to be decided."),
 }
@@ -85,7 +85,7 @@ class PapersClaim(Model):
     statement: str = Field(description="The claim in one sentence.")
     rule: str = Field(description="Decision rule (src/neural_echos/verdicts).")
     needs: str | list[str] = Field(
-        description='Data set that the claim is about, or a list of them; on others the verdict is "not run at this scale".'
+        description='Dataset that the claim is about, or a list of them; on others the verdict is "not run at this scale".'
     )
     artifact: ArtifactName = Field(description="The artifact that shows the numbers.")
     published: str | None = option("What the paper reports for it, if that could be read.")

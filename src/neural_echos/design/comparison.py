@@ -264,14 +264,14 @@ def _data_set(one: Comparison, data: str) -> str:
     else:
         told = f"Images stay on disk and are read in every epoch, at {one.side}×{one.side} pixels (image_size of the recipe)."
     accuracy = f"One test image is {100 / one.test:.2g} points of top-1."
-    return f"""{_rule("The data set")}
+    return f"""{_rule("The dataset")}
 {chr(10).join(map(_comment, [*one.said, told, accuracy]))}
 datasets:
   {_flow(data)}:
     kind: folder
     recipe: {_flow(data)}
     options: {_flow(options)}
-    # What `echos plan` assumes until the data set is made.
+    # What `echos plan` assumes until the dataset is made.
     shape: {_flow(shape)}
 """
 

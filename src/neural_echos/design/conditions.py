@@ -1,4 +1,4 @@
-"""Conditions: combinations of a data set, an architecture and an initialisation, as named by a config's entries."""
+"""Conditions: combinations of a dataset, an architecture and an initialisation, as named by a config's entries."""
 
 from collections.abc import Iterator
 from itertools import product
@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 
 class Condition(NamedTuple):
-    """A data set, an architecture and an initialisation."""
+    """A dataset, an architecture and an initialisation."""
 
     dataset: str
     architecture: str

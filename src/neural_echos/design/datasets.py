@@ -1,4 +1,4 @@
-"""Data sets in the config: one model per kind, with the options of the kind's maker in `neural_echos.datasets`."""
+"""Datasets in the config: one model per kind, with the options of the kind's maker in `neural_echos.datasets`."""
 
 from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Any
@@ -10,7 +10,7 @@ from neural_echos.design.base import Count, InputName, Model, RecipeName, defaul
 
 
 class Shape(Model):
-    """What `echos plan` assumes until the data set is made."""
+    """What `echos plan` assumes until the dataset is made."""
 
     train: Count = Field(description="Number of training images.")
     test: Count = Field(description="Number of test images.")
@@ -20,19 +20,19 @@ class Shape(Model):
 
 
 class Files(Model):
-    """Ids of the declared inputs that the data set is made from."""
+    """Ids of the declared inputs that the dataset is made from."""
 
     train: list[InputName] = Field(default=[], description="Ids for the train split.")
     test: list[InputName] = Field(default=[], description="Ids for the test split.")
 
 
 class Dataset(Model):
-    """One data set; each kind has its own `options`."""
+    """One dataset; each kind has its own `options`."""
 
     kind: str = Field(description="How it is made (docs/datasets.md).")
-    recipe: RecipeName = Field(description="Name of the recipe for runs on this data set.")
+    recipe: RecipeName = Field(description="Name of the recipe for runs on this dataset.")
     options: Any = Field(default_factory=dict, description="The kind's own options.")
-    shape: Shape | None = option("What `echos plan` assumes until the data set is made.")
+    shape: Shape | None = option("What `echos plan` assumes until the dataset is made.")
     files: Files = default_of(Files)
 
 

@@ -68,13 +68,13 @@ class DeclaredInput(Model):
     licence: str = Field(min_length=1, description="SPDX identifier, or a description.")
     citation: str = Field(min_length=1, description="What to cite when using it.")
     trained_on: str | None = Field(
-        default=None, description="For weights, the data set that they were trained on; null for everything else."
+        default=None, description="For weights, the dataset that they were trained on; null for everything else."
     )
     top1: float | None = Field(
         default=None,
         ge=0,
         le=1,
-        description="For weights, the published top-1 on that data set, or null if none could be read.",
+        description="For weights, the published top-1 on that dataset, or null if none could be read.",
     )
     top1_source: str | None = Field(default=None, min_length=1, description="Where that top-1 is published.")
     note: str = Field(default="", description="How it was derived, and what to know before using it.")

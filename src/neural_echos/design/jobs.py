@@ -14,7 +14,7 @@ class InitialiseJob:
         Name of its rule.
     dataset, architecture : str
     initialisations : tuple of str
-        All initialisations of this architecture on this data set that have the same source models.
+        All initialisations of this architecture on this dataset that have the same source models.
     """
 
     name: str

@@ -3,7 +3,7 @@
 The rules, `echos plan`, `echos doctor` and the config check all use this. Paths begin with `<results>`, which Snakemake replaces
 with the preset's results folder.
 
-A *condition* is a data set, an architecture and an initialisation; a *run* is a condition with a seed. A *source model* is a model
+A *condition* is a dataset, an architecture and an initialisation; a *run* is a condition with a seed. A *source model* is a model
 from which an initialisation takes kernels, weights or statistics; it must exist before the initialisation can be drawn.
 """
 
@@ -83,7 +83,7 @@ class Preset:
         return [one for entry in self.config.zeroed for one in conditions_of(entry)]
 
     def runs_of(self, dataset: str, architecture: str) -> int:
-        """Number of runs of an architecture on a data set."""
+        """Number of runs of an architecture on a dataset."""
         return len(self.initialisations_of(dataset, architecture)) * len(self.config.seeds)
 
     @cached_property
@@ -103,11 +103,11 @@ class Preset:
         return f"torchrun --standalone --nproc-per-node {gpus} -m --" if gpus > 1 else "python -m"
 
     def recipe(self, dataset: str, architecture: str) -> dict[str, Any]:
-        """The recipe of a run: the data set's, with the architecture's changes."""
+        """The recipe of a run: the dataset's, with the architecture's changes."""
         return self._changed(self.config.datasets[dataset].recipe, architecture)
 
     def tuning_recipe(self, dataset: str, architecture: str) -> dict[str, Any]:
-        """The recipe for fine-tuning after replacement: the declared one or the data set's, with the architecture's changes."""
+        """The recipe for fine-tuning after replacement: the declared one or the dataset's, with the architecture's changes."""
         return self._changed(self.config.replacement.recipe or self.config.datasets[dataset].recipe, architecture)
 
     def _changed(self, recipe: str, architecture: str) -> dict[str, Any]:
@@ -212,7 +212,7 @@ class Preset:
     # Jobs
 
     def initialisations_of(self, dataset: str, architecture: str) -> list[str]:
-        """Initialisations with which this architecture is run on this data set, sorted."""
+        """Initialisations with which this architecture is run on this dataset, sorted."""
         return [one.initialisation for one in self.conditions if one[:2] == (dataset, architecture)]
 
     def initialise_jobs(self) -> list[InitialiseJob]:
@@ -308,7 +308,7 @@ class Preset:
         return f"<results>/inputs/{name}/{PurePosixPath(self.inputs[name].file).name}"
 
     def dataset_files(self, dataset: str, split: str) -> list[str]:
-        """Fetched files of one split of a data set made from declared inputs."""
+        """Fetched files of one split of a dataset made from declared inputs."""
         return [self.input_file(name) for name in getattr(self.config.datasets[dataset].files, split)]
 
     def filters_file(self) -> str:
@@ -349,13 +349,13 @@ class Preset:
         ]
 
     def needed_datasets(self) -> set[str]:
-        """Data sets that are used for training or for measuring signals."""
+        """Datasets that are used for training or for measuring signals."""
         return {one.dataset for one in self.conditions} | (
             {self.config.signals.dataset} if self.config.signals.architectures else set()
         )
 
     def needed_inputs(self) -> set[str]:
-        """Ids of the declared inputs that this preset reads, for data sets, models, initialisations and sets of filters."""
+        """Ids of the declared inputs that this preset reads, for datasets, models, initialisations and sets of filters."""
         files = [self.config.datasets[one].files for one in self.needed_datasets()]
         found = {name for one in files for name in (*one.train, *one.test)}
         found |= {one.input for one in self.models.values() if one.input is not None}

@@ -27,4 +27,4 @@ class Architecture(Model):
         "File with trained weights of this model, whose kernels initialisations redraw; `default` keeps them. A classifier with "
         "a different number of classes is reinitialised."
     )
-    recipe: Recipe = default_of(Recipe, "This architecture's changes to the data set's recipe.")
+    recipe: Recipe = default_of(Recipe, "This architecture's changes to the dataset's recipe.")

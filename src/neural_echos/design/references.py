@@ -14,9 +14,9 @@ from neural_echos.errors import EchosError, nearest
 def check_references(
     config: Config, *, inputs: Iterable[str], artifacts: Iterable[str], layers: Sequence[Layer] = ()
 ) -> None:
-    """Check that every name that a config uses is declared: data sets, recipes, architectures, runs, inputs, artifacts.
+    """Check that every name that a config uses is declared: datasets, recipes, architectures, runs, inputs, artifacts.
 
-    A preset may keep a claim whose required data set it lacks, and an unused initialisation whose source it lacks.
+    A preset may keep a claim whose required dataset it lacks, and an unused initialisation whose source it lacks.
 
     Parameters
     ----------
@@ -65,7 +65,7 @@ def declared(config: Config, inputs: Iterable[str], artifacts: Iterable[str]) ->
 
 
 def _used(config: Config) -> Iterator[Reference]:
-    """Yield the references to check: skip those of initialisations without a run, and data sets that claims need."""
+    """Yield the references to check: skip those of initialisations without a run, and datasets that claims need."""
     used = {name for experiment in config.experiments for name in experiment.initialisations}
     used |= {entry.initialisation for entry in (*config.replacement.replaced, *config.replacement.eliminated)}
     used |= {*config.signals.initialisations}

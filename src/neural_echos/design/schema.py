@@ -58,21 +58,21 @@ class Watts(Model):
 
 
 class Conditions(Model):
-    """All combinations of some data sets, architectures and initialisations, with every seed."""
+    """All combinations of some datasets, architectures and initialisations, with every seed."""
 
-    datasets: _Datasets = Field(description="Names of data sets.")
+    datasets: _Datasets = Field(description="Names of datasets.")
     architectures: Architectures = Field(description="Names of architectures.")
     initialisations: Initialisations = Field(description="Names of initialisations.")
 
 
 class Experiment(Conditions):
-    """All combinations of these data sets, architectures and initialisations, with every seed."""
+    """All combinations of these datasets, architectures and initialisations, with every seed."""
 
     name: str = Field(description="What the experiment is for.")
 
 
 class Zeroed(Conditions):
-    """All combinations of these data sets, architectures and initialisations, with every seed; each must be in an experiment."""
+    """All combinations of these datasets, architectures and initialisations, with every seed; each must be in an experiment."""
 
 
 class Comparisons(Model):
@@ -104,7 +104,7 @@ class FilterSet(Model):
 class Replaced(Model):
     """All combinations of these runs, with every seed, and sets of filters."""
 
-    dataset: DatasetName = Field(description="Name of a data set.")
+    dataset: DatasetName = Field(description="Name of a dataset.")
     architectures: Architectures = Field(description="Names of architectures.")
     initialisation: InitialisationName = Field(
         default="default", description="Name of the initialisation that the runs started from."
@@ -125,7 +125,7 @@ class Replacement(Model):
     )
     recipe: RecipeName = Field(
         default="",
-        description="Name of the recipe for fine-tuning, to which the architecture's changes apply; the data set's recipe by "
+        description="Name of the recipe for fine-tuning, to which the architecture's changes apply; the dataset's recipe by "
         "default.",
     )
     batch_norm_images: Count = Field(
@@ -151,7 +151,7 @@ class Signals(Model):
     """How initialisations transform images and gradients before any training."""
 
     dataset: DatasetName = Field(
-        default="", description="Data set whose training images are passed through the networks."
+        default="", description="Dataset whose training images are passed through the networks."
     )
     architectures: list[ArchitectureName] = Field(default=[], description="Names of architectures.")
     initialisations: list[InitialisationName] = Field(
@@ -164,7 +164,7 @@ class Signals(Model):
 class Run(Model):
     """A run of this preset."""
 
-    dataset: DatasetName = Field(description="Its data set.")
+    dataset: DatasetName = Field(description="Its dataset.")
     architecture: ArchitectureName = Field(description="Its architecture.")
     initialisation: InitialisationName = Field(description="Its initialisation.")
     seed: Annotated[Seed, Ref("seed")] = Field(description="Its seed.")
@@ -181,7 +181,7 @@ class SourceModel(Model):
         '"lender" a model that initialisations are drawn from, "shown" a model only for figures. No claim is evaluated on a '
         "lender or shown model."
     )
-    trained_on: str = Field(default="nothing", description="Data set that the model was trained on.")
+    trained_on: str = Field(default="nothing", description="Dataset that the model was trained on.")
     family: str = Field(
         default="", description="Family of networks that the model belongs to; networks are compared within a family."
     )
@@ -297,7 +297,7 @@ class Config(Model):
         description="Folders in which declared inputs are searched for before their URLs; ECHOS_MIRRORS adds more.",
     )
     seed: Seed = Field(
-        default=0, description="Seed of everything that is not a run (data sets, clustering, shuffled taps)."
+        default=0, description="Seed of everything that is not a run (datasets, clustering, shuffled taps)."
     )
     seeds: Annotated[list[Seed], Field(min_length=1), *DISTINCT] = Field(
         default=[0, 1, 2], description="Seeds of the runs; every comparison is paired by seed."
@@ -326,7 +326,7 @@ class Config(Model):
         description="Table of published runs, or a list of them, as paths relative to the Snakefile's folder. A published run is "
         "adopted instead of trained, unless more of it is needed than is published (docs/training.md); false trains all runs.",
     )
-    datasets: dict[str, AnyDataset] = Field(description="Data sets, by name.")
+    datasets: dict[str, AnyDataset] = Field(description="Datasets, by name.")
     recipes: dict[str, Recipe] = Field(description="How runs are trained, by name.")
     architectures: dict[str, Architecture] = Field(description="Architectures, by name.")
     initialisations: dict[str, AnyInitialisation] = Field(description="Initialisations, by name.")

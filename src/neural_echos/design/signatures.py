@@ -1,6 +1,6 @@
 """The options of the library's own functions, read from their source: names, types, defaults and descriptions.
 
-The config's models of initialisations, claim rules, data sets and recipes are built from these, so that a new function brings its
+The config's models of initialisations, claim rules, datasets and recipes are built from these, so that a new function brings its
 own options. Nothing is imported, because the functions need torch or scipy and Snakemake reads the config whenever it starts. A
 parameter's type in a numpydoc docstring may narrow the annotation: ``{"a", "b"}`` lists the allowed strings, ``in [0, 1)`` or ``at
 least 1`` bounds a number, ``sequence of three floats`` sets the length of a list. An annotation may do the same: ``Literal["a",

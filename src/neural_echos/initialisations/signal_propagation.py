@@ -127,7 +127,7 @@ def batch_of(data: Dataset | StreamedDataset, images: int, size: int = 224) -> t
     images : int
         Number of images.
     size : int
-        Side in pixels to which images of a streamed data set are resized and cropped.
+        Side in pixels to which images of a streamed dataset are resized and cropped.
 
     Returns
     -------

@@ -17,7 +17,7 @@ _ENTRY = """{id}:
   bytes: {bytes}
   licence:  # FILL IN: SPDX identifier, or a description
   citation:  # FILL IN: what to cite when using it
-  trained_on: null  # FILL IN for weights: the data set that they were trained on
+  trained_on: null  # FILL IN for weights: the dataset that they were trained on
   note: >-
 {note}
 """

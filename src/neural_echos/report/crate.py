@@ -46,7 +46,7 @@ FORMATS = {
 def write_crate(results: Path, output: Path, root: Path = Path()) -> int:
     """Write a results folder as a zipped RO-Crate with the layout of the repository.
 
-    Data sets and fetched inputs, logs, checkpoints, other presets' results and temporary files are not included.
+    Datasets and fetched inputs, logs, checkpoints, other presets' results and temporary files are not included.
 
     Parameters
     ----------
@@ -194,7 +194,7 @@ def _describe(crate: Any, results: Path, workflow: Any, written: str) -> None:
 
 
 def _add_sources(crate: Any, results: Path, base: str) -> dict[str, Any]:
-    """Describe every data set and fetched input of the results; returns the entities by path."""
+    """Describe every dataset and fetched input of the results; returns the entities by path."""
     found = {}
     for path in sorted(results.glob("datasets/*.safetensors")) + sorted(results.glob("inputs/*/*")):
         source = source_of(path)

@@ -187,7 +187,7 @@ def _lacks(preset: Preset, declared: Mapping[str, Input], root: Path) -> Iterato
     for one in sorted(preset.needed_datasets()):
         folder = config.datasets[one].options.model_dump().get("root")
         if folder and not (root / folder).exists():
-            yield f"data set {one}: the folder {folder} does not exist"
+            yield f"dataset {one}: the folder {folder} does not exist"
 
 
 def _pins(lock: Path) -> dict[str, str]:

@@ -1,7 +1,7 @@
 """Explain: how a result was made, step by step back to the external inputs, and the one command that rebuilds it.
 
 The steps are those that Snakemake recorded in `.snakemake/metadata`; commit, options, versions and machine come from the JSON
-beside the result, seeds from the steps, licences from data sets and from the JSON beside fetched inputs.
+beside the result, seeds from the steps, licences from datasets and from the JSON beside fetched inputs.
 """
 
 import base64
@@ -65,7 +65,7 @@ class Explanation:
     steps : tuple of Step
         In order; empty without Snakemake's records, as for published results.
     sources : mapping of str to mapping
-        Data sets and fetched inputs, each with its licence, citation and checksums.
+        Datasets and fetched inputs, each with its licence, citation and checksums.
     rebuild : str
         The command that rebuilds the result and nothing else.
     """
@@ -256,7 +256,7 @@ def _facts(path: Path) -> dict[str, Any]:
 
 
 def source_of(path: Path) -> dict[str, Any] | None:
-    """Licence and origin of a data set or a fetched input; None for other files."""
+    """Licence and origin of a dataset or a fetched input; None for other files."""
     if path.parent.name == "datasets" and path.suffix == ".safetensors" and path.is_file():
         from neural_echos.datasets import dataset_facts
 
@@ -292,7 +292,7 @@ def render_explanation(found: Explanation) -> str:
         add("seeds", "; ".join(told) or "none, as no step is random")
         add("steps", f"{len(found.steps)}, {sum(step.seconds for step in found.steps):,.0f} s of work")
         lines += _step_lines(found.steps)
-        add("sources", f"{len(found.sources)} data sets and fetched inputs" if found.sources else "none")
+        add("sources", f"{len(found.sources)} datasets and fetched inputs" if found.sources else "none")
         lines += _source_lines(found.sources)
     else:
         inputs = facts.get("inputs", {})

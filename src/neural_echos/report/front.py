@@ -127,7 +127,7 @@ def _elsewhere(root: Path, wanted: set[str]) -> dict[str, str]:
 
 
 def _decides(preset: Preset, claim: Any) -> bool:
-    """Whether a preset covers what a claim is about: runs on its data sets, or networks trained on them."""
+    """Whether a preset covers what a claim is about: runs on its datasets, or networks trained on them."""
     about = {claim.needs} if isinstance(claim.needs, str) else set(claim.needs)
     options = claim.options.model_dump()
     if "pairs" in options:

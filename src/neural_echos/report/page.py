@@ -50,7 +50,7 @@ def write_report(
     Parameters
     ----------
     output : Path
-        The page. Links to the artifacts' files are relative to it; data sets, inputs and runs are expected beside it.
+        The page. Links to the artifacts' files are relative to it; datasets, inputs and runs are expected beside it.
     artifacts : sequence of mappings
         Each with id, kind ("figure" or "table"), group, title, caption and stem (path without suffix, relative to `root`).
     verdicts : Path
@@ -223,7 +223,7 @@ def _environment(made: Mapping[str, Made]) -> dict[str, list[tuple[str, int | No
 
 
 def _inputs(folder: Path) -> list[dict[str, Any]]:
-    """Every fetched input and data set beside the page, with checksum and licence."""
+    """Every fetched input and dataset beside the page, with checksum and licence."""
     # Found by the JSON beside each input, because the inputs themselves may exist only in a bucket.
     fetched = [path.with_suffix("") for path in sorted((folder / "inputs").glob("*/*.json"))]
     paths = [

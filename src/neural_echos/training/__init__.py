@@ -1,4 +1,4 @@
-"""Training: turns initial weights and a data set into trained weights, a history and final metrics."""
+"""Training: turns initial weights and a dataset into trained weights, a history and final metrics."""
 
 from neural_echos.training.batches import Batches, MemoryBatches
 from neural_echos.training.checkpoints import CHECKPOINT

@@ -65,7 +65,7 @@ def seed_generators(*numbers: int, gpu: bool = True) -> torch.Generator:
 
 
 class MemoryBatches:
-    """Batches of a data set in memory: images are moved to the device once and augmented there batch by batch.
+    """Batches of a dataset in memory: images are moved to the device once and augmented there batch by batch.
 
     With several devices, each makes the whole batch and keeps its share. This is cheap, and mixup partners and all other draws are
     the same as on one device.

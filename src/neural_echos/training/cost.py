@@ -1,6 +1,6 @@
 """Plan: estimate the cost of a preset's trainings in advance from a short calibration on this machine.
 
-Every pair of data set and architecture is trained briefly on random images of its shape; the rest is counting. Measured and
+Every pair of dataset and architecture is trained briefly on random images of its shape; the rest is counting. Measured and
 extrapolated values are kept apart.
 """
 
@@ -42,7 +42,7 @@ _HISTORY_BYTES = 20_000
 
 @dataclass(frozen=True)
 class Work:
-    """All runs of one architecture on one data set.
+    """All runs of one architecture on one dataset.
 
     Attributes
     ----------
@@ -116,7 +116,7 @@ def plan(
     ----------
     config : Config
     root : Path
-        Folder of the workflow; existing data sets are looked up in its results.
+        Folder of the workflow; existing datasets are looked up in its results.
     seconds, device, threads
         See `estimate`.
     devices, watts
@@ -143,18 +143,18 @@ def plan(
 
 
 def list_work(preset: "Preset", shapes: Mapping[str, Mapping[str, int]] | None = None) -> list[Work]:
-    """List a preset's trainings by data set and architecture, including those that only replacement needs.
+    """List a preset's trainings by dataset and architecture, including those that only replacement needs.
 
     Parameters
     ----------
     preset : Preset
     shapes : mapping, optional
-        Shapes of existing data sets; others must declare theirs.
+        Shapes of existing datasets; others must declare theirs.
 
     Raises
     ------
     EchosError
-        A data set does not exist and does not declare its shape.
+        A dataset does not exist and does not declare its shape.
     """
     made, found = shapes or {}, []
     for dataset, architecture in sorted({(one.dataset, one.architecture) for one in preset.conditions}):
@@ -166,7 +166,7 @@ def list_work(preset: "Preset", shapes: Mapping[str, Mapping[str, int]] | None =
         missing = [name for name in SHAPE if name not in shape]
         if missing:
             raise EchosError(
-                f"config: datasets.{dataset}.shape lacks {', '.join(missing)}; declare {', '.join(SHAPE)}, or make the data set "
+                f"config: datasets.{dataset}.shape lacks {', '.join(missing)}; declare {', '.join(SHAPE)}, or make the dataset "
                 "first"
             )
         runs = preset.runs_of(dataset, architecture)
@@ -182,7 +182,7 @@ def estimate(
     threads: int = 1,
     progress: Callable[[str], None] = _log.info,
 ) -> Iterator[Cost]:
-    """Calibrate each pair of data set and architecture, and yield the cost of all its runs on one device.
+    """Calibrate each pair of dataset and architecture, and yield the cost of all its runs on one device.
 
     Parameters
     ----------
@@ -322,7 +322,7 @@ def render_plan(costs: Sequence[Cost], total: Mapping[str, Any], device: str) ->
     """Format the plan as text: a table of costs, the totals, and what is extrapolated."""
     if not costs:
         return "This preset trains nothing; snakemake --dry-run lists its jobs."
-    head = ("data set", "architecture", "runs", "epochs", "images/s", "a run", "all runs", "disk")
+    head = ("dataset", "architecture", "runs", "epochs", "images/s", "a run", "all runs", "disk")
     rows = [
         (
             cost.dataset,
@@ -363,7 +363,7 @@ def render_plan(costs: Sequence[Cost], total: Mapping[str, Any], device: str) ->
 
 
 def tell_plan(costs: Sequence[Cost], total: Mapping[str, Any], device: str) -> str:
-    """Describe the plan of one network on one data set in a sentence or two."""
+    """Describe the plan of one network on one dataset in a sentence or two."""
     (cost,) = costs
     several = f", {total['devices']} at a time" if total["devices"] > 1 else ""
     disk = f" {total['gigabytes']:,.1f} GB of weights." if total["gigabytes"] >= 0.05 else ""

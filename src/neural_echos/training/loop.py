@@ -111,7 +111,7 @@ def train(
     folder : Path
         Folder of the checkpoint.
     key : str
-        Identifies the run (a hash of data set, architecture, initial weights, recipe and seed); a checkpoint with another key is
+        Identifies the run (a hash of dataset, architecture, initial weights, recipe and seed); a checkpoint with another key is
         discarded.
     device : str or torch.device
         See `pick_device`.

@@ -19,7 +19,7 @@ from neural_echos.training.streaming import StreamedBatches
 
 
 def make_batches(data: Dataset | StreamedDataset, recipe: Recipe, **where: Any) -> Batches:
-    """Make the batches of a data set in memory or on disk.
+    """Make the batches of a dataset in memory or on disk.
 
     `where` contains seed, device and workers, and also rank and world if several processes share a batch.
     """
@@ -67,7 +67,7 @@ def check_training(model: nn.Module, data: Dataset | StreamedDataset, recipe: Re
         for name, used in (("shift", recipe.shift), ("randaugment", recipe.torchvision_randaugment)):
             if used:
                 raise EchosError(
-                    f"recipe: {name}: {getattr(recipe, name)!r} does not work with a data set on disk; use "
+                    f"recipe: {name}: {getattr(recipe, name)!r} does not work with a dataset on disk; use "
                     f"{'resized_crop' if name == 'shift' else 'a description of timm'} instead, or read the images into memory"
                 )
     else:

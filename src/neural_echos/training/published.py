@@ -1,6 +1,6 @@
 """Published runs: finished runs in one table, without their weights, for other machines to adopt instead of training.
 
-A run is adopted if its key is the same: the hash of its data set, network, initial weights, recipe, seed and `TRAINING`. It is then
+A run is adopted if its key is the same: the hash of its dataset, network, initial weights, recipe, seed and `TRAINING`. It is then
 the same experiment, but not necessarily the same bytes: floats differ between processors and versions of torch, which the
 provenance of a published run records.
 """
@@ -66,7 +66,7 @@ def adopt(folder: Path, table: Path, row: Mapping[str, Any], labels: Mapping[str
     row : mapping
         Its row in that table.
     labels : mapping of str to str
-        Names of data set, architecture and initialisation to write; they may differ from the published ones.
+        Names of dataset, architecture and initialisation to write; they may differ from the published ones.
     """
     names = {**labels, "seed": row["seed"]}
     curves = zip(*(row[f"history_{name}"] for name in CURVES), strict=True)

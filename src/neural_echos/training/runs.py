@@ -51,11 +51,11 @@ def train_run(
     folder : Path
         Folder of the run.
     data : Dataset
-        Data set read from `data_file`, whose checksum is part of the run's identity.
+        Dataset read from `data_file`, whose checksum is part of the run's identity.
     recipe : Recipe
     data_file : Path
     labels : mapping of str to str
-        Names of data set, architecture and initialisation for the tables.
+        Names of dataset, architecture and initialisation for the tables.
     device : str, default="auto"
     threads : int, default=1
     watchers : sequence of Watcher, default=()
@@ -144,7 +144,7 @@ def run_identity(
         Layers that are not trained.
     recipe : Recipe
     data_file, initial : Path
-        Data set and initial weights, whose checksums count.
+        Dataset and initial weights, whose checksums count.
     """
     plain = asdict(Recipe())
     return {

@@ -70,7 +70,7 @@ def score_run(
     device: str | torch.device = "auto",
     threads: int = 1,
 ) -> tuple[float, float, float]:
-    """Evaluate a model on the test images of a data set, in memory or on disk, as `train` does after each epoch.
+    """Evaluate a model on the test images of a dataset, in memory or on disk, as `train` does after each epoch.
 
     Returns
     -------

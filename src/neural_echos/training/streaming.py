@@ -1,4 +1,4 @@
-"""Batches of a data set on disk, decoded and augmented by timm's transforms in worker processes.
+"""Batches of a dataset on disk, decoded and augmented by timm's transforms in worker processes.
 
 Everything random depends only on numbers: (seed, epoch, row) for a sample, (seed, epoch, step, rank) for a batch. So neither the
 number of workers nor resuming within an epoch changes a batch. Each batch seeds the global generators with its numbers, so that
@@ -29,7 +29,7 @@ _ORDER, _SAMPLE, _BATCH = 1, 2, 3  # purposes of a seed
 
 
 class StreamedBatches:
-    """Batches of a streamed data set.
+    """Batches of a streamed dataset.
 
     timm's transforms, `fast_collate`, `PrefetchLoader` (transfer and normalisation) and `RandomErasing` do the work. timm's
     `create_loader` is not used: it chooses the sampler itself, so an epoch cannot be resumed, and its transforms draw from

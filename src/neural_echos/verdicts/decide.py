@@ -1,7 +1,7 @@
 """Verdicts: compare each claim of a paper with the measurements, by a decision rule declared in the config beforehand.
 
 A rule turns tables into a value, its 95 % interval, and a reading (supported, not supported, inconclusive). If the claim is
-about another data set than the available one, the verdict is "not run at this scale", and the reading is only a remark.
+about another dataset than the available one, the verdict is "not run at this scale", and the reading is only a remark.
 """
 
 import inspect
@@ -33,7 +33,7 @@ def decide(claims: Sequence[Mapping[str, Any]], tables: Tables, scale: str) -> p
     Parameters
     ----------
     claims : sequence of mappings
-        Each has id, paper, statement, rule, needs (the data set that the claim is about, or a list of them), options, artifact
+        Each has id, paper, statement, rule, needs (the dataset that the claim is about, or a list of them), options, artifact
         and, if known, the value printed in the paper (published).
     tables : mapping of DataFrames
         "runs", "structure", "pattern_shares" and "replacements", any of which may be empty, and "models", with columns model,
@@ -94,7 +94,7 @@ def decide(claims: Sequence[Mapping[str, Any]], tables: Tables, scale: str) -> p
 
 
 def _about(options: Mapping[str, Any], tables: Tables, about: set[str]) -> tuple[Tables, str]:
-    """Exclude depthwise networks trained on data sets that a claim is not about, if others were trained on those it is about.
+    """Exclude depthwise networks trained on datasets that a claim is not about, if others were trained on those it is about.
 
     Returns the tables, and a remark on what was excluded.
     """
@@ -112,7 +112,7 @@ def _about(options: Mapping[str, Any], tables: Tables, about: set[str]) -> tuple
 
 
 def _at_hand(options: Mapping[str, Any], tables: Tables) -> set[str]:
-    """The data sets that a claim's numbers come from: those of its runs, or of the depthwise networks whose banks are used."""
+    """The datasets that a claim's numbers come from: those of its runs, or of the depthwise networks whose banks are used."""
     if "dataset" in options:
         return {options["dataset"]}
     if "pairs" in options:

@@ -54,7 +54,7 @@ def top1_of(difference: str, dataset: str, architectures: Sequence[str], stage: 
 
 
 def runs_of(tables: Tables, dataset: str, architectures: Sequence[str]) -> pd.DataFrame:
-    """Select the runs of these architectures on a data set."""
+    """Select the runs of these architectures on a dataset."""
     runs = tables["runs"]
     return runs[(runs.dataset == dataset) & runs.architecture.isin(architectures)]
 

@@ -26,7 +26,7 @@ def structure_beats_controls(
     """NE1: trained depthwise kernels are structured, and more so than trained regular kernels of the same size.
 
     Each kernel size is evaluated separately if at least `least_networks` depthwise and as many regular networks have it, trained on
-    the same data sets or on one of `controls`. The measure is the difference of their mean structured shares, with a bootstrap
+    the same datasets or on one of `controls`. The measure is the difference of their mean structured shares, with a bootstrap
     interval over networks, then layers. Layers that read the image are not used as controls. Value: the smallest difference over
     these sizes. Supported if at every size the interval lies above 0 and every depthwise bank, of any size, has its interval above
     chance; not supported if at any size it lies below 0 or any depthwise bank's interval lies below chance. The reason gives the

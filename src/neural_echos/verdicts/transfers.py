@@ -62,7 +62,7 @@ def transfer_grows_with_source(
 ) -> Reading:
     """MK2: the slope of top-1 with transferred filters over log₁₀ of the source's train images, fitted for each seed.
 
-    `sources` maps each initialisation to the data set that its source was trained on.
+    `sources` maps each initialisation to the dataset that its source was trained on.
     """
     measured = (
         f"slope of top-1 with transferred filters per factor of 10 in the source's images, {architecture} on {dataset}"

@@ -81,7 +81,7 @@ ROLE = Column(
     "the model's `role` in the config: `trained`, `untrained`, `trained from dog`, `drawn` or `lender`",
 )
 TRAINED_ON = Column("trained_on", "string", "the model's `trained_on` in the config")
-DATASET = Column("dataset", "string", "name of the data set in the config")
+DATASET = Column("dataset", "string", "name of the dataset in the config")
 ARCHITECTURE = Column("architecture", "string", "name of the architecture in the config")
 INITIALISATION = Column("initialisation", "string", "name of the initialisation in the config")
 SEED = Column("seed", "int64", "seed of the run")

@@ -78,7 +78,7 @@ PUBLISHED_RUNS = Table(
         Column(
             "key",
             "string",
-            "SHA-256 of what identifies the run: data set, network, initial weights, recipe, seed, and the version of the "
+            "SHA-256 of what identifies the run: dataset, network, initial weights, recipe, seed, and the version of the "
             "training",
         ),
         *RUN,
@@ -161,7 +161,7 @@ COMPARISONS = Table(
         Column(
             "p_holm",
             "float64",
-            "p after Holm's correction over all comparisons with this baseline on this data set for this measure",
+            "p after Holm's correction over all comparisons with this baseline on this dataset for this measure",
         ),
         Column(
             "detectable",
