@@ -35,7 +35,7 @@ def explained_by_bank(explained: pd.DataFrame) -> pd.DataFrame:
 def range_of_gains(gain: pd.Series) -> str:
     """Format the range of differences of shares, in points."""
     ends = [number(100 * value, signed=True) for value in sorted({gain.min(), gain.max()})] if len(gain) else []
-    return " to ".join(ends) or "none at hand"
+    return " to ".join(ends) or "none"
 
 
 def fitted_parameters(

@@ -79,7 +79,7 @@ def ranges_of_shares(shares: pd.DataFrame) -> str:
                 f"(shuffled taps up to {percent(null.max())}, control {percent(_control(whole, size, by))})"
             )
     threshold = f"{whole.threshold.iloc[0]:g}" if len(whole) else "–"
-    return f"Share with a named pattern at a least cosine of {threshold}, over trained banks: {'; '.join(parts) or 'none at hand'}."
+    return f"Share with a named pattern at a minimum cosine of {threshold}, over trained banks: {'; '.join(parts) or 'none'}."
 
 
 def threshold_curves(shares: pd.DataFrame) -> pd.DataFrame:

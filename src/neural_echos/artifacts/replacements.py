@@ -11,7 +11,7 @@ from neural_echos.errors import EchosError
 from neural_echos.evaluation.comparisons import paired
 from neural_echos.evaluation.statistics import mean_interval
 
-STAGES = {"replaced": "right after", "batch_norm": "batch norm anew", "fine_tuned": "fine-tuned"}
+STAGES = {"replaced": "right after", "batch_norm": "batch norm re-estimated", "fine_tuned": "fine-tuned"}
 
 
 def of_runs(table: pd.DataFrame, dataset: str, architectures: Sequence[str]) -> pd.DataFrame:

@@ -27,5 +27,5 @@ def kernel_cells(height: pd.Series, width: pd.Series, kind: pd.Series) -> pd.Ser
 def range_of(shares: pd.Series) -> str:
     """Format the range of some shares."""
     if not len(shares):
-        return "none at hand"
+        return "none"
     return f"{percent(shares.min())} to {percent(shares.max())}" if len(shares) > 1 else percent(shares.iloc[0])
