@@ -38,7 +38,7 @@ TRAIN = "train --data digits.safetensors --dataset d --architecture a --initiali
             [],
             "list.json: this is not a list of layers",
         ),
-        ("extract good.safetensors --model m --regular-per-layer -1 --output x", [], "has to be at least 0, not -1"),
+        ("extract good.safetensors --model m --regular-per-layer -1 --output x", [], "must be at least 0, not -1"),
         (
             "extract good.safetensors --model m --output folder",
             [],

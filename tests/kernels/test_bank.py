@@ -145,7 +145,7 @@ def test_regular_layers_are_thinned_evenly_and_depthwise_ones_never(outputs, inp
 
 
 def test_a_negative_number_of_regular_kernels_is_refused():
-    with pytest.raises(EchosError, match="has to be at least 0, not -1"):
+    with pytest.raises(EchosError, match="must be at least 0, not -1"):
         bank_from_model(small(), "m", regular_per_layer=-1)
 
 

@@ -137,7 +137,7 @@ def extract_bank(
         evaluate is ambiguous; or a weight cannot be computed from what is in the file.
     """
     checkpoint = open_checkpoint(path)
-    if reason := checkpoint.metadata.get("absent"):  # an optional input that no place holds
+    if reason := checkpoint.metadata.get("absent"):  # an optional input that could not be fetched
         _LOG.warning("%s: an empty bank, for %s", name, reason)
         return SCHEMAS["bank"].empty_table(), _summary([], {})
     if checkpoint.layers is not None and layers is None and weights is None:
@@ -252,7 +252,7 @@ def _take(
 ) -> list[_Taken]:
     """Read the layers' weights; of a large regular layer, keep evenly spaced kernels."""
     if regular_per_layer < 0:
-        raise EchosError(f"regular_per_layer has to be at least 0, not {regular_per_layer}")
+        raise EchosError(f"regular_per_layer must be at least 0, not {regular_per_layer}")
     _refuse_none(layers, source)
     taken = []
     for layer in layers:

@@ -132,7 +132,7 @@ def _refuse(path: Path, layers: Sequence[Layer], contents: Contents) -> NoReturn
     there = f"there are weights for {_some(spare)}{nearest(missing[0], spare)}" if spare else "there are no others"
     raise EchosError(
         f"{path}: no weights for {len(missing)} of the model's {len(layers)} layers ({_some(missing)}); {there}. "
-        "Check the name of the architecture and its keywords, or leave it out (--timm, --layers) to take the file's own names"
+        "Check the name of the architecture and its keywords, or omit it (--timm, --layers) to use the file's own names"
     )
 
 
