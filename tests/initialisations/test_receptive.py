@@ -103,7 +103,8 @@ def test_dog_fitted_draws_pairs_that_the_bank_has(lent):
     drawn = np.bincount(distance.argmin(axis=1), minlength=len(known))
     assert (drawn > 0).sum() == len(known)
     with pytest.raises(
-        EchosError, match=r"no 11×11 depthwise kernel that is a centre \(0 kernels of that size; the sizes are 3×3, 5×5, 7×7, 9×9\)"
+        EchosError,
+        match=r"no 11×11 depthwise kernel that is a centre \(0 kernels of that size; the sizes are 3×3, 5×5, 7×7, 9×9\)",
     ):
         draw_kernels("dog_fitted", 5, 11, seed=0, **lent["dog_fitted"])
 

@@ -138,7 +138,7 @@ def test_all_alike_kernels_have_one_pattern():
 @pytest.mark.parametrize("name", ["zero", "NaN", "infinite"])
 def test_a_dead_bank_has_no_covariance(name):
     bank = make_bank({"dead": DEAD[name]})
-    with pytest.raises(EchosError, match=r"the 30 depthwise kernels of 5×5 .* are all zero or not finite"):
+    with pytest.raises(EchosError, match=r"the bank's 30 depthwise kernels of 5×5 are all zero or not finite"):
         covariance(4, 5, 5, np.random.default_rng(0), bank=bank)
 
 
@@ -150,6 +150,6 @@ def test_an_empty_bank_is_clustered_and_fitted(tmp_path: Path):
 
 def test_candidates_are_not_fewer_than_asked_for():
     bank = make_bank({"layer": np.repeat(random_kernels(2, 5), 20, axis=0)})
-    with pytest.raises(EchosError, match=r"kernels of 5×5 form only 2 clusters, not 3, .* lower number"):
+    with pytest.raises(EchosError, match=r"5×5 kernels form only 2 clusters, not 3, .* lower number"):
         make_filter_set({"set": "centroids", "number": 3, "size": 5, "bank": bank})
     assert len(make_filter_set({"set": "centroids", "number": 2, "size": 5, "bank": bank})) == 2

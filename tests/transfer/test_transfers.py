@@ -228,6 +228,6 @@ def test_every_rule_reaches_every_reading(rule, options, tops, expected):
     assert row["low"] < row["value"] < row["high"]
     (elsewhere,) = decide([claim | {"needs": "imagenet"}], tables, "tests").to_pylist()
     assert elsewhere["verdict"] == "not run at this scale"
-    assert f"reads: {expected}" in elsewhere["reason"]
+    assert f"gives: {expected}" in elsewhere["reason"]
     tables["runs"] = tables["runs"][tables["runs"].initialisation != "one"]
     assert decide([claim], tables, "tests").to_pylist()[0]["reason"] == "this preset has no such runs"

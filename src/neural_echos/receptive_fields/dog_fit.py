@@ -54,8 +54,8 @@ class DogFit:
 def fit_dog(kernels: np.ndarray) -> DogFit:
     """Fit amplitude · sign · dog(k, γ) to each kernel by least squares, after subtracting the kernel's mean.
 
-    A DoG sums to zero, so the best amplitude is a projection and the best γ maximises the |cosine|. It is searched on a grid of
-    256 values, uniform in σ from a quarter tap up to `gamma_limit(k)` (or to γ = .999), and then refined by two Newton
+    A DoG sums to zero, so the best amplitude is a projection and the best γ maximises the absolute cosine. It is searched on a
+    grid of 256 values, uniform in σ from a quarter tap up to `gamma_limit(k)` (or to γ = .999), and then refined by two Newton
     steps in ln γ with finite differences; the better of grid and refinement is kept.
 
     γ is within 1e-5 of the optimum up to size 7 and within 2e-5 at 11, and the cosine within 1e-10. If two separate
