@@ -55,7 +55,7 @@ class LayerReport:
     mean_l2_after : float
         Mean L2 norm of the layer's kernels.
     notes : dict
-        Figures reported by the initialisation, for instance the clipped share of a covariance.
+        Numbers reported by the initialisation, for instance the clipped share of a covariance.
     """
 
     layer: str

@@ -44,9 +44,9 @@ class LayerSignals:
     frequency : float
         Power-weighted mean radial frequency of the output, cycles per position.
     gradient_output : float
-        Root mean square of the loss's gradient with respect to the output, summed over the batch's mean loss.
+        Root mean square of the gradient of the batch's mean loss with respect to the output.
     gradient_norm : float
-        L2 norm of the loss's gradient with respect to the kernels, whether or not they are frozen.
+        L2 norm of the gradient of this loss with respect to the kernels, whether or not they are frozen.
     """
 
     layer: Layer

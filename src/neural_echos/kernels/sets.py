@@ -1,9 +1,9 @@
 """Sets of weights: which of the tensors in a checkpoint are one network's weights, and which are copies or optimiser state.
 
 A file often contains a network twice: raw and EMA weights, student and teacher, or a second copy under the names of a wrapper.
-The set that would be evaluated is taken: EMA weights if there are any, else a teacher's, else the plain ones. The EMA hooks of
-MMCV and MMEngine swap the two sets before saving, so in their files the plain names contain the EMA weights. Networks that are
-not copies of each other (an encoder and a decoder) are all kept.
+The set that would be evaluated is taken: EMA weights if there are any, else a teacher's, else the plain ones. MMCV's old EMA hook
+and MMEngine's swap the two sets before saving, so in their files the plain names contain the EMA weights. Networks that are not
+copies of each other (an encoder and a decoder) are all kept.
 """
 
 import re
