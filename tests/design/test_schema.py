@@ -1,6 +1,7 @@
 """The config's models: defaults at every depth, strict types, and one sentence with file, line and key for every mistake."""
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -145,6 +146,15 @@ def test_whatever_a_key_holds_is_taken_or_refused_in_one_sentence(key, value):
         ("pathvars: {results: 'mine/{x}'}\n", "'pathvars.results' must be text of the form ^[^{}]+$, not 'mine/{x}'"),
         ("pathvars: {logs: ''}\n", "'pathvars.logs' must be text of the form"),
         ("models: [{id: a, role: trained}]\n", "'models.0' must have either 'input' or 'run', but has neither"),
+        (
+            "models: [{id: a, role: trained, run: {dataset: d, architecture: b, initialisation: i, weights: initial, "
+            "seed: [0]}}]\n",
+            "'models.0' must have {seed} in its 'id' if its run has a list of seeds, and only then",
+        ),
+        (
+            "models: [{id: 'a-{seed}', role: trained, input: i}]\n",
+            "'models.0' must have {seed} in its 'id' if its run has",
+        ),
         ("comparisons: {target: 1.1}\n", "'comparisons.target' must be at most 1"),
         (
             "artifacts:\n- id: a\n  options: {gama: 0.5}\n",
@@ -243,7 +253,7 @@ def test_a_seed_that_a_generator_cannot_take_is_refused(tmp_path, text):
     path = tmp_path / "mine.yaml"
     path.write_text(text.format(2**32 - 1))
     check_config(merge([LEAST, read_yaml(path)]), ARTIFACTS)
-    assert "must be at most 4294967295, not 4294967296" in refusal(tmp_path, text.format(2**32))
+    assert re.search(r"must be at most 4294967295( or a list)?, not 4294967296", refusal(tmp_path, text.format(2**32)))
 
 
 def described(part: Any) -> bool:

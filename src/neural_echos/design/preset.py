@@ -124,7 +124,8 @@ class Preset:
     def models(self) -> dict[str, "SourceModel"]:
         """Models whose banks are analysed, by id: those that `select` keeps."""
         kept = set(self.config.select)
-        return {one.id: one for one in self.config.models if not kept or {one.id, one.group} & kept}
+        declared = [one for entry in self.config.models for one in entry.each()]
+        return {one.id: one for one in declared if not kept or {one.id, one.group} & kept}
 
     def models_from(self, source: str) -> list[str]:
         """Ids of the models whose weights come from an "input" or a "run"."""
@@ -277,9 +278,10 @@ class Preset:
     def _trained(self, models: Iterable[str]) -> set[tuple[Condition, int]]:
         runs = (self.models[name].run for name in models)
         return {
-            (Condition(run.dataset, run.architecture, run.initialisation), run.seed)
+            (Condition(run.dataset, run.architecture, run.initialisation), seed)
             for run in runs
             if run is not None and run.weights == "trained"
+            for seed in run.seeds()
         }
 
     @property

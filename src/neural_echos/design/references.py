@@ -46,6 +46,7 @@ def check_references(
 
 def declared(config: Config, inputs: Iterable[str], artifacts: Iterable[str]) -> dict[str, set[Any]]:
     """Return the declared names of every kind that a `Ref` may have."""
+    models = [model for entry in config.models for model in entry.each()]
     known: dict[str, set[Any]] = {
         "dataset": set(config.datasets),
         "recipe": set(config.recipes),
@@ -55,8 +56,8 @@ def declared(config: Config, inputs: Iterable[str], artifacts: Iterable[str]) ->
         "input": set(inputs),
         "artifact": set(artifacts),
         "set of filters": set(config.replacement.candidates),
-        "model": {model.id for model in config.models},
-        "selection": {name for model in config.models for name in (model.id, model.group)},
+        "model": {model.id for model in models},
+        "selection": {name for model in models for name in (model.id, model.group)},
     }
     known["initialisation, set of filters or model"] = (
         known["initialisation"] | known["set of filters"] | known["model"]
@@ -107,13 +108,13 @@ def _require_runs(config: Config, layers: Sequence[Layer]) -> None:
 def _require_distinct(config: Config, layers: Sequence[Layer]) -> None:
     """Refuse two entries with the same id: their outputs would share a path, or their verdicts a name."""
     ids = {
-        "models": [model.id for model in config.models],
-        "artifacts": [artifact.id for artifact in config.artifacts],
-        "claims": [claim.id for claim in config.claims],
+        "models": [(place, model.id) for place, entry in enumerate(config.models) for model in entry.each()],
+        "artifacts": [(place, artifact.id) for place, artifact in enumerate(config.artifacts)],
+        "claims": [(place, claim.id) for place, claim in enumerate(config.claims)],
     }
     for kind, names in ids.items():
         seen: dict[str, int] = {}
-        for place, name in enumerate(names):
+        for place, name in names:
             first = seen.setdefault(name, place)
             if first != place:
                 keys = [kind, str(place), "id"]

@@ -37,6 +37,7 @@ from neural_echos.design.recipes import Architecture, Recipe
 SETS = ("kept", "eight", "ideal", "decoded", "centroids", "dog", "random")
 _Table = Annotated[str, Field(min_length=1)]
 _Folder = Annotated[str, Field(pattern="^[^{}]+$")]
+_RunSeed = Annotated[Seed, Ref("seed")]
 _Datasets = Annotated[list[DatasetName], Field(min_length=1)]
 
 
@@ -167,14 +168,24 @@ class Run(Model):
     dataset: DatasetName = Field(description="Its dataset.")
     architecture: ArchitectureName = Field(description="Its architecture.")
     initialisation: InitialisationName = Field(description="Its initialisation.")
-    seed: Annotated[Seed, Ref("seed")] = Field(description="Its seed.")
+    seed: _RunSeed | Annotated[list[_RunSeed], Field(min_length=1), *DISTINCT] = Field(
+        description="Its seed, or several: the entry then declares one model per seed, and its id contains `{seed}`."
+    )
     weights: Literal["initial", "trained"] = Field(description="Before or after training.")
+
+    def seeds(self) -> list[int]:
+        """Return its seeds as a list."""
+        return [self.seed] if isinstance(self.seed, int) else self.seed
 
 
 class SourceModel(Model):
     """A model whose bank is analysed: a declared input, a run of this preset or, with `timm` alone, an untrained timm model."""
 
-    id: str = Field(description="Name of its bank.", pattern="^[A-Za-z0-9._-]+$")
+    id: str = Field(
+        description="Name of its bank; `{seed}` in it becomes the seed of its run.",
+        pattern=r"^[A-Za-z0-9._-]*(\{seed\})?[A-Za-z0-9._-]*$",
+        min_length=1,
+    )
     group: str = Field(default="", description="A name with which `select` chooses several models.")
     role: Role = Field(
         description='Role in comparisons: "untrained" is the negative control, "drawn" a DoG initialisation before training, '
@@ -214,7 +225,27 @@ class SourceModel(Model):
             )
         if self.optional and self.input is None:
             raise PydanticCustomError("optional_input", "must have an 'input' to be 'optional'")
+        if ("{seed}" in self.id) != (self.run is not None and not isinstance(self.run.seed, int)):
+            raise PydanticCustomError(
+                "one_id_per_seed",
+                "must have {placeholder} in its 'id' if its run has a list of seeds, and only then",
+                {"placeholder": "{seed}"},
+            )
         return self
+
+    def each(self) -> list[Self]:
+        """Return the models that the entry declares: one, or one per seed of its run."""
+        if self.run is None or isinstance(self.run.seed, int):
+            return [self]
+        return [
+            self.model_copy(
+                update={
+                    "id": self.id.replace("{seed}", str(seed)),
+                    "run": self.run.model_copy(update={"seed": seed}),
+                }
+            )
+            for seed in self.run.seed
+        ]
 
 
 class Clusters(Model):
