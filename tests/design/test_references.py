@@ -47,7 +47,7 @@ def test_two_entries_of_one_id_are_refused(kind):
 def test_models_of_several_seeds_are_checked_one_by_one():
     config = load_preset(ROOT).model_dump()
     run = next(model["run"] for model in config["models"] if "run" in model)
-    config["models"][0] = {"id": "a-s{seed}", "role": "trained", "run": run | {"seed": [0, 7]}}
+    config["models"][0] = {"id": "a", "role": "trained", "run": run | {"seed": [0, 7]}}
     assert "'models.0.run.seed.1' refers to an undeclared seed: 7" in refusal(config)
     config["models"][0]["run"]["seed"] = [0, 1]
     config["models"][2]["id"] = "a-s1"

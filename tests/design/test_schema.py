@@ -148,12 +148,8 @@ def test_whatever_a_key_holds_is_taken_or_refused_in_one_sentence(key, value):
         ("models: [{id: a, role: trained}]\n", "'models.0' must have either 'input' or 'run', but has neither"),
         (
             "models: [{id: a, role: trained, run: {dataset: d, architecture: b, initialisation: i, weights: initial, "
-            "seed: [0]}}]\n",
-            "'models.0' must have {seed} in its 'id' if its run has a list of seeds, and only then",
-        ),
-        (
-            "models: [{id: 'a-{seed}', role: trained, input: i}]\n",
-            "'models.0' must have {seed} in its 'id' if its run has",
+            "seed: []}}]\n",
+            "'models.0.run.seed' must be a whole number or at least 1 long, not []",
         ),
         ("comparisons: {target: 1.1}\n", "'comparisons.target' must be at most 1"),
         (

@@ -169,7 +169,7 @@ class Run(Model):
     architecture: ArchitectureName = Field(description="Its architecture.")
     initialisation: InitialisationName = Field(description="Its initialisation.")
     seed: _RunSeed | Annotated[list[_RunSeed], Field(min_length=1), *DISTINCT] = Field(
-        description="Its seed, or several: the entry then declares one model per seed, and its id contains `{seed}`."
+        description="Its seed, or several: the entry then declares one model per seed, and `-s` and the seed are added to its id."
     )
     weights: Literal["initial", "trained"] = Field(description="Before or after training.")
 
@@ -181,11 +181,7 @@ class Run(Model):
 class SourceModel(Model):
     """A model whose bank is analysed: a declared input, a run of this preset or, with `timm` alone, an untrained timm model."""
 
-    id: str = Field(
-        description="Name of its bank; `{seed}` in it becomes the seed of its run.",
-        pattern=r"^[A-Za-z0-9._-]*(\{seed\})?[A-Za-z0-9._-]*$",
-        min_length=1,
-    )
+    id: str = Field(description="Name of its bank.", pattern="^[A-Za-z0-9._-]+$")
     group: str = Field(default="", description="A name with which `select` chooses several models.")
     role: Role = Field(
         description='Role in comparisons: "untrained" is the negative control, "drawn" a DoG initialisation before training, '
@@ -225,12 +221,6 @@ class SourceModel(Model):
             )
         if self.optional and self.input is None:
             raise PydanticCustomError("optional_input", "must have an 'input' to be 'optional'")
-        if ("{seed}" in self.id) != (self.run is not None and not isinstance(self.run.seed, int)):
-            raise PydanticCustomError(
-                "one_id_per_seed",
-                "must have {placeholder} in its 'id' if its run has a list of seeds, and only then",
-                {"placeholder": "{seed}"},
-            )
         return self
 
     def each(self) -> list[Self]:
@@ -238,12 +228,7 @@ class SourceModel(Model):
         if self.run is None or isinstance(self.run.seed, int):
             return [self]
         return [
-            self.model_copy(
-                update={
-                    "id": self.id.replace("{seed}", str(seed)),
-                    "run": self.run.model_copy(update={"seed": seed}),
-                }
-            )
+            self.model_copy(update={"id": f"{self.id}-s{seed}", "run": self.run.model_copy(update={"seed": seed})})
             for seed in self.run.seed
         ]
 
