@@ -40,6 +40,12 @@ def estimate(
     return told if told == "–" else told + (without if "–" in ends else f" [{', '.join(ends)}]")
 
 
+def points(value: float | None, low: float | None, high: float | None, *, without: str = " [one seed]") -> str:
+    """Format a share in percent, or a difference of shares in points, with its interval; see `estimate`."""
+    whole, start, end = (None if one is None else 100 * one for one in (value, low, high))
+    return estimate(whole, start, end, without=without)
+
+
 def span(values: Iterable[float], decimals: int = 0) -> str:
     """Format a number that may vary: "3" or "2 to 3"; "–" if none is known."""
     known = [value for value in values if math.isfinite(value)]

@@ -7,7 +7,8 @@ from typing import Annotated
 from typer import Argument, Option
 
 from neural_echos.commands.arguments import Output
-from neural_echos.commands.printing import points, print_table
+from neural_echos.commands.printing import print_table
+from neural_echos.words import points
 
 _LOG = logging.getLogger("neural_echos")
 
@@ -38,7 +39,7 @@ def evaluate(
             one["dataset"],
             one["architecture"],
             f"{one['initialisation']} − {one['baseline']}",
-            points(one["difference"], one["low"], one["high"]),
+            points(one["difference"], one["low"], one["high"], without=""),
             str(one["seeds"]),
         )
         for one in compared.to_pylist()

@@ -4,8 +4,6 @@ import io
 import logging
 from collections.abc import Iterable, Sequence
 
-from neural_echos.words import estimate
-
 _LOG = logging.getLogger("neural_echos")
 _LOG_WIDTH = 120  # characters
 
@@ -35,9 +33,3 @@ def print_table(heads: Sequence[str], rows: Iterable[Sequence[str]], *, whole: S
         _LOG.info("\n%s", drawn.getvalue())
     else:
         Console(markup=False).print(table)
-
-
-def points(value: float | None, low: float | None, high: float | None) -> str:
-    """Format a share in percent, or a difference of shares in points, with its interval if it has one: "+0.9 [−5.3, +7.2]"."""
-    whole, start, end = (None if one is None else 100 * one for one in (value, low, high))
-    return estimate(whole, start, end, without="")

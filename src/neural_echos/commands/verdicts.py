@@ -8,7 +8,8 @@ from typer import Argument, Option
 
 from neural_echos.commands.arguments import Objects, Output
 from neural_echos.commands.parsing import json_list_of
-from neural_echos.commands.printing import points, print_table
+from neural_echos.commands.printing import print_table
+from neural_echos.words import points
 
 _LOG = logging.getLogger("neural_echos")
 
@@ -52,7 +53,7 @@ def verdicts(
     made = decide(claims, tables, scale)
     write_table(output, made, "verdicts")
     rows = [
-        (one["claim"], one["statement"], points(one["value"], one["low"], one["high"]), one["verdict"])
+        (one["claim"], one["statement"], points(one["value"], one["low"], one["high"], without=""), one["verdict"])
         for one in made.to_pylist()
     ]
     print_table(("claim", "statement", "ours, % or points [95 %]", "verdict"), rows, whole=("claim",))

@@ -17,10 +17,9 @@ from neural_echos.verdicts.readings import (
     SUPPORTED,
     Reading,
     Tables,
-    in_points,
     rule,
 )
-from neural_echos.words import count_of, number, percent
+from neural_echos.words import count_of, number, percent, points
 
 
 @rule
@@ -184,7 +183,7 @@ def _family_reading(layers: pd.DataFrame, least: float, margin: float) -> Readin
         reading = SUPPORTED
     else:
         reading = INCONCLUSIVE
-    told = [f"{in_points(interval)} over {name}" for name, interval in excess.items()]
+    told = [f"{points(*interval)} points over {name}" for name, interval in excess.items()]
     told += ["no control of the same kernel size"] * (len(excess) < 2)
     return Reading("", value, low, high, reading, ", ".join(told))
 

@@ -7,7 +7,6 @@ import numpy as np
 import pandas as pd
 
 from neural_echos.evaluation import detectable, mean_interval, paired
-from neural_echos.words import estimate
 
 SUPPORTED, NOT_SUPPORTED, INCONCLUSIVE, NOT_RUN = "supported", "not supported", "inconclusive", "not run at this scale"
 LOSS = "no gain: a loss"  # for a difference whose whole interval lies below 0
@@ -99,12 +98,6 @@ def detectable_effect(differences: Sequence[float] | np.ndarray, unit: str = "po
     if not np.isfinite(smallest):
         return ""
     return f"minimum detectable effect of {len(differences)} seeds at 80 % power: {100 * smallest:.1f} {unit}"
-
-
-def in_points(difference: tuple[float, float, float]) -> str:
-    """Write a difference of shares and its interval in percentage points: "+33.9 [+23.7, +44.1] points"."""
-    value, low, high = (100 * one for one in difference)
-    return f"{estimate(value, low, high)} points"
 
 
 def diverged_runs(runs: pd.DataFrame, initialisations: Sequence[str]) -> str:

@@ -13,10 +13,9 @@ from neural_echos.verdicts.readings import (
     SUPPORTED,
     Reading,
     Tables,
-    in_points,
     rule,
 )
-from neural_echos.words import number, percent
+from neural_echos.words import number, percent, points
 
 
 @rule
@@ -85,7 +84,7 @@ def _told_of_size(
     if decided is None:
         difference = number(100 * (depthwise.share.mean() - regular.share.mean()), signed=True)
         return f"{name}: {difference} points, too few networks for an interval ({own})"
-    return f"{name}: {in_points(decided)} ({own})"
+    return f"{name}: {points(*decided)} points ({own})"
 
 
 @rule

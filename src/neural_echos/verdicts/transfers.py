@@ -14,13 +14,12 @@ from neural_echos.verdicts.readings import (
     against_zero,
     detectable_effect,
     diverged_runs,
-    in_points,
     over_pairs,
     rule,
     runs_of,
     told_of,
 )
-from neural_echos.words import number
+from neural_echos.words import number, points
 
 
 @rule
@@ -50,7 +49,7 @@ def transfer_holds(
     elif high < -margin or most < 0:
         reading = NOT_SUPPORTED
     worst = against[baseline].mean(axis=0)
-    beyond = f"{in_points(over)} over frozen {control}"
+    beyond = f"{points(*over)} points over frozen {control}"
     lowest = f"the lowest pair is {worst.idxmin()} ({number(100 * worst.min(), signed=True)})"
     remark = told_of(beyond, lowest, detectable_effect(gains))
     return Reading(measured, value, low, high, reading, remark, diverged)
@@ -104,5 +103,5 @@ def pointwise_hurts(
     loss = mean_interval(hurt)
     _, least, most = loss
     reading = SUPPORTED if low > 0 and most < 0 else NOT_SUPPORTED if high < 0 or least > 0 else INCONCLUSIVE
-    against = f"{pointwise} − {baseline}: {in_points(loss)}"
+    against = f"{pointwise} − {baseline}: {points(*loss)} points"
     return Reading(measured, value, low, high, reading, told_of(against, detectable_effect(gains)), diverged)
