@@ -52,6 +52,14 @@ def test_figure_9_draws_one_panel_per_architecture_and_initialisation(experiment
     assert "whole, 3 seeds" in ran.says and "Kaiming +1.0; DoG +2.0 points" in ran.says
 
 
+def test_figure_9_says_what_every_architecture_reaches_at_its_own_last_epoch(experiments, run_notebook):
+    history = experiments()["history"]
+    longer = history[(history.architecture == "b") & (history.epoch == 2)]
+    longer = longer.assign(epoch=3, top1=longer.top1 + 0.1 * (longer.initialisation == "dog"))
+    ran = run_notebook("figure_09_training_curves", {"history": pd.concat([history, longer])}, ASKED)
+    assert "At the end" in ran.says and "Kaiming +1.0; DoG +7.0 points. After" in ran.says  # the mean of +12.0 and +2.0
+
+
 def test_figure_9_says_where_all_seeds_diverged(experiments, run_notebook):
     ran = run_notebook("figure_09_training_curves", {"history": experiments(lost=(0, 1, 2))["history"]}, ASKED)
     assert texts(ran.content).count("all seeds diverged") == 2
@@ -81,7 +89,7 @@ def test_a_forest_has_each_architecture_and_their_mean_by_seed(experiments):
 def test_forests_of_gains_are_drawn_and_summed_up(experiments, run_notebook, name):
     ran = run_notebook(name, {"runs": experiments()["runs"]}, ASKED)
     assert [tick.get_text() for tick in ran.content.axes[0].get_yticklabels()] == ["b, 7×7", "a, 3×3", MEAN_ROW]
-    assert "Gain of DoG on whole, mean of architectures: +2.0 [" in ran.says
+    assert "Gain of DoG on whole in points, mean of architectures: +2.0 [" in ran.says
     assert {"← worse", "better →"} <= {text.get_text().strip() for text in ran.content.axes[0].texts}
     assert "n = 3 seeds" in texts(ran.content)
 

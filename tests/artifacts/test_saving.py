@@ -76,8 +76,9 @@ def test_an_unknown_setting_is_refused(given, said):
 
 def test_adopted_runs_are_counted():
     assert adopted(pd.DataFrame({"adopted": [None, True, False, True]})) == (
-        " Of 4 runs 2 were adopted from published ones, not trained here."
+        " 2 of 4 runs were adopted from published ones, not trained here."
     )
+    assert adopted(pd.DataFrame({"adopted": [True, True]})).startswith(" All 2 runs were adopted")
     assert adopted(pd.DataFrame({"adopted": [None, False]})) == ""
 
 

@@ -61,8 +61,8 @@ def told_of_forest(summary: pd.DataFrame, dataset: str, initialisation: str) -> 
     told = "; ".join(
         f"{estimate(one.difference, one.low, one.high)} over {label('initialisation', one.baseline)}" for one in cells
     )
-    says = f"Gain of {label('initialisation', initialisation)} on {label('dataset', dataset)}, {last}: {told} points"
+    says = f"Gain of {label('initialisation', initialisation)} on {label('dataset', dataset)} in points, {last}: {told}"
     says += f" (95 % t interval, n = {span(summary.seeds)} seeds)."
     if summary.detectable.notna().any():
-        says += f" With 80 % power they find differences of {span(summary.detectable, 1)} points."
+        says += f" With 80 % power, they find differences of {span(summary.detectable, 1)} points."
     return says

@@ -39,4 +39,5 @@ def seen(comparisons: pd.DataFrame) -> str:
 def adopted(runs: pd.DataFrame) -> str:
     """Say how many runs were not trained here, with a leading space; "" if all were."""
     count = int(runs.adopted.eq(True).sum())
-    return f" Of {len(runs)} runs {count} were adopted from published ones, not trained here." if count else ""
+    told = f"All {count} runs" if count == len(runs) else f"{count} of {len(runs)} runs"
+    return f" {told} were adopted from published ones, not trained here." if count else ""
