@@ -53,9 +53,9 @@ def test_the_headline_sets_trained_kernels_beside_the_controls_at_hand() -> None
     assert headline([structure(fresh=0.05)], "Other. More.") == headline([], "Other. More.") == "Other."
 
 
-def table_of_verdicts(path: Path, **verdicts: str) -> Path:
-    row = dict.fromkeys(SCHEMAS["verdicts"].names, "x") | {"value": 0.1, "low": 0.0, "high": None}
-    rows = [row | {"claim": claim, "verdict": verdict, "artifact": "a"} for claim, verdict in verdicts.items()]
+def table_of_verdicts(path: Path, statement: str = "", **verdicts: str) -> Path:
+    row = dict.fromkeys(SCHEMAS["verdicts"].names, "x") | {"value": 0.1, "low": 0.0, "high": None, "artifact": "a"}
+    rows = [row | {"claim": one, "statement": statement or one, "verdict": said} for one, said in verdicts.items()]
     path.parent.mkdir(parents=True, exist_ok=True)
     write_table(path, pa.Table.from_pylist(rows, schema=SCHEMAS["verdicts"]), "verdicts")
     return path
@@ -78,13 +78,22 @@ def test_an_inconclusive_claim_names_the_published_runs_that_decided_it(tmp_path
     }
 
 
+def test_a_claim_that_was_not_run_names_only_published_runs_with_its_own_statement(tmp_path: Path) -> None:
+    published = tmp_path / "results/published"
+    table_of_verdicts(published / "same" / "verdicts.parquet", statement="no gain", NE5="supported")
+    table_of_verdicts(published / "other" / "verdicts.parquet", statement="no gain on digits", NE5="supported")
+    own = table_of_verdicts(tmp_path / "verdicts.parquet", statement="no gain", NE5="not run at this scale")
+    (row,) = claims(own, {}, tmp_path)["open"]
+    assert [(run["preset"], run["verdict"]) for run in row["decided"]] == [("same", "supported")]
+
+
 def test_claims_that_were_not_run_name_the_preset_that_decides_them(tmp_path: Path) -> None:
     not_run = {"NE5": "not run at this scale", "XX1": "not run at this scale"}
     found = claims(table_of_verdicts(tmp_path / "verdicts.parquet", NE1="supported", **not_run), {"a": "Table A"}, ROOT)
     assert [(one["claim"], one["sign"], one["title"]) for one in found["measured"]] == [("NE1 (x)", "✓", "Table A")]
     cifar, unknown = (one["elsewhere"] for one in found["open"])
     assert re.fullmatch(
-        r"cifar10_cpu: \d+ trainings of \d+ to \d+ epochs, \d+ million images in all(; .* published runs?)?", cifar
+        r"cifar10_cpu: \d+ trainings of \d+ to \d+ epochs, \d+ million images in all(; .* published.*)?", cifar
     )
     assert unknown == "no preset here"
     assert found["says"] == "3 claims: 2 not run at this scale, 1 supported."
@@ -113,6 +122,30 @@ def test_hours_are_those_of_published_runs_on_one_device_and_none_are_guessed(tm
     hours = images * 720 / 200_000 / 3600
     assert told(networks) == f"; {hours:,.1f} h on one CPU (Xeon), at the speed of {len(networks)} published runs"
     assert told(networks[1:]) == told(networks, "cuda") == ""
+
+
+def test_published_runs_are_not_counted_among_the_hours(tmp_path: Path) -> None:
+    preset = Preset(load_preset(ROOT, "cifar10_cpu"))
+    made = {"seconds": 7200.0, "device": "cpu", "devices": 1, "machine": {"processor": "Xeon"}}
+    row = {"epochs": 12, "train_images": 50_000, "diverged": False, "provenance": json.dumps(made)}
+    rows = [
+        dict.fromkeys(SCHEMAS["published_runs"].names) | row | one._asdict() | {"seed": seed}
+        for one in preset.conditions
+        for seed in preset.config.seeds
+    ]
+    path = tmp_path / str(preset.config.adopt)
+    path.parent.mkdir(parents=True)
+
+    def told(published: int) -> str:
+        write_table(path, pa.Table.from_pylist(rows[:published], SCHEMAS["published_runs"]), "published_runs")
+        return _hours(preset, tmp_path)
+
+    assert preset.recipe("cifar10", rows[-1]["architecture"])["epochs"] == 12
+    assert told(len(rows) - 1) == (
+        f"; {len(rows) - 1} of them are published, the others take 2.0 h on one CPU (Xeon), at the speed of "
+        f"{len(rows) - 1} published runs"
+    )
+    assert told(len(rows)) == "; all of them are published, and none has to be repeated"
 
 
 def test_artifacts_of_one_group_stand_together_where_it_first_appears() -> None:

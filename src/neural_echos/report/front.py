@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Hashable, Mapping, Sequence
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from neural_echos.artifacts.controls import structure_forest
 from neural_echos.artifacts.saving import read
 from neural_echos.artifacts.verdicts import count_verdicts, verdict_cells, verdicts_by_claim
 from neural_echos.design.checked import load_artifacts
+from neural_echos.design.conditions import Condition
 from neural_echos.design.load import load_preset, preset_files
 from neural_echos.design.preset import Preset
 from neural_echos.errors import EchosError
@@ -75,12 +77,12 @@ def claims(path: Path, titles: Mapping[str, str], root: Path) -> dict[str, Any]:
         Folder of the workflow, whose presets may decide more.
     """
     found = verdicts_by_claim(read({"verdicts": str(path)})["verdicts"])
-    decided = _decided_in_published_runs(root) if INCONCLUSIVE in set(found.verdict) else {}
+    decided = _decided_in_published_runs(root) if {INCONCLUSIVE, NOT_RUN} & set(found.verdict) else {}
     rows = [
         row
         | dict(zip(("sign", "kind"), SIGNS[row["verdict"]], strict=True))
         | {"title": titles.get(row["artifact"])}
-        | {"decided": decided.get(row["id"], []) if row["verdict"] == INCONCLUSIVE else []}
+        | {"decided": decided.get(row["statement"], []) if row["verdict"] in (INCONCLUSIVE, NOT_RUN) else []}
         for row in _cells(found)
     ]
     open_rows = [row for row in rows if row["verdict"] == NOT_RUN]
@@ -98,12 +100,15 @@ def _cells(found: pd.DataFrame) -> list[dict[Hashable, Any]]:
 
 
 def _decided_in_published_runs(root: Path) -> dict[str, list[dict[Hashable, Any]]]:
-    """Find, for each claim, the published runs whose rule decided it, with their number."""
+    """Find, for each claim's statement, the published runs whose rule decided it, with their number.
+
+    Not by id: a preset may decide an id for another dataset than the paper's, and then says so in its statement.
+    """
     decided: dict[str, list[dict[Hashable, Any]]] = {}
     for path in sorted((root / "results" / "published").glob("*/verdicts.parquet")):
         found = verdicts_by_claim(read({"verdicts": str(path)})["verdicts"])
         for row in _cells(found[found.verdict.isin([SUPPORTED, NOT_SUPPORTED])]):
-            decided.setdefault(row["id"], []).append({"preset": path.parent.name} | row)
+            decided.setdefault(row["statement"], []).append({"preset": path.parent.name} | row)
     return decided
 
 
@@ -158,7 +163,7 @@ def _training(preset: Preset) -> tuple[float, str]:
 
 
 def _hours(preset: Preset, root: Path) -> str:
-    """Estimate how long a preset's trainings take at the speed of its published runs; "" unless all its networks have some."""
+    """Estimate how long a preset's unpublished trainings take, at the speed of published runs of its networks; "" without some."""
     tables = [root / one for one in preset.published if (root / one).is_file()]
     if not preset.conditions or not tables:
         return ""
@@ -169,19 +174,25 @@ def _hours(preset: Preset, root: Path) -> str:
     whole = ~runs.diverged
     per_image = (made.seconds * made.devices / (runs.epochs * runs.train_images))[whole]
     speeds = per_image.groupby([runs.dataset[whole], runs.architecture[whole]]).median()
+    published = set(runs[[*Condition._fields, "seed"]].itertuples(index=False, name=None))
+    wanted = [(*one, seed) for one, seed in product(preset.conditions, preset.config.seeds)]
+    left = [run for run in wanted if run not in published]
+    if not left:
+        return "; all of them are published, and none has to be repeated"
     hours = 0.0
-    for key in {one[:2] for one in preset.conditions}:
-        shape = preset.config.datasets[key[0]].shape
-        if key not in speeds or not shape:
+    for dataset, architecture, *_ in left:
+        shape = preset.config.datasets[dataset].shape
+        if (dataset, architecture) not in speeds or not shape:
             return ""
-        hours += speeds[key] * preset.runs_of(*key) * preset.recipe(*key)["epochs"] * shape.train / 3600
+        epochs = preset.recipe(dataset, architecture)["epochs"]
+        hours += speeds[dataset, architecture] * epochs * shape.train / 3600
     if made.device.nunique() > 1:
         return ""
     machines = ", ".join(sorted({str(one.get("processor")) for one in made.machine}))
     device = "CPU" if made.device[0] == "cpu" else "GPU"
-    return (
-        f"; {hours:,.1f} h on one {device} ({machines}), at the speed of {count_of(int(whole.sum()), 'published run')}"
-    )
+    adopted = f"{len(wanted) - len(left)} of them are published, the others take " if len(left) < len(wanted) else ""
+    speed = f"at the speed of {count_of(int(whole.sum()), 'published run')}"
+    return f"; {adopted}{hours:,.1f} h on one {device} ({machines}), {speed}"
 
 
 def _large(number: float) -> str:
