@@ -77,7 +77,7 @@ def test_claims_about_trained_kernels_are_decided_and_those_about_trainings_are_
     assert (verdicts.verdict[trainings] == "not run at this scale").all()
     assert verdicts.reason[trainings].str.contains("the same rule gives").all()
     assert verdicts.verdict[kernels].isin(["supported", "inconclusive"]).all()
-    assert verdicts.reason[kernels].str.contains("depthwise networks trained on cifar10_10k are not counted").all()
+    assert verdicts.reason[kernels].str.contains("depthwise networks trained on cifar10 are not counted").all()
     assert "the controls include regular networks trained on faces" in verdicts.reason["NE1"]
 
 

@@ -116,7 +116,6 @@ TABLES: dict[str, dict[str, Name]] = {
         "photographs": Name("photographs"),
         "digits": Name("digits"),
         "cifar10": Name("CIFAR-10"),
-        "cifar10_10k": Name("CIFAR-10, 10,000 images"),
         "cifar100": Name("CIFAR-100"),
         "imagenet": Name("ImageNet-1k"),
         "faces": Name("faces"),
