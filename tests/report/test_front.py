@@ -88,8 +88,9 @@ def test_a_claim_that_was_not_run_names_only_published_runs_with_its_own_stateme
 
 
 def test_claims_that_were_not_run_name_the_preset_that_decides_them(tmp_path: Path) -> None:
-    not_run = {"NE5": "not run at this scale", "XX1": "not run at this scale"}
-    found = claims(table_of_verdicts(tmp_path / "verdicts.parquet", NE1="supported", **not_run), {"a": "Table A"}, ROOT)
+    not_run, statement = "not run at this scale", "On CIFAR-10 there is no gain."
+    own = table_of_verdicts(tmp_path / "verdicts.parquet", statement, NE1="supported", NE5=not_run, XX1=not_run)
+    found = claims(own, {"a": "Table A"}, ROOT)
     assert [(one["claim"], one["sign"], one["title"]) for one in found["measured"]] == [("NE1 (x)", "✓", "Table A")]
     cifar, unknown = (one["elsewhere"] for one in found["open"])
     assert re.fullmatch(
@@ -97,6 +98,17 @@ def test_claims_that_were_not_run_name_the_preset_that_decides_them(tmp_path: Pa
     )
     assert unknown == "no preset here"
     assert found["says"] == "3 claims: 2 not run at this scale, 1 supported."
+
+
+def test_a_preset_that_decides_another_statement_is_not_named(tmp_path: Path) -> None:
+    for statement, preset in (
+        ("The gain is larger for larger kernels.", "imagenet"),
+        ("On CIFAR-10, what DoG kernels gain over Kaiming's initialisation grows with kernel size.", "cifar10_sizes"),
+        ("On the moon, the gain is larger for larger kernels.", "no preset here"),
+    ):
+        own = table_of_verdicts(tmp_path / "verdicts.parquet", statement, NE4="not run at this scale")
+        (row,) = claims(own, {}, ROOT)["open"]
+        assert row["elsewhere"].startswith(preset)
 
 
 def test_hours_are_those_of_published_runs_on_one_device_and_none_are_guessed(tmp_path: Path) -> None:

@@ -86,7 +86,7 @@ def claims(path: Path, titles: Mapping[str, str], root: Path) -> dict[str, Any]:
         for row in _cells(found)
     ]
     open_rows = [row for row in rows if row["verdict"] == NOT_RUN]
-    elsewhere = _elsewhere(root, {one["id"] for one in open_rows}) if open_rows else {}
+    elsewhere = _elsewhere(root, {one["id"]: one["statement"] for one in open_rows}) if open_rows else {}
     return {
         "says": count_verdicts(found),
         "measured": [row for row in rows if row["verdict"] != NOT_RUN],
@@ -112,8 +112,8 @@ def _decided_in_published_runs(root: Path) -> dict[str, list[dict[Hashable, Any]
     return decided
 
 
-def _elsewhere(root: Path, wanted: set[str]) -> dict[str, str]:
-    """Find for each claim the preset that decides it with the least training, and describe that training."""
+def _elsewhere(root: Path, wanted: Mapping[str, str]) -> dict[str, str]:
+    """Find the preset that decides each statement, given by claim, with the least training, and describe that training."""
     best: dict[str, tuple[float, str]] = {}
     artifacts = load_artifacts(root)
     for path in sorted((root / "config" / "presets").glob("*.yaml")):
@@ -126,7 +126,11 @@ def _elsewhere(root: Path, wanted: set[str]) -> dict[str, str]:
             continue
         images, told = _training(preset)
         for claim in preset.config.claims:
-            if claim.id in wanted and _decides(preset, claim) and images < best.get(claim.id, (float("inf"),))[0]:
+            if (
+                wanted.get(claim.id) == claim.statement
+                and _decides(preset, claim)
+                and images < best.get(claim.id, (float("inf"),))[0]
+            ):
                 best[claim.id] = (images, f"{path.stem}: {told}{_hours(preset, root)}")
     return {name: told for name, (_, told) in best.items()}
 
