@@ -77,12 +77,13 @@ def claims(path: Path, titles: Mapping[str, str], root: Path) -> dict[str, Any]:
         Folder of the workflow, whose presets may decide more.
     """
     found = verdicts_by_claim(read({"verdicts": str(path)})["verdicts"])
-    decided = _decided_in_published_runs(root) if {INCONCLUSIVE, NOT_RUN} & set(found.verdict) else {}
+    undecided = {INCONCLUSIVE, NOT_RUN}
+    decided = _decided_in_published_runs(root) if undecided & set(found.verdict) else {}
     rows = [
         row
         | dict(zip(("sign", "kind"), SIGNS[row["verdict"]], strict=True))
         | {"title": titles.get(row["artifact"])}
-        | {"decided": decided.get(row["statement"], []) if row["verdict"] in (INCONCLUSIVE, NOT_RUN) else []}
+        | {"decided": decided.get(row["statement"], []) if row["verdict"] in undecided else []}
         for row in _cells(found)
     ]
     open_rows = [row for row in rows if row["verdict"] == NOT_RUN]
@@ -172,17 +173,17 @@ def _hours(preset: Preset, root: Path) -> str:
     if not preset.conditions or not tables:
         return ""
     runs = pd.concat([read_table(one, "published_runs").to_pandas() for one in tables], ignore_index=True)
+    published = set(runs[[*Condition._fields, "seed"]].itertuples(index=False, name=None))
+    wanted = [(*one, seed) for one, seed in product(preset.conditions, preset.config.seeds)]
+    left = [run for run in wanted if run not in published]
+    if not left:
+        return "; all of them are published, and none has to be repeated"
     made = pd.DataFrame(
         [json.loads(one) for one in runs.provenance], columns=["seconds", "device", "devices", "machine"]
     )
     whole = ~runs.diverged
     per_image = (made.seconds * made.devices / (runs.epochs * runs.train_images))[whole]
     speeds = per_image.groupby([runs.dataset[whole], runs.architecture[whole]]).median()
-    published = set(runs[[*Condition._fields, "seed"]].itertuples(index=False, name=None))
-    wanted = [(*one, seed) for one, seed in product(preset.conditions, preset.config.seeds)]
-    left = [run for run in wanted if run not in published]
-    if not left:
-        return "; all of them are published, and none has to be repeated"
     hours = 0.0
     for dataset, architecture, *_ in left:
         shape = preset.config.datasets[dataset].shape
