@@ -34,7 +34,7 @@ def verdicts(preset: str) -> dict[str, Verdict]:
 def render() -> str:
     """Return the page: the claims, then a table for each preset."""
     found = {preset: verdicts(preset) for preset in PRESETS}
-    claims = {name: row for rows in found.values() for name, row in rows.items()}
+    claims = {name: row for rows in reversed(found.values()) for name, row in rows.items()}
     lines = [f"| {name} | {row['paper']} | {row['statement']} |" for name, row in sorted(claims.items())]
     parts = [HEAD, _table("## Claims", "claim | paper | statement", lines)]
     for preset, rows in found.items():
@@ -44,6 +44,11 @@ def render() -> str:
         ]
         intro = f"## {preset}\n\n{scale}. [Figures, tables and notes](../results/published/{preset}/README.md)"
         parts.append(_table(intro, "claim | ours [95 %] | verdict | measured", lines))
+        parts += [
+            f"\n{name} reads here: {row['statement']}\n"
+            for name, row in sorted(rows.items())
+            if row["statement"] != claims[name]["statement"]
+        ]
     return "".join(parts)
 
 
