@@ -5,6 +5,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pytest
 
 from neural_echos import commands
@@ -13,7 +14,8 @@ from neural_echos.design.load import load_preset
 from neural_echos.design.preset import Preset
 from neural_echos.design.schema import Config
 from neural_echos.errors import EchosError
-from neural_echos.training.cost import Cost, estimate, list_work, render_plan, summarise
+from neural_echos.tables import SCHEMAS, write_table
+from neural_echos.training.cost import Cost, estimate, list_work, plan, render_plan, summarise
 
 ROOT = Path(__file__).resolve().parents[2]
 SHAPE = {"train": 1000, "test": 100, "classes": 10, "channels": 3, "size": 16}
@@ -65,6 +67,31 @@ def test_costs_follow_from_the_speeds_that_were_measured() -> None:
     assert cost.gigabytes == pytest.approx(9 * (8 * cost.parameters + 20_000) / 1e9)
     assert cost.batch == 64
     assert cost.extrapolated == ("decoding and augmentation of images",)
+
+
+def test_published_runs_are_counted_but_cost_nothing_unless_their_weights_are_needed(tmp_path: Path) -> None:
+    published = [("small", "mixer", "default", seed) for seed in (0, 1, 2)] + [
+        ("small", "next", "dog", 1),
+        ("small", "next", "dog", 7),
+    ]
+    names = ("dataset", "architecture", "initialisation", "seed")
+    rows = [dict.fromkeys(SCHEMAS["published_runs"].names) | dict(zip(names, one, strict=True)) for one in published]
+    write_table(tmp_path / "runs.parquet", pa.Table.from_pylist(rows, SCHEMAS["published_runs"]), "published_runs")
+
+    def planned(**changes: Any) -> tuple[list[Cost], dict[str, Any], str]:
+        config = check(CONFIG | {"adopt": ["runs.parquet", "missing.parquet"]} | changes, Config)
+        return plan(config, tmp_path, seconds=0.1, device="cpu", threads=1)
+
+    costs, total, device = planned()
+    assert [(one.runs, one.published) for one in costs] == [(9, 3), (6, 1)]
+    assert [one.hours for one in costs] == pytest.approx([6 * costs[0].hours_per_run, 5 * costs[1].hours_per_run])
+    assert total["published"] == 4
+    text = render_plan(costs, total, device)
+    assert "15 runs, of which 4 are published and adopted, " in text
+    assert "6 of 9" in text
+    replaced = {"dataset": "small", "architectures": ["mixer"], "initialisation": "default", "candidates": ["kept"]}
+    costs, _, _ = planned(replacement={"candidates": {"kept": {"set": "kept"}}, "replaced": [replaced]})
+    assert [one.published for one in costs] == [0, 1]
 
 
 def test_totals_and_what_is_extrapolated() -> None:

@@ -3,7 +3,6 @@
 import json
 import re
 from collections.abc import Hashable, Mapping, Sequence
-from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +12,11 @@ from neural_echos.artifacts.controls import structure_forest
 from neural_echos.artifacts.saving import read
 from neural_echos.artifacts.verdicts import count_verdicts, verdict_cells, verdicts_by_claim
 from neural_echos.design.checked import load_artifacts
-from neural_echos.design.conditions import Condition
 from neural_echos.design.load import load_preset, preset_files
 from neural_echos.design.preset import Preset
+from neural_echos.design.published import read_published, runs_to_train
 from neural_echos.errors import EchosError
 from neural_echos.structure.shares import CHANCE
-from neural_echos.tables import read_table
 from neural_echos.verdicts import INCONCLUSIVE, NOT_RUN, NOT_SUPPORTED, SUPPORTED
 from neural_echos.words import count_of, percent
 
@@ -169,15 +167,13 @@ def _training(preset: Preset) -> tuple[float, str]:
 
 def _hours(preset: Preset, root: Path) -> str:
     """Estimate how long a preset's unpublished trainings take, at the speed of published runs of its networks; "" without some."""
-    tables = [root / one for one in preset.published if (root / one).is_file()]
-    if not preset.conditions or not tables:
+    runs = read_published(preset, root)
+    if not preset.conditions or not len(runs):
         return ""
-    runs = pd.concat([read_table(one, "published_runs").to_pandas() for one in tables], ignore_index=True)
-    published = set(runs[[*Condition._fields, "seed"]].itertuples(index=False, name=None))
-    wanted = [(*one, seed) for one, seed in product(preset.conditions, preset.config.seeds)]
-    left = [run for run in wanted if run not in published]
+    wanted, left = len(preset.conditions) * len(preset.config.seeds), runs_to_train(preset, runs)
     if not left:
         return "; all of them are published, and none has to be repeated"
+    runs = runs.to_pandas()
     made = pd.DataFrame(
         [json.loads(one) for one in runs.provenance], columns=["seconds", "device", "devices", "machine"]
     )
@@ -185,7 +181,7 @@ def _hours(preset: Preset, root: Path) -> str:
     per_image = (made.seconds * made.devices / (runs.epochs * runs.train_images))[whole]
     speeds = per_image.groupby([runs.dataset[whole], runs.architecture[whole]]).median()
     hours = 0.0
-    for dataset, architecture, *_ in left:
+    for (dataset, architecture, _), _ in left:
         shape = preset.config.datasets[dataset].shape
         if (dataset, architecture) not in speeds or not shape:
             return ""
@@ -195,7 +191,7 @@ def _hours(preset: Preset, root: Path) -> str:
         return ""
     machines = ", ".join(sorted({str(one.get("processor")) for one in made.machine}))
     device = "CPU" if made.device[0] == "cpu" else "GPU"
-    adopted = f"{len(wanted) - len(left)} of them are published, the others take " if len(left) < len(wanted) else ""
+    adopted = f"{wanted - len(left)} of them are published, the others take " if len(left) < wanted else ""
     speed = f"at the speed of {count_of(int(whole.sum()), 'published run')}"
     return f"; {adopted}{hours:,.1f} h on one {device} ({machines}), {speed}"
 

@@ -8,8 +8,9 @@ import json
 import logging
 import math
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -33,9 +34,7 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 SHAPE = ("train", "test", "classes", "channels", "size")
-_PIXELS = (
-    32 * 32 * 32
-)  # a calibration batch on a CPU: 32 images of 32×32, or the same number of pixels in fewer, larger images
+_PIXELS = 32 * 32 * 32  # a calibration batch on a CPU: 32 images of 32×32, or as many pixels in fewer, larger images
 _GPU_BATCH = 256
 _HISTORY_BYTES = 20_000
 
@@ -54,6 +53,8 @@ class Work:
         Numbers of training and test images, classes and channels, and the side of an image in pixels.
     runs : int
         Number of initialisations times number of seeds.
+    published : int
+        How many of them are published and are adopted instead of trained.
     """
 
     dataset: str
@@ -63,6 +64,7 @@ class Work:
     recipe: Recipe
     shape: Mapping[str, int]
     runs: int
+    published: int = 0
 
 
 @dataclass(frozen=True)
@@ -80,10 +82,13 @@ class Cost:
     evaluated_per_second : float
         Speed of forward passes.
     hours_per_run, hours : float
+        Of one run, and of all that are not published.
     gigabytes : float
         Size of the initial and trained weights of all runs.
     extrapolated : tuple of str
         Parts of the cost that the calibration did not measure.
+    published : int
+        See `Work`.
     """
 
     dataset: str
@@ -98,6 +103,7 @@ class Cost:
     hours: float
     gigabytes: float
     extrapolated: tuple[str, ...]
+    published: int = 0
 
 
 def plan(
@@ -116,7 +122,7 @@ def plan(
     ----------
     config : Config
     root : Path
-        Folder of the workflow; existing datasets are looked up in its results.
+        Folder of the workflow; existing datasets are looked up in its results, and published runs below it.
     seconds, device, threads
         See `estimate`.
     devices, watts
@@ -131,14 +137,18 @@ def plan(
         Name of the device.
     """
     from neural_echos.design.preset import Preset
+    from neural_echos.design.published import read_published, runs_to_train
 
+    preset = Preset(config)
+    left = Counter((one.dataset, one.architecture) for one, _ in runs_to_train(preset, read_published(preset, root)))
     folder = root / str(config.pathvars.results) / "datasets"
     made = {name: folder / f"{name}.safetensors" for name in config.datasets}
     shapes = {name: dataset_shape(path) for name, path in made.items() if path.exists()}
     picked = pick_device(device)
     processor = f"cpu, {count_of(threads, 'thread')}"
     name = torch.cuda.get_device_name(picked) if picked.type == "cuda" else processor
-    costs = list(estimate(list_work(Preset(config), shapes), seconds=seconds, device=picked, threads=threads))
+    work = [replace(one, published=one.runs - left[one.dataset, one.architecture]) for one in list_work(preset, shapes)]
+    costs = list(estimate(work, seconds=seconds, device=picked, threads=threads))
     return costs, summarise(costs, devices=devices, watts=watts), name
 
 
@@ -232,9 +242,10 @@ def _cost(work: Work, device: torch.device, seconds: float) -> Cost:
         images_per_second=trained,
         evaluated_per_second=evaluated,
         hours_per_run=hours,
-        hours=hours * work.runs,
+        hours=hours * (work.runs - work.published),
         gigabytes=work.runs * (8 * parameters + _HISTORY_BYTES) / 1e9,
         extrapolated=(*extrapolated, "decoding and augmentation of images"),
+        published=work.published,
     )
 
 
@@ -296,7 +307,7 @@ def _seconds_per_call(call: Callable[[], None], seconds: float) -> float:
 
 
 def summarise(costs: Sequence[Cost], *, devices: int = 1, watts: float | None = None) -> dict[str, Any]:
-    """Add up costs: runs, device-hours, days on several devices, disk, and energy if the power is known.
+    """Add up costs: runs, device-hours of unpublished ones, days on several devices, disk, and energy if the power is known.
 
     Parameters
     ----------
@@ -307,9 +318,10 @@ def summarise(costs: Sequence[Cost], *, devices: int = 1, watts: float | None = 
         Power of one device under load.
     """
     hours = math.fsum(cost.hours for cost in costs)
-    longest = max((cost.hours_per_run for cost in costs), default=0.0)
+    longest = max((cost.hours_per_run for cost in costs if cost.published < cost.runs), default=0.0)
     return {
         "runs": sum(cost.runs for cost in costs),
+        "published": sum(cost.published for cost in costs),
         "device_hours": hours,
         "devices": devices,
         "days": max(hours / devices, longest) / 24,
@@ -322,12 +334,12 @@ def render_plan(costs: Sequence[Cost], total: Mapping[str, Any], device: str) ->
     """Format the plan as text: a table of costs, the totals, and what is extrapolated."""
     if not costs:
         return "This preset trains nothing; snakemake --dry-run lists its jobs."
-    head = ("dataset", "architecture", "runs", "epochs", "images/s", "a run", "all runs", "disk")
+    head = ("dataset", "architecture", "runs", "epochs", "images/s", "a run", "to train", "disk")
     rows = [
         (
             cost.dataset,
             cost.architecture,
-            f"{cost.runs:,}",
+            f"{cost.runs - cost.published} of {cost.runs}" if cost.published else f"{cost.runs:,}",
             f"{cost.epochs:,}",
             f"{cost.images_per_second:,.0f}" + "*" * (len(cost.extrapolated) > 1),
             _time(cost.hours_per_run),
@@ -345,6 +357,7 @@ def render_plan(costs: Sequence[Cost], total: Mapping[str, Any], device: str) ->
         for row in (head, *rows)
     ]
     energy = total["kilowatt_hours"]
+    adopted = f", of which {total['published']:,} are published and adopted" if total["published"] else ""
     told: dict[str, list[str]] = {}
     for cost in costs:
         for one in cost.extrapolated[:-1]:
@@ -352,8 +365,8 @@ def render_plan(costs: Sequence[Cost], total: Mapping[str, Any], device: str) ->
     starred = "; ".join(f"{one}: {', '.join(names)}" for one, names in told.items())
     lines += [
         "",
-        f"{total['runs']:,} runs, {_time(total['device_hours'])} of one device ({device}); {_time(24 * total['days'])} with "
-        f"{total['devices']} of them, each on its own runs.",
+        f"{total['runs']:,} runs{adopted}, {_time(total['device_hours'])} of one device ({device}); {_time(24 * total['days'])} "
+        f"with {total['devices']} of them, each on its own runs.",
         f"Disk: {total['gigabytes']:,.2f} GB of weights. "
         + ("Energy: unknown; give --watts." if energy is None else f"Energy: {energy:,.1f} kWh."),
         "Measured: forward, backward, optimizer step and evaluation of random images. Not measured: decoding and augmentation of "
