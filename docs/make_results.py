@@ -11,7 +11,17 @@ ROOT = Path(__file__).resolve().parent.parent
 PUBLISHED = ROOT / "results" / "published"
 PAGE, README = ROOT / "docs" / "results.md", ROOT / "README.md"
 START, END = "<!-- results: written by docs/make_results.py -->", "<!-- end of results -->"
-PRESETS = ("zoo", "demo", "cifar10_cpu", "cifar10_twins", "imagenette64", "siblings", "quest", "cifar10_sigmas")
+PRESETS = (
+    "zoo",
+    "demo",
+    "cifar10_cpu",
+    "cifar10_twins",
+    "cifar10_sizes",
+    "imagenette64",
+    "siblings",
+    "quest",
+    "cifar10_sigmas",
+)
 SHOWN = (("NE1", "zoo"), ("NE2", "zoo"), ("NE3", "demo"), ("NE4", "demo"), ("NE5", "cifar10_cpu"), ("NE6", "demo"))
 HEAD = """# Results
 
