@@ -44,6 +44,7 @@ def verdicts(preset: str) -> dict[str, Verdict]:
 def render() -> str:
     """Return the page: the claims, then a table for each preset."""
     found = {preset: verdicts(preset) for preset in PRESETS}
+    # The first preset with a claim states it: the zoo and the demo in the paper's words.
     claims = {name: row for rows in reversed(found.values()) for name, row in rows.items()}
     lines = [f"| {name} | {row['paper']} | {row['statement']} |" for name, row in sorted(claims.items())]
     parts = [HEAD, _table("## Claims", "claim | paper | statement", lines)]

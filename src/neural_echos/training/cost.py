@@ -339,7 +339,7 @@ def render_plan(costs: Sequence[Cost], total: Mapping[str, Any], device: str) ->
         (
             cost.dataset,
             cost.architecture,
-            f"{cost.runs - cost.published} of {cost.runs}" if cost.published else f"{cost.runs:,}",
+            f"{cost.runs - cost.published:,} of {cost.runs:,}" if cost.published else f"{cost.runs:,}",
             f"{cost.epochs:,}",
             f"{cost.images_per_second:,.0f}" + "*" * (len(cost.extrapolated) > 1),
             _time(cost.hours_per_run),
