@@ -11,9 +11,11 @@ from neural_echos.tables import SCHEMAS, read_table
 
 
 def read_published(preset: Preset, root: Path) -> pa.Table:
-    """Read a preset's tables of published runs below the folder of the workflow as one; missing ones count as empty."""
-    tables = [read_table(root / one, "published_runs") for one in preset.published if (root / one).is_file()]
-    return pa.concat_tables([SCHEMAS["published_runs"].empty_table(), *tables])
+    """Read a preset's published runs, without their kernels, from all its tables below a folder; missing tables count as empty."""
+    columns = [name for name in SCHEMAS["published_runs"].names if name != "kernels"]
+    found = [root / one for one in preset.published if (root / one).is_file()]
+    tables = [read_table(path, "published_runs", columns) for path in found]
+    return pa.concat_tables([SCHEMAS["published_runs"].empty_table().select(columns), *tables])
 
 
 def runs_to_train(preset: Preset, published: pa.Table) -> list[tuple[Condition, int]]:
