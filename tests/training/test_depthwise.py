@@ -38,7 +38,7 @@ def relative(ours, theirs):
 
 @pytest.mark.parametrize("layout", [torch.channels_last, torch.contiguous_format])
 @pytest.mark.parametrize("size", [5, 7, 9, 11, (5, 9)])
-@pytest.mark.parametrize("shape", [(8, 6, 8, 8), (1, 6, 3, 5)])  # maps smaller than the kernel, too
+@pytest.mark.parametrize("shape", [(8, 6, 8, 8), (1, 6, 3, 5), (4, 6, 1, 1)])  # maps smaller than the kernel, too
 def test_gradients_are_those_of_pytorch(size, shape, layout):
     images = torch.randn(shape, generator=torch.Generator().manual_seed(1)).contiguous(memory_format=layout)
     module = depthwise(size).to(memory_format=layout)
