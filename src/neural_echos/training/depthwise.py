@@ -26,8 +26,9 @@ def fast_weight_gradients(model: nn.Module, recipe: Recipe, device: torch.device
     """During a training, compute the weight gradients of a model's depthwise layers with a forward convolution.
 
     It applies to layers with stride 1, no dilation, kernels with odd sides of at least 5 taps and "same" padding, in float32 on a
-    CPU. PyTorch handles everything else: GPUs, autocast, other types, compiled models, and layers with their own forward
-    computation. The choice depends only on the layer and on no measurement, so that the same inputs give the same bytes.
+    CPU. For frozen kernels it computes none, whereas PyTorch does if the bias is trained. PyTorch handles everything else: GPUs,
+    autocast, other types, compiled models, and layers with their own forward computation. The choice depends only on the layer and
+    on no measurement, so that the same inputs give the same bytes.
 
     Parameters
     ----------
@@ -133,7 +134,7 @@ def _forward(layer: nn.Conv2d, images: torch.Tensor, weight: torch.Tensor, bias:
     """Equivalent of `layer._conv_forward`."""
     served = (
         torch.is_grad_enabled()
-        and weight.requires_grad
+        and any(one is not None and one.requires_grad for one in (weight, bias))
         and images.dim() == 4
         and {images.device.type, weight.device.type} == {"cpu"}
         and {images.dtype, weight.dtype} == {torch.float32}
