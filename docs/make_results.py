@@ -17,6 +17,7 @@ PRESETS = (
     "cifar10_cpu",
     "cifar10_twins",
     "cifar10_sizes",
+    "cifar10_ablation",
     "imagenette64",
     "siblings",
     "quest",
