@@ -22,12 +22,14 @@ from neural_echos.architectures import create
 from neural_echos.training import depthwise
 from neural_echos.training.devices import torch_settings
 from neural_echos.training.recipe import Recipe
+from neural_echos.transfer.replacement import freeze_depthwise_
 
 CPU = torch.device("cpu")
 NETWORKS: dict[str, tuple[str, dict[str, Any]]] = {
     "ConvMixer-64/4, k = 5": ("convmixer_small", {"dim": 64, "depth": 4, "kernel_size": 5}),
     "ConvMixer-64/4, k = 7": ("convmixer_small", {"dim": 64, "depth": 4, "kernel_size": 7}),
     "ConvMixer-64/4, k = 9": ("convmixer_small", {"dim": 64, "depth": 4, "kernel_size": 9}),
+    "ConvMixer-64/4, k = 9, frozen": ("convmixer_small", {"dim": 64, "depth": 4, "kernel_size": 9}),
     "ConvNeXt 40-80, k = 7": ("convnext_small_images", {"depths": (2, 2), "dims": (40, 80)}),
     "HorNet-24, k = 7": ("hornet_small_images", {}),
 }
@@ -66,6 +68,8 @@ def work(place: Connection, settled: bool, batch: int, steps: int) -> None:
             model, kwargs = NETWORKS[name]
             models[name] = create(model, num_classes=10, in_chans=3, kwargs={"patch_size": 4, **kwargs})
             models[name].to(memory_format=torch.channels_last)
+            if name.endswith("frozen"):
+                freeze_depthwise_(models[name])
         speeds = [images_per_second(models[name], Recipe(fast_depthwise=on), images, steps) for on in (False, True)]
         with mock.patch.object(depthwise, "weight_gradient", free):
             speeds.append(images_per_second(models[name], Recipe(), images, steps))
@@ -98,6 +102,8 @@ def main() -> None:
             (0, 0, "PyTorch's weight gradient and memory"),
             (1, 2, "a weight gradient that costs nothing"),
         ):
+            if way == 2 and name.endswith("frozen"):  # it has none
+                continue
             ours, theirs = (max(one[p][w] for one in rounds) for p, w in ((1, 1), (process, way)))
             ratios = [one[1][1] / one[process][way] for one in rounds]
             record(f"training steps of {name}, one thread", what, ratios, "images/s", ours, theirs)
