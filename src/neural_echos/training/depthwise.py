@@ -78,10 +78,10 @@ def weight_gradient(images: torch.Tensor, gradient: torch.Tensor, size: tuple[in
 
 
 def _channels_first(images: torch.Tensor) -> torch.Tensor:
-    """Images, shape (n, c, h, w), in memory with each channel in one piece.
+    """The same images, shape (n, c, h, w), with the pixels of each channel next to each other in memory.
 
-    From channels-last images, this is the transpose of a matrix of pixels and channels per image. `channel_shuffle` transposes
-    the channels of a pixel with vector instructions, three times as fast as `contiguous`, so each image is passed as one pixel.
+    For channels-last images this transposes a matrix of pixels and channels per image. `contiguous` takes three times as long as
+    `channel_shuffle`, which uses vector instructions but transposes within a pixel, so an image is passed to it as one pixel.
     """
     if not images.is_contiguous(memory_format=torch.channels_last):
         return images.contiguous()
