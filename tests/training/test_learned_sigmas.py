@@ -19,7 +19,7 @@ from neural_echos.initialisations import initialise_
 from neural_echos.initialisations.parametrised import describe, reparameterise_
 from neural_echos.kernels import layers_of, layers_to_json
 from neural_echos.training import Recipe, runs
-from neural_echos.training.depthwise import fast_weight_gradients
+from neural_echos.training.cpu_layers import fast_layers
 from neural_echos.training.preparation import make_optimizer
 
 KWARGS = {"dim": 16, "depth": 1, "kernel_size": 5, "patch_size": 2}
@@ -116,11 +116,11 @@ def test_the_fast_weight_gradient_reaches_the_scales():
     reparameterise_(model, made)
     module, found = model.get_submodule(LAYER), []
     images = torch.randn(8, 16, 4, 4, generator=torch.Generator().manual_seed(0))
-    for recipe in (RECIPE, replace(RECIPE, fast_depthwise=False)):
+    for recipe in (RECIPE, replace(RECIPE, fast_layers=False)):
         module.zero_grad()
-        with fast_weight_gradients(model, recipe, CPU):
+        with fast_layers(model, recipe, CPU):
             out = module(images)
-        assert (type(out.grad_fn).__name__ == "_DepthwiseBackward") == recipe.fast_depthwise
+        assert (type(out.grad_fn).__name__ == "_DepthwiseBackward") == recipe.fast_layers
         (out**3).sum().backward()
         found.append([one.grad.clone() for one in module.parametrizations.weight.parameters()])
     for ours, theirs in zip(*found, strict=True):

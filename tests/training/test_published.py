@@ -147,7 +147,7 @@ def test_the_key_holds_what_decides_a_run_and_nothing_else(start, tmp_path, monk
         "seed": {"made": made | {"seed": 1}},
         "learned": {"made": made | {"universal": {"learn": "bias"}}},
         "frozen": {"frozen": ["blocks.0.0.fn.0"]},
-        "recipe": {"recipe": replace(RECIPE, fast_depthwise=False)},
+        "recipe": {"recipe": replace(RECIPE, fast_layers=False)},
         "data": {"data": other},
         "initial": {"initial": other},
     }

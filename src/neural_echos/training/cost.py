@@ -22,7 +22,7 @@ from neural_echos import architectures
 from neural_echos.datasets import dataset_shape
 from neural_echos.errors import EchosError
 from neural_echos.training import Recipe, pick_device
-from neural_echos.training.depthwise import fast_weight_gradients
+from neural_echos.training.cpu_layers import fast_layers
 from neural_echos.training.devices import make_accelerator
 from neural_echos.training.preparation import make_optimizer
 from neural_echos.words import count_of
@@ -288,7 +288,7 @@ def calibrate(
         with accelerator.autocast():
             trainee(images)
 
-    with fast_weight_gradients(model, recipe, accelerator.device):
+    with fast_layers(model, recipe, accelerator.device):
         return batch / _seconds_per_call(train, 0.8 * seconds), batch / _seconds_per_call(evaluate, 0.2 * seconds)
 
 

@@ -78,7 +78,7 @@ def _keep_freed_memory() -> None:
     """Make glibc keep freed memory, because every step requests the same memory again.
 
     Otherwise it returns large blocks to the system at once and gets them back page by page, which costs networks with large maps
-    about a tenth of their time (benchmarks/depthwise_gradient.py). Results do not depend on it, and other systems have no such
+    about a tenth of their time (benchmarks/cpu_layers.py). Results do not depend on it, and other systems have no such
     settings.
     """
     set_option = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None

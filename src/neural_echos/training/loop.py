@@ -28,7 +28,7 @@ from neural_echos.training.batches import (
     seed_generators,
 )
 from neural_echos.training.checkpoints import CHECKPOINT, Checkpoint, State
-from neural_echos.training.depthwise import fast_weight_gradients
+from neural_echos.training.cpu_layers import fast_layers
 from neural_echos.training.devices import (
     batch_norm_sentence,
     make_accelerator,
@@ -161,7 +161,7 @@ def train(
         for watcher in watchers:
             watcher.begin("/".join(map(str, names.values())), recipe.epochs, batches.steps, loop.done)
         try:
-            with fast_weight_gradients(model, recipe, device):
+            with fast_layers(model, recipe, device):
                 while len(state.history) < recipe.epochs and not loop.diverged:
                     loop.epoch(names, len(data.test_labels))
         finally:

@@ -84,7 +84,7 @@ class Recipe:
         `torch.compile` the model.
     channels_last : bool
         Memory format of the weights.
-    fast_depthwise : bool
+    fast_layers : bool
         On a CPU, compute the weight gradients of depthwise kernels of 5×5 and larger with a forward convolution: several times
         faster than PyTorch's implementation, and equal up to rounding.
     """
@@ -118,7 +118,7 @@ class Recipe:
     precision: Literal["", "bf16", "fp16"] = ""
     compile: bool = False
     channels_last: bool = True
-    fast_depthwise: bool = True
+    fast_layers: bool = True
 
     def __post_init__(self) -> None:
         for one in fields(self):

@@ -3,7 +3,7 @@
 The weight gradient of a depthwise convolution with stride 1 is itself a depthwise convolution: for kernel c and image n, it is the
 image's channel c correlated with the gradient of its output. With all images and channels arranged as one image of n·c channels,
 one forward convolution gives it for every image, and their sum is the gradient. PyTorch's own implementation takes about ten times
-as long as the forward pass, and far longer if images are not channels-last (benchmarks/depthwise_gradient.py). The gradient of the
+as long as the forward pass, and far longer if images are not channels-last (benchmarks/cpu_layers.py). The gradient of the
 images is a forward convolution with flipped kernels.
 """
 
@@ -22,7 +22,7 @@ _LEAST = 5  # taps per side: 3×3 kernels gain nothing
 
 
 @contextmanager
-def fast_weight_gradients(model: nn.Module, recipe: Recipe, device: torch.device) -> Iterator[None]:
+def fast_layers(model: nn.Module, recipe: Recipe, device: torch.device) -> Iterator[None]:
     """During a training, compute the weight gradients of a model's depthwise layers with a forward convolution.
 
     It applies to layers with stride 1, no dilation, kernels with odd sides of at least 5 taps and "same" padding, in float32 on a
@@ -35,11 +35,11 @@ def fast_weight_gradients(model: nn.Module, recipe: Recipe, device: torch.device
     model : nn.Module
         Its layers are restored afterwards.
     recipe : Recipe
-        Its `fast_depthwise` can switch this off.
+        Its `fast_layers` can switch this off.
     device : torch.device
         Device on which the model is trained.
     """
-    on = recipe.fast_depthwise and not recipe.compile and device.type == "cpu"
+    on = recipe.fast_layers and not recipe.compile and device.type == "cpu"
     layers = [module for module in model.modules() if on and _is_served(module)]
     for layer in layers:
         layer._conv_forward = partial(_forward, layer)

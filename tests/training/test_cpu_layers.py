@@ -8,11 +8,11 @@ from torch import nn
 from torch.nn.utils import parametrize
 
 from neural_echos.architectures import create
-from neural_echos.training.depthwise import fast_weight_gradients, weight_gradient
+from neural_echos.training.cpu_layers import fast_layers, weight_gradient
 from neural_echos.training.recipe import Recipe
 
 CPU = torch.device("cpu")
-FAST, PLAIN = Recipe(), Recipe(fast_depthwise=False)
+FAST, PLAIN = Recipe(), Recipe(fast_layers=False)
 
 
 def depthwise(size=7, channels=6, **options):
@@ -25,7 +25,7 @@ def gradients(module, images, recipe, device=CPU):
     """Gradients of the images and of the parameters, and whether the fast way was taken."""
     module = copy.deepcopy(module)
     images = images.clone(memory_format=torch.preserve_format).requires_grad_()
-    with fast_weight_gradients(module, recipe, device):
+    with fast_layers(module, recipe, device):
         out = module(images)
     (out * torch.linspace(-1, 1, out.numel()).view(out.shape)).sum().backward()
     found = {name: one.grad for name, one in module.named_parameters()}
@@ -131,7 +131,7 @@ def test_second_derivatives_are_right():
     module, images = depthwise(5, channels=2).to(torch.float32), torch.randn(2, 2, 5, 5, requires_grad=True)
 
     def penalty(recipe):
-        with fast_weight_gradients(module, recipe, CPU):
+        with fast_layers(module, recipe, CPU):
             out = module(images)
         (first,) = torch.autograd.grad(out.square().sum(), module.weight, create_graph=True)
         return torch.autograd.grad(first.square().sum(), [module.weight, images])
@@ -144,7 +144,7 @@ def test_a_model_is_as_before_afterwards():
     model = create("convmixer_small", num_classes=3, in_chans=1, kwargs={"dim": 8, "depth": 1, "patch_size": 2})
     before = {name: dict(vars(module)) for name, module in model.named_modules()}
     images = torch.randn(4, 1, 16, 16)
-    with pytest.raises(ZeroDivisionError), fast_weight_gradients(model, FAST, CPU):
+    with pytest.raises(ZeroDivisionError), fast_layers(model, FAST, CPU):
         assert "_Depthwise" in type(model.blocks[0][0].fn[0](model.stem(images)).grad_fn).__name__
         1 / 0  # noqa: B018
     assert {name: dict(vars(module)) for name, module in model.named_modules()} == before

@@ -1,8 +1,8 @@
 """Whole training steps on one thread: fast weight gradients of depthwise kernels, and settings that keep freed memory.
 
-Run from the checkout: `PYTHONPATH=src python benchmarks/depthwise_gradient.py [--batch 64] [--rounds 7]`.
+Run from the checkout: `PYTHONPATH=src python benchmarks/cpu_layers.py [--batch 64] [--rounds 7]`.
 Two processes take turns, one with training's memory settings of the C library and one without; in each, steps with and without
-`fast_depthwise` alternate with steps whose weight gradient is zeros: they show the most that a faster one could gain. CPU time is
+`fast_layers` alternate with steps whose weight gradient is zeros: they show the most that a faster one could gain. CPU time is
 measured, so that a busy machine matters less.
 """
 
@@ -19,7 +19,7 @@ from record import record
 from torch import nn
 
 from neural_echos.architectures import create
-from neural_echos.training import depthwise
+from neural_echos.training import cpu_layers
 from neural_echos.training.devices import torch_settings
 from neural_echos.training.recipe import Recipe
 from neural_echos.transfer.replacement import freeze_depthwise_
@@ -39,7 +39,7 @@ def images_per_second(model: nn.Module, recipe: Recipe, images: torch.Tensor, st
     """Train for some steps; return images per second of CPU time."""
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3, fused=True)
     labels = torch.arange(len(images)) % 10
-    with depthwise.fast_weight_gradients(model, recipe, CPU):
+    with cpu_layers.fast_layers(model, recipe, CPU):
         began = time.process_time()
         for _ in range(steps):
             optimizer.zero_grad()
@@ -70,8 +70,8 @@ def work(place: Connection, settled: bool, batch: int, steps: int) -> None:
             models[name].to(memory_format=torch.channels_last)
             if name.endswith("frozen"):
                 freeze_depthwise_(models[name])
-        speeds = [images_per_second(models[name], Recipe(fast_depthwise=on), images, steps) for on in (False, True)]
-        with mock.patch.object(depthwise, "weight_gradient", free):
+        speeds = [images_per_second(models[name], Recipe(fast_layers=on), images, steps) for on in (False, True)]
+        with mock.patch.object(cpu_layers, "weight_gradient", free):
             speeds.append(images_per_second(models[name], Recipe(), images, steps))
         place.send(speeds)
 
