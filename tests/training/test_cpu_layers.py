@@ -1,4 +1,4 @@
-"""Weight gradients of depthwise convolutions on a CPU, against PyTorch's."""
+"""Layers that a CPU trains faster, against PyTorch's."""
 
 import copy
 
@@ -22,14 +22,14 @@ def depthwise(size=7, channels=6, **options):
 
 
 def gradients(module, images, recipe, device=CPU):
-    """Gradients of the images and of the parameters, and whether the fast way was taken."""
+    """Output, gradients of the images and of the parameters, and whether the fast way was taken."""
     module = copy.deepcopy(module)
     images = images.clone(memory_format=torch.preserve_format).requires_grad_()
     with fast_layers(module, recipe, device):
         out = module(images)
     (out * torch.linspace(-1, 1, out.numel()).view(out.shape)).sum().backward()
     found = {name: one.grad for name, one in module.named_parameters()}
-    return found | {"images": images.grad, "out": out.detach()}, type(out.grad_fn).__name__ == "_DepthwiseBackward"
+    return found | {"images": images.grad, "out": out.detach()}, type(out.grad_fn) is not type(module(images).grad_fn)
 
 
 def relative(ours, theirs):
@@ -127,6 +127,50 @@ def test_parametrised_kernels_learn_through_it():
     assert fast and relative(ours[name], theirs[name]) < 1e-5
 
 
+@pytest.mark.parametrize("bias", [True, False])
+@pytest.mark.parametrize("frozen", [True, False])
+def test_a_linear_layer_of_maps_is_a_convolution(bias, frozen):
+    torch.manual_seed(0)
+    module, images = nn.Linear(32, 256, bias=bias).requires_grad_(not frozen), torch.randn(8, 8, 9, 32)
+    (ours, fast), (theirs, plain) = gradients(module, images, FAST), gradients(module, images, PLAIN)
+    assert fast == torch.backends.mkl.is_available() and not plain
+    assert ours["out"].shape == theirs["out"].shape and (ours.get("weight") is None) == frozen
+    assert all(ours[name] is theirs[name] is None or relative(ours[name], theirs[name]) < 1e-5 for name in theirs)
+
+
+@pytest.mark.parametrize("shape", [(8, 576, 32), (8, 1, 2, 32), (576, 32)], ids=["tokens", "small", "vectors"])
+def test_other_linear_layers_go_the_way_of_pytorch(shape):
+    module, images = nn.Linear(32, 256), torch.randn(shape)
+    (ours, fast), (theirs, _) = gradients(module, images, FAST), gradients(module, images, PLAIN)
+    assert not fast and all(torch.equal(ours[name], theirs[name]) for name in theirs)
+
+
+def test_global_pooling_gives_a_channels_last_gradient():
+    images = torch.randn(4, 6, 8, 9).contiguous(memory_format=torch.channels_last)
+    for module in (nn.AdaptiveAvgPool2d(1), nn.AdaptiveAvgPool2d((1, 1))):
+        (ours, fast), (theirs, plain) = gradients(module, images, FAST), gradients(module, images, PLAIN)
+        assert fast and not plain and ours["out"].shape == theirs["out"].shape == (4, 6, 1, 1)
+        assert ours["images"].is_contiguous(memory_format=torch.channels_last)
+        assert all(relative(ours[name], theirs[name]) < 1e-6 for name in theirs)
+
+
+@pytest.mark.parametrize("size", [2, (None, 1), (1, 2)])
+def test_other_pooling_goes_the_way_of_pytorch(size):
+    images = torch.randn(4, 6, 8, 9).contiguous(memory_format=torch.channels_last)
+    assert not gradients(nn.AdaptiveAvgPool2d(size), images, FAST)[1]
+    assert not gradients(nn.AdaptiveAvgPool2d(1), images.contiguous(), FAST)[1]
+
+
+def test_evaluation_is_that_of_pytorch():
+    images = torch.randn(8, 32, 8, 9).contiguous(memory_format=torch.channels_last)
+    model = nn.Sequential(depthwise(7, 32), nn.AdaptiveAvgPool2d(1)).requires_grad_(False)
+    linear = nn.Linear(32, 256)
+    maps = images.permute(0, 2, 3, 1)
+    expected = model(images), linear(maps).detach()
+    with fast_layers(nn.ModuleList([model, linear]), FAST, CPU), torch.no_grad():
+        assert torch.equal(model(images), expected[0]) and torch.equal(linear(maps), expected[1])
+
+
 def test_second_derivatives_are_right():
     module, images = depthwise(5, channels=2).to(torch.float32), torch.randn(2, 2, 5, 5, requires_grad=True)
 
@@ -142,6 +186,7 @@ def test_second_derivatives_are_right():
 
 def test_a_model_is_as_before_afterwards():
     model = create("convmixer_small", num_classes=3, in_chans=1, kwargs={"dim": 8, "depth": 1, "patch_size": 2})
+    model.add_module("linear", nn.Linear(8, 3))
     before = {name: dict(vars(module)) for name, module in model.named_modules()}
     images = torch.randn(4, 1, 16, 16)
     with pytest.raises(ZeroDivisionError), fast_layers(model, FAST, CPU):

@@ -85,8 +85,8 @@ class Recipe:
     channels_last : bool
         Memory format of the weights.
     fast_layers : bool
-        On a CPU, compute the weight gradients of depthwise kernels of 5×5 and larger with a forward convolution: several times
-        faster than PyTorch's implementation, and equal up to rounding.
+        On a CPU, train depthwise layers with kernels of 5×5 and larger, linear layers of feature maps and global average pooling in
+        ways that are faster than PyTorch's and equal up to rounding.
     """
 
     epochs: Annotated[int, "at least 1"] = 5
