@@ -218,7 +218,7 @@ def mount(tmp_path: Path) -> Iterator[Callable[..., Path]]:
         return folder
 
     yield mounted
-    subprocess.run(["umount", str(folder)], capture_output=True)
+    subprocess.run(["umount", "--lazy", str(folder)], capture_output=True)  # a log in it may still be open
 
 
 def writers() -> dict[str, Callable[[Path], Any]]:
