@@ -20,6 +20,7 @@ PRESETS = (
     "cifar10_ablation",
     "imagenette64",
     "siblings",
+    "cifar10_master_key",
     "quest",
     "cifar10_sigmas",
 )
@@ -45,7 +46,7 @@ def verdicts(preset: str) -> dict[str, Verdict]:
 def render() -> str:
     """Return the page: the claims, then a table for each preset."""
     found = {preset: verdicts(preset) for preset in PRESETS}
-    # The first preset with a claim states it: the zoo and the demo in the paper's words.
+    # The first preset with a claim states it: the zoo, the demo and the siblings in the paper's words.
     claims = {name: row for rows in reversed(found.values()) for name, row in rows.items()}
     lines = [f"| {name} | {row['paper']} | {row['statement']} |" for name, row in sorted(claims.items())]
     parts = [HEAD, _table("## Claims", "claim | paper | statement", lines)]
