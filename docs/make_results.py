@@ -4,6 +4,7 @@ import math
 import re
 from pathlib import Path
 
+from neural_echos.design.yaml import read_yaml
 from neural_echos.tables import read_table
 from neural_echos.verdicts.readings import LOSS
 
@@ -18,9 +19,9 @@ PRESETS = (
     "cifar10_twins",
     "cifar10_sizes",
     "cifar10_ablation",
+    "cifar10_master_key",
     "imagenette64",
     "siblings",
-    "cifar10_master_key",
     "quest",
     "cifar10_sigmas",
 )
@@ -46,8 +47,8 @@ def verdicts(preset: str) -> dict[str, Verdict]:
 def render() -> str:
     """Return the page: the claims, then a table for each preset."""
     found = {preset: verdicts(preset) for preset in PRESETS}
-    # The first preset with a claim states it: the zoo, the demo and the siblings in the paper's words.
-    claims = {name: row for rows in reversed(found.values()) for name, row in rows.items()}
+    papers = read_yaml(ROOT / "config/claims.yaml")["claims"]
+    claims = {name: row | papers.get(name, {}) for rows in found.values() for name, row in rows.items()}
     lines = [f"| {name} | {row['paper']} | {row['statement']} |" for name, row in sorted(claims.items())]
     parts = [HEAD, _table("## Claims", "claim | paper | statement", lines)]
     for preset, rows in found.items():

@@ -143,7 +143,7 @@ def _is_depthwise(module: nn.Module) -> bool:
 
 
 def _is_linear(module: nn.Module) -> bool:
-    """Whether a layer is linear and a 1×1 convolution would use another library than it does."""
+    """Whether a layer is linear, and PyTorch has both MKL, which it would use, and oneDNN, which convolutions use."""
     libraries = torch.backends.mkl.is_available() and torch.backends.mkldnn.is_available()
     return libraries and isinstance(module, nn.Linear) and type(module).forward is nn.Linear.forward
 
