@@ -7,7 +7,7 @@ from typing import Any
 
 import pyarrow as pa
 import yaml
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from neural_echos.artifacts.rendering import read_notebook
@@ -132,6 +132,7 @@ def test_any_notebook_that_cannot_be_executed_is_refused(tmp_path, value) -> Non
 
 @FUZZ
 @given(metrics=st.dictionaries(st.sampled_from(SCHEMAS["runs"].names), JSON) | JSON)
+@example(metrics={"kernel_size": 0.5})
 def test_any_record_of_a_run_is_read_or_refused(tmp_path, metrics) -> None:
     run = {"dataset": "d", "architecture": "a", "initialisation": "i", "seed": 0, "epoch": 1, "top1": 0.5}
     write_table(tmp_path / "history.parquet", pa.Table.from_pylist([run], schema=SCHEMAS["history"]), "history")

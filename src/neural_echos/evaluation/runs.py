@@ -42,7 +42,7 @@ def gather_runs(folders: Iterable[str | Path]) -> pa.Table:
         row |= {"area": float(np.mean(history["top1"].to_numpy()))}
         row |= dict.fromkeys([*_SCORES, "area"] * row["diverged"], np.nan)
         try:
-            pa.Table.from_pylist([row], schema=SCHEMAS["runs"])
+            pa.Table.from_pandas(pd.DataFrame([row]), schema=SCHEMAS["runs"])  # refuses 0.5 as an integer
         except (pa.ArrowException, OverflowError, TypeError, ValueError) as error:
             found = str(error).splitlines()[0]
             raise EchosError(
